@@ -1,0 +1,61 @@
+# Every entry point of the project; `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: venv
+venv: ## the Python environment in .venv
+	@scripts/bootstrap
+
+.PHONY: demo
+demo: venv ## a real cluster, a real broker, a spoken conversation that survives the death of its pod
+	@$(PY) -m e2e.demo
+
+.PHONY: demo-down
+demo-down: ## remove everything that `make demo` made
+	@e2e/cluster/down
+
+.PHONY: dev
+dev: venv ## gateway and worker as plain processes beside a local RocketMQ
+	@$(PY) -m litevoice_dev up
+
+.PHONY: dev-down
+dev-down: venv ## stop what `make dev` started
+	@$(PY) -m litevoice_dev down
+
+.PHONY: check
+check: venv ## format, lint, types, import rules, generated files
+	@scripts/check
+
+.PHONY: unit
+unit: venv ## unit tests: no sockets, virtual time
+	@$(PY) -m pytest tests -m unit -q
+
+.PHONY: integration
+integration: venv ## tests against a real RocketMQ and a real API server
+	@scripts/install-dev
+	@$(PY) -m pytest tests -m integration
+
+.PHONY: e2e
+e2e: venv ## tests on a real Kubernetes cluster
+	@$(PY) -m e2e.prepare
+	@$(PY) -m pytest e2e -m e2e
+
+.PHONY: test
+test: check unit integration e2e ## everything
+
+.PHONY: format
+format: venv ## format the code
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+.PHONY: crds
+crds: venv ## write crds/ and the chart's copy from the pydantic models
+	@$(PY) -m litevoice_operator.crdgen
+
+.PHONY: lock
+lock: ## resolve the dependencies anew into locks/
+	@scripts/bootstrap && scripts/lock

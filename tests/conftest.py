@@ -1,0 +1,20 @@
+"""Every test gets its category from the folder it stands in; a test outside a tier folder is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TIERS = {"unit": "unit", "architecture": "unit", "integration": "integration"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    for item in items:
+        if root not in item.path.parents:
+            continue
+        tier = TIERS.get(item.path.relative_to(root).parts[0])
+        if tier is None:
+            raise pytest.UsageError(f"{item.nodeid}: tests stand in one of tests/{{{','.join(TIERS)}}}")
+        item.add_marker(tier)

@@ -1,0 +1,157 @@
+"""What goes down a session's LiteTopic: protocol-neutral server events. Protocols in the gateway translate them.
+
+One neutral event may become several events of a client protocol (`ResponseStarted` is four OpenAI Realtime events).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from litevoice_contracts.conversation import Item, Mark
+
+
+class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
+    pass
+
+
+class SpeechStarted(_Event, frozen=True, tag="speech_started"):
+    """The user began to speak `audio_ms` after the session's first audio; `item_id` is the item it will become."""
+
+    item_id: str
+    audio_ms: int
+
+
+class SpeechStopped(_Event, frozen=True, tag="speech_stopped"):
+    item_id: str
+    audio_ms: int
+
+
+class InputCommitted(_Event, frozen=True, tag="input_committed"):
+    """The utterance is complete; its transcript follows."""
+
+    item_id: str
+    previous_item_id: str | None = None
+
+
+class InputTranscribed(_Event, frozen=True, tag="input_transcribed"):
+    item_id: str
+    transcript: str
+    seconds: float
+    previous_item_id: str | None = None
+
+
+class TranscriptionFailed(_Event, frozen=True, tag="transcription_failed"):
+    item_id: str
+    message: str
+    previous_item_id: str | None = None
+
+
+class InputCleared(_Event, frozen=True, tag="input_cleared"):
+    pass
+
+
+class ItemCreated(_Event, frozen=True, tag="item_created"):
+    """The client's `conversation.item.create` took effect."""
+
+    item: Item
+    previous_item_id: str | None = None
+
+
+class SessionUpdated(_Event, frozen=True, tag="session_updated"):
+    """The configuration in this envelope's snapshot is in force."""
+
+
+class ResponseStarted(_Event, frozen=True, tag="response_started"):
+    response_id: str
+    item_id: str
+    text_only: bool = False
+    previous_item_id: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class TextDelta(_Event, frozen=True, tag="text_delta"):
+    """A sentence of the answer, with the white space before it; its audio follows unless text only."""
+
+    response_id: str
+    item_id: str
+    text: str
+
+
+class AudioDelta(_Event, frozen=True, tag="audio_delta"):
+    """Audio of the latest sentence, in the session's output codec."""
+
+    response_id: str
+    item_id: str
+    audio: bytes
+
+
+class ResponseFinished(_Event, frozen=True, tag="response_finished"):
+    """`status` and `reason` as in OpenAI's `response.status_details`; `text` is what was said in all."""
+
+    response_id: str
+    item_id: str
+    status: Literal["completed", "cancelled", "failed", "incomplete"]
+    text: str
+    text_only: bool = False
+    reason: str = ""
+    metadata: dict[str, str] | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class SessionError(_Event, frozen=True, tag="error"):
+    """A client event was refused; the session lives on."""
+
+    code: str
+    message: str
+    param: str | None = None
+    event_id: str | None = None
+
+
+# Control events: for the owner, never forwarded to the client.
+
+
+class Progress(_Event, frozen=True, tag="progress"):
+    """Nothing up to and including `upto` is needed any more (silence, or folded into a snapshot)."""
+
+    upto: Mark
+
+
+class TurnReplay(_Event, frozen=True, tag="turn_replay"):
+    """A worker that does not know the session, or misses packets, asks the owner to send snapshot and open turn again.
+
+    `after` is the last packet that the worker has applied, None when it knows nothing.
+    """
+
+    reason: Literal["unknown_session", "gap"]
+    after: Mark | None = None
+
+
+class EpochRejected(_Event, frozen=True, tag="epoch_rejected"):
+    """The packet's epoch is older than `current`: the owner opens a higher one and sends its open turn again."""
+
+    current: int
+
+
+DownEvent = (
+    SpeechStarted
+    | SpeechStopped
+    | InputCommitted
+    | InputTranscribed
+    | TranscriptionFailed
+    | InputCleared
+    | ItemCreated
+    | SessionUpdated
+    | ResponseStarted
+    | TextDelta
+    | AudioDelta
+    | ResponseFinished
+    | SessionError
+    | Progress
+    | TurnReplay
+    | EpochRejected
+)
+
+CONTROL_EVENTS = (Progress, TurnReplay, EpochRejected)

@@ -1,0 +1,151 @@
+"""Session ids, topics, groups and client ids. Nothing else in the project builds a name."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import zlib
+from dataclasses import dataclass
+
+from litevoice_contracts.errors import InvalidField
+
+SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TOPIC = re.compile(r"[A-Za-z0-9_%|-]+")
+TOPIC_MAX_LENGTH = 127  # RocketMQ: TopicValidator.TOPIC_MAX_LENGTH
+GROUP_MAX_LENGTH = 120  # RocketMQ: Validators.CHARACTER_MAX_LENGTH, less room for %RETRY%
+MAX_PARTITIONS = 100  # partition names end in two digits
+
+_RANDOM_BYTES = 18  # 144 random bits, 24 characters
+_TAG_BYTES = 15  # 120 bits, 20 characters
+
+
+def new_session_id(signing_key: bytes, principal: str) -> str:
+    """A fresh id, which is also the name of the session's LiteTopic.
+
+    The id carries its own proof of ownership (random part + keyed tag over it and the principal), so any gateway
+    can tell whose session it is without a lookup: 48 characters, 144 random bits.
+    """
+    random = secrets.token_urlsafe(_RANDOM_BYTES)
+    return f"s_{random}_{_tag(signing_key, principal, random)}"
+
+
+def owns_session(signing_key: bytes, principal: str, session_id: str) -> bool:
+    """Whether `session_id` was made for `principal`. False for anything malformed; constant time in the tag."""
+    if not SESSION_ID.fullmatch(session_id) or not session_id.startswith("s_"):
+        return False
+    random_length = _RANDOM_BYTES * 4 // 3
+    random, separator, tag = (
+        session_id[2 : 2 + random_length],
+        session_id[2 + random_length :][:1],
+        session_id[3 + random_length :],
+    )
+    return separator == "_" and hmac.compare_digest(tag, _tag(signing_key, principal, random))
+
+
+def _tag(signing_key: bytes, principal: str, random: str) -> str:
+    mac = hmac.new(signing_key, f"{principal}\0{random}".encode(), hashlib.sha256).digest()[:_TAG_BYTES]
+    return base64.urlsafe_b64encode(mac).decode()
+
+
+def partition_of(session_id: str, partitions: int) -> int:
+    """The session's partition: a stable hash, the same in every process and every release."""
+    return zlib.crc32(session_id.encode()) % partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Every broker name of one VoiceGateway.
+
+    Attributes:
+        request_topic: base name; the partitions are ``<request_topic>-00`` … (FIFO, exactly one queue each).
+        reply_topic: parent topic of the sessions' LiteTopics (type LITE).
+        partitions: number of partitions, 1 to 100.
+    """
+
+    request_topic: str
+    reply_topic: str
+    partitions: int
+
+    @classmethod
+    def default(cls, namespace: str, name: str, partitions: int) -> Names:
+        """The names when the spec gives none: ``lv-<namespace>-<name>-requests`` and ``-replies``."""
+        base = f"lv-{namespace}-{name}"
+        return cls(f"{base}-requests", f"{base}-replies", partitions)
+
+    def validate(self) -> None:
+        """Raises InvalidField when a derived name would not be legal at the broker; the field is the spec's."""
+        for field, topic, longest in (
+            ("rocketmq.requestTopic", self.request_topic, TOPIC_MAX_LENGTH - len("-00")),
+            ("rocketmq.replyTopic", self.reply_topic, GROUP_MAX_LENGTH - len("-gateways")),
+        ):
+            if not TOPIC.fullmatch(topic):
+                raise InvalidField(field, f"only letters, digits, '_', '-', '%' and '|', got {topic!r}")
+            if len(topic) > longest:
+                raise InvalidField(field, f"at most {longest} characters, got {len(topic)}: {topic!r}")
+        if len(self.worker_group) > GROUP_MAX_LENGTH:
+            longest = GROUP_MAX_LENGTH - len("-workers")
+            raise InvalidField("rocketmq.requestTopic", f"at most {longest} characters, got {len(self.request_topic)}")
+        if not 1 <= self.partitions <= MAX_PARTITIONS:
+            raise InvalidField("rocketmq.partitions", f"1 to {MAX_PARTITIONS}, got {self.partitions}")
+
+    def partition_topic(self, partition: int) -> str:
+        """FIFO topic of one partition, e.g. ``X-07``."""
+        return f"{self.request_topic}-{partition:02d}"
+
+    @property
+    def partition_topics(self) -> tuple[str, ...]:
+        return tuple(self.partition_topic(p) for p in range(self.partitions))
+
+    def session_partition_topic(self, session_id: str) -> str:
+        return self.partition_topic(partition_of(session_id, self.partitions))
+
+    @property
+    def control_topic(self) -> str:
+        """Parent topic of the partitions' fences."""
+        return f"{self.request_topic}-control"
+
+    @staticmethod
+    def fence(partition: int) -> str:
+        """LiteTopic in the control topic whose exclusive subscriber owns the partition, e.g. ``partition-07``."""
+        return f"partition-{partition:02d}"
+
+    @property
+    def gateway_group(self) -> str:
+        """Exclusive, orderly, bound to the reply topic."""
+        return f"{self.reply_topic}-gateways"
+
+    @property
+    def worker_group(self) -> str:
+        """Orderly, on the partition topics."""
+        return f"{self.request_topic}-workers"
+
+    @property
+    def fence_group(self) -> str:
+        """Exclusive, bound to the control topic."""
+        return f"{self.request_topic}-fences"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientId:
+    """What a broker client calls itself: the broker knows only this, so it says which pod it is and where."""
+
+    pod: str
+    address: str
+    role: str
+    nonce: str
+
+    def __str__(self) -> str:
+        return f"{self.pod}@{self.address}@{self.role}@{self.nonce}"
+
+    @classmethod
+    def new(cls, pod: str, address: str, role: str) -> ClientId:
+        return cls(pod, address, role, secrets.token_hex(4))
+
+    @classmethod
+    def parse(cls, text: str) -> ClientId | None:
+        """The parts, or None when another kind of client made the id."""
+        parts = text.split("@")
+        return cls(*parts) if len(parts) == 4 and all(parts) else None

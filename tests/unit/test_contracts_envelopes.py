@@ -1,0 +1,129 @@
+"""Envelopes and positions: what one image writes the other reads, and nothing else is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from litevoice_contracts.conversation import Item, Mark, ResponseRequest, SessionConfig, Snapshot, TurnDetection
+from litevoice_contracts.envelopes import DownEnvelope, ResumePoint, UpEnvelope
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.events import AudioDelta, Progress, SessionError, TurnReplay
+from litevoice_contracts.packets import Audio, Commit, CreateItem, EpochEnd, Update
+from litevoice_contracts.positions import LAST_PART, START, EventId
+
+SNAPSHOT = Snapshot(
+    config=SessionConfig(instructions="be brief", turn_detection=None, tools=[{"type": "function", "name": "f"}]),
+    items=[Item("item_1", "user", "hello", audio=True), Item("item_2", "assistant", "hi", complete=False)],
+    turn=3,
+    boundary=Mark(7, 41),
+    pending=ResponseRequest("resp_1", "item_3", metadata={"k": "v"}),
+)
+UP = UpEnvelope(
+    session_id="s_abc",
+    epoch=7,
+    seq=42,
+    turn=3,
+    attempt=1,
+    codec="g711_ulaw/8000",
+    packets=[Audio(b"\0\1"), Commit("event_1"), CreateItem(SNAPSHOT.items[0]), Update(SessionConfig()), EpochEnd()],
+    snapshot=SNAPSHOT,
+    resume=ResumePoint("resp_1", "item_3", "One. ", "Two.", 9600),
+    traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+)
+
+
+def test_up_round_trip() -> None:
+    assert UpEnvelope.decode(*UP.encode()) == UP
+    assert UP.last == Mark(7, 46)
+
+
+def test_down_round_trip() -> None:
+    down = DownEnvelope(
+        epoch=7,
+        turn=3,
+        attempt=1,
+        snapshot=SNAPSHOT,
+        events=[
+            AudioDelta("r", "i", b"\xff\0"),
+            Progress(Mark(7, 46)),
+            TurnReplay("gap", None),
+            SessionError("c", "m"),
+        ],
+    )
+    assert DownEnvelope.decode(down.encode()) == down
+
+
+Change = Callable[[dict[str, str]], None]
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("v", lambda p: p.update(v="2")),
+        ("v", lambda p: p.pop("v")),
+        ("session", lambda p: p.update(session="no spaces")),
+        ("codec", lambda p: p.update(codec="mp3")),
+        ("epoch", lambda p: p.update(epoch="-1")),
+        ("epoch", lambda p: p.update(epoch="9" * 20)),
+        ("seq", lambda p: p.pop("seq")),
+        ("count", lambda p: p.update(count="4")),
+        ("turn", lambda p: p.update(turn="three")),
+    ],
+)
+def test_bad_properties_are_named(field: str, change: Change) -> None:
+    properties, body = UP.encode()
+    change(properties)
+    with pytest.raises(InvalidField) as caught:
+        UpEnvelope.decode(properties, body)
+    assert caught.value.field == field
+
+
+@given(st.binary(max_size=200))
+def test_no_body_crashes_a_reader(body: bytes) -> None:
+    for decode in (DownEnvelope.decode, lambda b: UpEnvelope.decode(UP.encode()[0], b)):
+        try:
+            decode(body)
+        except InvalidField:
+            continue
+
+
+def test_an_old_reader_says_which_version_it_speaks() -> None:
+    with pytest.raises(InvalidField, match="v: expected 1"):
+        DownEnvelope.decode(DownEnvelope(1, 1, [], v=2).encode())
+
+
+def test_turn_detection_off_is_not_the_default() -> None:
+    assert Snapshot().config.turn_detection == TurnDetection()
+    assert UpEnvelope.decode(*UP.encode()).snapshot == SNAPSHOT
+
+
+@pytest.mark.parametrize(
+    ("text", "event_id"),
+    [
+        ("evt_17_12", EventId(17, 12)),
+        ("evt_17_12_3", EventId(17, 12, 3)),
+        ("evt_17_x", EventId(17, -1)),
+        ("evt_17_12_g4", EventId(17, 12, LAST_PART)),
+        ("evt_x_x_g0", START),
+    ],
+)
+def test_event_ids_are_read(text: str, event_id: EventId) -> None:
+    assert EventId.parse(text) == event_id
+
+
+@pytest.mark.parametrize("text", ["", "evt_", "evt_12", "evt_1_2", "event_1_0", "evt_1_0_", "evt_-1_0", "evt_1_0_g"])
+def test_other_event_ids_are_refused(text: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        EventId.parse(text)
+    assert caught.value.field == "last_event_id"
+
+
+@given(st.integers(0, 10**12), st.integers(-1, 10**12), st.integers(0, 9999), st.integers(0, 1000))
+def test_event_ids_round_trip(position: int, snapshot: int, part: int, n: int) -> None:
+    event_id = EventId(position, min(position, snapshot), part)
+    assert EventId.parse(str(event_id)) == event_id
+    assert EventId.parse(event_id.gateway_made(n)) == EventId(event_id.position, event_id.snapshot, LAST_PART)

@@ -1,0 +1,127 @@
+"""Reads what the broker really holds, in consumer groups of its own, so that a claim of "nothing lost" can be checked.
+
+    python -m litevoice_dev.audit requests SETTINGS.json          one JSON line per upstream message, until stopped
+    python -m litevoice_dev.audit replies SETTINGS.json SESSION   one JSON line per position of the LiteTopic
+
+SETTINGS.json holds the `broker` section of a gateway's or worker's settings. The file needs litevoice_broker and
+litevoice_contracts alone, so that it can run in a pod of the worker image too. No audio and no text is printed: only
+numbers, the packet numbers that the microphone of the voice client hides in its audio, and digests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from litevoice_broker.admin import Admin
+from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.lite_channel import Delivery, LiteChannel
+from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.events import CONTROL_EVENTS, AudioDelta
+from litevoice_contracts.names import ClientId, Names
+from litevoice_contracts.packets import Audio
+from litevoice_contracts.settings import BrokerSettings
+
+MARKED_PACKET_BYTES = 960
+
+
+def print_line(**facts: Any) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def read_mark(pcm: bytes) -> int:
+    """The packet number in the lowest bits of the first 32 samples (see microphone.py)."""
+    return sum((pcm[2 * bit] & 1) << bit for bit in range(32))
+
+
+def audited_names(settings: BrokerSettings) -> Names:
+    return Names(settings.request_topic, settings.reply_topic, settings.partitions)
+
+
+async def audit_requests(settings: BrokerSettings) -> None:
+    """Prints every upstream message from now on; the line `{"ready": true}` says from when."""
+    names, group = audited_names(settings), f"{settings.request_topic}-audit"
+    admin = Admin(settings.name_server)
+    await admin.ensure_group(group, orderly=True)
+
+    async def show(messages: Sequence[PartitionMessage]) -> None:
+        for message in messages:
+            up = UpEnvelope.decode(message.properties, message.body)
+            marks = [
+                read_mark(p.data) if isinstance(p, Audio) and len(p.data) == MARKED_PACKET_BYTES else None
+                for p in up.packets
+            ]
+            print_line(session=up.session_id, epoch=up.epoch, seq=up.seq, attempt=up.attempt, marks=marks)
+
+    consumers = []
+    for topic in names.partition_topics:
+        consumers.append(PartitionConsumer(broker_config(settings), topic, group, handler=show))
+        await consumers[-1].start()
+    for consumer in consumers:
+        await consumer.wait_ready(60)
+    print_line(ready=True)
+    await asyncio.Event().wait()
+
+
+async def audit_replies(settings: BrokerSettings, session_id: str) -> None:
+    """Prints every position of the session's LiteTopic, from the first to the last at the time of the call."""
+    names, group = audited_names(settings), f"{settings.reply_topic}-audit"
+    admin = Admin(settings.name_server)
+    await admin.ensure_group(group, orderly=True, lite_bind_topic=names.reply_topic, exclusive=True)
+    info = await admin.lite_topic(names.reply_topic, session_id)
+    if info is None:
+        raise SystemExit(f"the broker has no LiteTopic {session_id} under {names.reply_topic}")
+    complete = asyncio.Event()
+
+    def show(delivery: Delivery) -> None:
+        down = DownEnvelope.decode(delivery.body)
+        digest = hashlib.sha256(b"".join(e.audio for e in down.events if isinstance(e, AudioDelta))).hexdigest()
+        print_line(
+            position=delivery.position,
+            types=[type(e).__name__ for e in down.events],
+            visible=any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
+            audio=digest if any(isinstance(e, AudioDelta) for e in down.events) else "",
+        )
+        if delivery.position >= info.max_offset - 1:
+            complete.set()
+
+    channel = LiteChannel(
+        broker_config(settings), names.reply_topic, group, on_delivery=show, on_evicted=lambda _name: None
+    )
+    await channel.start()
+    await channel.wait_ready(60)
+    await channel.take_over(session_id, 0)
+    await complete.wait()
+    await channel.close()
+    await admin.close()
+
+
+def broker_config(settings: BrokerSettings) -> BrokerConfig:
+    return BrokerConfig.from_settings(settings, ClientId.new("audit", "127.0.0.1", "audit"))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("requests", "replies"))
+    parser.add_argument("settings", type=Path)
+    parser.add_argument("session", nargs="?")
+    chosen = parser.parse_args(arguments)
+    if chosen.what == "replies" and not chosen.session:
+        parser.error("replies: which session?")
+    settings = BrokerSettings.model_validate(json.loads(chosen.settings.read_text())["broker"])
+    work = audit_requests(settings) if chosen.what == "requests" else audit_replies(settings, chosen.session)
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

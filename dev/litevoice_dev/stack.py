@@ -1,0 +1,221 @@
+"""Gateways and workers as plain processes beside a RocketMQ: what `make dev` and the integration tests run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from litevoice_broker.admin import Admin
+from litevoice_contracts.control import READY_PATH, SESSIONS_PATH, STATUS_PATH
+from litevoice_contracts.names import Names
+from litevoice_contracts.settings import BrokerSettings, GatewaySettings, MembersSettings, WorkerSettings
+from litevoice_dev import processes
+from litevoice_dev.rocketmq import free_port
+from litevoice_dev.rocketmq_jars import say
+
+HOST = "127.0.0.1"
+READY_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass
+class Member:
+    """One gateway or worker process; `name` is its pod name."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    admin_url: str
+    log: Path
+    admin_token: str
+    url: str = ""
+    """WebSocket base for clients, ``ws://host:port/v1``; "" for a worker."""
+
+    def kill(self) -> None:
+        """kill -9."""
+        processes.kill(self.process)
+
+    def terminate(self) -> None:
+        """SIGTERM, as a kubelet sends it; returns at once."""
+        self.process.send_signal(signal.SIGTERM)
+
+    async def wait_gone(self, timeout_seconds: float = 60) -> int:
+        """Exit code of a terminated process. Raises TimeoutError."""
+        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), timeout_seconds)
+
+    async def wait_ready(self) -> None:
+        """Raises RuntimeError with the end of the log when the process dies or is not ready in time."""
+        reason = "no answer"
+        async with httpx.AsyncClient(timeout=2.0) as http:
+            for _ in range(int(READY_TIMEOUT_SECONDS / 0.1)):
+                if self.process.poll() is not None:
+                    raise RuntimeError(f"{self.name} ended at start:\n{processes.last_lines(self.log)}")
+                try:
+                    answer = await http.get(self.admin_url + READY_PATH)
+                    if answer.status_code == 200:
+                        return
+                    reason = answer.text.strip()
+                except httpx.HTTPError as error:
+                    reason = str(error) or type(error).__name__
+                await asyncio.sleep(0.1)
+        raise RuntimeError(f"{self.name} is not ready: {reason}\n{processes.last_lines(self.log)}")
+
+    async def ask(self, path: str) -> Any:
+        """GET of the admin API; the decoded JSON. Raises httpx.HTTPStatusError."""
+        async with httpx.AsyncClient(timeout=5.0, headers={"Authorization": f"Bearer {self.admin_token}"}) as http:
+            answer = await http.get(self.admin_url + path)
+        answer.raise_for_status()
+        return answer.json()
+
+    async def status(self) -> Any:
+        return await self.ask(STATUS_PATH)
+
+    async def holds(self, session_id: str) -> bool:
+        """Whether this gateway owns the session."""
+        try:
+            await self.ask(f"{SESSIONS_PATH}/{session_id}")
+        except httpx.HTTPError:
+            return False
+        return True
+
+
+@dataclass
+class LocalStack:
+    """Gateways and workers that share one VoiceGateway's names.
+
+    Attributes:
+        folder: settings, keys and logs.
+        gateway, worker: settings merged over the defaults (camelCase keys, as in the files).
+    """
+
+    folder: Path
+    endpoints: str
+    name_server: str
+    names: Names = field(default_factory=lambda: Names("dev-requests", "dev-replies", 4))
+    gateway: Mapping[str, Any] = field(default_factory=dict)
+    worker: Mapping[str, Any] = field(default_factory=dict)
+    worker_names: tuple[str, ...] = ("worker-0", "worker-1")
+    gateway_ports: tuple[int, ...] = ()
+    progress: Callable[[str], None] = say
+
+    def __post_init__(self) -> None:
+        self.folder = self.folder.resolve()
+        self.api_key, self.admin_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        self.gateways: list[Member] = []
+        self.workers: list[Member] = []
+        for name, content in {
+            "api-keys/developer": self.api_key,
+            "keys/session-signing-key": secrets.token_hex(32),
+            "keys/admin-token": self.admin_token,
+        }.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+            path.chmod(0o600)
+
+    @property
+    def broker_settings(self) -> BrokerSettings:
+        return BrokerSettings(
+            endpoints=self.endpoints,
+            name_server=self.name_server,
+            request_topic=self.names.request_topic,
+            reply_topic=self.names.reply_topic,
+            partitions=self.names.partitions,
+        )
+
+    @property
+    def settings_file(self) -> Path:
+        """A file with the `broker` section, for tools such as the audit."""
+        path = self.folder / "broker.json"
+        path.write_text(json.dumps({"broker": self.broker_settings.model_dump(by_alias=True)}))
+        return path
+
+    async def ensure_names(self) -> None:
+        """Topics and groups at the broker."""
+        admin = Admin(self.name_server)
+        try:
+            await admin.ensure_names(self.names, expiration_minutes=30)
+        finally:
+            await admin.close()
+
+    async def start(self, gateways: int = 2) -> None:
+        """Topics, all workers and `gateways` gateways; returns when all are ready."""
+        await self.ensure_names()
+        self.progress(f"starting {len(self.worker_names)} workers and {gateways} gateways")
+        for name in self.worker_names:
+            self.start_worker(name)
+        for _ in range(gateways):
+            self.start_gateway()
+        await asyncio.gather(*(member.wait_ready() for member in (*self.workers, *self.gateways)))
+
+    def start_gateway(self, name: str = "") -> Member:
+        """One more gateway; not ready yet."""
+        index = len(self.gateways)
+        name = name or f"gateway-{index}"
+        port = self.gateway_ports[index] if index < len(self.gateway_ports) else free_port()
+        admin_port = free_port()
+        settings = GatewaySettings.model_validate(
+            {
+                "broker": self.broker_settings,
+                "listenHost": HOST,
+                "listenPort": port,
+                "adminHost": HOST,
+                "adminPort": admin_port,
+                "apiKeysDir": str(self.folder / "api-keys"),
+                "keysDir": str(self.folder / "keys"),
+                **self.gateway,
+            }
+        )
+        member = self._spawn(name, "litevoice_gateway", settings.model_dump_json(by_alias=True), admin_port)
+        member.url = f"ws://{HOST}:{port}/v1"
+        self.gateways.append(member)
+        return member
+
+    def start_worker(self, name: str) -> Member:
+        """The worker of that name (one of `worker_names`); not ready yet."""
+        admin_port = free_port()
+        settings = WorkerSettings.model_validate(
+            {
+                "broker": self.broker_settings,
+                "adminHost": HOST,
+                "adminPort": admin_port,
+                "members": MembersSettings(static=list(self.worker_names)),
+                **self.worker,
+            }
+        )
+        member = self._spawn(name, "litevoice_worker", settings.model_dump_json(by_alias=True), admin_port)
+        self.workers.append(member)
+        return member
+
+    async def owner(self, session_id: str) -> Member:
+        """The gateway that holds the session. Raises LookupError."""
+        for member in self.gateways:
+            if member.process.poll() is None and await member.holds(session_id):
+                return member
+        raise LookupError(f"no gateway holds {session_id}")
+
+    def stop(self) -> None:
+        for member in (*self.gateways, *self.workers):
+            processes.stop(member.process)
+
+    def kill(self) -> None:
+        for member in (*self.gateways, *self.workers):
+            processes.kill(member.process)
+
+    def _spawn(self, name: str, package: str, settings: str, admin_port: int) -> Member:
+        config, log = self.folder / f"{name}.json", self.folder / f"{name}.log"
+        config.write_text(settings)
+        process = processes.spawn(
+            [sys.executable, "-m", package],
+            log=log,
+            env={"LITEVOICE_CONFIG": str(config), "POD_NAME": name, "POD_IP": HOST, "POD_NAMESPACE": "dev"},
+        )
+        return Member(name, process, f"http://{HOST}:{admin_port}", log, self.admin_token)

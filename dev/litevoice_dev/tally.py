@@ -1,0 +1,80 @@
+"""Compares what was sent with what arrived, position by position. Pure; the figures of the demo and of the tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from litevoice_contracts.positions import LAST_PART, EventId
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Attributes: expected and arrived count distinct things; lost, duplicated and reordered name them."""
+
+    what: str
+    expected: int
+    arrived: int
+    lost: list[int] = field(default_factory=list)
+    duplicated: list[int] = field(default_factory=list)
+    reordered: list[int] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return self.expected > 0 and not (self.lost or self.duplicated or self.reordered)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: {self.expected} sent, {self.arrived} arrived, {len(self.lost)} lost, "
+            f"{len(self.duplicated)} duplicated, {len(self.reordered)} reordered"
+        )
+
+
+def tally(what: str, expected: Iterable[int], arrived: Sequence[int]) -> Tally:
+    """`expected`: the numbers that must arrive, once each and ascending; `arrived`: the numbers as they came."""
+    wanted, counts = sorted(set(expected)), Counter(arrived)
+    highest, reordered = -1, []
+    for number in arrived:
+        if number < highest and counts[number] == 1:
+            reordered.append(number)
+        highest = max(highest, number)
+    return Tally(
+        what=what,
+        expected=len(wanted),
+        arrived=len(counts),
+        lost=[n for n in wanted if n not in counts],
+        duplicated=sorted(n for n, count in counts.items() if count > 1),
+        reordered=reordered,
+    )
+
+
+def tally_packets(sent: int, messages: Iterable[Mapping[str, Any]], session_id: str) -> Tally:
+    """`messages`: lines of `audit requests`. Replays of a turn (attempt > 0) are repetitions on purpose."""
+    marks = [
+        mark
+        for message in messages
+        if message.get("session") == session_id and message["attempt"] == 0
+        for mark in message["marks"]
+        if mark is not None
+    ]
+    return tally("audio packets, client → broker", range(sent), marks)
+
+
+def tally_events(heard_ids: Iterable[str], log: Iterable[Mapping[str, Any]]) -> Tally:
+    """`heard_ids`: event ids as the client got them; `log`: lines of `audit replies`.
+
+    Positions of the log that hold something for the client must come once each and in order, and the parts of each
+    position without a hole.
+    """
+    parts = [event for event in map(EventId.parse, heard_ids) if event.part != LAST_PART]
+    keys = [event.position * LAST_PART + event.part for event in parts]
+    count = Counter(event.position for event in parts)
+    expected = [
+        line["position"] * LAST_PART + part
+        for line in log
+        if line["visible"]
+        for part in range(max(1, count[line["position"]]))
+    ]
+    return tally("events, broker → client", expected, keys)

@@ -1,0 +1,208 @@
+"""A caller: the unchanged `openai` client, a microphone that is always on, and a record of all that was heard."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from openai import AsyncOpenAI
+from openai.types.realtime import RealtimeServerEvent
+
+from litevoice_dev.microphone import Microphone
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One server event, and when it came (time.monotonic())."""
+
+    at: float
+    event: RealtimeServerEvent
+
+    @property
+    def type(self) -> str:
+        return self.event.type
+
+    @property
+    def event_id(self) -> str:
+        return str(getattr(self.event, "event_id", ""))
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one question led to. Times in seconds; audio is PCM16 mono at 24 kHz."""
+
+    question: str = ""
+    text: str = ""
+    status: str = ""
+    audio: bytearray = field(default_factory=bytearray)
+    first_audio_at: float = 0.0
+    spoken_until: float = 0.0
+
+    @property
+    def latency_seconds(self) -> float:
+        """End of speech (the last spoken packet was sent) to the first answer audio."""
+        return self.first_audio_at - self.spoken_until
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """The connection was lost at `lost_at` with `code`; `back_at` is the first event after it."""
+
+    code: int | None
+    lost_at: float
+    back_at: float
+
+
+class CallFailed(RuntimeError):  # noqa: N818 - reads as what it is
+    """The gateway answered with an error event, or the connection could not be kept."""
+
+
+class VoiceClient:
+    """A call. `async with VoiceClient(url, key) as call: answer = await call.ask(pcm)`.
+
+    Args:
+        url: WebSocket base, e.g. ``ws://127.0.0.1:8080/v1``.
+        session: passed to `session.update` when given.
+        websocket_options: passed to the WebSocket library (e.g. a socket with a small receive buffer).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        session: dict[str, Any] | None = None,
+        websocket_options: dict[str, Any] | None = None,
+    ) -> None:
+        self._client = AsyncOpenAI(api_key=api_key, base_url="http://unused.invalid/v1", websocket_base_url=url)
+        self._session = session
+        self._websocket_options = websocket_options or {}
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._changed = asyncio.Condition()
+        self._failure: BaseException | None = None
+        self._lost: tuple[int | None, float] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.heard: list[Heard] = []
+        self.reconnects: list[Reconnect] = []
+        self.session_id = ""
+        self.microphone = Microphone(self._append)
+
+    async def __aenter__(self) -> Self:
+        self._connection = await self._client.realtime.connect(
+            model="litevoice",
+            on_reconnecting=self._on_reconnecting,
+            max_retries=40,
+            initial_delay=0.1,
+            max_delay=1.0,
+            websocket_connection_options=self._websocket_options,  # type: ignore[arg-type]
+        ).enter()
+        self._tasks.append(asyncio.create_task(self._guard(self._listen())))
+        await self.wait_for(lambda: bool(self.session_id), 20, "session.created")
+        if self._session is not None:
+            await self._connection.session.update(session=self._session)  # type: ignore[arg-type]
+            await self.wait_for(lambda: any(h.type == "session.updated" for h in self.heard), 20, "session.updated")
+        self._tasks.append(asyncio.create_task(self._guard(self.microphone.run())))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._connection.close()
+        await self._client.close()
+
+    async def ask(self, pcm: bytes, timeout_seconds: float = 90) -> Answer:
+        """Speaks `pcm` and returns the complete answer to it."""
+        start = len(self.heard)
+        spoken_until = await self.microphone.say(pcm)
+        await self.wait_for(lambda: self._answers(start) >= 1, timeout_seconds, "response.done")
+        return self.answer(start, spoken_until)
+
+    def answer(self, start: int, spoken_until: float) -> Answer:
+        """The answer among what was heard since index `start` of `heard`."""
+        answer = Answer(spoken_until=spoken_until)
+        for item in self.heard[start:]:
+            event: Any = item.event
+            if item.type == "conversation.item.input_audio_transcription.completed":
+                answer.question = event.transcript
+            elif item.type == "response.output_audio.delta":
+                answer.first_audio_at = answer.first_audio_at or item.at
+                answer.audio += base64.b64decode(event.delta)
+            elif item.type == "response.output_audio_transcript.done":
+                answer.text = event.transcript
+            elif item.type == "response.done":
+                answer.status = event.response.status
+        return answer
+
+    def _answers(self, start: int) -> int:
+        return sum(1 for item in self.heard[start:] if item.type == "response.done")
+
+    def stop_reading(self) -> None:
+        """From now on nothing is read from the socket, as if the caller's device hung."""
+        self._reading.clear()
+
+    def read_on(self) -> None:
+        self._reading.set()
+
+    async def wait_for(self, condition: Callable[[], bool], timeout_seconds: float, what: str) -> None:
+        """Waits until `condition` holds, looking again at each event. Raises CallFailed."""
+
+        def settled() -> bool:
+            return self._failure is not None or condition()
+
+        try:
+            async with self._changed, asyncio.timeout(timeout_seconds):
+                await self._changed.wait_for(settled)
+        except TimeoutError:
+            last = self.heard[-1].type if self.heard else "nothing"
+            raise CallFailed(f"no {what} within {timeout_seconds} s; the last event was {last}") from None
+        if self._failure is not None:
+            raise CallFailed(f"waiting for {what}: {self._failure}") from self._failure
+
+    async def _append(self, packet: bytes) -> None:
+        await self._connection.input_audio_buffer.append(audio=base64.b64encode(packet).decode())
+
+    async def _listen(self) -> None:
+        connection = aiter(self._connection)
+        while True:
+            await self._reading.wait()
+            event = await anext(connection)
+            if not self._reading.is_set():
+                await self._reading.wait()
+            await self._take(Heard(time.monotonic(), event))
+
+    async def _take(self, heard: Heard) -> None:
+        if self._lost is not None:
+            self.reconnects.append(Reconnect(*self._lost, heard.at))
+            self._lost = None
+        self.heard.append(heard)
+        event: Any = heard.event
+        if heard.type == "session.created":
+            self.session_id = event.session.id
+        if heard.type == "error":
+            raise CallFailed(f"{event.error.code}: {event.error.message}")
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _on_reconnecting(self, event: Any) -> Any:
+        self._lost = self._lost or (getattr(event, "close_code", None), time.monotonic())
+        seen = next((h.event_id for h in reversed(self.heard) if h.event_id), "")
+        return {"extra_query": {"session_id": self.session_id, "last_event_id": seen}}
+
+    async def _guard(self, work: Any) -> None:
+        try:
+            await work
+        except StopAsyncIteration:
+            self._failure = CallFailed("the connection was closed")
+        except Exception as error:
+            self._failure = error
+        async with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,66 @@
+"""The judge of every 'nothing lost' must itself see each kind of fault."""
+
+from __future__ import annotations
+
+import pytest
+
+from litevoice_dev.audit import read_mark as read_mark_in_audit
+from litevoice_dev.microphone import PACKET_BYTES, mark, read_mark
+from litevoice_dev.tally import tally, tally_events, tally_packets
+
+
+@pytest.mark.parametrize(
+    ("description", "arrived", "lost", "duplicated", "reordered"),
+    [
+        ("all well", [0, 1, 2, 3], [], [], []),
+        ("one lost", [0, 1, 3], [2], [], []),
+        ("the last lost", [0, 1, 2], [3], [], []),
+        ("one twice", [0, 1, 1, 2, 3], [], [1], []),
+        ("one late", [0, 2, 1, 3], [], [], [1]),
+        ("nothing came", [], [0, 1, 2, 3], [], []),
+    ],
+)
+def test_tally(
+    description: str, arrived: list[int], lost: list[int], duplicated: list[int], reordered: list[int]
+) -> None:
+    result = tally("packets", range(4), arrived)
+    assert (result.lost, result.duplicated, result.reordered) == (lost, duplicated, reordered), description
+    assert result.clean == (arrived == [0, 1, 2, 3])
+
+
+def test_nothing_expected_is_not_clean() -> None:
+    assert not tally("packets", [], []).clean
+
+
+def test_packets_of_other_sessions_and_replays_do_not_count() -> None:
+    lines = [
+        {"ready": True},
+        {"session": "a", "epoch": 1, "seq": 0, "attempt": 0, "marks": [0, 1]},
+        {"session": "b", "epoch": 1, "seq": 0, "attempt": 0, "marks": [7]},
+        {"session": "a", "epoch": 1, "seq": 1, "attempt": 1, "marks": [1]},
+        {"session": "a", "epoch": 1, "seq": 2, "attempt": 0, "marks": [None, 2]},
+    ]
+    assert tally_packets(3, lines, "a").clean
+
+
+@pytest.mark.parametrize(
+    ("description", "ids", "clean"),
+    [
+        ("positions 1 (two parts) and 3", ["evt_x_x_g0", "evt_1_0", "evt_1_0_1", "evt_3_0"], True),
+        ("position 3 missing", ["evt_1_0", "evt_1_0_1"], False),
+        ("first part missing", ["evt_1_0_1", "evt_3_0"], False),
+        ("position 1 after 3", ["evt_3_0", "evt_1_0"], False),
+        ("position 3 twice", ["evt_1_0", "evt_3_0", "evt_3_0"], False),
+    ],
+)
+def test_events(description: str, ids: list[str], clean: bool) -> None:
+    log = [{"position": p, "visible": p in (1, 3)} for p in range(4)]
+    assert tally_events(ids, log).clean == clean, description
+
+
+@pytest.mark.parametrize("number", [0, 1, 4711, (1 << 32) - 1])
+def test_marks_are_inaudible_and_read_back(number: int) -> None:
+    quiet = bytes(PACKET_BYTES)
+    marked = mark(quiet, number)
+    assert read_mark(marked) == read_mark_in_audit(marked) == number
+    assert max(marked) <= 1

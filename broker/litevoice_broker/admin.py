@@ -1,0 +1,402 @@
+"""Topics, groups, lag and owners through RocketMQ's admin protocol: for the operator, worker hand-over and tests.
+
+Every call goes to the masters that the name server lists at that moment, so brokers may come and go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.fastjson import parse
+from litevoice_broker.remoting import Refused, RemotingClient
+from litevoice_contracts.names import Names
+
+HEARTBEAT_SYNC_GROUP = "CID_DefaultHeartBeatSyncerTopic"
+"""Proxies share their clients' heartbeats through it; they cannot create it when groups are not made automatically."""
+
+_CREATE_TOPIC, _DELETE_TOPIC, _DELETE_TOPIC_AT_NAME_SERVER, _TOPIC_CONFIG = 17, 215, 216, 351
+_CREATE_GROUP, _DELETE_GROUP, _GROUP_CONFIG = 200, 207, 352
+_ROUTE, _CLUSTER = 105, 106
+_CONSUME_STATS, _RESET_OFFSET, _TIME_SPAN = 208, 222, 303
+_LITE_TOPIC, _LITE_GROUP = 200076, 200078
+_TOPIC_NOT_EXIST = 17
+_READ_WRITE = 6
+_MASTER = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """Requests of one partition that no worker has taken and confirmed.
+
+    `oldest_seconds`: age of the oldest of them, None when there are none.
+    """
+
+    partition: int
+    topic: str
+    broker_offset: int
+    consumer_offset: int
+    lag: int
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiteTopicLag:
+    """`count`: messages that were not acknowledged; `oldest_seconds`: age of the oldest, None when unknown."""
+
+    name: str
+    count: int
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiteLag:
+    """What a group has not consumed of its LiteTopics, over all masters. A LiteTopic never consumed counts 0 here.
+
+    `by_count`: the largest, descending; `by_age`: those whose oldest message is oldest, descending (may name LiteTopics
+    that have expired).
+    """
+
+    total: int
+    by_count: list[LiteTopicLag]
+    by_age: list[LiteTopicLag]
+
+
+@dataclass(frozen=True, slots=True)
+class LiteTopicInfo:
+    """`max_offset` is the next position; `last_update` Unix seconds; `subscribers` client ids."""
+
+    name: str
+    min_offset: int
+    max_offset: int
+    last_update: float
+    subscribers: list[str]
+
+
+class Admin:
+    """`name_server`: ``host:port[;host:port…]``, tried in this order."""
+
+    def __init__(self, name_server: str, *, timeout_seconds: float = 5.0) -> None:
+        self._name_servers = [address.strip() for address in name_server.split(";") if address.strip()]
+        if not self._name_servers or any(not _is_address(address) for address in self._name_servers):
+            raise BrokerError(f"name_server: expected host:port[;host:port…], got {name_server!r}")
+        self._timeout_seconds = timeout_seconds
+        self._clients: dict[str, RemotingClient] = {}
+
+    async def close(self) -> None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
+
+    async def masters(self) -> dict[str, str]:
+        """Broker name → ``host:port``, sorted by name. Raises BrokerUnavailable when none is registered."""
+        table = (await self._ask_name_server(_CLUSTER)).get("brokerAddrTable") or {}
+        found = {
+            name: entry["brokerAddrs"][_MASTER] for name, entry in table.items() if _MASTER in entry["brokerAddrs"]
+        }
+        if not found:
+            raise BrokerUnavailable(f"no RocketMQ broker is registered at {';'.join(self._name_servers)}")
+        return dict(sorted(found.items()))
+
+    # --- topics and groups
+
+    async def ensure_fifo_topic(self, topic: str, *, broker_index: int) -> None:
+        """One FIFO topic with exactly one queue on exactly one master: only so its order survives a send request.
+
+        A topic that exists already stays where it is. Raises BrokerError when it exists in another form.
+        """
+        masters = await self.masters()
+        existing = await self._route(topic)
+        for name in existing:
+            config = await self._topic_config(masters[name], topic) if name in masters else None
+            if config and (config["writeQueueNums"] != 1 or _attribute(config, "message.type") != "FIFO"):
+                raise BrokerError(
+                    f"topic {topic} exists on {name} with {config['writeQueueNums']} queues and message.type "
+                    f"{_attribute(config, 'message.type') or 'NORMAL'}; needed are 1 queue and FIFO: delete it first"
+                )
+        if len(existing) > 1:
+            raise BrokerError(f"topic {topic} exists on {', '.join(existing)}; it must be on one broker only")
+        if not existing:
+            address = list(masters.values())[broker_index % len(masters)]
+            await self._create_topic(address, topic, queues=1, attributes={"message.type": "FIFO"})
+            await self._wait_for_route(topic, 1)
+
+    async def ensure_lite_topic(self, topic: str, *, expiration_minutes: int) -> None:
+        """Parent of LiteTopics, on all masters. `expiration_minutes` counts from a LiteTopic's last message; ≥ 15.
+
+        Raises BrokerError when the topic exists with another message type.
+        """
+        masters = await self.masters()
+        attributes = {"message.type": "LITE", "lite.topic.expiration": str(expiration_minutes)}
+        for name, address in masters.items():
+            config = await self._topic_config(address, topic)
+            if config and _attribute(config, "message.type") != "LITE":
+                raise BrokerError(
+                    f"topic {topic} exists on {name} with message.type "
+                    f"{_attribute(config, 'message.type') or 'NORMAL'}; needed is LITE: delete it first"
+                )
+            if config and _attribute(config, "lite.topic.expiration") == str(expiration_minutes):
+                continue
+            await self._create_topic(address, topic, queues=8, attributes=attributes)
+        await self._wait_for_route(topic, len(masters))
+
+    async def ensure_group(
+        self,
+        group: str,
+        *,
+        orderly: bool,
+        lite_bind_topic: str = "",
+        exclusive: bool = False,
+        client_quota: int = 100_000,
+    ) -> None:
+        """A consumer group, on all masters.
+
+        `client_quota`: LiteTopics that one client may own (the broker's own default is 2,000). The event limit is set
+        as high: with the default of 100, messages of more than 100 pending LiteTopics stall for 10 to 35 s.
+        """
+        attributes: dict[str, str] = {}
+        if lite_bind_topic:
+            attributes = {
+                "+lite.bind.topic": lite_bind_topic,
+                "+lite.sub.client.quota": str(client_quota),
+                "+lite.sub.client.max.event.cnt": str(client_quota),
+            }
+            if exclusive:
+                attributes["+lite.sub.model"] = "Exclusive"
+        body = json.dumps(
+            {
+                "groupName": group,
+                "consumeEnable": True,
+                "consumeFromMinEnable": False,
+                "consumeBroadcastEnable": False,
+                "consumeMessageOrderly": orderly,
+                "retryQueueNums": 1,
+                "retryMaxTimes": 16,
+                "brokerId": 0,
+                "whichBrokerWhenConsumeSlowly": 1,
+                "notifyConsumerIdsChangedEnable": True,
+                "attributes": attributes,
+            }
+        ).encode()
+        for address in (await self.masters()).values():
+            await self._client(address).call(_CREATE_GROUP, {}, body)
+
+    async def ensure_names(self, names: Names, *, expiration_minutes: int) -> None:
+        """Everything one VoiceGateway needs at the broker; idempotent."""
+        await self.ensure_group(HEARTBEAT_SYNC_GROUP, orderly=False)
+        for partition, topic in enumerate(names.partition_topics):
+            await self.ensure_fifo_topic(topic, broker_index=partition)
+        await self.ensure_lite_topic(names.reply_topic, expiration_minutes=expiration_minutes)
+        await self.ensure_lite_topic(names.control_topic, expiration_minutes=expiration_minutes)
+        await self.ensure_group(names.worker_group, orderly=True)
+        for group, topic in ((names.gateway_group, names.reply_topic), (names.fence_group, names.control_topic)):
+            await self.ensure_group(group, orderly=True, lite_bind_topic=topic, exclusive=True)
+
+    async def delete_names(self, names: Names) -> None:
+        """Removes what `ensure_names` made, but for the group that proxies share; idempotent."""
+        masters = await self.masters()
+        for address in masters.values():
+            client = self._client(address)
+            for group in (names.worker_group, names.gateway_group, names.fence_group):
+                await client.call(_DELETE_GROUP, {"groupName": group, "cleanOffset": "true"})
+            for topic in (*names.partition_topics, names.reply_topic, names.control_topic):
+                await client.call(_DELETE_TOPIC, {"topic": topic})
+        for name_server in self._name_servers:
+            for topic in (*names.partition_topics, names.reply_topic, names.control_topic):
+                await self._client(name_server).call(_DELETE_TOPIC_AT_NAME_SERVER, {"topic": topic})
+
+    async def names_exist(self, names: Names) -> list[str]:
+        """What is missing, like ``topic X-03``, ``group X-workers on broker-a``; [] when complete."""
+        missing = []
+        for topic in (*names.partition_topics, names.reply_topic, names.control_topic):
+            if not await self._route(topic):
+                missing.append(f"topic {topic}")
+        for name, address in (await self.masters()).items():
+            for group in (names.worker_group, names.gateway_group, names.fence_group, HEARTBEAT_SYNC_GROUP):
+                if not await self._group_exists(address, group):
+                    missing.append(f"group {group} on {name}")
+        return missing
+
+    # --- lag and owners
+
+    async def partition_lag(self, names: Names) -> list[PartitionLag]:
+        """One entry per partition, in order. Raises BrokerError when a partition topic does not exist."""
+        masters = await self.masters()
+        return [
+            await self._one_partition_lag(masters, partition, topic, names.worker_group)
+            for partition, topic in enumerate(names.partition_topics)
+        ]
+
+    async def lite_lag(self, group: str, top: int) -> LiteLag:
+        """Summed over masters. Costs the broker a walk over all offsets of the group: poll it once per group."""
+        now = time.time()
+        total = 0
+        by_count: list[LiteTopicLag] = []
+        by_age: list[LiteTopicLag] = []
+        for address in (await self.masters()).values():
+            answer = await self._client(address).call(_LITE_GROUP, {"group": group, "topK": top})
+            body = parse(answer.body)
+            total += max(0, int(body.get("totalLagCount", 0)))
+            by_count += _lags(body.get("lagCountTopK"), now)
+            by_age += _lags(body.get("lagTimestampTopK"), now)
+        by_count.sort(key=lambda lag: (-lag.count, lag.name))
+        by_age.sort(key=lambda lag: (-(lag.oldest_seconds or 0.0), lag.name))
+        return LiteLag(total, by_count[:top], by_age[:top])
+
+    async def lite_topic(self, parent: str, name: str) -> LiteTopicInfo | None:
+        """None when no master knows the LiteTopic."""
+        found: LiteTopicInfo | None = None
+        for address in (await self.masters()).values():
+            try:
+                answer = await self._client(address).call(_LITE_TOPIC, {"parentTopic": parent, "liteTopic": name})
+            except Refused:
+                continue
+            info = _lite_topic_info(name, parse(answer.body))
+            if found is None or info.max_offset > found.max_offset or (info.subscribers and not found.subscribers):
+                found = info
+        return found
+
+    async def reset_offset_to_committed(self, topic: str, group: str) -> int:
+        """Frees the order lock of a consumer that died with un-acknowledged messages; returns the committed offset.
+
+        Without it the topic stands still until the dead consumer's invisible time is over. Call it only when the
+        last consumer is gone: what a live one holds would be delivered again.
+        """
+        masters = await self.masters()
+        address = await self._only_address(masters, topic)
+        _, committed = await self._offsets(address, topic, group)
+        await self._client(address).call(
+            _RESET_OFFSET,
+            {"topic": topic, "group": group, "queueId": 0, "offset": committed, "timestamp": -1, "isForce": "true"},
+        )
+        return committed
+
+    # --- inside
+
+    def _client(self, address: str) -> RemotingClient:
+        client = self._clients.get(address)
+        if client is None:
+            client = self._clients[address] = RemotingClient(address, timeout_seconds=self._timeout_seconds)
+        return client
+
+    async def _ask_name_server(self, code: int, fields: Mapping[str, object] | None = None) -> dict[str, Any]:
+        last: BrokerUnavailable | None = None
+        for address in self._name_servers:
+            try:
+                body = parse((await self._client(address).call(code, fields)).body)
+                return body if isinstance(body, dict) else {}
+            except BrokerUnavailable as error:
+                last = error
+        raise last or BrokerUnavailable("no name server configured")
+
+    async def _route(self, topic: str) -> list[str]:
+        """Names of the brokers that hold the topic."""
+        try:
+            route = await self._ask_name_server(_ROUTE, {"topic": topic})
+        except Refused as error:
+            if error.code == _TOPIC_NOT_EXIST:
+                return []
+            raise
+        return sorted(data["brokerName"] for data in route.get("queueDatas", []) if data.get("writeQueueNums", 0) > 0)
+
+    async def _wait_for_route(self, topic: str, brokers: int) -> None:
+        deadline = time.monotonic() + self._timeout_seconds
+        while len(await self._route(topic)) < brokers:
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(f"topic {topic} was created but the name server does not list it")
+            await asyncio.sleep(0.05)
+
+    async def _topic_config(self, address: str, topic: str) -> dict[str, Any] | None:
+        try:
+            config = parse((await self._client(address).call(_TOPIC_CONFIG, {"topic": topic, "lo": "true"})).body)
+        except Refused as error:
+            if error.code == _TOPIC_NOT_EXIST:
+                return None
+            raise
+        return config if isinstance(config, dict) else None
+
+    async def _create_topic(self, address: str, topic: str, *, queues: int, attributes: Mapping[str, str]) -> None:
+        await self._client(address).call(
+            _CREATE_TOPIC,
+            {
+                "topic": topic,
+                "defaultTopic": "TBW102",
+                "readQueueNums": queues,
+                "writeQueueNums": queues,
+                "perm": _READ_WRITE,
+                "topicFilterType": "SINGLE_TAG",
+                "topicSysFlag": 0,
+                "order": "false",
+                "attributes": ",".join(f"+{name}={value}" for name, value in attributes.items()),
+            },
+        )
+
+    async def _group_exists(self, address: str, group: str) -> bool:
+        try:
+            answer = await self._client(address).call(_GROUP_CONFIG, {"group": group})
+        except Refused:
+            return False
+        return bool(answer.body)
+
+    async def _only_address(self, masters: Mapping[str, str], topic: str) -> str:
+        brokers = await self._route(topic)
+        if not brokers:
+            raise BrokerError(f"topic {topic} does not exist")
+        if brokers[0] not in masters:
+            raise BrokerUnavailable(f"topic {topic} is on {brokers[0]}, which has no master now")
+        return masters[brokers[0]]
+
+    async def _offsets(self, address: str, topic: str, group: str) -> tuple[int, int]:
+        """Broker offset and committed consumer offset of the topic's only queue."""
+        answer = await self._client(address).call(_CONSUME_STATS, {"consumerGroup": group, "topic": topic})
+        for queue, offsets in parse(answer.body).get("offsetTable", {}).items():
+            if dict(queue).get("queueId") == 0:
+                return int(offsets["brokerOffset"]), max(0, int(offsets["consumerOffset"]))
+        raise BrokerError(f"the broker knows no queue of topic {topic} for group {group}")
+
+    async def _one_partition_lag(
+        self, masters: Mapping[str, str], partition: int, topic: str, group: str
+    ) -> PartitionLag:
+        address = await self._only_address(masters, topic)
+        broker_offset, consumer_offset = await self._offsets(address, topic, group)
+        lag = max(0, broker_offset - consumer_offset)
+        oldest = None
+        if lag:
+            spans = parse((await self._client(address).call(_TIME_SPAN, {"topic": topic, "group": group})).body)
+            delays = [int(span.get("delayTime", 0)) for span in spans.get("consumeTimeSpanSet", [])]
+            oldest = max(delays, default=0) / 1000
+        return PartitionLag(partition, topic, broker_offset, consumer_offset, lag, oldest)
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdigit() and 0 < int(port) < 65536
+
+
+def _attribute(config: Mapping[str, Any], name: str) -> str:
+    return str((config.get("attributes") or {}).get(name, ""))
+
+
+def _lags(entries: list[dict[str, Any]] | None, now: float) -> list[LiteTopicLag]:
+    found = []
+    for entry in entries or []:
+        oldest = int(entry.get("earliestUnconsumedTimestamp", 0))
+        age = max(0.0, now - oldest / 1000) if oldest > 0 else None
+        found.append(LiteTopicLag(str(entry.get("liteTopic", "")), int(entry.get("lagCount", 0)), age))
+    return found
+
+
+def _lite_topic_info(name: str, body: Mapping[str, Any]) -> LiteTopicInfo:
+    offsets = body.get("topicOffset") or {}
+    return LiteTopicInfo(
+        name,
+        max(0, int(offsets.get("minOffset", 0))),
+        max(0, int(offsets.get("maxOffset", 0))),
+        int(offsets.get("lastUpdateTimestamp", 0)) / 1000,
+        sorted(str(entry.get("clientId", "")) for entry in body.get("subscriber") or []),
+    )

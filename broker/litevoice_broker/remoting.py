@@ -1,0 +1,128 @@
+"""RocketMQ's remoting protocol over TCP, as far as the admin calls need it: one kept connection per address.
+
+Frame: int32 length of the rest, int32 (serialize type << 24 | header length), JSON header, body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
+
+_VERSION = 497  # MQVersion.Version.V5_5_0 is not checked by the broker; it only shows in its logs
+_RESPONSE_FLAG = 1
+_MAX_FRAME_BYTES = 64 << 20
+SUCCESS = 0
+
+
+class Refused(BrokerError):  # noqa: N818 - reads as what it is
+    """The server answered with an error code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    header: Mapping[str, Any]
+    body: bytes
+
+
+def encode_request(code: int, opaque: int, fields: Mapping[str, str], body: bytes) -> bytes:
+    header = json.dumps(
+        {
+            "code": code,
+            "language": "PYTHON",
+            "version": _VERSION,
+            "opaque": opaque,
+            "flag": 0,
+            "serializeTypeCurrentRPC": "JSON",
+            "extFields": dict(fields),
+        }
+    ).encode()
+    return struct.pack(">ii", 4 + len(header) + len(body), len(header)) + header + body
+
+
+def decode_frame(frame: bytes) -> Answer:
+    """`frame` without its leading length. Raises BrokerError when the header is not JSON."""
+    (word,) = struct.unpack_from(">i", frame)
+    if word >> 24:
+        raise BrokerError("the name server or broker answered in a serialization other than JSON")
+    end = 4 + (word & 0xFFFFFF)
+    return Answer(json.loads(frame[4:end]), frame[end:])
+
+
+class RemotingClient:
+    """Calls to one address, pipelined over one connection that is opened when needed and again after it broke."""
+
+    def __init__(self, address: str, *, timeout_seconds: float) -> None:
+        self._address = address
+        self._timeout_seconds = timeout_seconds
+        self._opaques = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._connecting = asyncio.Lock()
+
+    async def call(self, code: int, fields: Mapping[str, object] | None = None, body: bytes = b"") -> Answer:
+        """Raises Refused with the server's code and remark, BrokerUnavailable when there is no answer in time."""
+        text_fields = {name: str(value) for name, value in (fields or {}).items() if value is not None}
+        opaque = next(self._opaques)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                writer = await self._connected()
+                future = asyncio.get_running_loop().create_future()
+                self._waiting[opaque] = future
+                writer.write(encode_request(code, opaque, text_fields, body))
+                await writer.drain()
+                answer = await future
+        except TimeoutError:
+            raise BrokerUnavailable(f"no answer from {self._address} within {self._timeout_seconds} s") from None
+        except OSError as error:
+            raise BrokerUnavailable(f"cannot reach {self._address}: {error}") from error
+        finally:
+            self._waiting.pop(opaque, None)
+        if answer.header["code"] != SUCCESS:
+            remark = str(answer.header.get("remark", "")).split("\n")[0]
+            raise Refused(f"{self._address} refused request {code}: {remark}", code=answer.header["code"])
+        return answer
+
+    async def close(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+
+    async def _connected(self) -> asyncio.StreamWriter:
+        async with self._connecting:
+            if self._writer is None or self._reading is None or self._reading.done():
+                host, _, port = self._address.rpartition(":")
+                reader, self._writer = await asyncio.open_connection(host, int(port))
+                self._reading = asyncio.create_task(self._read(reader, self._writer))
+            return self._writer
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reason = "connection closed"
+        try:
+            while True:
+                (length,) = struct.unpack(">i", await reader.readexactly(4))
+                if not 4 <= length <= _MAX_FRAME_BYTES:
+                    reason = f"frame of {length} bytes"
+                    break
+                answer = decode_frame(await reader.readexactly(length))
+                future = self._waiting.get(int(answer.header["opaque"]))
+                is_response = int(answer.header.get("flag", 0)) & _RESPONSE_FLAG
+                if is_response and future is not None and not future.done():
+                    future.set_result(answer)
+        except (OSError, asyncio.IncompleteReadError, BrokerError, ValueError) as error:
+            reason = str(error)
+        finally:
+            writer.close()
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(BrokerUnavailable(f"{self._address}: {reason}"))

@@ -123,7 +123,7 @@ class VoiceClient:
         """Speaks `pcm` and returns the complete answer to it."""
         start = len(self.heard)
         spoken_until = await self.microphone.say(pcm)
-        await self.wait_for(lambda: self._answers(start) >= 1, timeout_seconds, "response.done")
+        await self.wait_for(lambda: self.answers_since(start) >= 1, timeout_seconds, "response.done")
         return self.answer(start, spoken_until)
 
     def answer(self, start: int, spoken_until: float) -> Answer:
@@ -142,7 +142,8 @@ class VoiceClient:
                 answer.status = event.response.status
         return answer
 
-    def _answers(self, start: int) -> int:
+    def answers_since(self, start: int) -> int:
+        """How many responses have ended since index `start` of `heard`."""
         return sum(1 for item in self.heard[start:] if item.type == "response.done")
 
     def stop_reading(self) -> None:

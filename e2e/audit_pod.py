@@ -1,0 +1,97 @@
+"""The audit as a pod of the worker image: an independent reader of the broker, inside the cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from e2e.environment import GATEWAY, NAMESPACE
+from e2e.shell import ROOT, kubectl, kubectl_json, wait_until
+
+_SCRIPT = ROOT / "dev" / "litevoice_dev" / "audit.py"
+
+
+class AuditPod:
+    """Runs `audit.py`; `lines` are what it has printed so far."""
+
+    def __init__(self, what: str, session_id: str = "") -> None:
+        self.name = f"audit-{what}"
+        self._arguments = [what, "/etc/litevoice/config/settings.json", *([session_id] if session_id else [])]
+
+    def start(self) -> None:
+        """Creates the pod; `requests` returns when every partition is being read."""
+        self.remove()
+        worker = self._worker_pod_spec()
+        container = worker["containers"][0]
+        kubectl(
+            "create", "configmap", self.name, "-n", NAMESPACE, f"--from-file=audit.py={_SCRIPT}", timeout_seconds=60
+        )
+        config = next(
+            v
+            for v in worker["volumes"]
+            if v["name"] in {m["name"] for m in container["volumeMounts"]} and "configMap" in v
+        )
+        mount = next(m for m in container["volumeMounts"] if m["name"] == config["name"])
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": self.name,
+                "namespace": NAMESPACE,
+                "labels": {"app.kubernetes.io/name": "litevoice-audit"},
+            },
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": False,
+                "securityContext": worker.get("securityContext", {}),
+                "containers": [
+                    {
+                        "name": "audit",
+                        "image": container["image"],
+                        "imagePullPolicy": container["imagePullPolicy"],
+                        "command": ["python3", "/audit/audit.py", *self._arguments],
+                        "env": [{"name": "HOME", "value": "/tmp"}],
+                        "securityContext": container.get("securityContext", {}),
+                        "volumeMounts": [
+                            {"name": "script", "mountPath": "/audit"},
+                            {"name": "tmp", "mountPath": "/tmp"},
+                            {"name": config["name"], "mountPath": mount["mountPath"]},
+                        ],
+                    }
+                ],
+                "volumes": [
+                    {"name": "script", "configMap": {"name": self.name}},
+                    {"name": "tmp", "emptyDir": {}},
+                    config,
+                ],
+            },
+        }
+        kubectl("apply", "-f", "-", text=json.dumps(pod))
+
+    def wait_ready(self) -> None:
+        wait_until(lambda: any(line.get("ready") for line in self.lines()), 120, f"{self.name} reads")
+
+    def wait_complete(self) -> list[dict[str, Any]]:
+        """All lines of a finished audit. Raises RuntimeError with its output when it failed."""
+
+        def phase() -> str:
+            found = kubectl_json("get", "pod", "-n", NAMESPACE, self.name)["status"]["phase"]
+            return str(found) if found in {"Succeeded", "Failed"} else ""
+
+        if wait_until(phase, 120, f"{self.name} has read everything") == "Failed":
+            raise RuntimeError(kubectl("logs", "-n", NAMESPACE, self.name))
+        return self.lines()
+
+    def lines(self) -> list[dict[str, Any]]:
+        output = kubectl("logs", "-n", NAMESPACE, self.name)
+        return [json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
+
+    def remove(self) -> None:
+        for kind in ("pod", "configmap"):
+            kubectl("delete", kind, "-n", NAMESPACE, self.name, "--ignore-not-found", "--grace-period=1")
+
+    @staticmethod
+    def _worker_pod_spec() -> dict[str, Any]:
+        selector = f"app.kubernetes.io/instance={GATEWAY},app.kubernetes.io/component=worker"
+        deployments = kubectl_json("get", "deployments", "-n", NAMESPACE, "-l", selector)["items"]
+        return dict(deployments[0]["spec"]["template"]["spec"])

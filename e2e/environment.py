@@ -1,0 +1,190 @@
+"""From nothing to a cluster in which litevoice answers calls: cluster, images, CRDs, chart, example resources."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from dataclasses import dataclass
+
+from e2e.shell import ROOT, CommandFailed, kubectl, kubectl_json, run, say, wait_until
+
+NAMESPACE = "voice"
+"""Where the example VoiceGateway lives."""
+SYSTEM_NAMESPACE = "litevoice-system"
+"""Where the chart is installed."""
+RELEASE = "litevoice"
+GATEWAY = "demo"
+API_KEYS_SECRET = "voice-api-keys"
+EXAMPLES = ("voicegateway.yaml", "backlogalert-replies.yaml", "backlogalert-requests.yaml")
+IMAGES = ("operator", "gateway", "worker", "rocketmq")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where callers reach the gateways.
+
+    Attributes:
+        url: WebSocket base for OpenAI clients.
+        direct_url: the same through a node's address, without a proxy process in between; `url` where there is none.
+    """
+
+    url: str
+    direct_url: str
+    api_key: str
+
+
+def prepare() -> Endpoint:
+    """Steps 1 to 4 of the demo; each is quick when it has been done before."""
+    cluster_up()
+    images = build_images()
+    load_images(images)
+    apply_crds()
+    install_chart(images)
+    apply_examples()
+    return endpoint()
+
+
+def cluster_up() -> None:
+    """A kind cluster, or the current KUBECONFIG with LITEVOICE_CLUSTER=existing."""
+    say("cluster")
+    for line in run(("e2e/cluster/up",), show=True).splitlines():
+        name, equals, value = line.removeprefix("export ").partition("=")
+        if equals and name == "KUBECONFIG":
+            os.environ["KUBECONFIG"] = value.strip("'\"")
+
+
+def build_images() -> dict[str, str]:
+    """Image references by name."""
+    say("images")
+    lines = run(("images/build", *IMAGES), show=True).splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def load_images(images: dict[str, str]) -> None:
+    if os.environ.get("LITEVOICE_CLUSTER") == "existing":
+        say("images: an existing cluster pulls them by itself (set LITEVOICE_IMAGE_REGISTRY and push them first)")
+        return
+    run(("e2e/cluster/load", *images.values()), show=True)
+
+
+def apply_crds() -> None:
+    say("CRDs")
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    for plural in ("voicegateways", "backlogalerts"):
+        kubectl("wait", "--for=condition=Established", f"crd/{plural}.litevoice.dev", "--timeout=60s")
+
+
+def install_chart(images: dict[str, str], *settings: str) -> None:
+    """`helm upgrade --install`, waiting for the operator and the development RocketMQ."""
+    say("chart")
+    arguments = ["rocketmq.dev.enabled=true", "crds.install=false", *settings]
+    for name, key in (
+        ("operator", "operator"),
+        ("gateway", "gateway"),
+        ("worker", "worker"),
+        ("rocketmq", "rocketmq.dev"),
+    ):
+        repository, _, tag = images[name].rpartition(":")
+        arguments += [f"{key}.image.repository={repository}", f"{key}.image.tag={tag}"]
+    run(
+        (
+            "helm", "upgrade", "--install", RELEASE, "charts/litevoice", "--namespace", SYSTEM_NAMESPACE,
+            "--create-namespace", "--wait", "--timeout", "6m",
+            *(part for setting in arguments for part in ("--set", setting)),
+        ),
+        show=True,
+    )  # fmt: skip
+
+
+def upgrade_gateway_image() -> None:
+    """`helm upgrade` to a gateway image with another tag (the same content), as a release would."""
+    values = json.loads(run(("helm", "get", "values", RELEASE, "-n", SYSTEM_NAMESPACE, "-o", "json")))
+    image = values["gateway"]["image"]
+    old = f"{image['repository']}:{image['tag']}"
+    tag = image["tag"].removesuffix("-next") if image["tag"].endswith("-next") else f"{image['tag']}-next"
+    run(("docker", "tag", old, f"{image['repository']}:{tag}"))
+    load_images({"gateway": f"{image['repository']}:{tag}"})
+    run(
+        (
+            "helm", "upgrade", RELEASE, "charts/litevoice", "-n", SYSTEM_NAMESPACE, "--reset-then-reuse-values",
+            "--set", f"gateway.image.tag={tag}", "--wait", "--timeout", "5m",
+        ),
+        show=True,
+    )  # fmt: skip
+
+
+def apply_examples() -> None:
+    """API key, VoiceGateway and the two BacklogAlerts; returns when all are Ready."""
+    say("VoiceGateway and BacklogAlerts")
+    namespace = f'{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}"}}}}'
+    kubectl("apply", "-f", "-", text=namespace)
+    ensure_api_key()
+    for example in EXAMPLES:
+        kubectl("apply", "-n", NAMESPACE, "-f", f"examples/{example}")
+    wait_ready()
+
+
+def wait_ready() -> None:
+    for resource in ("vgw", "bla"):
+        kubectl(
+            "wait", "-n", NAMESPACE, "--for=condition=Ready", resource, "--all", "--timeout=300s", timeout_seconds=330
+        )
+
+
+def ensure_api_key() -> None:
+    """A key for the principal `demo`, made once."""
+    try:
+        kubectl("get", "secret", "-n", NAMESPACE, API_KEYS_SECRET)
+    except CommandFailed:
+        key = base64.b64encode(secrets.token_urlsafe(24).encode()).decode()
+        manifest = (
+            f"apiVersion: v1\nkind: Secret\nmetadata: {{name: {API_KEYS_SECRET}, namespace: {NAMESPACE}}}\n"
+            f"data: {{demo: {key}}}\n"
+        )
+        kubectl("apply", "-f", "-", text=manifest)
+
+
+def endpoint() -> Endpoint:
+    """Where to call, once the VoiceGateway is ready."""
+    key = kubectl_json("get", "secret", "-n", NAMESPACE, API_KEYS_SECRET)["data"]["demo"]
+    url = os.environ.get("LITEVOICE_URL", "ws://127.0.0.1:18080/v1")
+    direct = url
+    if os.environ.get("LITEVOICE_CLUSTER") != "existing":
+        nodes = kubectl_json("get", "nodes")["items"]
+        addresses = [a["address"] for n in nodes for a in n["status"]["addresses"] if a["type"] == "InternalIP"]
+        direct = f"ws://{addresses[0]}:30080/v1"
+    return Endpoint(url, direct, base64.b64decode(key).decode())
+
+
+def pods(component: str) -> list[str]:
+    """Names of the running, not terminating pods of a component (gateway or worker) of the example."""
+    items = kubectl_json(
+        "get",
+        "pods",
+        "-n",
+        NAMESPACE,
+        "-l",
+        f"app.kubernetes.io/instance={GATEWAY},app.kubernetes.io/component={component}",
+    )["items"]
+    return [
+        p["metadata"]["name"]
+        for p in items
+        if "deletionTimestamp" not in p["metadata"] and p["status"].get("phase") == "Running"
+    ]
+
+
+def pod_holding(session_id: str, timeout_seconds: float = 20) -> str:
+    """The gateway pod whose sessions include `session_id`, as the pod itself says."""
+
+    def look() -> str:
+        for pod in pods("gateway"):
+            listing = kubectl(
+                "exec", "-n", NAMESPACE, pod, "--", "python3", "-m", "litevoice_gateway", "sessions", session_id
+            )
+            if session_id in listing:
+                return pod
+        return ""
+
+    return str(wait_until(look, timeout_seconds, f"a gateway that holds {session_id}"))

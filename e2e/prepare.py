@@ -1,0 +1,9 @@
+"""`python -m e2e.prepare`: everything that the e2e tests need, from nothing."""
+
+from __future__ import annotations
+
+from e2e.environment import prepare
+from e2e.shell import say
+
+if __name__ == "__main__":
+    say(f"ready: {prepare().url}")

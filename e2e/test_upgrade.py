@@ -20,16 +20,7 @@ async def test_a_call_survives_a_helm_upgrade_that_rolls_the_gateways(
     before = set(environment.pods("gateway"))
 
     async def upgrade(_pod: str) -> None:
-        arguments = ("helm", "upgrade", environment.RELEASE, "charts/litevoice", "-n", environment.SYSTEM_NAMESPACE)
-        changed = (
-            "--reset-then-reuse-values",
-            "--set",
-            "gateway.podAnnotations.rolled=again",
-            "--wait",
-            "--timeout",
-            "5m",
-        )
-        await asyncio.to_thread(run, (*arguments, *changed))
+        await asyncio.to_thread(environment.upgrade_gateway_image)
 
     call = await takeover.hold(endpoint, tmp_path, print, disturb=upgrade)
     selector = f"app.kubernetes.io/instance={environment.GATEWAY},app.kubernetes.io/component=gateway"

@@ -1,0 +1,80 @@
+{{/* Names, labels and parts that several objects share. */}}
+
+{{- define "litevoice.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "litevoice.operator" -}}{{ include "litevoice.fullname" . }}-operator{{- end -}}
+{{- define "litevoice.rocketmq" -}}{{ include "litevoice.fullname" . }}-rocketmq{{- end -}}
+{{- define "litevoice.rootKey" -}}{{ .Values.rootKey.existingSecret | default (printf "%s-root-key" (include "litevoice.fullname" .)) }}{{- end -}}
+
+{{/* Cluster-wide objects carry the namespace too, so that two releases of one name do not meet. */}}
+{{- define "litevoice.clusterName" -}}{{ .Release.Namespace }}-{{ include "litevoice.operator" . }}{{- end -}}
+
+{{- define "litevoice.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "litevoice.labels" -}}
+{{ include "litevoice.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+
+{{/* Takes (list root name): the image reference of one of our images. */}}
+{{- define "litevoice.image" -}}
+{{- $root := index . 0 -}}{{- $name := index . 1 -}}
+{{- $given := eq $name "rocketmq" | ternary $root.Values.rocketmq.dev.image (get $root.Values.images $name) -}}
+{{- $given | default (printf "litevoice/%s:%s" $name $root.Chart.AppVersion) -}}
+{{- end -}}
+
+{{/* Takes the list of names. */}}
+{{- define "litevoice.pullSecrets" -}}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "litevoice.endpoints" -}}
+{{- .Values.rocketmq.dev.enabled | ternary (printf "%s.%s.svc:8081" (include "litevoice.rocketmq" .) .Release.Namespace) .Values.rocketmq.endpoints -}}
+{{- end -}}
+
+{{- define "litevoice.nameServer" -}}
+{{- .Values.rocketmq.dev.enabled | ternary (printf "%s.%s.svc:9876" (include "litevoice.rocketmq" .) .Release.Namespace) .Values.rocketmq.nameServer -}}
+{{- end -}}
+
+{{/* What a schema cannot say: values that exclude one another. */}}
+{{- define "litevoice.validate" -}}
+{{- if and .Values.rocketmq.dev.enabled (or .Values.rocketmq.endpoints .Values.rocketmq.nameServer) -}}
+{{- fail "rocketmq.endpoints and rocketmq.nameServer must be empty when rocketmq.dev.enabled is true: the release then brings its own RocketMQ" -}}
+{{- end -}}
+{{- if ne (empty .Values.rocketmq.endpoints) (empty .Values.rocketmq.nameServer) -}}
+{{- fail "rocketmq.endpoints and rocketmq.nameServer belong together: give both or none" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "litevoice.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "litevoice.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}

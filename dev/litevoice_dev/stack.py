@@ -78,6 +78,19 @@ class Member:
     async def status(self) -> Any:
         return await self.ask(STATUS_PATH)
 
+    async def wait_status(self, condition: Callable[[Any], bool]) -> Any:
+        """The first status that fits. Raises RuntimeError with the last one when none does in time."""
+        last: Any = "no answer"
+        for _ in range(int(READY_TIMEOUT_SECONDS / 0.1)):
+            try:
+                last = await self.status()
+                if condition(last):
+                    return last
+            except httpx.HTTPError as error:
+                last = error
+            await asyncio.sleep(0.1)
+        raise RuntimeError(f"{self.name}: status never fitted, the last was {last}")
+
     async def holds(self, session_id: str) -> bool:
         """Whether this gateway owns the session."""
         try:
@@ -156,44 +169,30 @@ class LocalStack:
             self.start_gateway()
         await asyncio.gather(*(member.wait_ready() for member in (*self.workers, *self.gateways)))
 
-    def start_gateway(self, name: str = "") -> Member:
+    def start_gateway(self) -> Member:
         """One more gateway; not ready yet."""
         index = len(self.gateways)
-        name = name or f"gateway-{index}"
         port = self.gateway_ports[index] if index < len(self.gateway_ports) else free_port()
-        admin_port = free_port()
-        settings = GatewaySettings.model_validate(
-            {
-                "broker": self.broker_settings,
-                "listenHost": HOST,
-                "listenPort": port,
-                "adminHost": HOST,
-                "adminPort": admin_port,
-                "apiKeysDir": str(self.folder / "api-keys"),
-                "keysDir": str(self.folder / "keys"),
-                **self.gateway,
-            }
-        )
-        member = self._spawn(name, "litevoice_gateway", settings.model_dump_json(by_alias=True), admin_port)
-        member.url = f"ws://{HOST}:{port}/v1"
-        self.gateways.append(member)
-        return member
+        self.gateways.append(self._gateway(f"gateway-{index}", port))
+        return self.gateways[-1]
 
     def start_worker(self, name: str) -> Member:
         """The worker of that name (one of `worker_names`); not ready yet."""
-        admin_port = free_port()
-        settings = WorkerSettings.model_validate(
-            {
-                "broker": self.broker_settings,
-                "adminHost": HOST,
-                "adminPort": admin_port,
-                "members": MembersSettings(static=list(self.worker_names)),
-                **self.worker,
-            }
-        )
-        member = self._spawn(name, "litevoice_worker", settings.model_dump_json(by_alias=True), admin_port)
-        self.workers.append(member)
-        return member
+        self.workers.append(self._worker(name))
+        return self.workers[-1]
+
+    def replace_gateway(self, gone: Member) -> Member:
+        """Another gateway (a new pod name) where clients found `gone`, as behind a Service; not ready yet."""
+        index = self.gateways.index(gone)
+        port = int(gone.url.split(":")[2].split("/")[0])
+        self.gateways[index] = self._gateway(f"{gone.name}-next", port)
+        return self.gateways[index]
+
+    def replace_worker(self, gone: Member) -> Member:
+        """The worker of the same name, anew; not ready yet."""
+        index = self.workers.index(gone)
+        self.workers[index] = self._worker(gone.name)
+        return self.workers[index]
 
     async def owner(self, session_id: str) -> Member:
         """The gateway that holds the session. Raises LookupError."""
@@ -209,6 +208,37 @@ class LocalStack:
     def kill(self) -> None:
         for member in (*self.gateways, *self.workers):
             processes.kill(member.process)
+
+    def _gateway(self, name: str, port: int) -> Member:
+        admin_port = free_port()
+        settings = GatewaySettings.model_validate(
+            {
+                "broker": self.broker_settings,
+                "listenHost": HOST,
+                "listenPort": port,
+                "adminHost": HOST,
+                "adminPort": admin_port,
+                "apiKeysDir": str(self.folder / "api-keys"),
+                "keysDir": str(self.folder / "keys"),
+                **self.gateway,
+            }
+        )
+        member = self._spawn(name, "litevoice_gateway", settings.model_dump_json(by_alias=True), admin_port)
+        member.url = f"ws://{HOST}:{port}/v1"
+        return member
+
+    def _worker(self, name: str) -> Member:
+        admin_port = free_port()
+        settings = WorkerSettings.model_validate(
+            {
+                "broker": self.broker_settings,
+                "adminHost": HOST,
+                "adminPort": admin_port,
+                "members": MembersSettings(static=list(self.worker_names)),
+                **self.worker,
+            }
+        )
+        return self._spawn(name, "litevoice_worker", settings.model_dump_json(by_alias=True), admin_port)
 
     def _spawn(self, name: str, package: str, settings: str, admin_port: int) -> Member:
         config, log = self.folder / f"{name}.json", self.folder / f"{name}.log"

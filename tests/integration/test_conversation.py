@@ -1,0 +1,183 @@
+"""The main job as processes: spoken questions, gateways and workers that go away, and nothing lost.
+
+The caller is the unchanged openai client; the audit reads the broker in consumer groups of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litevoice_dev.rocketmq import LocalRocketMQ
+from litevoice_dev.speech import speak
+from litevoice_dev.stack import LocalStack
+from litevoice_dev.tally import Tally, tally_events, tally_packets
+from litevoice_dev.voice_client import Answer, VoiceClient
+
+pytestmark = pytest.mark.timeout(420)
+
+FIRST, LONG, MEMORY = "what is the capital of France", "tell me the story of the lighthouse", "what did I ask first"
+
+
+class Audit:
+    """`python -m litevoice_dev.audit` as a process; `lines` are what it has printed so far."""
+
+    def __init__(self, stack: LocalStack, *arguments: str) -> None:
+        self._command = [
+            sys.executable,
+            "-m",
+            "litevoice_dev.audit",
+            arguments[0],
+            str(stack.settings_file),
+            *arguments[1:],
+        ]
+        self.lines: list[dict[str, Any]] = []
+
+    async def __aenter__(self) -> Audit:
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdout=asyncio.subprocess.PIPE)
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            self.lines.append(json.loads(line))
+
+    async def until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
+        for _ in range(int(timeout_seconds / 0.1)):
+            if condition():
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"the audit never saw {what}; {len(self.lines)} lines")
+
+    async def finished(self) -> list[dict[str, Any]]:
+        async with asyncio.timeout(60):
+            await self._reader
+            assert await self._process.wait() == 0
+        return self.lines
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+        await asyncio.gather(self._reader, return_exceptions=True)
+
+
+@pytest.fixture
+async def stack(rocketmq: LocalRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
+    made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server)
+    try:
+        await made.start(gateways=2)
+        yield made
+    finally:
+        made.kill()
+
+
+async def events_tally(stack: LocalStack, call: VoiceClient) -> Tally:
+    """What the caller heard against the session's whole LiteTopic, up to the last position that was heard."""
+    async with Audit(stack, "replies", call.session_id) as audit:
+        log = await audit.finished()
+    heard = [h.event_id for h in call.heard]
+    last = max(int(i.split("_")[1]) for i in heard if i.split("_")[1].isdigit())
+    return tally_events(heard, [line for line in log if line["position"] <= last])
+
+
+async def interrupted(call: VoiceClient, question: str, disturb: Callable[[], Awaitable[None]]) -> Answer:
+    """The answer to `question`, with `disturb` run after a second of its audio."""
+    start = len(call.heard)
+    spoken_until = await call.microphone.say(await speak(question))
+    await call.wait_for(lambda: len(call.answer(start, 0).audio) >= 48_000, 60, "a second of the answer")
+    await disturb()
+    await call.wait_for(lambda: call.answers_since(start) >= 1, 120, "the rest of the answer")
+    return call.answer(start, spoken_until)
+
+
+async def test_a_call_moves_between_gateways_and_loses_nothing(stack: LocalStack) -> None:
+    async with Audit(stack, "requests") as audit:
+        await audit.until(lambda: any(line.get("ready") for line in audit.lines), "every partition")
+        async with VoiceClient(stack.gateways[0].url, stack.api_key) as call:
+            first = await call.ask(await speak(FIRST))
+            assert (first.question, first.status) == (FIRST.lower(), "completed")
+            assert "paris" in first.text.lower()
+
+            async def drain() -> None:
+                owner = await stack.owner(call.session_id)
+                # The client keeps its URL, so another gateway must listen there, as behind a Service.
+                owner.terminate()
+                assert await owner.wait_gone() == 0
+                successor = stack.replace_gateway(owner)
+                await successor.wait_ready()
+
+            second = await interrupted(call, LONG, drain)
+            assert second.status == "completed"
+            assert [r.code for r in call.reconnects] == [1012]
+            third = await call.ask(await speak(MEMORY))
+            assert FIRST.lower() in third.text.lower()
+        sent = call.microphone.sent
+        await audit.until(lambda: not tally_packets(sent, audit.lines, call.session_id).lost, "every packet")
+        packets = tally_packets(sent, audit.lines, call.session_id)
+    events = await events_tally(stack, call)
+    assert packets.clean, packets
+    assert events.clean, events
+
+
+async def test_a_killed_gateway_loses_no_answer(stack: LocalStack) -> None:
+    async with VoiceClient(stack.gateways[0].url, stack.api_key) as call:
+        await call.ask(await speak(FIRST))
+
+        async def kill() -> None:
+            owner = await stack.owner(call.session_id)
+            owner.kill()
+            await stack.replace_gateway(owner).wait_ready()
+
+        second = await interrupted(call, LONG, kill)
+        assert second.status == "completed"
+        third = await call.ask(await speak(MEMORY))
+        assert FIRST.lower() in third.text.lower()
+    events = await events_tally(stack, call)
+    assert events.clean, events
+
+
+async def test_a_killed_worker_is_replaced_in_the_middle_of_its_answer(stack: LocalStack) -> None:
+    async with VoiceClient(stack.gateways[1].url, stack.api_key) as call:
+        undisturbed = await call.ask(await speak(LONG))
+
+        async def kill_all_workers() -> None:
+            for worker in stack.workers:
+                worker.kill()
+            for worker in list(stack.workers):
+                await stack.replace_worker(worker).wait_ready()
+
+        answer = await interrupted(call, LONG, kill_all_workers)
+        assert answer.status == "completed"
+        assert answer.text == undisturbed.text
+        assert bytes(answer.audio) == bytes(undisturbed.audio), "continued to the byte"
+        third = await call.ask(await speak(MEMORY))
+        assert LONG.lower() in third.text.lower()
+
+
+async def test_a_gateway_without_a_broker_says_so_and_recovers(rocketmq: LocalRocketMQ, tmp_path: Path) -> None:
+    own = LocalRocketMQ(tmp_path / "rocketmq")
+    stack = LocalStack(tmp_path / "stack", own.endpoints, own.name_server, worker_names=("worker-0",))
+    try:
+        gateway = stack.start_gateway()
+        await gateway.wait_status(lambda status: not status["ready"] and bool(status["reason"]))
+        reason = (await gateway.status())["reason"]
+        assert own.endpoints in reason
+        await asyncio.to_thread(own.start)
+        await stack.ensure_names()
+        stack.start_worker("worker-0")
+        await gateway.wait_ready()
+        async with VoiceClient(gateway.url, stack.api_key) as call:
+            answer = await call.ask(await speak(FIRST))
+        assert "paris" in answer.text.lower()
+    finally:
+        stack.kill()
+        await asyncio.to_thread(own.kill)

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The WebSocket gateway: client protocols on one side, the broker on the other, a sans-I/O session in between."""

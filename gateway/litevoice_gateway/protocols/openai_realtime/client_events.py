@@ -1,0 +1,169 @@
+"""The client events of OpenAI Realtime (GA) that the gateway accepts, as msgspec reads them.
+
+Fields that newer or other clients send and that change nothing here are named and ignored: `include`, `prompt`,
+`truncation`, `tracing`, `reasoning`, `parallel_tool_calls`, `temperature`, `noise_reduction`, the transcription's model
+and prompt, and per-response `audio`, `tools`, `tool_choice` and `max_output_tokens`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+EventId = Annotated[str, Meta(max_length=512)]
+LongText = Annotated[str, Meta(max_length=65_536)]
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+ItemId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Ignored = object
+Modalities = list[Literal["text", "audio"]]
+
+
+class _Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class PCM(_Strict, tag_field="type", tag="audio/pcm"):
+    rate: int = 24_000
+
+
+class PCMU(_Strict, tag_field="type", tag="audio/pcmu"):
+    rate: int = 8_000
+
+
+class PCMA(_Strict, tag_field="type", tag="audio/pcma"):
+    rate: int = 8_000
+
+
+Format = PCM | PCMU | PCMA
+
+
+class ServerVad(_Strict, tag_field="type", tag="server_vad"):
+    threshold: Annotated[float, Meta(ge=0, le=1)] | UnsetType | None = UNSET
+    prefix_padding_ms: Annotated[int, Meta(ge=0, le=5_000)] | UnsetType | None = UNSET
+    silence_duration_ms: Annotated[int, Meta(ge=50, le=10_000)] | UnsetType | None = UNSET
+    create_response: bool | UnsetType | None = UNSET
+    interrupt_response: bool | UnsetType | None = UNSET
+    idle_timeout_ms: UnsetType | None = UNSET
+
+
+class SemanticVad(_Strict, tag_field="type", tag="semantic_vad"):
+    """Taken as server VAD with its defaults, which `session.updated` then shows."""
+
+    eagerness: Literal["low", "medium", "high", "auto"] | UnsetType | None = UNSET
+    create_response: bool | UnsetType | None = UNSET
+    interrupt_response: bool | UnsetType | None = UNSET
+
+
+class Transcription(_Strict):
+    language: Annotated[str, Meta(max_length=16)] | UnsetType | None = UNSET
+    model: Ignored = UNSET
+    prompt: Ignored = UNSET
+    delay: Ignored = UNSET
+
+
+class Input(_Strict):
+    format: Format | UnsetType | None = UNSET
+    transcription: Transcription | UnsetType | None = UNSET
+    noise_reduction: Ignored = UNSET
+    turn_detection: ServerVad | SemanticVad | UnsetType | None = UNSET
+
+
+class VoiceId(_Strict):
+    id: Name
+
+
+class Output(_Strict):
+    format: Format | UnsetType | None = UNSET
+    voice: Name | VoiceId | UnsetType | None = UNSET
+    speed: Annotated[float, Meta(ge=0.25, le=1.5)] | UnsetType | None = UNSET
+
+
+class AudioConfig(_Strict):
+    input: Input | UnsetType | None = UNSET
+    output: Output | UnsetType | None = UNSET
+
+
+class Session(_Strict):
+    type: Literal["realtime"] | UnsetType = UNSET
+    id: Ignored = UNSET
+    object_: Ignored = msgspec.field(default=UNSET, name="object")
+    model: Name | UnsetType | None = UNSET
+    instructions: LongText | UnsetType | None = UNSET
+    output_modalities: Modalities | UnsetType | None = UNSET
+    audio: AudioConfig | UnsetType | None = UNSET
+    tools: list[dict[str, object]] | UnsetType | None = UNSET
+    tool_choice: Literal["auto", "none", "required"] | UnsetType | None = UNSET
+    max_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | Literal["inf"] | UnsetType | None = UNSET
+    include: Ignored = UNSET
+    prompt: Ignored = UNSET
+    truncation: Ignored = UNSET
+    tracing: Ignored = UNSET
+    reasoning: Ignored = UNSET
+    parallel_tool_calls: Ignored = UNSET
+    temperature: Ignored = UNSET
+
+
+class ContentPart(msgspec.Struct, kw_only=True):
+    type: str
+    text: LongText | UnsetType | None = UNSET
+    transcript: LongText | UnsetType | None = UNSET
+
+
+class MessageItem(msgspec.Struct, kw_only=True):
+    type: str
+    id: ItemId | UnsetType | None = UNSET
+    role: Literal["system", "user", "assistant"] | UnsetType = UNSET
+    content: list[ContentPart] | UnsetType = UNSET
+
+
+class ResponseParams(_Strict):
+    instructions: LongText | UnsetType | None = UNSET
+    output_modalities: Modalities | UnsetType | None = UNSET
+    metadata: dict[str, Annotated[str, Meta(max_length=512)]] | UnsetType | None = UNSET
+    conversation: Literal["auto"] | UnsetType | None = UNSET
+    input: UnsetType | None = UNSET
+    audio: Ignored = UNSET
+    tools: Ignored = UNSET
+    tool_choice: Ignored = UNSET
+    max_output_tokens: Ignored = UNSET
+    parallel_tool_calls: Ignored = UNSET
+    prompt: Ignored = UNSET
+    reasoning: Ignored = UNSET
+
+
+class _Event(msgspec.Struct, kw_only=True, tag_field="type"):
+    event_id: EventId | None = None
+
+
+class AppendAudio(_Event, tag="input_audio_buffer.append"):
+    audio: bytes
+
+
+class CommitAudio(_Event, tag="input_audio_buffer.commit"):
+    pass
+
+
+class ClearAudio(_Event, tag="input_audio_buffer.clear"):
+    pass
+
+
+class UpdateSession(_Event, tag="session.update"):
+    session: Session
+
+
+class CreateItem(_Event, tag="conversation.item.create"):
+    item: MessageItem
+    previous_item_id: Ignored = UNSET
+
+
+class CreateResponse(_Event, tag="response.create"):
+    response: ResponseParams | UnsetType | None = UNSET
+
+
+class CancelResponse(_Event, tag="response.cancel"):
+    response_id: Annotated[str, Meta(max_length=128)] | None = None
+
+
+ClientMessage = AppendAudio | CommitAudio | ClearAudio | UpdateSession | CreateItem | CreateResponse | CancelResponse

@@ -59,6 +59,7 @@ class ResponseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     instructions: str = ""  # overrides the session's for this response
     text_only: bool = False
     metadata: dict[str, str] | None = None
+    after_item_id: str = ""  # newest item the response is made from; "": all
 
 
 class Mark(msgspec.Struct, frozen=True, order=True, array_like=True):
@@ -68,6 +69,23 @@ class Mark(msgspec.Struct, frozen=True, order=True, array_like=True):
     seq: int
 
 
+class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far the worker that made a snapshot had read: bookkeeping between workers, opaque to everyone else.
+
+    Attributes:
+        events: packets that are not audio have taken effect up to here, even beyond the snapshot's boundary.
+        packet: the audio packet after the boundary whose first `packet_bytes` are already folded in.
+        audio_ms: audio of the session up to the boundary (and those bytes).
+        open_turn: turn whose SpeechStarted is published and whose utterance is still open; 0 for none.
+    """
+
+    events: Mark | None = None
+    packet: Mark | None = None
+    packet_bytes: int = 0
+    audio_ms: int = 0
+    open_turn: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that a worker or a gateway that never saw the session must know at a position.
 
@@ -75,6 +93,8 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
         turn: number of the newest turn that has begun; turns count from 1.
         boundary: the last packet that is folded into this snapshot; None before the first one.
         pending: a response that was asked for and is not finished yet; a worker that takes over makes (the rest of) it.
+            Its ResponseStarted is published at the same position as the snapshot in which it first appears.
+        cursor: for workers only.
     """
 
     config: SessionConfig = SessionConfig()
@@ -82,3 +102,4 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     turn: int = 0
     boundary: Mark | None = None
     pending: ResponseRequest | None = None
+    cursor: Cursor = Cursor()

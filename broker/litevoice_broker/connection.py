@@ -1,0 +1,454 @@
+"""One client's link to a RocketMQ proxy: gRPC channel, telemetry stream, heartbeats; reconnects with backoff.
+
+A proxy keeps the state of a client by its telemetry stream, so all calls of one client go to the same proxy. When the
+stream or the heartbeats fail, the link moves on to the next endpoint with a new channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import random
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from litevoice_broker import stubs
+from litevoice_broker.errors import BrokerError, BrokerUnavailable, Overloaded
+from litevoice_broker.health import Health
+from litevoice_broker.observing import NoObserver, Observer
+from litevoice_broker.signature import CLIENT_VERSION, Metadata, metadata
+from litevoice_contracts.names import ClientId
+from litevoice_contracts.settings import BrokerSettings
+
+__all__ = ["BrokerConfig", "BrokerError", "BrokerUnavailable", "ConnectedClient", "Connection", "Overloaded"]
+
+logger = logging.getLogger(__name__)
+
+CALL_TIMEOUT_SECONDS = 3.0
+HEARTBEAT_SECONDS = 5.0
+HEARTBEATS_MISSED = 2
+BACKOFF_FIRST_SECONDS = 0.1
+BACKOFF_MAX_SECONDS = 3.0
+_CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),  # one TCP connection per client, as the proxy's accounting expects
+    ("grpc.enable_retries", 0),  # retries belong to the callers, who know what may be repeated
+    ("grpc.enable_http_proxy", 0),
+]
+_UNAVAILABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+RETRYABLE_CODES = frozenset(
+    getattr(stubs.definition, name)
+    for name in (
+        "TOPIC_NOT_FOUND",  # also the answer while the topic's broker restarts
+        "REQUEST_TIMEOUT",
+        "TOO_MANY_REQUESTS",
+        "INTERNAL_ERROR",
+        "INTERNAL_SERVER_ERROR",
+        "HA_NOT_AVAILABLE",
+        "PROXY_TIMEOUT",
+        "MASTER_PERSISTENCE_TIMEOUT",
+        "SLAVE_PERSISTENCE_TIMEOUT",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConfig:
+    """How one client reaches RocketMQ.
+
+    Attributes:
+        endpoints: ``host:port[;host:port…]`` of the proxies (gRPC).
+        client_id: what the client calls itself; another one for each client of a process.
+        ca_file: PEM file with the authorities to trust; "" for the system's. Only with `tls`.
+        access_key, secret_key: every call is signed when set.
+    """
+
+    endpoints: str
+    client_id: ClientId
+    tls: bool = False
+    ca_file: str = ""
+    access_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+
+    @classmethod
+    def from_settings(cls, settings: BrokerSettings, client_id: ClientId) -> BrokerConfig:
+        """Reads `credentials_dir`. Raises BrokerError that names the file that cannot be read."""
+        access_key = secret_key = ""
+        if settings.credentials_dir:
+            folder = Path(settings.credentials_dir)
+            access_key, secret_key = (_read_credential(folder / name) for name in ("accessKey", "secretKey"))
+        return cls(settings.endpoints, client_id, settings.tls, settings.ca_file, access_key, secret_key)
+
+    def read_ca(self) -> bytes | None:
+        """None for the system's authorities. Raises BrokerError when the file cannot be read."""
+        if not self.ca_file:
+            return None
+        try:
+            return Path(self.ca_file).read_bytes()
+        except OSError as error:
+            raise BrokerError(f"ca_file: cannot read {self.ca_file}: {error.strerror}") from error
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each proxy. Raises BrokerError when `endpoints` has another form."""
+        found = []
+        for part in self.endpoints.split(";"):
+            host, _, port = part.strip().rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise BrokerError(f"endpoints: expected host:port[;host:port…], got {self.endpoints!r}")
+            found.append((host, int(port)))
+        return found
+
+
+def _read_credential(path: Path) -> str:
+    try:
+        value = path.read_text().strip()
+    except OSError as error:
+        raise BrokerError(f"credentials_dir: cannot read {path}: {error.strerror}") from error
+    if not value:
+        raise BrokerError(f"credentials_dir: {path} is empty")
+    return value
+
+
+class Connection:
+    """`settings` fills what the client tells about itself; `on_connected` runs after each new link, before `ready`.
+
+    A BrokerError from `on_connected` (a topic does not exist yet, say) keeps the link, shows as the reason, and the
+    hook is tried again.
+    """
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        client_type: int,
+        *,
+        group: str = "",
+        settings: Callable[[Any], None],
+        on_connected: Callable[[], Awaitable[None]],
+        on_command: Callable[[Any], None] | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.config = config
+        self.client_type = client_type
+        self.group = group
+        self.health = Health("not started")
+        self.observer = observer or NoObserver()
+        self.server_settings: Any = None
+        self.generation = 0
+        self._fill_settings = settings
+        self._on_connected = on_connected
+        self._on_command = on_command
+        self._addresses = config.addresses
+        self._next_address = random.randrange(len(self._addresses))
+        self._client_id = str(config.client_id)
+        self._plain_metadata = None if config.access_key else metadata(self._client_id)
+        self._stub: Any = None
+        self._established = False
+        self._task: asyncio.Task[None] | None = None
+
+    # --- life
+
+    def start(self) -> None:
+        """Connects in the background, for as long as it takes."""
+        if self._task is None:
+            self.health.set("connecting")
+            self._task = asyncio.create_task(self._run(), name=f"broker connection {self._client_id}")
+
+    async def close(self) -> None:
+        """Tells the proxy that this client is gone, then closes. Idempotent."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        if self._stub is not None:
+            request = stubs.service.NotifyClientTerminationRequest()
+            if self.group:
+                request.group.name = self.group
+            with contextlib.suppress(BrokerError):
+                await self.call("NotifyClientTermination", request, timeout_seconds=1.0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        self.health.set("closed")
+
+    # --- calls
+
+    @property
+    def metadata(self) -> Metadata:
+        if self._plain_metadata is not None:
+            return self._plain_metadata
+        return metadata(self._client_id, self.config.access_key, self.config.secret_key)
+
+    async def call(self, method: str, request: Any, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> Any:
+        """One unary call. Returns the response, whose status is OK or MULTIPLE_RESULTS.
+
+        Raises BrokerUnavailable without an answer, BrokerError for any other status.
+        """
+        stub = self._stub
+        if stub is None:
+            raise BrokerUnavailable(self.health.reason or "not connected")
+        try:
+            response = await getattr(stub, method)(request, metadata=self.metadata, timeout=timeout_seconds)
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(error, method) from None
+        except asyncio.CancelledError:
+            _raise_if_cancelled()
+            raise BrokerUnavailable(f"{method}: the connection was replaced during the call") from None
+        except (grpc.aio.UsageError, ValueError) as error:
+            raise BrokerUnavailable(f"the connection was closed: {error}") from None
+        check_status(response.status, method)
+        return response
+
+    async def receive(self, request: Any, timeout_seconds: float) -> list[Any]:
+        """One long poll: the messages it brought, [] when there were none. Raises like `call`."""
+        stub = self._stub
+        if stub is None:
+            raise BrokerUnavailable(self.health.reason or "not connected")
+        messages: list[Any] = []
+        try:
+            async for part in stub.ReceiveMessage(request, metadata=self.metadata, timeout=timeout_seconds):
+                kind = part.WhichOneof("content")
+                if kind == "message":
+                    messages.append(part.message)
+                elif kind == "status" and part.status.code not in (stubs.OK, stubs.MESSAGE_NOT_FOUND):
+                    check_status(part.status, "ReceiveMessage")
+        except grpc.aio.AioRpcError as error:
+            if not messages:
+                raise self._translate(error, "ReceiveMessage") from None
+        except asyncio.CancelledError:
+            _raise_if_cancelled()
+            if not messages:
+                raise BrokerUnavailable("ReceiveMessage: the connection was replaced during the call") from None
+        return messages
+
+    async def assignments(self, topic: str) -> list[Any]:
+        """The message queues that this client shall poll, one per broker for LiteTopics and one-queue topics."""
+        request = stubs.service.QueryAssignmentRequest(
+            topic=stubs.resource(topic), group=stubs.resource(self.group), endpoints=self._endpoints()
+        )
+        response = await self.call("QueryAssignment", request)
+        return [assignment.message_queue for assignment in response.assignments]
+
+    async def check_topic(self, topic: str) -> None:
+        """Raises BrokerError when no broker serves the topic."""
+        request = stubs.service.QueryRouteRequest(topic=stubs.resource(topic), endpoints=self._endpoints())
+        try:
+            await self.call("QueryRoute", request)
+        except BrokerUnavailable:
+            raise
+        except BrokerError as error:
+            raise BrokerError(f"topic {topic}: {error}", code=error.code, retryable=True) from None
+
+    def report(self, error: BrokerError | None) -> None:
+        """What the latest call to the broker itself came to; it shows in the health until a later one says otherwise."""
+        if self._established:
+            self.health.set(str(error) if error is not None else "")
+
+    # --- inside
+
+    def _endpoints(self) -> Any:
+        return stubs.endpoints(self._addresses)
+
+    def _translate(self, error: grpc.aio.AioRpcError, method: str) -> BrokerError:
+        details = (error.details() or "").split("\n")[0]
+        if error.code() in _UNAVAILABLE:
+            return BrokerUnavailable(f"{method}: {error.code().name.lower().replace('_', ' ')}: {details}")
+        return BrokerError(f"{method}: {error.code().name}: {details}")
+
+    async def _run(self) -> None:
+        backoff = BACKOFF_FIRST_SECONDS
+        for attempt in itertools.count():
+            host, port = self._addresses[self._next_address]
+            generation = self.generation
+            try:
+                async with self._channel(f"{host}:{port}") as channel:
+                    await self._serve(stubs.messaging_service(channel))
+                reason = f"proxy {host}:{port} ended the connection"
+            except (BrokerError, grpc.aio.AioRpcError, TimeoutError, OSError) as error:
+                details = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error) or "timeout"
+                reason = f"cannot reach proxy {host}:{port}: {details}"
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                logger.exception("broker connection failed")
+                reason = f"proxy {host}:{port}: {error!r}"
+            self.health.set(reason)
+            if self.generation > generation:
+                backoff = BACKOFF_FIRST_SECONDS
+            logger.warning("broker connection lost", extra={"reason": reason, "attempt": attempt})
+            self._next_address = (self._next_address + 1) % len(self._addresses)
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.5))
+            backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _channel(self, target: str) -> AsyncIterator[grpc.aio.Channel]:
+        if self.config.tls:
+            credentials = grpc.ssl_channel_credentials(self.config.read_ca())
+            channel = grpc.aio.secure_channel(target, credentials, _CHANNEL_OPTIONS)
+        else:
+            channel = grpc.aio.insecure_channel(target, _CHANNEL_OPTIONS)
+        try:
+            yield channel
+        finally:
+            self._stub = None
+            self._established = False
+            await channel.close()
+
+    async def _serve(self, stub: Any) -> None:
+        """One link, from the exchange of settings until it breaks."""
+        stream = stub.Telemetry(metadata=self.metadata)
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+                await stream.write(self._settings_command())
+                await self._read_settings(stream)
+            self._stub = stub
+            self.generation += 1
+            if self.generation > 1:
+                self.observer.on_reconnect()
+            workers = [
+                asyncio.create_task(self._read_commands(stream)),
+                asyncio.create_task(self._beat()),
+                asyncio.create_task(self._stay_ready()),
+            ]
+            try:
+                done, _ = await asyncio.wait(workers[:2], return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                for task in workers:
+                    task.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+        finally:
+            stream.cancel()
+
+    def _settings_command(self) -> Any:
+        settings = stubs.definition.Settings(client_type=self.client_type, access_point=self._endpoints())
+        settings.request_timeout.seconds = int(CALL_TIMEOUT_SECONDS)
+        settings.user_agent.language = stubs.definition.PYTHON
+        settings.user_agent.version = CLIENT_VERSION
+        settings.user_agent.hostname = socket.gethostname()
+        self._fill_settings(settings)
+        return stubs.service.TelemetryCommand(settings=settings)
+
+    async def _read_settings(self, stream: Any) -> None:
+        while True:
+            command = await stream.read()
+            if command is grpc.aio.EOF:
+                raise BrokerUnavailable("the proxy ended the telemetry stream")
+            if command.status.code not in (0, stubs.OK):
+                check_status(command.status, "Telemetry")
+            if command.HasField("settings"):
+                self.server_settings = command.settings
+                return
+            self._dispatch(command)
+
+    async def _read_commands(self, stream: Any) -> None:
+        while True:
+            command = await stream.read()
+            if command is grpc.aio.EOF:
+                return
+            if command.HasField("settings"):
+                self.server_settings = command.settings
+            elif command.HasField("reconnect_endpoints_command"):
+                return
+            else:
+                self._dispatch(command)
+
+    def _dispatch(self, command: Any) -> None:
+        if self._on_command is not None:
+            self._on_command(command)
+
+    async def _beat(self) -> None:
+        request = stubs.service.HeartbeatRequest(client_type=self.client_type)
+        if self.group:
+            request.group.name = self.group
+        missed = 0
+        while missed < HEARTBEATS_MISSED:
+            try:
+                await self.call("Heartbeat", request)
+                missed = 0
+            except BrokerUnavailable:
+                missed += 1
+            except BrokerError as error:
+                logger.warning("heartbeat refused", extra={"reason": str(error)})
+            await asyncio.sleep(HEARTBEAT_SECONDS if missed == 0 else 0.5)
+        raise BrokerUnavailable(f"no answer to {missed} heartbeats")
+
+    async def _stay_ready(self) -> None:
+        """Runs the hook until it succeeds, and again whenever a report has made the client unready."""
+        backoff = BACKOFF_FIRST_SECONDS
+        while True:
+            try:
+                await self._on_connected()
+            except BrokerError as error:
+                self.health.set(str(error))
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
+                continue
+            self._established = True
+            self.health.set("")
+            backoff = BACKOFF_FIRST_SECONDS
+            while self.health.ready:
+                await asyncio.sleep(BACKOFF_MAX_SECONDS)
+
+
+def _raise_if_cancelled() -> None:
+    """gRPC raises CancelledError in a call whose channel was closed; re-raises it only when the caller was cancelled."""
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise
+
+
+def check_status(status: Any, what: str) -> None:
+    """Raises BrokerError unless the status is OK or MULTIPLE_RESULTS."""
+    if status.code in (stubs.OK, stubs.MULTIPLE_RESULTS):
+        return
+    message = f"{what}: {stubs.code_name(status.code)}: {status.message}".split("\n")[0]
+    raise BrokerError(message, code=status.code, retryable=status.code in RETRYABLE_CODES)
+
+
+class ConnectedClient:
+    """What producer, lite channel and partition consumer have in common."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def ready(self) -> bool:
+        """Settings exchanged, topics there, and the last attempt to reach the broker worked."""
+        return self._connection.health.ready
+
+    @property
+    def unready_reason(self) -> str:
+        """ "" when ready, else a sentence like ``cannot reach proxy 10.0.0.1:8081: …``."""
+        return self._connection.health.reason
+
+    async def wait_ready(self, timeout_seconds: float) -> None:
+        """Raises BrokerUnavailable with the reason when it is not ready in time."""
+        await self._connection.health.wait_ready(timeout_seconds)
+
+    def on_health(self, callback: Callable[[], None]) -> None:
+        """`callback` runs in the event loop at each change of `ready` or `unready_reason`."""
+        self._connection.health.on_change(callback)
+
+
+def subscription_settings(group: str, topics: Sequence[str]) -> Callable[[Any], None]:
+    """Fills the settings of a consumer."""
+
+    def fill(settings: Any) -> None:
+        settings.subscription.group.name = group
+        for topic in topics:
+            entry = settings.subscription.subscriptions.add()
+            entry.topic.name = topic
+            entry.expression.type = stubs.definition.TAG
+            entry.expression.expression = "*"
+
+    return fill

@@ -1,0 +1,40 @@
+"""metav1.Condition, and the names of the conditions that litevoice reports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from litevoice_operator.api.base import Api, Int64
+
+READY = "Ready"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+FIRING = "Firing"
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class Condition(Api):
+    """One observation of the object's state."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Ready: everything wanted is there and works. Reconciling: the operator is on its way there. Stalled: it cannot
+    get there until somebody changes something. Firing: the alert's threshold is exceeded."""
+    status: ConditionStatus
+    """True, False or Unknown."""
+    observed_generation: Annotated[Int64 | None, Field(ge=0)] = None
+    """metadata.generation that this condition is about."""
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When `status` changed last."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    """Why, as one word."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, as a sentence; names the field when it is about one."""
+
+
+Conditions = Annotated[
+    list[Condition],
+    Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}, max_length=16),
+]

@@ -1,0 +1,75 @@
+"""A VoiceGateway with every default filled in: what the manifests are built from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.names import Names
+from litevoice_operator.api.meta import Metadata
+from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the operator was installed with; an empty string: nothing."""
+
+    gateway_image: str = ""
+    worker_image: str = ""
+    endpoints: str = ""
+    name_server: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One VoiceGateway, complete and valid."""
+
+    namespace: str
+    name: str
+    uid: str
+    spec: VoiceGatewaySpec
+    names: Names
+    endpoints: str
+    name_server: str
+    gateway_image: str
+    worker_image: str
+
+    @property
+    def gateway_object(self) -> str:
+        """Name of the gateways' Deployment, Service, ConfigMap …"""
+        return f"{self.name}-gateway"
+
+    @property
+    def worker_object(self) -> str:
+        """Name of the workers' Deployment, Service, ConfigMap …"""
+        return f"{self.name}-worker"
+
+
+def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> Gateway:
+    """Raises InvalidField (field below `spec`) when something is missing or does not fit."""
+    rocketmq = spec.rocketmq
+    standard = Names.default(metadata.namespace, metadata.name, rocketmq.partitions)
+    names = Names(
+        rocketmq.request_topic or standard.request_topic,
+        rocketmq.reply_topic or standard.reply_topic,
+        rocketmq.partitions,
+    )
+    names.validate()
+    return Gateway(
+        namespace=metadata.namespace,
+        name=metadata.name,
+        uid=metadata.uid,
+        spec=spec,
+        names=names,
+        endpoints=_needed("rocketmq.endpoints", rocketmq.endpoints, defaults.endpoints),
+        name_server=_needed("rocketmq.nameServer", rocketmq.name_server, defaults.name_server),
+        gateway_image=_needed("image", spec.image, defaults.gateway_image),
+        worker_image=_needed("workers.image", spec.workers.image, defaults.worker_image),
+    )
+
+
+def _needed(field: str, given: str | None, default: str) -> str:
+    value = given or default
+    if not value:
+        raise InvalidField(field, "a value, because the operator was installed without a default for it")
+    return value

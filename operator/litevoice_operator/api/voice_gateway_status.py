@@ -1,0 +1,84 @@
+"""Status of a VoiceGateway: what the operator sees, bounded in size."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from litevoice_operator.api.base import Api, Int32, Int64
+from litevoice_operator.api.conditions import Conditions
+
+MAX_LISTED_PODS = 50
+
+
+class WorkersStatus(Api):
+    """The workers."""
+
+    replicas: Int32 = 0
+    """Workers that exist."""
+    ready_replicas: Int32 = 0
+    """Workers that are ready."""
+
+
+class GatewayPod(Api):
+    """One gateway pod; the numbers are absent when it did not answer."""
+
+    name: str
+    """Name of the pod."""
+    node: str = ""
+    """Node it runs on."""
+    ip: str = ""
+    """Address of the pod."""
+    ready: bool = False
+    """Whether it takes new sessions."""
+    sessions: Int32 | None = None
+    """Sessions it holds."""
+    pending_requests: Int32 | None = None
+    """Packets published to the broker that no worker has taken yet."""
+    slow_readers: Int32 | None = None
+    """Sessions whose client reads too slowly; their replies wait at the broker."""
+    draining: bool | None = None
+    """Whether it gives its sessions away."""
+
+
+class LastDrain(Api):
+    """The last gateway that was drained to its end."""
+
+    pod: str
+    """Name of the pod."""
+    moved: Int32 = 0
+    """Sessions whose client was asked to reconnect and answered."""
+    completed: Int32 = 0
+    """Sessions that ended by themselves during the drain."""
+    forced: Int32 = 0
+    """Sessions that were cut."""
+    lost_packets: Int32 = 0
+    """Packets that were accepted from clients and not confirmed by the broker."""
+    duration_seconds: float = 0.0
+    """How long it took."""
+    finished_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the gateway had ended."""
+
+
+class VoiceGatewayStatus(Api):
+    """What the operator sees."""
+
+    observed_generation: Int64 | None = None
+    """metadata.generation that this status is about."""
+    conditions: Conditions = Field(default_factory=list)
+    """Ready, Reconciling, Stalled."""
+    replicas: Int32 = 0
+    """Gateways that exist."""
+    ready_replicas: Int32 = 0
+    """Gateways that are ready."""
+    selector: str = ""
+    """Label selector of the gateways, for autoscalers."""
+    workers: WorkersStatus = WorkersStatus()
+    """The workers."""
+    sessions: Int32 = 0
+    """Sessions of all gateways that answered."""
+    pods: Annotated[list[GatewayPod], Field(max_length=MAX_LISTED_PODS)] = Field(default_factory=list)
+    """The gateways by name, the first 50."""
+    last_drain: LastDrain | None = None
+    """The last gateway that was drained to its end."""

@@ -1,0 +1,77 @@
+"""One measurement of a backlog, put together from what broker and gateways say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from litevoice_contracts.control import SessionInfo
+from litevoice_contracts.names import partition_of
+from litevoice_operator.api.backlog_alert import BacklogValue, Culprit
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in one LiteTopic or one partition; `age_seconds` None when the broker does not tell."""
+
+    name: str
+    messages: int
+    age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement; `culprits` the largest first, without what only a look at the owner can tell."""
+
+    value: BacklogValue
+    culprits: tuple[Culprit, ...]
+
+
+def reply_sample(total: int, largest: Sequence[Waiting], oldest: Sequence[Waiting], existing: set[str]) -> Sample:
+    """`total`: messages not taken by the gateways, over all sessions. `oldest` may name sessions whose LiteTopic has
+    expired (the broker keeps listing them); only those in `existing` count."""
+    ages = {waiting.name: waiting.age_seconds for waiting in oldest if waiting.name in existing and waiting.age_seconds}
+    ages |= {waiting.name: waiting.age_seconds for waiting in largest if waiting.age_seconds}
+    culprits = tuple(
+        Culprit(session=waiting.name, backlog=waiting.messages, age_seconds=_seconds(ages.get(waiting.name)))
+        for waiting in largest
+        if waiting.messages > 0
+    )
+    age = max((_seconds(value) for value in ages.values()), default=0) if total else 0
+    return Sample(BacklogValue(messages=total, age_seconds=age), culprits)
+
+
+def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequence[SessionInfo]], top: int) -> Sample:
+    """`partitions` by number; `sessions`: what each gateway pod lists. Where no gateway can say whose requests wait
+    (all of them gone), the partitions are listed instead."""
+    culprits = [
+        Culprit(
+            session=session.session_id,
+            partition=partition_of(session.session_id, len(partitions)),
+            backlog=session.pending_requests,
+            age_seconds=_seconds(session.oldest_request_seconds),
+            pod=pod,
+            client=session.client,
+        )
+        for pod, listed in sessions.items()
+        for session in listed
+        if session.pending_requests > 0
+    ] or [
+        Culprit(partition=number, backlog=waiting.messages, age_seconds=_seconds(waiting.age_seconds))
+        for number, waiting in enumerate(partitions)
+        if waiting.messages > 0
+    ]
+    culprits.sort(key=lambda culprit: (-culprit.backlog, -culprit.age_seconds, culprit.session))
+    total = sum(waiting.messages for waiting in partitions)
+    age = max((_seconds(waiting.age_seconds) for waiting in partitions if waiting.messages), default=0)
+    return Sample(BacklogValue(messages=total, age_seconds=age), tuple(culprits[:top]))
+
+
+def located(culprit: Culprit, pod: str, node: str, client: str) -> Culprit:
+    """The culprit with who holds it; empty texts for what is not known."""
+    return culprit.model_copy(update={"pod": pod, "node": node, "client": client})
+
+
+def _seconds(age: float | None) -> int:
+    return math.floor(age) if age else 0

@@ -1,0 +1,25 @@
+"""Which field of a VoiceGateway a pod's failing mount goes back to: a pod only says that a volume cannot be mounted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_FIELD_OF_VOLUME = {
+    "api-keys": "spec.auth.apiKeysSecret",
+    "broker": "spec.rocketmq.credentialsSecret",
+    "broker-ca": "spec.rocketmq.caSecret",
+    "transcriber-key": "spec.workers.pipeline.transcriber.openai.apiKeySecret",
+    "responder-key": "spec.workers.pipeline.responder.openai.apiKeySecret",
+    "synthesizer-key": "spec.workers.pipeline.synthesizer.openai.apiKeySecret",
+}
+_MOUNT_FAILED = re.compile(r'MountVolume\.SetUp failed for volume "([^"]+)"\s*:\s*(.+)', re.DOTALL)
+
+
+def mount_problem(event_messages: Iterable[str]) -> str:
+    """The newest failure (messages: oldest first) in the user's words; empty when none is about a volume of ours."""
+    problem = ""
+    for message in event_messages:
+        if (match := _MOUNT_FAILED.search(message)) and (field := _FIELD_OF_VOLUME.get(match.group(1))):
+            problem = f"{field}: {match.group(2).strip()}"
+    return problem

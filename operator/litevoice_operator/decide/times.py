@@ -1,0 +1,19 @@
+"""Unix seconds ↔ the timestamps of Kubernetes objects (RFC 3339, whole seconds, UTC)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def to_text(unix_seconds: float) -> str:
+    return datetime.fromtimestamp(int(unix_seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def from_text(text: str | None) -> float | None:
+    """None for an absent or malformed timestamp."""
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None

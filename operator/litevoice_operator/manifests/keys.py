@@ -1,0 +1,51 @@
+"""The Secret with a gateway's own keys, derived from the operator's root key, so that nobody needs to read it back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+from litevoice_operator.api.resolved import Gateway
+from litevoice_operator.manifests.objects import Manifest, manifest
+
+ROOT_KEY_MIN_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Keys:
+    """Hexadecimal, 64 characters each."""
+
+    session_signing_key: str
+    admin_token: str
+
+
+def derive_keys(root_key: bytes, namespace: str, name: str) -> Keys:
+    """Keys of one VoiceGateway: HMAC-SHA256 of purpose, namespace and name, so they survive its re-creation."""
+
+    def derive(purpose: str) -> str:
+        return hmac.new(root_key, f"{purpose}/{namespace}/{name}".encode(), hashlib.sha256).hexdigest()
+
+    return Keys(derive("session"), derive("admin"))
+
+
+def keys_secret(gateway: Gateway, keys: Keys) -> Manifest:
+    return manifest(
+        gateway,
+        "v1",
+        "Secret",
+        keys_secret_name(gateway),
+        "gateway",
+        type="Opaque",
+        # Not `stringData`: server-side apply cannot own what the API server turns into `data`.
+        data={"session-signing-key": _base64(keys.session_signing_key), "admin-token": _base64(keys.admin_token)},
+    )
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def keys_secret_name(gateway: Gateway) -> str:
+    return f"{gateway.name}-keys"

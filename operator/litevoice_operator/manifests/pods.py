@@ -1,0 +1,182 @@
+"""What gateway and worker pods have in common: hardening, placement, mounts, probes, rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from litevoice_operator.api.pods import PodSettings
+from litevoice_operator.api.resolved import Gateway
+from litevoice_operator.manifests.objects import Component, Manifest, labels, manifest, selector_labels
+from litevoice_operator.manifests.paths import ADMIN_PORT, CONFIG_DIR, CONFIG_FILE
+
+USER_ID = 65532
+CONFIG_HASH_ANNOTATION = "litevoice.dev/config-hash"
+SECRET_MODE = 0o440
+DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume and where it is mounted (read-only); `source` is the volume's own part of the pod spec."""
+
+    name: str
+    path: str
+    source: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What tells one component's pods from the other's."""
+
+    component: Component
+    object_name: str
+    image: str
+    replicas: int
+    config_hash: str
+    mounts: Sequence[Mount]
+    grace_seconds: int
+    ports: Mapping[str, int] = field(default_factory=dict)
+    pre_stop: Mapping[str, Any] | None = None
+    service_account_token: bool = False
+
+
+def secret_mount(name: str, path: str, secret: str, keys: Mapping[str, str] | None = None) -> Mount:
+    """A Secret as files; `keys` maps its keys to file names, None takes all."""
+    source: dict[str, Any] = {"secretName": secret, "defaultMode": SECRET_MODE}
+    if keys is not None:
+        source["items"] = [{"key": key, "path": path} for key, path in keys.items()]
+    return Mount(name, path, {"secret": source})
+
+
+def deployment(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest:
+    """Pods are replaced one by one and only when the new one is ready: capacity never shrinks in a rollout."""
+    return manifest(
+        gateway,
+        "apps/v1",
+        "Deployment",
+        program.object_name,
+        program.component,
+        spec={
+            "replicas": program.replicas,
+            "selector": {"matchLabels": selector_labels(gateway.name, program.component)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {
+                    "labels": {**pod.labels, **labels(gateway.name, program.component)},
+                    "annotations": {**pod.annotations, CONFIG_HASH_ANNOTATION: program.config_hash},
+                },
+                "spec": _pod_spec(gateway, program, pod),
+            },
+        },
+    )
+
+
+def _pod_spec(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str, Any]:
+    mounts = [
+        Mount("config", CONFIG_DIR, {"configMap": {"name": program.object_name}}),
+        *program.mounts,
+    ]
+    spec: dict[str, Any] = {
+        "serviceAccountName": program.object_name,
+        "automountServiceAccountToken": program.service_account_token,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": program.grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            _spread(gateway, program.component, key)
+            for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+        ],
+        "containers": [_container(program, pod, mounts)],
+        "volumes": [
+            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+            *({"name": mount.name, **mount.source} for mount in mounts),
+        ],
+    }
+    if pod.node_selector:
+        spec["nodeSelector"] = dict(pod.node_selector)
+    if pod.tolerations:
+        spec["tolerations"] = [_without_empty(toleration.to_object()) for toleration in pod.tolerations]
+    if pod.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in pod.image_pull_secrets]
+    return spec
+
+
+def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": program.component,
+        "image": program.image,
+        "env": [
+            {"name": "LITEVOICE_CONFIG", "value": f"{CONFIG_DIR}/{CONFIG_FILE}"},
+            {"name": "HOME", "value": "/tmp"},  # noqa: S108 - the only writable folder of the container
+            *(
+                {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+                for name, path in (
+                    ("POD_NAME", "metadata.name"),
+                    ("POD_NAMESPACE", "metadata.namespace"),
+                    ("POD_IP", "status.podIP"),
+                    ("NODE_NAME", "spec.nodeName"),
+                )
+            ),
+        ],
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"}
+            for name, port in {**program.ports, "admin": ADMIN_PORT}.items()
+        ],
+        "resources": _resources(pod),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "readinessProbe": _probe("/readyz", period_seconds=2, failure_threshold=2),
+        "livenessProbe": _probe("/healthz", period_seconds=10, failure_threshold=6),
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *({"name": mount.name, "mountPath": mount.path, "readOnly": True} for mount in mounts),
+        ],
+    }
+    if program.pre_stop is not None:
+        container["lifecycle"] = {"preStop": dict(program.pre_stop)}
+    return container
+
+
+def _resources(pod: PodSettings) -> dict[str, Any]:
+    """A limit without a request is also the request, so only what has neither is filled in."""
+    requests = {key: value for key, value in DEFAULT_REQUESTS.items() if key not in pod.resources.limits}
+    resources: dict[str, Any] = {"requests": {**requests, **pod.resources.requests}}
+    if pod.resources.limits:
+        resources["limits"] = dict(pod.resources.limits)
+    return resources
+
+
+def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": "admin"},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 2,
+        "failureThreshold": failure_threshold,
+    }
+
+
+def _spread(gateway: Gateway, component: Component, topology_key: str) -> dict[str, Any]:
+    """Only a preference: a small cluster must still run all pods. Counted per rollout: old pods do not skew it."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology_key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector_labels(gateway.name, component)},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
+def _without_empty(toleration: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in toleration.items() if value != ""}

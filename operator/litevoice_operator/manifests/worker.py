@@ -1,0 +1,48 @@
+"""The workers' Deployment."""
+
+from __future__ import annotations
+
+from litevoice_operator.api.resolved import Gateway
+from litevoice_operator.api.voice_gateway import OpenAIEndpoint
+from litevoice_operator.manifests import paths
+from litevoice_operator.manifests.broker_files import broker_mounts
+from litevoice_operator.manifests.configs import config_hash
+from litevoice_operator.manifests.objects import Manifest
+from litevoice_operator.manifests.pods import Mount, Program, deployment, secret_mount
+from litevoice_operator.manifests.settings import worker_settings
+
+GRACE_SECONDS = 30
+
+
+def worker_deployment(gateway: Gateway) -> Manifest:
+    workers = gateway.spec.workers
+    program = Program(
+        component="worker",
+        object_name=gateway.worker_object,
+        image=gateway.worker_image,
+        replicas=workers.replicas,
+        config_hash=config_hash(worker_settings(gateway)),
+        mounts=[*broker_mounts(gateway), *_endpoint_keys(gateway)],
+        grace_seconds=GRACE_SECONDS,
+        service_account_token=True,
+    )
+    return deployment(gateway, program, workers.pod)
+
+
+def _endpoint_keys(gateway: Gateway) -> list[Mount]:
+    pipeline = gateway.spec.workers.pipeline
+    stages: dict[str, OpenAIEndpoint | None] = {
+        "transcriber": pipeline.transcriber.openai,
+        "responder": pipeline.responder.openai,
+        "synthesizer": pipeline.synthesizer.openai,
+    }
+    return [
+        secret_mount(
+            f"{stage}-key",
+            f"{paths.PIPELINE_DIR}/{stage}",
+            endpoint.api_key_secret.name,
+            {endpoint.api_key_secret.key: "key"},
+        )
+        for stage, endpoint in stages.items()
+        if endpoint is not None and endpoint.api_key_secret is not None
+    ]

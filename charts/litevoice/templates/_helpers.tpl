@@ -29,11 +29,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 
-{{/* Takes (list root name): the image reference of one of our images. */}}
+{{/* Takes (list root image): a complete reference. */}}
 {{- define "litevoice.image" -}}
-{{- $root := index . 0 -}}{{- $name := index . 1 -}}
-{{- $given := eq $name "rocketmq" | ternary $root.Values.rocketmq.dev.image (get $root.Values.images $name) -}}
-{{- $given | default (printf "litevoice/%s:%s" $name $root.Chart.AppVersion) -}}
+{{- $root := index . 0 -}}{{- $image := index . 1 -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default $root.Chart.AppVersion) -}}
 {{- end -}}
 
 {{/* Takes the list of names. */}}

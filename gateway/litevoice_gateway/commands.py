@@ -1,0 +1,142 @@
+"""What a session asks of the world around it: the outputs of the sans-I/O state machine in `session.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from litevoice_contracts.envelopes import UpEnvelope
+
+REPLACED = 4001
+OVERLOAD = 1013
+RESTART = 1012
+TOO_BIG = 1009
+NOT_ALLOWED = 1008
+NORMAL = 1000
+
+Outcome = Literal["moved", "completed", "forced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """One message to the client."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """One envelope to the session's partition, in order.
+
+    Attributes:
+        fresh: packets in it that were never sent before; their confirmation is reported back.
+    """
+
+    envelope: UpEnvelope
+    fresh: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendClose:
+    """A WebSocket Close frame; nothing is sent after it, but the connection is read on."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the TCP connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseReading:
+    """Stop reading the client's socket: TCP holds the client back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeReading:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class PauseReplies:
+    """Leave the session's replies at the broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeReplies:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Call `tick` at this time, even when no other tick is due."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The session is restored (or new) and live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The open turn was sent again (for metrics)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something was not used, at a bound or by a rule (for metrics): see GATEWAY_DROPPED."""
+
+    what: Literal["retained_packets", "stale_attempt", "bad_envelope"]
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A client event was answered by an error (for metrics)."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A client event was taken (for metrics)."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The session is over here, and everything that was read of it has been handed to `Publish`.
+
+    Attributes:
+        release: unsubscribe its LiteTopic; False when somebody else owns it already.
+        outcome: what a drain reports.
+        unpublished: packets that were read and could not be published.
+    """
+
+    release: bool
+    outcome: Outcome
+    unpublished: int
+
+
+Command = (
+    Send
+    | Publish
+    | SendClose
+    | Disconnect
+    | PauseReading
+    | ResumeReading
+    | PauseReplies
+    | ResumeReplies
+    | WakeAt
+    | Opened
+    | Replayed
+    | Dropped
+    | Refused
+    | Accepted
+    | End
+)

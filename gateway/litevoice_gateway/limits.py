@@ -1,0 +1,57 @@
+"""The bounds of one session, and the token bucket that keeps its event rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from litevoice_contracts.settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a session may take, in seconds, bytes and counts; see GatewaySettings for the meaning of each."""
+
+    batch_seconds: float = 0.1
+    max_events_per_second: int = 200
+    max_pending_packets: int = 3000
+    max_frame_bytes: int = 1 << 20
+    retained_seconds: int = 60
+    idle_timeout_seconds: float = 900.0
+    probe_seconds: float = 5.0
+    restore_timeout_seconds: float = 10.0
+    close_timeout_seconds: float = 2.0
+
+    @classmethod
+    def from_settings(cls, settings: GatewaySettings) -> Limits:
+        return cls(
+            batch_seconds=settings.batch_milliseconds / 1000,
+            max_events_per_second=settings.max_events_per_second,
+            max_pending_packets=settings.max_pending_packets,
+            max_frame_bytes=settings.max_frame_bytes,
+            retained_seconds=settings.retained_seconds,
+            idle_timeout_seconds=float(settings.idle_timeout_seconds),
+            probe_seconds=float(settings.probe_seconds),
+            restore_timeout_seconds=float(settings.restore_timeout_seconds),
+            close_timeout_seconds=settings.close_timeout_seconds,
+        )
+
+
+class TokenBucket:
+    """`rate` events per second, bursts of twice as many."""
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: int, now: float) -> None:
+        self._rate = rate
+        self._burst = 2.0 * rate
+        self._tokens = self._burst
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Whether one more event is allowed at `now` (seconds, monotonic)."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,448 @@
+"""One session as a state machine without I/O: client messages, deliveries and the clock go in, commands come out.
+
+Life of a session: RESTORING (its LiteTopic is being taken over and read up to what the client knows) → LIVE →
+CLOSING (our Close is sent; what the client still sends is read and published until its own Close) → ENDED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import msgspec
+
+from litevoice_contracts.control import SessionInfo
+from litevoice_contracts.conversation import SessionConfig
+from litevoice_contracts.envelopes import DownEnvelope
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.events import CONTROL_EVENTS, EpochRejected, Progress, SessionUpdated, TurnReplay
+from litevoice_contracts.packets import Update
+from litevoice_contracts.positions import LAST_PART, START, EventId
+from litevoice_gateway import commands as do
+from litevoice_gateway.limits import Limits, TokenBucket
+from litevoice_gateway.protocols import ClientProtocol, Context, Problem, Refusal, ServerEvent
+from litevoice_gateway.restore import Folded, Step
+from litevoice_gateway.upstream import Upstream
+
+SETTLE_SECONDS = 0.06
+"""A resumed session publishes after this much silence of its log, so that its first packet carries the newest
+snapshot; and after SETTLE_MAX_SECONDS at the latest."""
+SETTLE_MAX_SECONDS = 0.5
+STALL_SECONDS = 10.0
+"""How long a session may stay at max_pending_packets before it is closed with 1013."""
+MAX_OWN_EVENTS = 100
+"""Errors that wait for a client that does not read, before it is not read either."""
+MAX_EARLY_MESSAGES = 100
+"""Messages that wait for the session to be restored, before the client is not read."""
+
+
+class Phase(Enum):
+    RESTORING = "restoring"
+    LIVE = "live"
+    CLOSING = "closing"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a connection begins.
+
+    Attributes:
+        config: what a new session begins with.
+        resume: last event that the client has seen; positions.START for all of the log; None for a new session.
+        wall_milliseconds: clock for epochs.
+    """
+
+    session_id: str
+    config: SessionConfig
+    resume: EventId | None
+    wall_milliseconds: Callable[[], int]
+    principal: str = ""
+    client: str = ""
+    traceparent: str = ""
+
+    @property
+    def position(self) -> int:
+        """Where the log must be read from."""
+        return max(self.resume.snapshot, 0) if self.resume is not None else 0
+
+
+class Session:
+    """All inputs are methods; after each, `take` gives the commands in order. Times are monotonic seconds."""
+
+    def __init__(self, opening: Opening, protocol: ClientProtocol, limits: Limits, now: float) -> None:
+        self.id = opening.session_id
+        self.phase = Phase.RESTORING
+        self.reading_replies = True
+        self._opening = opening
+        self._protocol = protocol
+        self._limits = limits
+        self._out: list[do.Command] = []
+        self._target = opening.resume if opening.resume is not None else START
+        self._folded = Folded(opening.position, opening.config)
+        self._up = Upstream(self.id, opening.traceparent, limits, self._folded, opening.wall_milliseconds, self._out)
+        self._config = opening.config
+        self._updates_in_flight = 0
+        self._bucket = TokenBucket(limits.max_events_per_second, now)
+        self._early: list[str] = []
+        self._early_bytes = 0
+        self._seen = self._target
+        self._own_events = 0
+        self._own_events_unread = 0
+        self._reading = True
+        self._began = self._live_since = self._heard = self._active = now
+        self._deaf = False
+        self._evicted = False
+        self._forced = False
+        self._restarted = False
+        self._drain_at_edge = False
+        self._drain_by: float | None = None
+        self._close_by: float | None = None
+
+    # What the shell may look at
+
+    def take(self) -> list[do.Command]:
+        """The commands since the last call."""
+        if not self._out:
+            return []
+        out = self._out.copy()
+        self._out.clear()
+        return out
+
+    @property
+    def resumed(self) -> bool:
+        return self._opening.resume is not None
+
+    @property
+    def in_turn(self) -> bool:
+        return self._folded.in_turn
+
+    @property
+    def can_return(self) -> bool:
+        return self._protocol.can_return
+
+    @property
+    def unconfirmed(self) -> int:
+        return self._up.unconfirmed
+
+    @property
+    def retained(self) -> int:
+        return self._up.retained
+
+    def info(self, now: float) -> SessionInfo:
+        oldest = self._up.oldest_at
+        return SessionInfo(
+            session_id=self.id,
+            client=self._opening.client,
+            principal=self._opening.principal,
+            age_seconds=round(now - self._began, 3),
+            turn=self._folded.turn,
+            responding=self._folded.awaiting_response,
+            pending_requests=self._up.retained,
+            oldest_request_seconds=0.0 if oldest is None else round(now - oldest, 3),
+            reading=self.reading_replies,
+            next_position=self._folded.position + 1,
+        )
+
+    # Inputs: opening
+
+    def opened(self, now: float) -> None:
+        """The LiteTopic is ours, from `Opening.position` on."""
+        if self.phase is Phase.RESTORING and self._folded.position >= self._target.position:
+            self._go_live(now)
+
+    def open_failed(self, reason: str, now: float) -> None:
+        self._close(do.OVERLOAD, reason, now, deaf=True)
+
+    # Inputs: the client
+
+    def message(self, text: str, now: float) -> None:
+        """A text message."""
+        if self._deaf or self.phase is Phase.ENDED:
+            return
+        self._active = now
+        if self.phase is Phase.RESTORING:  # the configuration that it meets is not known yet
+            self._early.append(text)
+            self._early_bytes += len(text)
+            self._hold_back()
+            return
+        if self.phase is Phase.LIVE and not self._bucket.take(now):
+            limit = self._limits.max_events_per_second
+            self._problem(Problem("rate_limit_exceeded", f"at most {limit} events per second", None, _event_id(text)))
+            return
+        try:
+            event = self._protocol.decode(text, self._config)
+        except Refusal as refusal:
+            self._problem(refusal.problem)
+            return
+        self._out.append(do.Accepted(event.type))
+        self._up.add(event.packet, self._config.input_codec, now)
+        if isinstance(event.packet, Update):
+            self._config = event.packet.config
+            self._updates_in_flight += 1
+        self._hold_back()
+
+    def unusable(self, problem: Problem, now: float) -> None:
+        """A message that is not decoded at all: too large, or binary."""
+        if not self._deaf and self.phase is not Phase.ENDED:
+            self._active = now
+            self._problem(problem)
+
+    def broken(self, code: int, problem: Problem, now: float) -> None:
+        """The client broke the WebSocket protocol: nothing it sends after this can be understood."""
+        if self.phase in (Phase.RESTORING, Phase.LIVE):
+            self._problem(problem)
+            self._close(code, problem.message, now)
+        self._deaf = True
+
+    def writable(self, can_write: bool, now: float) -> None:
+        """The connection's send buffer is over its bound (False), or has room again (True)."""
+        if self.phase is Phase.ENDED or can_write == self.reading_replies:
+            return
+        self.reading_replies = can_write
+        self._heard = now
+        if can_write:
+            self._own_events_unread = 0
+            self._out.append(do.ResumeReplies())
+            self._hold_back()
+        else:
+            self._out.append(do.PauseReplies())
+
+    def peer_closed(self, code: int, now: float) -> None:
+        """The client's Close was read: it sends nothing more."""
+        if self.phase in (Phase.RESTORING, Phase.LIVE):
+            self._out.append(do.SendClose(code if code >= do.NORMAL else do.NORMAL, ""))
+        self._end(now)
+        self._close_by = None
+        self._out.append(do.Disconnect())
+
+    def disconnected(self, now: float) -> None:
+        """The TCP connection is gone."""
+        self._forced = self.phase is Phase.CLOSING
+        self._end(now)
+        self._close_by = None
+
+    # Inputs: the broker
+
+    def delivered(self, position: int, body: bytes, now: float) -> None:
+        """The next position of the log. Anything but the next one is a leftover of an earlier subscription."""
+        if self.phase is Phase.ENDED or position != self._folded.position + 1:
+            return
+        if position > self._target.position and self.phase is Phase.RESTORING:
+            self._go_live(now)
+        self._heard = self._active = now
+        try:
+            envelope = DownEnvelope.decode(body)
+        except InvalidField:
+            envelope = None
+            self._out.append(do.Dropped("bad_envelope"))
+        steps = self._folded.apply(position, envelope) if envelope else self._folded.skip(position)
+        if steps is None:
+            self._out.append(do.Dropped("stale_attempt"))
+        self._up.heard(now, answered=bool(steps))
+        if position >= self._target.position:
+            self._news(position, steps or [], now)
+            self._control(steps or [], now)
+        self._check_edge(now)
+
+    def confirmed(self, packets: int, now: float) -> None:
+        """The broker has `packets` more of ours (the number from `Publish.fresh`)."""
+        self._up.confirmed(packets, now)
+        self._hold_back()
+
+    def not_confirmed(self, packets: int, now: float) -> None:
+        """The broker client gave up on them: they are lost."""
+        self._up.confirmed(packets, now)
+        self._close(do.OVERLOAD, "the message broker does not answer", now, deaf=True)
+
+    def evicted(self, now: float) -> None:
+        """Another gateway owns the session now, or another connection of this one.
+
+        In half-close nothing changes but the ownership: what the client sent before it came back elsewhere is still
+        read and published, up to its Close.
+        """
+        self._evicted = True
+        if self.phase in (Phase.RESTORING, Phase.LIVE):
+            self._out.append(do.SendClose(do.REPLACED, "replaced by a newer connection"))
+            self._end(now)
+            self._close_by = now + self._limits.close_timeout_seconds
+
+    # Inputs: the operator and the clock
+
+    def drain(self, now: float, *, at_edge: bool, by: float) -> None:
+        """Close with 1012 at the turn's edge (if `at_edge`), and at `by` in any case."""
+        self._drain_at_edge, self._drain_by = at_edge, by
+        self._check_edge(now)
+
+    def tick(self, now: float) -> None:
+        """Everything that happens by the clock alone."""
+        if self._close_by is not None and now >= self._close_by:
+            self._close_by = None
+            self._forced = self.phase is Phase.CLOSING
+            self._end(now)
+            self._out.append(do.Disconnect())
+        if self.phase is Phase.RESTORING and now - self._began >= self._limits.restore_timeout_seconds:
+            self._expire(now)
+        if self.phase not in (Phase.LIVE, Phase.CLOSING):
+            return
+        self._begin_if_settled(now)
+        self._up.tick(now, probe=self.phase is Phase.LIVE and self.reading_replies)
+        if now - self._active >= self._limits.idle_timeout_seconds:
+            self._close(do.NORMAL, "idle", now)
+        if self._up.full_since is not None and now - self._up.full_since >= STALL_SECONDS:
+            self._close(do.OVERLOAD, "too much waits for the message broker", now, deaf=True)
+        self._check_edge(now)
+
+    # Restoring
+
+    def _go_live(self, now: float) -> None:
+        self.phase = Phase.LIVE
+        self._live_since = self._heard = now
+        self._config = self._folded.snapshot.config
+        self._out.append(do.Opened())
+        self._send_own(self._protocol.created(Context(self.id, self._config, self._config.text_only)))
+        if self.resumed:
+            self._out.append(do.WakeAt(now + SETTLE_SECONDS))
+        else:
+            self._up.begin(now)
+        early, self._early, self._early_bytes = self._early, [], 0
+        for text in early:
+            self.message(text, now)
+        self._hold_back()
+
+    def _expire(self, now: float) -> None:
+        text = "the session's events are not kept any more, or last_event_id was never given out: begin a new session"
+        self._problem(Problem("session_expired", text, "last_event_id"))
+        self._close(do.NOT_ALLOWED, "session expired", now, deaf=True)
+
+    def _begin_if_settled(self, now: float) -> None:
+        if self._up.is_open or self.phase is not Phase.LIVE:
+            return
+        settled = min(self._heard + SETTLE_SECONDS, self._live_since + SETTLE_MAX_SECONDS)
+        if now >= settled:
+            self._up.begin(now)
+        else:
+            self._out.append(do.WakeAt(settled))
+
+    # Down
+
+    def _news(self, position: int, steps: list[Step], now: float) -> None:
+        """Forwards what the client has not seen of this position."""
+        seen_part = self._target.part if position == self._target.position else -1
+        messages = [
+            message
+            for step in steps
+            for message in self._protocol.encode(step.event, Context(self.id, step.config, step.text_only))
+        ]
+        if self.phase is Phase.RESTORING:
+            # The id of session.created must not claim more than the client has seen, should it come back with it.
+            if seen_part >= len(messages) - 1:
+                self._seen = EventId(position, self._target.snapshot, LAST_PART)
+            self._go_live(now)
+        snapshot = self._folded.restore_position
+        if self.phase is Phase.LIVE:
+            for part, message in enumerate(messages):
+                if part > seen_part:
+                    message.event_id = str(EventId(position, snapshot, part))
+                    self._out.append(do.Send(self._protocol.dump(message)))
+        self._seen = EventId(position, snapshot, LAST_PART)
+
+    def _control(self, steps: list[Step], now: float) -> None:
+        for step in steps:
+            match step.event:
+                case Progress(upto=upto):
+                    self._up.progress(upto)
+                case TurnReplay():
+                    self._up.asked_for_replay()
+                case EpochRejected(current=current):
+                    self._up.reject(current)
+                case SessionUpdated():
+                    self._updates_in_flight = max(0, self._updates_in_flight - 1)
+                    if not self._updates_in_flight:
+                        self._config = self._folded.snapshot.config
+                case _:
+                    pass
+            if not isinstance(step.event, CONTROL_EVENTS):
+                self._up.worker_goes_on()
+        self._up.answer(now)
+
+    def _problem(self, problem: Problem) -> None:
+        self._out.append(do.Refused(problem.code))
+        if self.phase in (Phase.RESTORING, Phase.LIVE):
+            self._send_own(self._protocol.problem(problem))
+            if not self.reading_replies:
+                self._own_events_unread += 1
+                self._hold_back()
+
+    def _send_own(self, message: ServerEvent) -> None:
+        if self._seen.part == LAST_PART:
+            self._own_events += 1
+            message.event_id = self._seen.gateway_made(self._own_events)
+        else:
+            message.event_id = str(self._seen)
+        self._out.append(do.Send(self._protocol.dump(message)))
+
+    def _hold_back(self) -> None:
+        """Reads the client's socket or not, by what waits here for the broker, the restore, or the client itself."""
+        reading = (
+            self._up.full_since is None
+            and self._own_events_unread < MAX_OWN_EVENTS
+            and len(self._early) < MAX_EARLY_MESSAGES
+            and self._early_bytes < self._limits.max_frame_bytes
+        )
+        if reading != self._reading and self.phase is not Phase.ENDED:
+            self._reading = reading
+            self._out.append(do.ResumeReading() if reading else do.PauseReading())
+
+    # Closing
+
+    def _check_edge(self, now: float) -> None:
+        if self._drain_by is None or self.phase not in (Phase.RESTORING, Phase.LIVE):
+            return
+        at_edge = self._drain_at_edge and self.phase is Phase.LIVE and not self._folded.in_turn
+        if at_edge or now >= self._drain_by:
+            self._restarted = True
+            self._close(do.RESTART, "service restart", now)
+
+    def _close(self, code: int, reason: str, now: float, *, deaf: bool = False) -> None:
+        if self.phase not in (Phase.RESTORING, Phase.LIVE):
+            return
+        self._open_late(now)
+        self._up.flush(now)
+        self._out.append(do.SendClose(code, reason))
+        self.phase = Phase.CLOSING
+        self._deaf = self._deaf or deaf
+        self._close_by = now + self._limits.close_timeout_seconds
+        self._own_events_unread = 0
+        self._hold_back()
+
+    def _open_late(self, now: float) -> None:
+        """A session that ends before its log has settled publishes all the same."""
+        if self.phase is Phase.LIVE and not self._up.is_open:
+            self._up.begin(now)
+
+    def _end(self, now: float) -> None:
+        if self.phase is Phase.ENDED:
+            return
+        self._open_late(now)
+        self._up.end(now)
+        self.phase = Phase.ENDED
+        moved = self._restarted or self._evicted
+        outcome: do.Outcome = "forced" if self._forced else "moved" if moved else "completed"
+        self._out.append(do.End(not self._evicted, outcome, self._up.collected + len(self._early)))
+
+
+class _EventIdOnly(msgspec.Struct):
+    event_id: str | None = None
+
+
+_event_id_decoder = msgspec.json.Decoder(_EventIdOnly)
+
+
+def _event_id(text: str) -> str | None:
+    try:
+        event_id = _event_id_decoder.decode(text).event_id
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return event_id[:512] if event_id else None

@@ -57,6 +57,7 @@ class Observed:
         problem: of the spec, the broker or Kubernetes; None when everything could be applied.
         answers: what the gateways say themselves, by pod name.
         mount_problems: why pods cannot start, by pod name.
+        last_drain: newest report that a gateway left when it ended.
     """
 
     gateways: Rollout = Rollout()
@@ -66,6 +67,7 @@ class Observed:
     mount_problems: Mapping[str, str] = field(default_factory=dict)
     problem: Problem | None = None
     selector: str = ""
+    last_drain: LastDrain | None = None
 
 
 def read_rollout(deployment: Mapping[str, Any]) -> Rollout:
@@ -102,7 +104,7 @@ def gateway_status(
         workers=WorkersStatus(replicas=observed.workers.replicas, ready_replicas=observed.workers.ready),
         sessions=sum(answer.sessions for answer in observed.answers.values()),
         pods=[_table_row(pod, observed.answers.get(pod.name)) for pod in gateways[:MAX_LISTED_PODS]],
-        last_drain=newest_drain([previous.last_drain, *(pod.drained for pod in gateways)]),
+        last_drain=newest_drain([previous.last_drain, observed.last_drain]),
     )
 
 

@@ -1,0 +1,105 @@
+"""Runs the operator: `litevoice-operator` or `python -m litevoice_operator`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+
+import kopf
+
+from litevoice_contracts.errors import InvalidField
+from litevoice_operator import json_logs
+from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cluster, ClusterError
+from litevoice_operator.adapters.gateways import Gateways
+from litevoice_operator.handlers.resources import register
+from litevoice_operator.handlers.settings import operator_settings
+from litevoice_operator.manifests.paths import ADMIN_PORT
+from litevoice_operator.reconcile.controller import Controller
+from litevoice_operator.reconcile.gateway import Surroundings
+from litevoice_operator.reconcile.pods import PodCache
+from litevoice_operator.server import serve
+from litevoice_operator.settings import HELP, Settings
+
+DEFINITIONS_PAUSE_SECONDS = 3.0
+
+_log = logging.getLogger("litevoice_operator")
+
+
+async def run(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT. Waits for the API server and the CRDs as long as it takes."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = await serve(settings.listen_port, ready.is_set)
+    try:
+        async with await Cluster.connect(settings.pod_name) as cluster, Gateways(ADMIN_PORT) as gateways:
+            await _definitions_served(cluster, stop)
+            if stop.is_set():
+                return
+            controller = Controller(Surroundings(cluster, gateways, PodCache(), settings.defaults, settings.root_key))
+            try:
+                await _watch(settings, controller, stop, ready)
+            finally:
+                await controller.close()
+    finally:
+        await runner.cleanup()
+
+
+async def _watch(settings: Settings, controller: Controller, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    registry = kopf.OperatorRegistry()
+    register(registry)
+    _log.info("operator started", extra={"namespaces": list(settings.namespaces) or "all"})
+    await kopf.operator(
+        registry=registry,
+        settings=operator_settings(),
+        memo=kopf.Memo(controller=controller),
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stop,
+        ready_flag=ready,
+    )
+
+
+async def _definitions_served(cluster: Cluster, stop: asyncio.Event) -> None:
+    """kopf looks only once which resources exist, so they must be there before it starts."""
+    while not stop.is_set():
+        try:
+            missing = {VOICE_GATEWAY.plural, BACKLOG_ALERT.plural} - await cluster.served_resources()
+            if not missing:
+                return
+            _log.warning("custom resource definitions are missing", extra={"missing": sorted(missing)})
+        except ClusterError as error:
+            _log.warning("API server does not answer", extra={"error": str(error)})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), DEFINITIONS_PAUSE_SECONDS)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="litevoice-operator",
+        description="Keeps gateways and workers as VoiceGateways want them, and watches their backlogs.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--check-config", action="store_true", help="check the environment and end")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings.from_environment(os.environ)
+    except InvalidField as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if arguments.check_config:
+        print("the environment is fine")
+        return 0
+    json_logs.set_up(settings.log_level)
+    asyncio.run(run(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The broker's admin protocol in the operator's terms: one connection per VoiceGateway, made anew when its name server
+changes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from litevoice_broker.admin import Admin, LiteTopicLag
+from litevoice_contracts.names import ClientId, Names
+from litevoice_operator.decide.backlog import Waiting
+
+LARGEST = 100
+"""LiteTopics asked for per measurement: enough for every alert's top list, and small for the broker to sort."""
+OLDEST_CHECKED = 10
+"""LiteTopics with the oldest messages whose existence is checked: the broker also lists expired ones."""
+
+
+class Broker:
+    """Errors are `litevoice_broker.errors.BrokerError`."""
+
+    def __init__(self) -> None:
+        self._admin: Admin | None = None
+        self._name_server = ""
+
+    async def use(self, name_server: str) -> None:
+        """Ask this name server from now on, ``host:port[;host:port…]``."""
+        if name_server != self._name_server:
+            await self.close()
+            self._name_server = name_server
+
+    async def close(self) -> None:
+        """Questions raise BrokerError from now on."""
+        admin, self._admin, self._name_server = self._admin, None, ""
+        if admin is not None:
+            await admin.close()
+
+    async def ensure(self, names: Names, expiration_minutes: int) -> None:
+        """Topics and groups; idempotent."""
+        await self._connected.ensure_names(names, expiration_minutes=expiration_minutes)
+
+    async def missing(self, names: Names) -> list[str]:
+        """What somebody else removed; cheaper than `ensure`."""
+        return await self._connected.names_exist(names)
+
+    async def delete(self, names: Names) -> None:
+        await self._connected.delete_names(names)
+
+    async def requests(self, names: Names) -> list[Waiting]:
+        """What waits in each partition, by number."""
+        lags = await self._connected.partition_lag(names)
+        return [Waiting(lag.topic, lag.lag, lag.oldest_seconds) for lag in lags]
+
+    async def replies(self, names: Names) -> tuple[int, list[Waiting], list[Waiting], set[str]]:
+        """Messages in all, the largest LiteTopics, the oldest ones, and which of both exist."""
+        lag = await self._connected.lite_lag(names.gateway_group, LARGEST)
+        largest, oldest = [_waiting(topic) for topic in lag.by_count], [_waiting(topic) for topic in lag.by_age]
+        existing = {waiting.name for waiting in largest}
+        unsure = [waiting.name for waiting in oldest[:OLDEST_CHECKED] if waiting.name not in existing]
+        found = await asyncio.gather(*(self._connected.lite_topic(names.reply_topic, name) for name in unsure))
+        return lag.total, largest, oldest, existing | {info.name for info in found if info is not None}
+
+    async def owner(self, names: Names, session_id: str) -> str:
+        """Pod that is subscribed to the session's LiteTopic; empty when none is."""
+        info = await self._connected.lite_topic(names.reply_topic, session_id)
+        owners = [ClientId.parse(subscriber) for subscriber in info.subscribers] if info else []
+        return next((owner.pod for owner in owners if owner is not None), "")
+
+    @property
+    def _connected(self) -> Admin:
+        if self._admin is None:
+            self._admin = Admin(self._name_server)
+        return self._admin
+
+
+def _waiting(topic: LiteTopicLag) -> Waiting:
+    return Waiting(topic.name, topic.count, topic.oldest_seconds)

@@ -1,0 +1,42 @@
+"""How kopf has to be set up, with the reason for each setting."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+
+import kopf
+
+from litevoice_operator.api.base import GROUP
+from litevoice_operator.manifests.objects import MANAGED_SELECTOR
+
+
+class EndlessBackoffs:
+    """Seconds between attempts, without end and without a length: kopf exits after the last attempt of a finite list,
+    so an API server that is away for a minute would end the operator."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1, 2, 3), itertools.repeat(5.0))
+
+
+def operator_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.networking.error_backoffs = EndlessBackoffs()
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    # A watch whose connection died silently would otherwise be believed for ever.
+    settings.watching.connect_timeout = 5
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    # Only our own pods cross the network, not the cluster's.
+    settings.watching.label_selectors["", "v1", "pods"] = MANAGED_SELECTOR
+    # Neither CRDs nor namespaces need to be watched, so the operator needs no permission for it.
+    settings.scanning.disabled = True
+    # Peers of equal priority pause one another.
+    settings.peering.standalone = True
+    settings.persistence.finalizer = f"{GROUP}/operator"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"operator.{GROUP}")
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"operator.{GROUP}")
+    settings.posting.level = logging.WARNING
+    return settings

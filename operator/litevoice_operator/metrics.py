@@ -1,0 +1,16 @@
+"""The operator's own Prometheus metrics; the names are in the contracts."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from litevoice_contracts import metrics as names
+
+BACKLOG = Gauge(
+    names.OPERATOR_BACKLOG, "Messages that wait at the broker, as last measured", ["namespace", "gateway", "target"]
+)
+ALERTS_FIRING = Gauge(
+    names.OPERATOR_ALERTS_FIRING, "1 while the alert fires with this severity", ["namespace", "alert", "severity"]
+)
+RECONCILES = Counter(names.OPERATOR_RECONCILES, "Looks at one custom resource", ["kind", "outcome"])
+RECONCILE_SECONDS = Histogram(names.OPERATOR_RECONCILE_SECONDS, "Duration of one look", ["kind"])

@@ -1,0 +1,97 @@
+"""One BacklogAlert: measure, decide, tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from litevoice_broker.errors import BrokerError
+from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cluster
+from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, Severity
+from litevoice_operator.api.meta import Resource
+from litevoice_operator.decide.alert import AlertState, next_state, seconds_until_change
+from litevoice_operator.decide.alert_status import alert_state, event_text, measured_status, unmeasured_status
+from litevoice_operator.metrics import ALERTS_FIRING
+from litevoice_operator.reconcile.gateway import GatewayReconciler
+from litevoice_operator.reconcile.loop import Key
+from litevoice_operator.reconcile.names import broker_problem
+from litevoice_operator.reconcile.status import write_status
+
+POLL_SECONDS = 5.0
+STARTING_PAUSE_SECONDS = 1.0
+
+
+class AlertReconciler:
+    def __init__(self, cluster: Cluster, find_gateway: Callable[[Key], GatewayReconciler | None], key: Key) -> None:
+        self._cluster = cluster
+        self._find_gateway = find_gateway
+        self._key = key
+        self._published: Severity | None = None
+
+    async def close(self) -> None:
+        self._publish(AlertState())
+
+    async def step(self) -> float | None:
+        body = await self._cluster.get(BACKLOG_ALERT, *self._key)
+        if body is None:
+            return None
+        resource = Resource.model_validate(body)
+        if resource.metadata.deletion_timestamp is not None:
+            return None
+        try:
+            spec = BacklogAlertSpec.model_validate(resource.spec)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            return await self._unmeasured(resource, "InvalidSpec", f"spec.{field}: {first['msg']}")
+        gateway = self._find_gateway((self._key[0], spec.gateway_ref.name))
+        if gateway is None and await self._cluster.get(VOICE_GATEWAY, self._key[0], spec.gateway_ref.name) is None:
+            message = f"spec.gatewayRef.name: there is no VoiceGateway {spec.gateway_ref.name} in this namespace"
+            return await self._unmeasured(resource, "GatewayNotFound", message)
+        if gateway is not None and gateway.problem is not None:
+            message = f"VoiceGateway {spec.gateway_ref.name}: {gateway.problem.message}"
+            return await self._unmeasured(resource, "GatewayInvalid", message)
+        if gateway is None or gateway.resolved is None:
+            return STARTING_PAUSE_SECONDS  # the operator has just started and has not looked at the VoiceGateway yet
+        return await self._measure(resource, spec, gateway)
+
+    async def _measure(self, resource: Resource, spec: BacklogAlertSpec, gateway: GatewayReconciler) -> float:
+        previous = BacklogAlertStatus.model_validate(resource.status)
+        resolved = gateway.resolved
+        assert resolved is not None
+        try:
+            sample = await gateway.backlogs.measure(resolved, spec.target)
+            now = time.time()
+            state, transition = next_state(alert_state(previous), spec, sample.value, now)
+            shown = sample.culprits[: spec.top] if state.phase != "Inactive" else ()
+            top = await gateway.backlogs.locate(resolved, shown)
+        except BrokerError as error:
+            problem = broker_problem(error)
+            return await self._unmeasured(resource, problem.reason, problem.message)
+        if transition is not None:  # before the status: told twice is better than never
+            event = event_text(transition, spec, state, sample.value, top)
+            await self._cluster.post_event(resource.reference, event.type, event.reason, event.message)
+        await write_status(
+            self._cluster, resource, measured_status(resource.metadata, previous, state, sample.value, top, now)
+        )
+        self._publish(state)
+        changes = seconds_until_change(state, spec, time.time())
+        return POLL_SECONDS if changes is None else min(POLL_SECONDS, max(changes, STARTING_PAUSE_SECONDS))
+
+    async def _unmeasured(self, resource: Resource, reason: str, message: str) -> float:
+        previous = BacklogAlertStatus.model_validate(resource.status)
+        status = unmeasured_status(resource.metadata, previous, reason, message, time.time())
+        await write_status(self._cluster, resource, status)
+        return POLL_SECONDS
+
+    def _publish(self, state: AlertState) -> None:
+        severity = state.severity if state.phase == "Firing" else None
+        if severity == self._published:
+            return
+        if self._published is not None:
+            ALERTS_FIRING.remove(*self._key, self._published)
+        if severity is not None:
+            ALERTS_FIRING.labels(*self._key, severity).set(1)
+        self._published = severity

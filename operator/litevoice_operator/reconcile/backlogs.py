@@ -1,0 +1,73 @@
+"""Measures the backlogs of one VoiceGateway once for all its alerts: a measurement walks over all offsets at the
+broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from litevoice_operator.adapters.broker import Broker
+from litevoice_operator.adapters.gateways import Gateways
+from litevoice_operator.api.backlog_alert import MAX_TOP, Culprit, Target
+from litevoice_operator.api.resolved import Gateway
+from litevoice_operator.decide.backlog import Sample, located, reply_sample, request_sample
+from litevoice_operator.metrics import BACKLOG
+from litevoice_operator.reconcile.pods import PodCache
+
+SHARED_SECONDS = 2.0
+"""A measurement serves everybody who asks within this time."""
+
+
+class Backlogs:
+    """Raises BrokerError when the broker cannot tell."""
+
+    def __init__(self, broker: Broker, gateways: Gateways, pods: PodCache, token: str) -> None:
+        self._broker = broker
+        self._gateways = gateways
+        self._pods = pods
+        self._token = token
+        self._lock = asyncio.Lock()
+        self._samples: dict[Target, tuple[Sample, float]] = {}
+
+    async def measure(self, gateway: Gateway, target: Target) -> Sample:
+        async with self._lock:
+            sample, at = self._samples.get(target, (None, 0.0))
+            if sample is None or time.monotonic() - at > SHARED_SECONDS:
+                sample = await (self._replies(gateway) if target == "Replies" else self._requests(gateway))
+                self._samples[target] = (sample, time.monotonic())
+                BACKLOG.labels(gateway.namespace, gateway.name, target.lower()).set(sample.value.messages)
+            return sample
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Its numbers are not published any more."""
+        for target in self._samples:
+            BACKLOG.remove(namespace, name, target.lower())
+        self._samples.clear()
+
+    async def locate(self, gateway: Gateway, culprits: Sequence[Culprit]) -> list[Culprit]:
+        """The same with owner pod, node and client address, as far as anybody knows them."""
+        return list(await asyncio.gather(*(self._locate(gateway, culprit) for culprit in culprits)))
+
+    async def _replies(self, gateway: Gateway) -> Sample:
+        return reply_sample(*await self._broker.replies(gateway.names))
+
+    async def _requests(self, gateway: Gateway) -> Sample:
+        addresses = self._pods.addresses((gateway.namespace, gateway.name))
+        partitions, sessions = await asyncio.gather(
+            self._broker.requests(gateway.names), self._gateways.sessions(addresses, self._token, MAX_TOP)
+        )
+        return request_sample(partitions, sessions, MAX_TOP)
+
+    async def _locate(self, gateway: Gateway, culprit: Culprit) -> Culprit:
+        key = (gateway.namespace, gateway.name)
+        pod, client = culprit.pod, culprit.client
+        if culprit.session and not pod:
+            addresses = self._pods.addresses(key)
+            pod = await self._broker.owner(gateway.names, culprit.session)
+            # A slow reader's session is unsubscribed while its replies wait: then only its gateway knows.
+            asked = {pod: addresses[pod]} if pod in addresses else addresses
+            if found := await self._gateways.session(asked, self._token, culprit.session):
+                pod, client = found[0], found[1].client
+        holder = self._pods.get(key, pod)
+        return located(culprit, pod, holder.node if holder else "", client)

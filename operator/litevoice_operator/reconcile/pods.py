@@ -1,0 +1,58 @@
+"""What the pods' events said last: where pods run, and how the drains of those that are gone ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from litevoice_operator.api.voice_gateway_status import LastDrain
+from litevoice_operator.decide.gateway_status import newest_drain
+from litevoice_operator.decide.pods import Pod
+from litevoice_operator.reconcile.loop import Key
+
+
+class PodCache:
+    """Bounded by the pods that exist, and one drain report per VoiceGateway."""
+
+    def __init__(self) -> None:
+        self._pods: dict[Key, dict[str, Pod]] = {}
+        self._drains: dict[Key, LastDrain] = {}
+
+    def put(self, pod: Pod) -> None:
+        """A pod was seen."""
+        gateway = (pod.namespace, pod.instance)
+        self._pods.setdefault(gateway, {})[pod.name] = pod
+        self._remember_drain(gateway, pod)
+
+    def remove(self, pod: Pod) -> None:
+        """A pod is gone; `pod` is its last state, which is where a drain report is found."""
+        gateway = (pod.namespace, pod.instance)
+        self._pods.get(gateway, {}).pop(pod.name, None)
+        self._remember_drain(gateway, pod)
+
+    def replace(self, gateway: Key, pods: Sequence[Pod]) -> None:
+        """These are all pods of the VoiceGateway: corrects what a missed event left behind."""
+        self._pods[gateway] = {pod.name: pod for pod in pods}
+        for pod in pods:
+            self._remember_drain(gateway, pod)
+
+    def forget(self, gateway: Key) -> None:
+        self._pods.pop(gateway, None)
+        self._drains.pop(gateway, None)
+
+    def get(self, gateway: Key, name: str) -> Pod | None:
+        return self._pods.get(gateway, {}).get(name)
+
+    def last_drain(self, gateway: Key) -> LastDrain | None:
+        return self._drains.get(gateway)
+
+    def addresses(self, gateway: Key) -> dict[str, str]:
+        """Name → IP of the gateway pods that may answer questions."""
+        return {
+            pod.name: pod.ip
+            for pod in self._pods.get(gateway, {}).values()
+            if pod.component == "gateway" and pod.ip and not pod.starting
+        }
+
+    def _remember_drain(self, gateway: Key, pod: Pod) -> None:
+        if pod.component == "gateway" and (drain := newest_drain([self._drains.get(gateway), pod.drained])):
+            self._drains[gateway] = drain

@@ -249,7 +249,7 @@ class Admin:
         return LiteLag(total, by_count[:top], by_age[:top])
 
     async def lite_topic(self, parent: str, name: str) -> LiteTopicInfo | None:
-        """None when no master knows the LiteTopic."""
+        """None when no master has a message or a subscriber of the LiteTopic."""
         found: LiteTopicInfo | None = None
         for address in (await self.masters()).values():
             try:
@@ -257,6 +257,8 @@ class Admin:
             except Refused:
                 continue
             info = _lite_topic_info(name, parse(answer.body))
+            if not info.max_offset and not info.subscribers:
+                continue  # the broker answers for names that it never heard of too
             if found is None or info.max_offset > found.max_offset or (info.subscribers and not found.subscribers):
                 found = info
         return found

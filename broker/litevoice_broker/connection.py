@@ -200,7 +200,8 @@ class Connection:
         except grpc.aio.AioRpcError as error:
             raise self._translate(error, method) from None
         except asyncio.CancelledError:
-            _raise_if_cancelled()
+            if _cancelled():
+                raise
             raise BrokerUnavailable(f"{method}: the connection was replaced during the call") from None
         except (grpc.aio.UsageError, ValueError) as error:
             raise BrokerUnavailable(f"the connection was closed: {error}") from None
@@ -224,7 +225,8 @@ class Connection:
             if not messages:
                 raise self._translate(error, "ReceiveMessage") from None
         except asyncio.CancelledError:
-            _raise_if_cancelled()
+            if _cancelled():
+                raise
             if not messages:
                 raise BrokerUnavailable("ReceiveMessage: the connection was replaced during the call") from None
         return messages
@@ -248,7 +250,7 @@ class Connection:
             raise BrokerError(f"topic {topic}: {error}", code=error.code, retryable=True) from None
 
     def report(self, error: BrokerError | None) -> None:
-        """What the latest call to the broker itself came to; it shows in the health until a later one says otherwise."""
+        """What the latest call to the broker itself came to: the health until a later one says otherwise."""
         if self._established:
             self.health.set(str(error) if error is not None else "")
 
@@ -300,7 +302,7 @@ class Connection:
         finally:
             self._stub = None
             self._established = False
-            await channel.close()
+            await channel.close(None)
 
     async def _serve(self, stub: Any) -> None:
         """One link, from the exchange of settings until it breaks."""
@@ -341,7 +343,7 @@ class Connection:
     async def _read_settings(self, stream: Any) -> None:
         while True:
             command = await stream.read()
-            if command is grpc.aio.EOF:
+            if command is stubs.END_OF_STREAM:
                 raise BrokerUnavailable("the proxy ended the telemetry stream")
             if command.status.code not in (0, stubs.OK):
                 check_status(command.status, "Telemetry")
@@ -353,7 +355,7 @@ class Connection:
     async def _read_commands(self, stream: Any) -> None:
         while True:
             command = await stream.read()
-            if command is grpc.aio.EOF:
+            if command is stubs.END_OF_STREAM:
                 return
             if command.HasField("settings"):
                 self.server_settings = command.settings
@@ -396,15 +398,16 @@ class Connection:
             self._established = True
             self.health.set("")
             backoff = BACKOFF_FIRST_SECONDS
-            while self.health.ready:
+            while True:
                 await asyncio.sleep(BACKOFF_MAX_SECONDS)
+                if not self.health.ready:
+                    break
 
 
-def _raise_if_cancelled() -> None:
-    """gRPC raises CancelledError in a call whose channel was closed; re-raises it only when the caller was cancelled."""
+def _cancelled() -> bool:
+    """Whether somebody cancelled this task: gRPC also raises CancelledError in calls whose channel was closed."""
     task = asyncio.current_task()
-    if task is None or task.cancelling():
-        raise
+    return task is None or task.cancelling() > 0
 
 
 def check_status(status: Any, what: str) -> None:

@@ -1,16 +1,24 @@
-"""(in progress)"""
+"""Who owns a partition: the exclusive subscriber of its LiteTopic in the control topic. Newest wins, the loser is told.
+
+The same primitive as a session's takeover; no message ever goes through these LiteTopics.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from litevoice_broker.connection import BrokerConfig, ConnectedClient
+from litevoice_broker.admin import Admin
+from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.lite_channel import Delivery, LiteChannel
 from litevoice_broker.observing import Observer
 from litevoice_contracts.names import Names
 
 
-class Fence(ConnectedClient):
-    """Which partitions this worker owns: one exclusive LiteTopic per partition in the control topic."""
+class Fence:
+    """The partitions that this worker owns. `on_lost` is called in the event loop when another worker acquired one.
+
+    `admin`: finds out after a reconnect what was lost while the proxy could not be reached (see LiteChannel).
+    """
 
     def __init__(
         self,
@@ -18,14 +26,61 @@ class Fence(ConnectedClient):
         names: Names,
         *,
         on_lost: Callable[[int], None],
+        admin: Admin | None = None,
         observer: Observer | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._partitions = {names.fence(partition): partition for partition in range(names.partitions)}
+        self._names = names
+        self._on_lost = on_lost
+        self._channel = LiteChannel(
+            config,
+            names.control_topic,
+            names.fence_group,
+            on_delivery=_ignore,
+            on_evicted=self._evicted,
+            admin=admin,
+            observer=observer,
+        )
 
-    async def start(self) -> None: ...
+    @property
+    def ready(self) -> bool:
+        return self._channel.ready
 
-    async def close(self) -> None: ...
+    @property
+    def unready_reason(self) -> str:
+        """ "" when ready."""
+        return self._channel.unready_reason
 
-    async def acquire(self, partition: int) -> None: ...
+    async def wait_ready(self, timeout_seconds: float) -> None:
+        """Raises BrokerUnavailable with the reason when it is not ready in time."""
+        await self._channel.wait_ready(timeout_seconds)
 
-    async def release(self, partition: int) -> None: ...
+    def on_health(self, callback: Callable[[], None]) -> None:
+        self._channel.on_health(callback)
+
+    async def start(self) -> None:
+        """Returns at once; connects, and keeps trying, in the background."""
+        await self._channel.start()
+
+    async def close(self) -> None:
+        """Releases every partition. Idempotent."""
+        await self._channel.close()
+
+    async def acquire(self, partition: int) -> None:
+        """Makes this worker the owner, whoever was. Raises BrokerError when the broker could not be told."""
+        await self._channel.take_over(self._names.fence(partition), 0)
+
+    async def release(self, partition: int) -> None:
+        """Idempotent."""
+        await self._channel.release(self._names.fence(partition))
+
+    def owns(self, partition: int) -> bool:
+        """Whether this worker acquired the partition and has not been told otherwise."""
+        return self._channel.position(self._names.fence(partition)) is not None
+
+    def _evicted(self, name: str) -> None:
+        self._on_lost(self._partitions[name])
+
+
+def _ignore(delivery: Delivery) -> None:
+    """Nobody sends through a fence."""

@@ -1,12 +1,46 @@
-"""(in progress)"""
+"""How a session is taken over: the exclusive owner's side of many LiteTopics under one parent topic.
+
+A LiteTopic's newest subscriber owns it; the one before is told by the broker. Delivery is strictly by position: lower
+is dropped, next is delivered, higher is waited for and then taken over again at next, which also heals wake-ups that
+the broker lost. Messages are acknowledged as soon as they are delivered; what a client still needs is decided by
+positions, never by acknowledgements.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from weakref import WeakValueDictionary
 
-from litevoice_broker.connection import BrokerConfig, ConnectedClient
+from litevoice_broker import stubs
+from litevoice_broker.admin import Admin
+from litevoice_broker.connection import BrokerConfig, ConnectedClient, Connection, subscription_settings
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.lite_order import VERIFY_SECONDS, PositionOrder, Verdict
+from litevoice_broker.lite_subscription import LiteSubscription
 from litevoice_broker.observing import Observer
+from litevoice_broker.receiving import Poller, acknowledge, born_at
+
+logger = logging.getLogger(__name__)
+
+INVISIBLE_SECONDS = 10.0
+"""How long an un-acknowledged message blocks its LiteTopic when nobody takes it over; the proxy's minimum."""
+PAUSED_INVISIBLE_SECONDS = 300.0
+"""How often the broker hands out a paused LiteTopic's first messages again."""
+HAND_BACK_SECONDS = 0.05
+CLAIM_ATTEMPTS = 4
+CLAIM_RETRY_SECONDS = 0.1
+RECENT_SECONDS = 5.0
+HEALS_AT_ONCE = 32
+ASKED_AT_ONCE = 100
+_REFRESH_ASSIGNMENTS_SYNCS = 10
+_POLL_BACKOFF_MAX_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +54,31 @@ class Delivery:
     born_at: float
 
 
+@dataclass(slots=True)
+class _Owned:
+    order: PositionOrder
+    lock: asyncio.Lock
+    subscribed: bool = False
+    claims: int = 0
+    """Takeovers asked for by our user that are under way: notices until their end belong to what they overrode."""
+    paused: bool = False
+    withheld: bool = False
+    """Something came while paused and waits at the broker."""
+    last_message: float = 0.0
+    gap_timer: asyncio.TimerHandle | None = None
+    verify_timer: asyncio.TimerHandle | None = None
+
+
 class LiteChannel(ConnectedClient):
-    """All LiteTopics that this process owns under one parent topic, in one Exclusive group."""
+    """All LiteTopics that this process owns under one parent topic, in one Exclusive group.
+
+    Memory is bounded: nothing is queued here. A message is handed to `on_delivery` or left at the broker.
+
+    `on_delivery` is called strictly by position, once for each, in the event loop; it must not block.
+    `on_evicted` is called when somebody else took a LiteTopic over (newest wins); it is already forgotten here.
+    `admin`: with it, evictions that happened while the proxy could not be reached are found out after the reconnect;
+    without it, such a LiteTopic has two owners until one of them misses a position and takes it over again.
+    """
 
     def __init__(
         self,
@@ -33,35 +90,422 @@ class LiteChannel(ConnectedClient):
         on_evicted: Callable[[str], None],
         sync_seconds: float = 3.0,
         long_poll_seconds: float = 5.0,
+        admin: Admin | None = None,
         observer: Observer | None = None,
     ) -> None:
-        raise NotImplementedError
+        super().__init__(
+            Connection(
+                config,
+                stubs.LITE_PUSH_CONSUMER,
+                group=group,
+                settings=subscription_settings(group, [parent_topic]),
+                on_connected=self._connected,
+                on_command=self._command,
+                observer=observer,
+            )
+        )
+        self._parent_topic = parent_topic
+        self._group = group
+        self._on_delivery = on_delivery
+        self._on_evicted = on_evicted
+        self._sync_seconds = sync_seconds
+        self._long_poll_seconds = long_poll_seconds
+        self._admin = admin
+        self._subscription = LiteSubscription(self._connection, parent_topic, group)
+        self._owned: dict[str, _Owned] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._polls: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._heals = asyncio.Semaphore(HEALS_AT_ONCE)
+        self._left_during_sync: set[str] | None = None
+        self._sync_task: asyncio.Task[None] | None = None
+        self._generation = 0
+
+    # --- life
 
     async def start(self) -> None:
         """Returns at once; connects, and keeps trying, in the background."""
+        self._connection.start()
+        if self._sync_task is None:
+            self._sync_task = asyncio.create_task(self._sync_forever(), name="lite channel sync")
 
     async def close(self) -> None:
-        """Releases everything. Idempotent."""
+        """Releases everything; nothing is delivered any more. Idempotent."""
+        for owned in self._owned.values():
+            _cancel_timers(owned)
+        self._owned.clear()
+        tasks = [*self._tasks, *([self._sync_task] if self._sync_task else [])]
+        self._sync_task = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._connection.generation:
+            # First nothing is owned any more, then the open polls end: they can no longer swallow a message.
+            with contextlib.suppress(BrokerError, TimeoutError):
+                async with asyncio.timeout(2.0), self._subscription.full_sync() as sync:
+                    await sync.replace([])
+        polls = list(self._polls.values())
+        self._polls.clear()
+        for task in polls:
+            task.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*polls, *self._tasks, return_exceptions=True)
+        await self._connection.close()
 
-    async def subscribe(self, names: Collection[str]) -> None:
-        """Bulk; for LiteTopics that are new: delivery from position 0."""
-
-    async def take_over(self, name: str, position: int) -> None:
-        """Makes this process the owner; delivery from `position`."""
-
-    async def release(self, name: str) -> None:
-        """Gives the LiteTopic up. Idempotent."""
-
-    def pause(self, name: str) -> None:
-        """Stops delivering; what comes stays un-acknowledged at the broker."""
-
-    async def resume(self, name: str) -> None:
-        """Delivers again, from the next position."""
-
-    def position(self, name: str) -> int | None:
-        """Next expected position; None when not owned."""
+    # --- ownership
 
     @property
     def owned(self) -> int:
         """Number of LiteTopics that this process owns."""
-        raise NotImplementedError
+        return len(self._owned)
+
+    def position(self, name: str) -> int | None:
+        """Next expected position; None when not owned."""
+        owned = self._owned.get(name)
+        return None if owned is None else owned.order.next_position
+
+    async def subscribe(self, names: Collection[str]) -> None:
+        """Bulk, for LiteTopics that are new: delivery from position 0. Names that are owned already stay as they are.
+
+        Raises BrokerError when it failed; none of the new names is owned then.
+        """
+        new = [name for name in names if name not in self._owned]
+        for name in new:
+            self._owned[name] = _Owned(PositionOrder(0), self._lock(name), claims=1)
+        claimed = {name: self._owned[name] for name in new}
+        try:
+            await self._retrying(lambda: self._subscription.add(new, 0))
+        except BaseException:
+            for name, owned in claimed.items():
+                if self._owned.get(name) is owned:
+                    self._forget(name)
+            raise
+        for owned in claimed.values():
+            owned.subscribed = True
+            owned.claims -= 1
+
+    async def take_over(self, name: str, position: int) -> None:
+        """Makes this process the owner, whoever was; delivery from `position`.
+
+        Returns when the broker has agreed. Raises BrokerError when it failed; the LiteTopic is not owned then.
+        """
+        owned = self._owned.get(name)
+        if owned is None:
+            owned = self._owned[name] = _Owned(PositionOrder(position), self._lock(name))
+        _cancel_timers(owned)
+        owned.claims += 1
+        owned.paused = owned.withheld = False
+        try:
+            async with owned.lock:
+                if self._owned.get(name) is not owned:
+                    raise BrokerError(f"{name} was released during its takeover")
+                owned.order.restart(position)
+                await self._retrying(lambda: self._claim(name, owned))
+        except BaseException:
+            if self._owned.get(name) is owned:
+                self._forget(name)
+                self._spawn(self._remove(name))
+            raise
+        finally:
+            owned.claims -= 1
+        self._verify_later(name, owned)
+
+    async def release(self, name: str) -> None:
+        """Gives the LiteTopic up: nothing of it is delivered from this moment. Idempotent; never raises for the broker.
+
+        When the broker cannot be told now, the next full sync tells it.
+        """
+        if name in self._owned:
+            self._forget(name)
+            await self._remove(name)
+
+    def pause(self, name: str) -> None:
+        """Stops delivering. What comes is left un-acknowledged: the broker holds it, and counts it as backlog."""
+        owned = self._owned.get(name)
+        if owned is not None and not owned.paused:
+            owned.paused = True
+            _cancel_timers(owned)
+
+    async def resume(self, name: str) -> None:
+        """Delivers again, from the next position. Raises BrokerError when it failed; it is still paused then."""
+        owned = self._owned.get(name)
+        if owned is None or not owned.paused:
+            return
+        async with owned.lock:
+            if self._owned.get(name) is not owned or not owned.paused:
+                return
+            owned.paused = False
+            if not owned.withheld:
+                return
+            try:
+                owned.order.restart()
+                await self._retrying(lambda: self._claim(name, owned))
+            except BaseException:
+                owned.paused = True
+                raise
+            owned.withheld = False
+        self._verify_later(name, owned)
+
+    # --- takeover
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock
+
+    async def _claim(self, name: str, owned: _Owned) -> None:
+        subscribed, owned.subscribed = owned.subscribed, True
+        await self._subscription.claim(
+            name,
+            owned.order.next_position,
+            subscribed=subscribed,
+            wanted=lambda: self._owned.get(name) is owned,
+        )
+
+    async def _retrying(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        for number in range(1, CLAIM_ATTEMPTS + 1):
+            try:
+                await attempt()
+            except BrokerError as error:
+                if not error.retryable or number == CLAIM_ATTEMPTS:
+                    raise
+                await asyncio.sleep(CLAIM_RETRY_SECONDS * 2 ** (number - 1))
+            else:
+                return
+
+    async def _remove(self, name: str) -> None:
+        lock = self._lock(name)
+        async with lock:
+            if name not in self._owned:
+                with contextlib.suppress(BrokerError):
+                    await self._subscription.remove([name])
+
+    def _forget(self, name: str) -> None:
+        owned = self._owned.pop(name, None)
+        if owned is not None:
+            _cancel_timers(owned)
+            if self._left_during_sync is not None:
+                self._left_during_sync.add(name)
+
+    def _verify_later(self, name: str, owned: _Owned, number: int = 0) -> None:
+        """The wake-up for what waits in the log can get lost while the last owner still acknowledges."""
+
+        def verify() -> None:
+            owned.verify_timer = None
+            if not owned.order.delivered:
+                self._spawn(self._heal(name, owned, then=lambda: self._verify_later(name, owned, number + 1)))
+
+        if number < len(VERIFY_SECONDS) and self._owned.get(name) is owned and not owned.paused:
+            owned.verify_timer = asyncio.get_running_loop().call_later(VERIFY_SECONDS[number], verify)
+
+    def _gap_later(self, name: str, owned: _Owned) -> None:
+        def check() -> None:
+            owned.gap_timer = None
+            if owned.order.gap:
+                self._connection.observer.on_heal()
+                self._spawn(self._heal(name, owned))
+
+        if owned.gap_timer is None:
+            owned.gap_timer = asyncio.get_running_loop().call_later(owned.order.gap_wait_seconds(), check)
+
+    async def _heal(self, name: str, owned: _Owned, then: Callable[[], None] | None = None) -> None:
+        """Takes the LiteTopic over again at the next position, unless it went away meanwhile."""
+        async with self._heals, owned.lock:
+            while self._owned.get(name) is owned and not owned.paused:
+                owned.order.heals += 1
+                owned.order.restart()
+                try:
+                    await self._claim(name, owned)
+                    break
+                except BrokerError as error:
+                    logger.info("heal failed", extra={"lite_topic": name, "reason": str(error)})
+                    await asyncio.sleep(owned.order.gap_wait_seconds())
+        if self._owned.get(name) is not owned:
+            await self._remove(name)
+        elif then is not None:
+            then()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- eviction
+
+    def _command(self, command: Any) -> None:
+        if not command.HasField("notify_unsubscribe_lite_command"):
+            return
+        name = command.notify_unsubscribe_lite_command.lite_topic
+        owned = self._owned.get(name)
+        if owned is None or owned.claims:
+            return
+        self._evict(name)
+
+    def _evict(self, name: str) -> None:
+        self._forget(name)
+        try:
+            self._on_evicted(name)
+        except Exception:
+            logger.exception("eviction callback failed")
+
+    async def _evict_taken(self) -> None:
+        """Notices that came while the proxy was away are lost; the broker still knows who subscribed."""
+        if self._admin is None:
+            return
+        me = str(self._connection.config.client_id)
+        names = iter([name for name, owned in self._owned.items() if not owned.claims])
+        while some := list(islice(names, ASKED_AT_ONCE)):
+            found = await asyncio.gather(*(self._admin.lite_topic(self._parent_topic, name) for name in some))
+            for name, info in zip(some, found, strict=True):
+                if info is not None and set(info.subscribers) - {me} and name in self._owned:
+                    self._evict(name)
+
+    # --- full sync
+
+    async def _connected(self) -> None:
+        reconnected = self._generation not in (0, self._connection.generation)
+        if reconnected:
+            await self._evict_taken()
+        await self._sync()
+        await self._assign_polls()
+        if reconnected:
+            self._heal_recent()
+        self._generation = self._connection.generation
+
+    async def _sync_forever(self) -> None:
+        syncs = 0
+        while True:
+            await asyncio.sleep(self._sync_seconds)
+            if not self._generation:
+                continue
+            syncs += 1
+            try:
+                await self._sync()
+                if syncs % _REFRESH_ASSIGNMENTS_SYNCS == 0:
+                    await self._assign_polls()
+            except BrokerError as error:
+                self._connection.report(error)
+            except Exception:
+                logger.exception("full sync failed")
+            else:
+                self._connection.report(None)
+
+    async def _sync(self) -> None:
+        """Tells the broker everything that is owned; what was lost meanwhile is taken out again at once.
+
+        RocketMQ 5.5.0 lets a full sync put an evicted client back beside the new owner.
+        """
+        async with self._subscription.full_sync() as sync:
+            left: set[str] = set()
+            self._left_during_sync = left
+            try:
+                await sync.replace(list(self._owned))
+            finally:
+                self._left_during_sync = None
+                gone = left - self._owned.keys()
+                if gone:
+                    await sync.remove(gone)
+
+    # --- delivery
+
+    async def _assign_polls(self) -> None:
+        queues = {queue.broker.name: queue for queue in await self._connection.assignments(self._parent_topic)}
+        if not queues:
+            raise BrokerUnavailable(f"no broker serves topic {self._parent_topic} now")
+        for broker in self._polls.keys() - queues.keys():
+            self._polls.pop(broker).cancel()
+        for broker, queue in queues.items():
+            if broker not in self._polls:
+                self._polls[broker] = asyncio.create_task(self._poll_forever(queue), name=f"lite poll {broker}")
+
+    async def _poll_forever(self, queue: Any) -> None:
+        poller = Poller(
+            self._connection,
+            self._group,
+            queue,
+            long_poll_seconds=self._long_poll_seconds,
+            invisible_seconds=INVISIBLE_SECONDS,
+        )
+        backoff = 0.0
+        while True:
+            try:
+                messages = await poller.poll()
+                backoff = 0.0
+                if messages:
+                    await self._receive(messages)
+            except BrokerError as error:
+                logger.info("lite poll failed", extra={"reason": str(error)})
+                backoff = min(backoff * 2 or 0.05, _POLL_BACKOFF_MAX_SECONDS)
+                await asyncio.sleep(backoff)
+            except Exception:
+                logger.exception("lite poll failed")
+                await asyncio.sleep(_POLL_BACKOFF_MAX_SECONDS)
+
+    async def _receive(self, messages: list[Any]) -> None:
+        """Acknowledges before the next poll: while an acknowledgement runs, a poll can lose a LiteTopic's wake-up."""
+        done = []
+        kept: set[str] = set()
+        now = time.monotonic()
+        for message in messages:
+            system = message.system_properties
+            name = system.lite_topic
+            owned = self._owned.get(name)
+            if owned is None:
+                self._spawn(self._change_invisible(message, HAND_BACK_SECONDS))
+            elif owned.paused:
+                owned.withheld = True
+                if name not in kept:  # the first of them holds the others
+                    kept.add(name)
+                    self._spawn(self._change_invisible(message, PAUSED_INVISIBLE_SECONDS))
+            else:
+                owned.last_message = now
+                verdict = owned.order.offer(system.queue_offset)
+                if verdict is Verdict.DELIVER:
+                    self._deliver(name, message)
+                if verdict is Verdict.WAIT:
+                    self._gap_later(name, owned)
+                else:
+                    done.append(message)
+        unanswered = await acknowledge(self._connection, self._group, self._parent_topic, done)
+        for name in {message.system_properties.lite_topic for message in unanswered}:
+            owned = self._owned.get(name)
+            if owned is not None:
+                self._spawn(self._heal(name, owned))
+
+    def _deliver(self, name: str, message: Any) -> None:
+        system = message.system_properties
+        delivery = Delivery(name, system.queue_offset, message.body, dict(message.user_properties), born_at(system))
+        try:
+            self._on_delivery(delivery)
+        except Exception:
+            logger.exception("delivery callback failed")
+
+    async def _change_invisible(self, message: Any, seconds: float) -> None:
+        """A short time hands the message back, and the broker wakes the real owner; a long one keeps it there."""
+        system = message.system_properties
+        request = stubs.service.ChangeInvisibleDurationRequest(
+            group=stubs.resource(self._group),
+            topic=stubs.resource(self._parent_topic),
+            receipt_handle=system.receipt_handle,
+            message_id=system.message_id,
+            lite_topic=system.lite_topic,
+        )
+        request.invisible_duration.FromMilliseconds(int(seconds * 1000))
+        with contextlib.suppress(BrokerError):  # the message comes again after its invisible time anyway
+            await self._connection.call("ChangeInvisibleDuration", request)
+
+    def _heal_recent(self) -> None:
+        """After a change of proxy: what the old one had taken from the broker for us is lost on the way."""
+        now = time.monotonic()
+        for name, owned in self._owned.items():
+            if not owned.paused and not owned.claims and now - owned.last_message < RECENT_SECONDS:
+                self._spawn(self._heal(name, owned))
+
+
+def _cancel_timers(owned: _Owned) -> None:
+    for timer in (owned.gap_timer, owned.verify_timer):
+        if timer is not None:
+            timer.cancel()
+    owned.gap_timer = owned.verify_timer = None

@@ -271,7 +271,7 @@ class Producer(ConnectedClient):
         return batch
 
     async def _deliver(self, kind: Kind, batch: list[_Pending]) -> None:
-        """Sends until confirmed, refused or given up. A refused batch goes out one by one: one message may be to blame."""
+        """Sends until confirmed, refused or given up. A refused batch goes out one by one: one may be to blame."""
         try:
             await self._send_until_confirmed(kind, batch)
         except BrokerUnavailable as error:

@@ -75,7 +75,7 @@ class RemotingClient:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 writer = await self._connected()
-                future = asyncio.get_running_loop().create_future()
+                future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
                 self._waiting[opaque] = future
                 writer.write(encode_request(code, opaque, text_fields, body))
                 await writer.drain()

@@ -14,6 +14,8 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+import grpc.aio
+
 
 def _import_generated() -> tuple[Any, Any, Any]:
     stand_in = None
@@ -54,6 +56,9 @@ LITE: int = definition.LITE
 PARTIAL_ADD: int = definition.PARTIAL_ADD
 PARTIAL_REMOVE: int = definition.PARTIAL_REMOVE
 COMPLETE_ADD: int = definition.COMPLETE_ADD
+
+
+END_OF_STREAM: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the type stubs
 
 
 def messaging_service(channel: Any) -> Any:

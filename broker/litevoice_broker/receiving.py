@@ -1,0 +1,84 @@
+"""Requests that every kind of consumer makes: long poll and acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from litevoice_broker import stubs
+from litevoice_broker.connection import RETRYABLE_CODES, Connection
+from litevoice_broker.errors import BrokerError
+
+logger = logging.getLogger(__name__)
+
+BATCH_MESSAGES = 32
+"""The most that a broker hands out at once."""
+_POLL_GRACE_SECONDS = 3.0
+_ACK_ATTEMPTS = 3
+_ACK_RETRY_SECONDS = 0.1
+
+
+class Poller:
+    """Long polls of one queue. A poll that failed is repeated with its attempt id: the broker then hands out again what
+    got lost on the way, instead of blocking the queue behind it."""
+
+    def __init__(
+        self, connection: Connection, group: str, queue: Any, *, long_poll_seconds: float, invisible_seconds: float
+    ) -> None:
+        self._connection = connection
+        self._long_poll_seconds = long_poll_seconds
+        # Without auto renewal: it keeps a dead consumer's messages locked for over a minute, does nothing for LITE
+        # messages, and makes the proxy refuse every poll of a client with 100 of them un-acknowledged.
+        self._request = stubs.service.ReceiveMessageRequest(
+            group=stubs.resource(group), message_queue=queue, batch_size=BATCH_MESSAGES, auto_renew=False
+        )
+        self._request.filter_expression.type = stubs.definition.TAG
+        self._request.filter_expression.expression = "*"
+        self._request.invisible_duration.FromMilliseconds(int(invisible_seconds * 1000))
+        self._request.long_polling_timeout.FromMilliseconds(int(long_poll_seconds * 1000))
+        self._request.attempt_id = str(uuid.uuid4())
+
+    async def poll(self) -> list[Any]:
+        """Raises BrokerError when the poll failed."""
+        timeout_seconds = self._long_poll_seconds + _POLL_GRACE_SECONDS
+        messages = await self._connection.receive(self._request, timeout_seconds)
+        self._request.attempt_id = str(uuid.uuid4())
+        return messages
+
+
+async def acknowledge(connection: Connection, group: str, topic: str, messages: Sequence[Any]) -> list[Any]:
+    """One request for all; returns the messages that the broker never answered for.
+
+    A refused entry counts as answered: its message was handed out anew meanwhile, or will be.
+    """
+    left = list(messages)
+    for attempt in range(_ACK_ATTEMPTS):
+        if not left:
+            break
+        if attempt:
+            await asyncio.sleep(_ACK_RETRY_SECONDS * attempt)
+        request = stubs.service.AckMessageRequest(group=stubs.resource(group), topic=stubs.resource(topic))
+        for message in left:
+            system = message.system_properties
+            request.entries.add(
+                message_id=system.message_id, receipt_handle=system.receipt_handle, lite_topic=system.lite_topic
+            )
+        try:
+            response = await connection.call("AckMessage", request)
+        except BrokerError as error:
+            logger.info("acknowledgement failed", extra={"reason": str(error), "messages": len(left)})
+            if not error.retryable:
+                return []
+            continue
+        again = {entry.receipt_handle for entry in response.entries if entry.status.code in RETRYABLE_CODES}
+        left = [message for message in left if message.system_properties.receipt_handle in again]
+    return left
+
+
+def born_at(system_properties: Any) -> float:
+    """Unix seconds, by the sender's clock."""
+    timestamp = system_properties.born_timestamp
+    return float(timestamp.seconds) + float(timestamp.nanos) / 1e9

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The speech worker: packets of a session in, its turns out (voice activity, transcript, answer, speech)."""

@@ -1,0 +1,78 @@
+"""The session codecs: samples to bytes and back, and conversion between sample rates."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from litevoice_contracts.conversation import Codec
+
+Samples: TypeAlias = NDArray[np.int16]
+
+SAMPLE_RATES: dict[str, int] = {"pcm16/24000": 24_000, "g711_ulaw/8000": 8_000, "g711_alaw/8000": 8_000}
+SAMPLE_BYTES: dict[str, int] = {"pcm16/24000": 2, "g711_ulaw/8000": 1, "g711_alaw/8000": 1}
+
+
+def _ulaw_table() -> Samples:
+    code = ~np.arange(256, dtype=np.int32) & 0xFF
+    magnitude = ((((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84
+    return np.where(code & 0x80, -magnitude, magnitude).astype(np.int16)
+
+
+def _alaw_table() -> Samples:
+    code = np.arange(256, dtype=np.int32) ^ 0x55
+    segment = (code & 0x70) >> 4
+    magnitude = ((code & 0x0F) << 4) + 8
+    magnitude = np.where(segment > 0, (magnitude + 0x100) << np.maximum(segment - 1, 0), magnitude)
+    return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
+
+
+def _encode_table(decoded: Samples) -> NDArray[np.uint8]:
+    """For each 16-bit sample (index: sample + 32768) the code whose value is nearest."""
+    codes = np.argsort(decoded, kind="stable")
+    values = decoded[codes].astype(np.int32)
+    samples = np.arange(-32768, 32768, dtype=np.int32)
+    right = np.clip(np.searchsorted(values, samples), 1, 255)
+    nearer_left = samples - values[right - 1] <= values[right] - samples
+    return codes[np.where(nearer_left, right - 1, right)].astype(np.uint8)
+
+
+_DECODE = {"g711_ulaw/8000": _ulaw_table(), "g711_alaw/8000": _alaw_table()}
+_ENCODE = {codec: _encode_table(table) for codec, table in _DECODE.items()}
+
+
+def decode(data: bytes, codec: Codec) -> Samples:
+    """Samples at the codec's own rate; a trailing half sample is dropped."""
+    if codec == "pcm16/24000":
+        return np.frombuffer(data[: len(data) & ~1], dtype="<i2").astype(np.int16, copy=False)
+    return _DECODE[codec][np.frombuffer(data, dtype=np.uint8)]
+
+
+def encode(samples: Samples, codec: Codec) -> bytes:
+    """Bytes of samples that are at the codec's own rate."""
+    if codec == "pcm16/24000":
+        return samples.astype("<i2", copy=False).tobytes()
+    return _ENCODE[codec][samples.astype(np.int32) + 32768].tobytes()
+
+
+def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
+    """A whole piece of audio at another rate; the same input gives the same output, to the bit."""
+    if from_rate == to_rate or not len(samples):
+        return samples
+    result: Samples = soxr.resample(samples, from_rate, to_rate, quality="HQ")
+    return result
+
+
+class StreamResampler:
+    """Audio that comes piece by piece, at another rate."""
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        # Low quality is plenty for recognition and has the shortest delay.
+        self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="int16", quality="LQ")
+
+    def feed(self, samples: Samples) -> Samples:
+        result: Samples = self._stream.resample_chunk(samples, last=False)
+        return result

@@ -1,0 +1,44 @@
+"""Decides from speech probabilities where an utterance begins and ends. Pure; one probability per 32 ms window."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from litevoice_contracts.conversation import TurnDetection
+
+SAMPLE_RATE = 16_000
+WINDOW_SAMPLES = 512
+WINDOW_MILLISECONDS = 32
+START_WINDOWS = 2
+"""Voiced windows in a row that begin an utterance: a single one is often a click."""
+_HYSTERESIS = 0.15  # silero's own: speech goes on until the probability is this far below the threshold
+
+
+class Endpointer:
+    """Where speech begins and ends.
+
+    Attributes:
+        speaking: an utterance is open.
+    """
+
+    def __init__(self, detection: TurnDetection) -> None:
+        self.speaking = False
+        self._start_threshold = detection.threshold
+        self._stop_threshold = max(detection.threshold - _HYSTERESIS, 0.01)
+        self._silence_windows = max(1, math.ceil(detection.silence_duration_ms / WINDOW_MILLISECONDS))
+        self._run = 0
+
+    def feed(self, probability: float) -> Literal["started", "stopped", None]:
+        """The window's effect: the utterance began START_WINDOWS windows ago, ended with this window, or neither."""
+        if not self.speaking:
+            self._run = self._run + 1 if probability >= self._start_threshold else 0
+            if self._run < START_WINDOWS:
+                return None
+            self.speaking, self._run = True, 0
+            return "started"
+        self._run = self._run + 1 if probability < self._stop_threshold else 0
+        if self._run < self._silence_windows:
+            return None
+        self.speaking, self._run = False, 0
+        return "stopped"

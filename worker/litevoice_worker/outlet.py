@@ -1,0 +1,66 @@
+"""A session's way out: messages one after the other, each when the one before is confirmed, and numbered jobs for the
+stages. Sans I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from litevoice_contracts.envelopes import DownEnvelope
+from litevoice_worker.steps import CancelJob, Command, Count, Publish
+
+
+class Outlet:
+    """Collects the commands of one input.
+
+    Attributes:
+        quiet_since: when the owner was last sent something, or began to wait for it.
+    """
+
+    def __init__(self) -> None:
+        self.quiet_since = 0.0
+        self._commands: list[Command] = []
+        self._waiting: deque[DownEnvelope] = deque()
+        self._in_flight = False
+        self._jobs = 0
+
+    @property
+    def empty(self) -> bool:
+        """Everything that was published is confirmed."""
+        return not (self._waiting or self._in_flight)
+
+    def publish(self, envelope: DownEnvelope) -> None:
+        self._waiting.append(envelope)
+
+    def confirmed(self) -> None:
+        self._in_flight = False
+
+    def keep_only(self, wanted: Callable[[DownEnvelope], bool]) -> None:
+        """Takes back what was not sent yet."""
+        self._waiting = deque(envelope for envelope in self._waiting if wanted(envelope))
+
+    def new_job(self) -> int:
+        self._jobs += 1
+        return self._jobs
+
+    def command(self, command: Command) -> None:
+        self._commands.append(command)
+
+    def cancel(self, job: int) -> None:
+        """0 is no job."""
+        if job:
+            self._commands.append(CancelJob(job))
+
+    def count(self, metric: str, amount: float = 1, label: str = "") -> None:
+        self._commands.append(Count(metric, label, amount))
+
+    def send_next(self, now: float) -> None:
+        if self._waiting and not self._in_flight:
+            self._in_flight = True
+            self.quiet_since = now
+            self._commands.append(Publish(self._waiting.popleft()))
+
+    def take(self) -> list[Command]:
+        """The commands since the last look."""
+        commands, self._commands = self._commands, []
+        return commands

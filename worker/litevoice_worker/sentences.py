@@ -1,0 +1,48 @@
+"""Cuts a stream of text into sentences, so that the first one can be spoken while the rest is still being written."""
+
+from __future__ import annotations
+
+import re
+
+MAX_SENTENCE_CHARACTERS = 400
+"""A sentence without an end is cut at the last space before this length: speech must not wait for ever."""
+
+_END = re.compile(r"(?:[.!?…]+[\"')\]»”’]*(?=\s))|\n")
+
+
+class SentenceSplitter:
+    """The same sentences come out however the text is cut into pieces; joined they are the text again."""
+
+    def __init__(self) -> None:
+        self._buffer = ""
+
+    def feed(self, text: str) -> list[str]:
+        """Sentences that are complete now, each with the white space before it."""
+        self._buffer += text
+        sentences = []
+        while (end := self._cut()) is not None:
+            sentences.append(self._buffer[:end])
+            self._buffer = self._buffer[end:]
+        return sentences
+
+    def flush(self) -> list[str]:
+        """The unfinished rest, [] when there is none."""
+        rest, self._buffer = self._buffer, ""
+        return [rest] if rest.strip() else []
+
+    def _cut(self) -> int | None:
+        head = self._buffer[: MAX_SENTENCE_CHARACTERS + 1]
+        begin = len(head) - len(head.lstrip())
+        match = _END.search(head, begin)
+        if match is not None and match.end() <= MAX_SENTENCE_CHARACTERS:
+            return match.end()
+        if len(head) <= MAX_SENTENCE_CHARACTERS:
+            return None
+        space = head.rfind(" ", begin + 1)
+        return space if space > begin else MAX_SENTENCE_CHARACTERS
+
+
+def split(text: str) -> list[str]:
+    """All sentences of a text."""
+    splitter = SentenceSplitter()
+    return splitter.feed(text) + splitter.flush()

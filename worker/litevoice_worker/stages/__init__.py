@@ -1,0 +1,56 @@
+"""The stages of a turn behind small interfaces, so that any of them can be replaced by a service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from litevoice_contracts.conversation import Codec
+from litevoice_worker.audio import Samples
+from litevoice_worker.reply import Status
+from litevoice_worker.steps import Prompt
+
+
+class StageError(Exception):
+    """A stage could not do its work; the message is fit for the client and holds no content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How an answer ended: `status` and `reason` as in ResponseFinished."""
+
+    status: Status = "completed"
+    reason: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Transcriber(Protocol):
+    async def transcribe(self, samples: Samples, language: str) -> str:
+        """Text of samples at 16 kHz, "" when nothing was understood. `language` is ISO 639-1, "" for any.
+
+        Raises StageError.
+        """
+
+    async def close(self) -> None: ...
+
+
+class Responder(Protocol):
+    def respond(self, prompt: Prompt) -> AsyncIterator[str | Answered]:
+        """Sentences that follow `prompt.said`, each with the white space before it, then one Answered.
+
+        Raises StageError.
+        """
+
+    async def close(self) -> None: ...
+
+
+class Synthesizer(Protocol):
+    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
+        """Speech in `codec`. `voice` is the session's, "default" for the worker's own; `speed` 1.0 is normal.
+
+        Raises StageError.
+        """
+
+    async def close(self) -> None: ...

@@ -1,0 +1,93 @@
+"""Text to speech by espeak-ng, a program of its own: one short process per sentence, the same text the same audio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+
+import numpy as np
+
+from litevoice_contracts.conversation import Codec
+from litevoice_worker.audio import SAMPLE_RATES, Samples, encode, resample
+from litevoice_worker.stages import StageError
+
+TIMEOUT_SECONDS = 20.0
+MAX_PROCESSES = 4
+"""Processes at a time; more sentences wait."""
+_WORDS_PER_MINUTE = 175
+_MIN_WORDS_PER_MINUTE, _MAX_WORDS_PER_MINUTE = 80, 450
+
+
+class EspeakSynthesizer:
+    """espeak-ng with one of its voices. A session's voice that espeak-ng does not have falls back to `voice`."""
+
+    def __init__(self, voice: str, program: str = "espeak-ng") -> None:
+        self._voice = voice
+        self._program = program
+        self._voices: frozenset[str] | None = None
+        self._slots = asyncio.Semaphore(MAX_PROCESSES)
+
+    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
+        if not any(character.isalnum() for character in text):
+            return b""
+        words = min(max(round(_WORDS_PER_MINUTE * speed), _MIN_WORDS_PER_MINUTE), _MAX_WORDS_PER_MINUTE)
+        name = await self._choose(voice)
+        wav = await self._run(["-v", name, "-s", str(words), "-b", "1", "--stdin", "--stdout"], text.encode())
+        samples, rate = _read_wav(wav)
+        return encode(resample(samples, rate, SAMPLE_RATES[codec]), codec)
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    async def check(self) -> None:
+        """Raises StageError, saying what is missing, when espeak-ng or its default voice is not there."""
+        if shutil.which(self._program) is None:
+            raise StageError(f"the program {self._program} is not installed")
+        if self._voice not in await self._known():
+            raise StageError(f"pipeline.synthesizer.voice: {self._program} has no voice {self._voice!r}")
+
+    async def _choose(self, voice: str) -> str:
+        return voice if voice != "default" and voice in await self._known() else self._voice
+
+    async def _known(self) -> frozenset[str]:
+        if self._voices is None:
+            lines = (await self._run(["--voices"], b"")).decode(errors="replace").splitlines()[1:]
+            self._voices = frozenset(fields[1] for line in lines if len(fields := line.split()) > 1)
+        return self._voices
+
+    async def _run(self, arguments: list[str], text: bytes) -> bytes:
+        async with self._slots:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    self._program,
+                    *arguments,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.DEVNULL,
+                )
+            except OSError as error:
+                raise StageError(f"the program {self._program} cannot be started") from error
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    output, _ = await process.communicate(text)
+            except TimeoutError as error:
+                raise StageError(f"{self._program} took longer than {TIMEOUT_SECONDS:.0f} s") from error
+            finally:
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
+                    await process.wait()
+        if process.returncode != 0:
+            raise StageError(f"{self._program} ended with status {process.returncode}")
+        return output
+
+
+def _read_wav(wav: bytes) -> tuple[Samples, int]:
+    """Samples and rate. Written to a pipe, the header's lengths mean nothing: the audio goes on to the end."""
+    start = wav.find(b"data")
+    if len(wav) < 44 or wav[:4] != b"RIFF" or start < 0:
+        raise StageError("espeak-ng gave no audio")
+    rate = int.from_bytes(wav[24:28], "little")
+    data = wav[start + 8 :]
+    return np.frombuffer(data[: len(data) & ~1], dtype="<i2").astype(np.int16), rate

@@ -1,0 +1,132 @@
+"""What goes into a session's state machine and what comes out of it, besides envelopes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from litevoice_contracts.conversation import Codec, Item
+from litevoice_contracts.envelopes import DownEnvelope
+from litevoice_worker.audio import Samples
+from litevoice_worker.reply import Status
+
+# Commands: what the shell shall do. `job` numbers a stage's work; its results carry the same number.
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send this to the session's LiteTopic and report Published. At most one at a time."""
+
+    envelope: DownEnvelope
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribe:
+    """Samples at 16 kHz; answered by Transcribed or Failed."""
+
+    job: int
+    samples: Samples
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What an answer is made from.
+
+    Attributes:
+        items: the conversation, oldest first.
+        said: what was already said of this answer; only what follows is wanted.
+        max_output_tokens: 0 for no limit.
+    """
+
+    instructions: str
+    items: list[Item]
+    said: str = ""
+    max_output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Answered by Sentence …, then Responded or Failed."""
+
+    job: int
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Synthesize:
+    """Answered by Synthesized or Failed."""
+
+    job: int
+    text: str
+    voice: str
+    speed: float
+    codec: Codec
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    """The result is not wanted any more."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Something worth counting: a metric's name, its label value ("" for none) and how much."""
+
+    metric: str
+    label: str
+    amount: float = 1
+
+
+Command = Publish | Transcribe | Respond | Synthesize | CancelJob | Count
+
+
+# Results: what the shell reports.
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The broker has confirmed the last Publish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    job: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """With the white space before it."""
+
+    job: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Responded:
+    job: int
+    status: Status
+    reason: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Synthesized:
+    """Audio in the codec that was asked for."""
+
+    job: int
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A stage could not do it; the message is fit for the client."""
+
+    job: int
+    message: str
+
+
+Result = Published | Transcribed | Sentence | Responded | Synthesized | Failed

@@ -31,7 +31,7 @@ import (
 var programs = map[string]func() int{
 	"kube-apiserver":          ofCommand(apiserver.NewAPIServerCommand),
 	"kube-controller-manager": ofCommand(controllermanager.NewControllerManagerCommand),
-	"kube-scheduler":          ofCommand(scheduler.NewSchedulerCommand),
+	"kube-scheduler":          ofCommand(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
 	"kube-proxy":              ofCommand(proxy.NewProxyCommand),
 	"kubelet":                 ofCommand(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
 	"kubectl":                 ofCommand(kubectl.NewDefaultKubectlCommand),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GATEWAY_SESSIONS = "litevoice_gateway_sessions"
 GATEWAY_SLOW_READERS = "litevoice_gateway_slow_readers"
-# label outcome: accepted | unauthorized | forbidden | overload | draining | invalid
+# label outcome: accepted | unauthorized | forbidden | overload | draining | unavailable | invalid
 GATEWAY_CONNECTIONS = "litevoice_gateway_connections_total"
 GATEWAY_CLOSES = "litevoice_gateway_closes_total"  # label code
 GATEWAY_CLIENT_EVENTS = "litevoice_gateway_client_events_total"  # label type

@@ -91,6 +91,7 @@ class Session:
         self._own_events = 0
         self._own_events_unread = 0
         self._reading = True
+        self._opened_at: float | None = None
         self._began = self._live_since = self._heard = self._active = now
         self._deaf = False
         self._evicted = False
@@ -149,6 +150,7 @@ class Session:
 
     def opened(self, now: float) -> None:
         """The LiteTopic is ours, from `Opening.position` on."""
+        self._opened_at = now
         if self.phase is Phase.RESTORING and self._folded.position >= self._target.position:
             self._go_live(now)
 
@@ -275,14 +277,19 @@ class Session:
         self._drain_at_edge, self._drain_by = at_edge, by
         self._check_edge(now)
 
+    def cut(self, now: float) -> None:
+        """Ends without waiting for the peer any longer."""
+        self._close_by = None
+        self._forced = True
+        self._end(now)
+        self._out.append(do.Disconnect())
+
     def tick(self, now: float) -> None:
         """Everything that happens by the clock alone."""
         if self._close_by is not None and now >= self._close_by:
-            self._close_by = None
-            self._forced = self.phase is Phase.CLOSING
-            self._end(now)
-            self._out.append(do.Disconnect())
-        if self.phase is Phase.RESTORING and now - self._began >= self._limits.restore_timeout_seconds:
+            self.cut(now)
+        opened, patience = self._opened_at, self._limits.restore_timeout_seconds
+        if self.phase is Phase.RESTORING and opened is not None and now - opened >= patience:
             self._expire(now)
         if self.phase not in (Phase.LIVE, Phase.CLOSING):
             return

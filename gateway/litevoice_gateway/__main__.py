@@ -1,0 +1,92 @@
+"""`litevoice-gateway`: reads its settings, serves until SIGTERM, drains, and leaves a report."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from litevoice_broker.errors import BrokerError
+from litevoice_contracts.control import DrainReport
+from litevoice_contracts.settings import GatewaySettings
+from litevoice_gateway import logs
+from litevoice_gateway.admin import Admin
+from litevoice_gateway.auth import ApiKeys
+from litevoice_gateway.drain import Drain
+from litevoice_gateway.hub import Hub
+from litevoice_gateway.metrics import Metrics
+from litevoice_gateway.server import Server
+from litevoice_gateway.settings import DEFAULT_PATH, Keys, SettingsError, load_keys, load_settings
+
+logger = logging.getLogger("litevoice_gateway")
+
+TERMINATION_LOG = Path("/dev/termination-log")
+
+
+def main() -> int:
+    """0 after a clean end, 2 when the settings do not fit."""
+    parser = argparse.ArgumentParser(prog="litevoice-gateway", description="The litevoice WebSocket gateway.")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path(os.environ.get("LITEVOICE_CONFIG", DEFAULT_PATH)),
+        help=f"settings file, JSON (default: $LITEVOICE_CONFIG or {DEFAULT_PATH})",
+    )
+    parser.add_argument("--check-config", action="store_true", help="check settings and keys, then exit")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings(arguments.config)
+        keys = load_keys(settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if arguments.check_config:
+        print("settings and keys are fine")
+        return 0
+    logs.configure(settings.log_level)
+    try:
+        report = uvloop.run(serve(settings, keys))
+        if TERMINATION_LOG.exists():
+            TERMINATION_LOG.write_bytes(msgspec.json.encode(report))
+    except (BrokerError, OSError) as error:
+        logger.error("gateway cannot start", extra={"error": str(error)})
+        return 1
+    return 0
+
+
+async def serve(settings: GatewaySettings, keys: Keys) -> DrainReport:
+    """Until SIGTERM or SIGINT; then the drain."""
+    pod = os.environ.get("POD_NAME") or socket.gethostname()
+    hub = Hub(settings, keys, Metrics(), pod, os.environ.get("POD_IP") or "127.0.0.1")
+    drain = Drain(hub)
+    admin = Admin(hub, drain, keys.admin_token, pod)
+    server = Server(hub, ApiKeys(Path(settings.api_keys_dir), time.monotonic()), keys.signing_key)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await hub.start()
+    await admin.start()
+    await server.start()
+    gc.collect()
+    gc.freeze()
+    logger.info("gateway listens", extra={"port": server.port, "admin_port": admin.port})
+    await stop.wait()
+    await drain.wait()
+    await server.close()
+    await hub.close()
+    await admin.close()
+    return drain.report  # only now: what the broker did not confirm in the end is counted
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""API keys: who a client is. Files in a folder, as a mounted Secret gives them, read again when they change."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 2.0
+MIN_KEY_LENGTH = 8
+_SUBPROTOCOL_KEY = "openai-insecure-api-key."
+
+
+class ApiKeys:
+    """File name = principal, content = its keys, one per line; names that begin with a dot are not principals.
+
+    Keys are kept and compared as keyed hashes, so the time of a look-up tells nothing about any key.
+    """
+
+    def __init__(self, folder: Path, now: float) -> None:
+        self._folder = folder
+        self._hash_key = secrets.token_bytes(32)
+        self._principals: dict[bytes, str] = {}
+        self._stamp: tuple[tuple[str, int, int], ...] | None = None
+        self._checked = now
+        self._load()
+
+    def principal(self, key: str, now: float) -> str | None:
+        """The principal of a key, None when nobody has it. Looks for changed files at most every CHECK_SECONDS."""
+        if now - self._checked >= CHECK_SECONDS:
+            self._checked = now
+            self._load()
+        return self._principals.get(self._digest(key.encode()))
+
+    def __len__(self) -> int:
+        return len(self._principals)
+
+    def _digest(self, key: bytes) -> bytes:
+        return hmac.digest(self._hash_key, key, hashlib.sha256)
+
+    def _load(self) -> None:
+        try:
+            stamp = self._look()
+            if stamp == self._stamp:
+                return
+            found: dict[bytes, str] = {}
+            for name, _, _ in stamp:
+                for line in (self._folder / name).read_bytes().splitlines():
+                    key = line.strip()
+                    if len(key) >= MIN_KEY_LENGTH:
+                        found[self._digest(key)] = name
+                    elif key:
+                        logger.warning("API key is too short and was ignored", extra={"principal": name})
+        except OSError as error:
+            logger.warning("API keys cannot be read; the last ones stay in force", extra={"error": str(error)})
+            return
+        self._principals, self._stamp = found, stamp
+        logger.info("API keys read", extra={"principals": len(stamp), "keys": len(found)})
+
+    def _look(self) -> tuple[tuple[str, int, int], ...]:
+        entries = []
+        with os.scandir(self._folder) as listing:
+            for entry in listing:
+                if not entry.name.startswith(".") and entry.is_file():
+                    status = entry.stat()
+                    entries.append((entry.name, status.st_mtime_ns, status.st_ino))
+        return tuple(sorted(entries))
+
+
+def presented_key(headers: Mapping[str, str]) -> str | None:
+    """The API key of an upgrade request: ``Authorization: Bearer``, ``api-key``, or, as browsers must, a
+    WebSocket subprotocol ``openai-insecure-api-key.<key>``. None when there is none.
+
+    `headers` has lower-case names.
+    """
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credentials.strip():
+        return credentials.strip()
+    if headers.get("api-key"):
+        return headers["api-key"].strip()
+    for offered in headers.get("sec-websocket-protocol", "").split(","):
+        if offered.strip().startswith(_SUBPROTOCOL_KEY):
+            return offered.strip().removeprefix(_SUBPROTOCOL_KEY) or None
+    return None

@@ -1,0 +1,112 @@
+"""WebSocket frames to messages, sans I/O: picows gives frames, what RFC 6455 says about messages is kept here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+PROTOCOL_ERROR = 1002
+INVALID_TEXT = 1007
+TOO_BIG = 1009
+NO_STATUS = 1005
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """A message over the limit; it was thrown away, the connection can go on."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class PeerClose:
+    """`code` is NO_STATUS when the peer gave none."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The peer broke the protocol: close with `code`."""
+
+    code: int
+    reason: str
+
+
+Message = Text | Binary | TooLarge | Ping | Pong | PeerClose | Broken
+
+
+class Assembler:
+    """Puts the frames of one connection together.
+
+    A message over `max_bytes` is thrown away and reported; one over `give_up_bytes` breaks the connection, because
+    nobody knows whether it ever ends.
+    """
+
+    __slots__ = ("_give_up_bytes", "_max_bytes", "_opcode", "_parts", "_size")
+
+    def __init__(self, max_bytes: int, give_up_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._give_up_bytes = give_up_bytes
+        self._opcode: int | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def frame(self, opcode: int, payload: bytes, *, fin: bool, reserved: bool) -> Message | None:
+        """One frame; None while its message is not complete. Masking and control frame sizes are checked before."""
+        if reserved:
+            return Broken(PROTOCOL_ERROR, "reserved bits without an extension")
+        if opcode == TEXT and fin and self._opcode is None and len(payload) <= self._max_bytes:
+            return _text(payload)
+        if opcode == PING:
+            return Ping(payload)
+        if opcode == PONG:
+            return Pong()
+        if opcode == CLOSE:
+            return PeerClose(int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS)
+        if (opcode == CONTINUATION) == (self._opcode is None):
+            return Broken(PROTOCOL_ERROR, "a continuation frame without, or another frame within, a message")
+        if self._opcode is None:
+            self._opcode = opcode
+        self._size += len(payload)
+        if self._size > self._max_bytes:
+            self._parts.clear()
+        else:
+            self._parts.append(payload)
+        if self._size > self._give_up_bytes:
+            return Broken(TOO_BIG, f"a message of more than {self._give_up_bytes} bytes")
+        return self._complete() if fin else None
+
+    def _complete(self) -> Message:
+        opcode, parts, size = self._opcode, self._parts, self._size
+        self._opcode, self._parts, self._size = None, [], 0
+        if size > self._max_bytes:
+            return TooLarge(size)
+        return _text(b"".join(parts)) if opcode == TEXT else Binary(size)
+
+
+def _text(payload: bytes) -> Message:
+    try:
+        return Text(payload.decode())
+    except UnicodeDecodeError:
+        return Broken(INVALID_TEXT, "text that is not UTF-8")

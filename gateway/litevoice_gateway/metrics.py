@@ -1,0 +1,62 @@
+"""The gateway's Prometheus metrics, under the names that the contracts fix."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from litevoice_contracts import metrics as names
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """One registry per gateway, so that tests can run several in one process."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name.removesuffix("_total"), text, labels, registry=registry)
+
+        def seconds(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(name, text, labels, buckets=_SECONDS, registry=registry)
+
+        self.sessions = Gauge(names.GATEWAY_SESSIONS, "Sessions that this pod owns.", registry=registry)
+        self.slow_readers = Gauge(
+            names.GATEWAY_SLOW_READERS, "Sessions whose replies wait at the broker.", registry=registry
+        )
+        self.connections = counter(names.GATEWAY_CONNECTIONS, "Upgrade requests.", "outcome")
+        self.closes = counter(names.GATEWAY_CLOSES, "Close frames sent.", "code")
+        self.client_events = counter(names.GATEWAY_CLIENT_EVENTS, "Client events accepted.", "type")
+        self.client_errors = counter(names.GATEWAY_CLIENT_ERRORS, "Client events refused.", "code")
+        self.packets = counter(names.GATEWAY_PACKETS, "Packets that the broker has confirmed.")
+        self.packets_lost = counter(names.GATEWAY_PACKETS_LOST, "Packets read from clients and never confirmed.")
+        self.events_sent = counter(names.GATEWAY_EVENTS_SENT, "Events sent to clients.")
+        self.takeovers = counter(names.GATEWAY_TAKEOVERS, "Sessions resumed here.")
+        self.takeover_seconds = seconds(names.GATEWAY_TAKEOVER_SECONDS, "Upgrade to restored, of resumed sessions.")
+        self.evictions = counter(names.GATEWAY_EVICTIONS, "Sessions that a newer connection took.")
+        self.replays = counter(names.GATEWAY_REPLAYS, "Open turns sent again.")
+        self.dropped = counter(names.GATEWAY_DROPPED, "What was not used, at a bound or by a rule.", "what")
+        self.publish_seconds = seconds(names.GATEWAY_PUBLISH_SECONDS, "Hand-over to the broker's confirmation.")
+        self.broker_send_seconds = seconds(names.BROKER_SEND_SECONDS, "One send request.", "kind")
+        self.broker_send_errors = counter(names.BROKER_SEND_ERRORS, "Send requests that failed.", "kind")
+        self.broker_reconnects = counter(names.BROKER_RECONNECTS, "Links to a proxy made anew.")
+        self.broker_heals = counter(names.BROKER_HEALS, "Takeovers that repaired a missing position.")
+
+    def render(self) -> bytes:
+        """The text exposition format."""
+        return generate_latest(self.registry)
+
+    # litevoice_broker.observing.Observer
+
+    def on_send(self, kind: str, seconds: float, messages: int) -> None:  # noqa: ARG002 - the protocol's signature
+        self.broker_send_seconds.labels(kind).observe(seconds)
+
+    def on_send_error(self, kind: str) -> None:
+        self.broker_send_errors.labels(kind).inc()
+
+    def on_reconnect(self) -> None:
+        self.broker_reconnects.inc()
+
+    def on_heal(self) -> None:
+        self.broker_heals.inc()

@@ -1,0 +1,79 @@
+"""Reads the settings file and the keys, with errors that name file and field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.names import Names
+from litevoice_contracts.settings import GatewaySettings
+
+DEFAULT_PATH = "/etc/litevoice/config/settings.json"
+MIN_SIGNING_KEY_BYTES = 32
+MIN_TOKEN_BYTES = 16
+
+
+class SettingsError(Exception):
+    """The program cannot run with what it was given; the message is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Secrets of all gateways of one VoiceGateway."""
+
+    signing_key: bytes
+    admin_token: bytes
+
+    def __repr__(self) -> str:
+        return "Keys(…)"
+
+
+def load_settings(path: Path) -> GatewaySettings:
+    """Raises SettingsError that names every field that does not fit."""
+    text = _read(path)
+    try:
+        settings = GatewaySettings.model_validate_json(text)
+        names_of(settings).validate()
+    except ValidationError as error:
+        problems = "\n".join(
+            f"  {'.'.join(map(str, entry['loc'])) or 'file'}: {entry['msg']}"
+            for entry in error.errors(include_url=False, include_input=False)
+        )
+        raise SettingsError(f"{path}:\n{problems}") from error
+    except InvalidField as error:
+        raise SettingsError(f"{path}:\n  {error}") from error
+    for field, folder in (("apiKeysDir", settings.api_keys_dir), ("keysDir", settings.keys_dir)):
+        if not Path(folder).is_dir():
+            raise SettingsError(f"{path}:\n  {field}: expected a folder, got {folder}")
+    return settings
+
+
+def names_of(settings: GatewaySettings) -> Names:
+    """The broker names that the settings give."""
+    broker = settings.broker
+    return Names(broker.request_topic, broker.reply_topic, broker.partitions)
+
+
+def load_keys(settings: GatewaySettings) -> Keys:
+    """Raises SettingsError when a key is missing or too short to be safe."""
+    return Keys(
+        _key(Path(settings.keys_dir) / "session-signing-key", MIN_SIGNING_KEY_BYTES),
+        _key(Path(settings.keys_dir) / "admin-token", MIN_TOKEN_BYTES),
+    )
+
+
+def _key(path: Path, least: int) -> bytes:
+    value = _read(path).strip()
+    if len(value) < least:
+        raise SettingsError(f"{path}: expected at least {least} bytes, got {len(value)}")
+    return value
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error

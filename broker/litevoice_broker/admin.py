@@ -370,8 +370,9 @@ class Admin:
         oldest = None
         if lag:
             spans = parse((await self._client(address).call(_TIME_SPAN, {"topic": topic, "group": group})).body)
-            delays = [int(span.get("delayTime", 0)) for span in spans.get("consumeTimeSpanSet", [])]
-            oldest = max(delays, default=0) / 1000
+            oldest = max(
+                (_oldest_seconds(span, consumer_offset) for span in spans.get("consumeTimeSpanSet", [])), default=0.0
+            )
         return PartitionLag(partition, topic, broker_offset, consumer_offset, lag, oldest)
 
 
@@ -391,6 +392,14 @@ def _lags(entries: list[dict[str, Any]] | None, now: float) -> list[LiteTopicLag
         age = max(0.0, now - oldest / 1000) if oldest > 0 else None
         found.append(LiteTopicLag(str(entry.get("liteTopic", "")), int(entry.get("lagCount", 0)), age))
     return found
+
+
+def _oldest_seconds(span: Mapping[str, Any], consumer_offset: int) -> float:
+    """For a group that never committed an offset the broker reports a delay since 1970: there, all messages wait."""
+    if consumer_offset == 0:
+        first = int(span.get("minTimeStamp", 0))
+        return max(0.0, time.time() - first / 1000) if first > 0 else 0.0
+    return int(span.get("delayTime", 0)) / 1000
 
 
 def _lite_topic_info(name: str, body: Mapping[str, Any]) -> LiteTopicInfo:

@@ -35,6 +35,13 @@ _TRANSLATED = frozenset(
 )
 
 
+class _NoAliases(yaml.SafeDumper):
+    """Parts that occur twice are written twice: not every reader of a CRD knows YAML's references."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - overrides
+        return True
+
+
 class NotStructuralError(TypeError):
     """A model uses something that the schema of a CRD cannot say."""
 
@@ -79,14 +86,12 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], path: s
 
 
 def _with_object_default(node: dict[str, Any]) -> None:
-    """An object that may be absent gets `{}`, so that the API server fills in the defaults of its fields too."""
+    """An object that may be absent gets its fields' defaults as its own: the API server would fill them into `{}`
+    too, but checks CEL rules against the default as it stands."""
     node.pop("default", None)
-    if not node.get("required") and any(_has_default(child) for child in node["properties"].values()):
-        node["default"] = {}
-
-
-def _has_default(node: Mapping[str, Any]) -> bool:
-    return "default" in node
+    defaults = {name: child["default"] for name, child in node["properties"].items() if "default" in child}
+    if defaults and not node.get("required"):
+        node["default"] = defaults
 
 
 def _without_defaults(node: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +252,7 @@ def main() -> int:
     check = parser.parse_args().check
     differing = []
     for name, definition in definitions().items():
-        text = HEADER + yaml.safe_dump(definition, sort_keys=False, width=120, allow_unicode=True)
+        text = HEADER + yaml.dump(definition, Dumper=_NoAliases, sort_keys=False, width=120, allow_unicode=True)
         for folder in targets():
             path = folder / name
             if path.is_file() and path.read_text() == text:

@@ -9,8 +9,9 @@ from litevoice_broker.admin import Admin, LiteTopicLag
 from litevoice_contracts.names import ClientId, Names
 from litevoice_operator.decide.backlog import Waiting
 
-LARGEST = 100
-"""LiteTopics asked for per measurement: enough for every alert's top list, and small for the broker to sort."""
+LARGEST = 500
+"""LiteTopics asked for per measurement: far more than any top list shows, because their ages count too (a broker that
+does not collect latencies lists no oldest ones)."""
 OLDEST_CHECKED = 10
 """LiteTopics with the oldest messages whose existence is checked: the broker also lists expired ones."""
 

@@ -11,9 +11,11 @@ from litevoice_broker.errors import BrokerError
 from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cluster
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, Severity
 from litevoice_operator.api.meta import Resource
+from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.decide.alert import AlertState, next_state, seconds_until_change
 from litevoice_operator.decide.alert_status import alert_state, event_text, measured_status, unmeasured_status
 from litevoice_operator.metrics import ALERTS_FIRING
+from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.gateway import GatewayReconciler
 from litevoice_operator.reconcile.loop import Key
 from litevoice_operator.reconcile.names import broker_problem
@@ -52,21 +54,19 @@ class AlertReconciler:
             return await self._unmeasured(resource, "GatewayNotFound", message)
         if gateway is not None and gateway.problem is not None:
             message = f"VoiceGateway {spec.gateway_ref.name}: {gateway.problem.message}"
-            return await self._unmeasured(resource, "GatewayInvalid", message)
-        if gateway is None or gateway.resolved is None:
-            return STARTING_PAUSE_SECONDS  # the operator has just started and has not looked at the VoiceGateway yet
-        return await self._measure(resource, spec, gateway)
+            return await self._unmeasured(resource, gateway.problem.reason, message)
+        if gateway is None or gateway.measurable is None:
+            return STARTING_PAUSE_SECONDS  # the operator has not looked at the VoiceGateway yet
+        return await self._measure(resource, spec, gateway.backlogs, gateway.measurable)
 
-    async def _measure(self, resource: Resource, spec: BacklogAlertSpec, gateway: GatewayReconciler) -> float:
+    async def _measure(self, resource: Resource, spec: BacklogAlertSpec, backlogs: Backlogs, gateway: Gateway) -> float:
         previous = BacklogAlertStatus.model_validate(resource.status)
-        resolved = gateway.resolved
-        assert resolved is not None
         try:
-            sample = await gateway.backlogs.measure(resolved, spec.target)
+            sample = await backlogs.measure(gateway, spec.target)
             now = time.time()
             state, transition = next_state(alert_state(previous), spec, sample.value, now)
             shown = sample.culprits[: spec.top] if state.phase != "Inactive" else ()
-            top = await gateway.backlogs.locate(resolved, shown)
+            top = await backlogs.locate(gateway, shown)
         except BrokerError as error:
             problem = broker_problem(error)
             return await self._unmeasured(resource, problem.reason, problem.message)

@@ -47,8 +47,10 @@ class Surroundings:
 
 
 class GatewayReconciler:
-    """`resolved` is the VoiceGateway as it was last found valid; None with a `problem` when it is not, and without one
-    before the first look."""
+    """Attributes:
+    measurable: the VoiceGateway, while it is valid and its names are at the broker.
+    problem: why it is not measurable; None also before the first look.
+    """
 
     def __init__(self, around: Surroundings, key: Key) -> None:
         self._around = around
@@ -58,7 +60,7 @@ class GatewayReconciler:
         self._objects = OwnedObjects(around.cluster)
         self._names = BrokerNames(self._broker)
         self.backlogs = Backlogs(self._broker, around.gateways, around.pods, self._keys.admin_token)
-        self.resolved: Gateway | None = None
+        self.measurable: Gateway | None = None
         self.problem: Problem | None = None
 
     async def close(self) -> None:
@@ -82,12 +84,14 @@ class GatewayReconciler:
 
     async def _establish(self, resource: Resource) -> Problem | None:
         """Everything that can be made is made, whatever else fails: gateways wait for a broker by themselves."""
-        self.resolved, self.problem = self._resolve(resource)
-        if self.resolved is None:
+        gateway, self.problem = self._resolve(resource)
+        if gateway is None:
+            self.measurable = None
             return self.problem
-        refused = await self._objects.apply(all_manifests(self.resolved, self._keys))
-        unnamed = await self._names.ensure(self.resolved)
-        return refused or unnamed
+        refused = await self._objects.apply(all_manifests(gateway, self._keys))
+        self.problem = await self._names.ensure(gateway)
+        self.measurable = gateway if self.problem is None else None
+        return refused or self.problem
 
     def _resolve(self, resource: Resource) -> tuple[Gateway | None, Problem | None]:
         try:

@@ -51,7 +51,7 @@ async def demonstrate() -> bool:
     clean &= verdict(starved.lost)
 
     heading("look around")
-    show(f"""  export KUBECONFIG={cache_folder() / "kubeconfig"} PATH={cache_folder() / "bin"}:$PATH
+    show(f"""  export KUBECONFIG={cache_folder() / "cluster" / "kubeconfig"} PATH={cache_folder() / "bin"}:$PATH
   kubectl get vgw,bla -A                                the gateways and the alerts
   kubectl describe bla -n {NAMESPACE}                          thresholds, top sessions, events
   kubectl logs -n {SYSTEM_NAMESPACE} deploy/litevoice-operator   what the operator does

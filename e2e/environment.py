@@ -16,7 +16,7 @@ SYSTEM_NAMESPACE = "litevoice-system"
 """Where the chart is installed."""
 RELEASE = "litevoice"
 GATEWAY = "demo"
-API_KEYS_SECRET = "voice-api-keys"
+API_KEYS_SECRET = "demo-api-keys"
 EXAMPLES = ("voicegateway.yaml", "backlogalert-replies.yaml", "backlogalert-requests.yaml")
 IMAGES = ("operator", "gateway", "worker", "rocketmq")
 
@@ -79,7 +79,7 @@ def apply_crds() -> None:
 def install_chart(images: dict[str, str], *settings: str) -> None:
     """`helm upgrade --install`, waiting for the operator and the development RocketMQ."""
     say("chart")
-    arguments = ["rocketmq.dev.enabled=true", "crds.install=false", *settings]
+    arguments = ["rocketmq.dev.enabled=true", *settings]
     for name, key in (
         ("operator", "operator"),
         ("gateway", "gateway"),

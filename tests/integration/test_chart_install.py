@@ -1,0 +1,236 @@
+"""The chart on a real API server: install, upgrade, removal, who owns the CRDs, what the operator may do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.apiserver import (
+    DEFINITIONS,
+    ApiServer,
+    Refused,
+    clean_environment,
+    decoded,
+    programs,
+    wait_until,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "litevoice"
+NAMESPACE = "litevoice-system"
+GATEWAYS = "voicegateways.litevoice.dev"
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:litevoice-operator"
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    server = ApiServer(tmp_path_factory.mktemp("chart-api"), programs())
+    try:
+        server.start()
+        server.start_garbage_collector()
+        for namespace in ("one", "two"):
+            server.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        yield server
+    finally:
+        server.stop()
+
+
+class Helm:
+    def __init__(self, server: ApiServer, folder: Path) -> None:
+        found = subprocess.run([ROOT / "scripts" / "install-helm"], stdout=subprocess.PIPE, text=True, check=True)
+        self._program = found.stdout.strip()
+        self._environment = clean_environment(KUBECONFIG=str(server.kubeconfig), HELM_CACHE_HOME=str(folder))
+
+    def __call__(self, *arguments: str, namespace: str = NAMESPACE) -> str:
+        """Standard output; raises AssertionError with what helm said."""
+        command = [self._program, *arguments, "--namespace", namespace]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=self._environment)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def install(self, *values: str, release: str = "litevoice", namespace: str = NAMESPACE, chart: Path = CHART) -> str:
+        settings = [part for value in values for part in ("--set", value)]
+        return self("upgrade", "--install", "--create-namespace", release, str(chart), *settings, namespace=namespace)
+
+
+@pytest.fixture
+def helm(server: ApiServer, tmp_path: Path) -> Iterator[Helm]:
+    """Everything that the releases leave behind on purpose is removed after the test."""
+    helm = Helm(server, tmp_path)
+    yield helm
+    for release in json.loads(helm("list", "--all-namespaces", "--output", "json")):
+        helm("uninstall", release["name"], namespace=release["namespace"])
+    for definition in definitions(server):
+        server.request("DELETE", f"{DEFINITIONS}/{definition}")
+    wait_until(lambda: not definitions(server), "the CRDs to be gone")
+    if server.get(root_key_path()):
+        server.request("DELETE", root_key_path())
+
+
+def definitions(server: ApiServer) -> dict[str, dict[str, Any]]:
+    """litevoice's CRDs by name."""
+    items = server.request("GET", DEFINITIONS)["items"]
+    return {item["metadata"]["name"]: item for item in items if item["spec"]["group"] == "litevoice.dev"}
+
+
+def owner(server: ApiServer, definition: str = GATEWAYS) -> str:
+    annotations = definitions(server)[definition]["metadata"].get("annotations", {})
+    return str(annotations.get("meta.helm.sh/release-name", ""))
+
+
+def root_key_path(namespace: str = NAMESPACE) -> str:
+    return f"/api/v1/namespaces/{namespace}/secrets/litevoice-root-key"
+
+
+def root_key(server: ApiServer) -> str:
+    secret = server.get(root_key_path())
+    assert secret
+    return decoded(secret)["root-key"]
+
+
+def chart_with_a_new_description(folder: Path) -> Path:
+    chart = Path(shutil.copytree(CHART, folder / "litevoice"))
+    file = chart / "files" / "crds" / "voicegateways.yaml"
+    definition = yaml.safe_load(file.read_text())
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = "of the next release"
+    file.write_text(yaml.safe_dump(definition))
+    return chart
+
+
+def description(server: ApiServer) -> str:
+    version = definitions(server)[GATEWAYS]["spec"]["versions"][0]
+    return str(version["schema"]["openAPIV3Schema"]["description"])
+
+
+# ---- CRDs ------------------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_upgrades_the_crds_of_the_release(server: ApiServer, helm: Helm, tmp_path: Path) -> None:
+    helm.install()
+    assert owner(server) == "litevoice"
+    helm.install(chart=chart_with_a_new_description(tmp_path))
+    assert description(server) == "of the next release"
+
+
+def test_crds_that_were_applied_before_are_left_alone(server: ApiServer, helm: Helm, tmp_path: Path) -> None:
+    server.install_definitions()
+    before = {name: item["spec"] for name, item in definitions(server).items()}
+    notes = helm.install()
+    helm.install(chart=chart_with_a_new_description(tmp_path))
+    assert {name: item["spec"] for name, item in definitions(server).items()} == before
+    assert owner(server) == ""
+    assert "do not belong to this release" in notes
+
+
+def test_crds_that_were_applied_before_can_be_handed_to_the_release(
+    server: ApiServer, helm: Helm, tmp_path: Path
+) -> None:
+    server.install_definitions()
+    helm.install()
+    metadata = {
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {"meta.helm.sh/release-name": "litevoice", "meta.helm.sh/release-namespace": NAMESPACE},
+    }
+    for name in definitions(server):
+        server.merge(f"{DEFINITIONS}/{name}", {"metadata": metadata})
+    helm.install(chart=chart_with_a_new_description(tmp_path))
+    assert description(server) == "of the next release"
+
+
+def test_a_second_release_leaves_the_crds_to_the_first(server: ApiServer, helm: Helm) -> None:
+    helm.install("watchNamespaces={one}", release="first", namespace="one")
+    helm.install("watchNamespaces={two}", release="second", namespace="two")
+    assert owner(server) == "first"
+    helm("uninstall", "second", namespace="two")
+    assert set(definitions(server)) == {GATEWAYS, "backlogalerts.litevoice.dev"}
+
+
+def test_crds_and_root_key_outlive_the_release(server: ApiServer, helm: Helm) -> None:
+    helm.install()
+    key = root_key(server)
+    helm("uninstall", "litevoice")
+    assert set(definitions(server)) == {GATEWAYS, "backlogalerts.litevoice.dev"}
+    helm.install()
+    assert root_key(server) == key
+    assert owner(server) == "litevoice"
+
+
+# ---- root key --------------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_keeps_the_root_key(server: ApiServer, helm: Helm) -> None:
+    helm.install()
+    key = root_key(server)
+    assert len(key) == 64
+    helm.install("operator.logLevel=debug")
+    assert root_key(server) == key
+
+
+# ---- what the API server says to the objects -------------------------------------------------------------------
+
+
+def test_pods_are_admitted_where_only_restricted_ones_are(server: ApiServer, helm: Helm) -> None:
+    helm.install("rocketmq.dev.enabled=true")
+    level = {"pod-security.kubernetes.io/enforce": "restricted"}
+    server.merge(f"/api/v1/namespaces/{NAMESPACE}", {"metadata": {"labels": level}})
+    pods = f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All&fieldValidation=Strict"
+    with pytest.raises(Refused, match="violates PodSecurity"):  # the level is really in force
+        server.request("POST", pods, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+    for path in ("deployments/litevoice-operator", "statefulsets/litevoice-rocketmq"):
+        template = server.request("GET", f"/apis/apps/v1/namespaces/{NAMESPACE}/{path}")["spec"]["template"]
+        spec = template["spec"]
+        for claim in {m["name"] for c in spec["containers"] for m in c["volumeMounts"]} - {
+            v["name"] for v in spec["volumes"]
+        }:
+            spec["volumes"].append({"name": claim, "persistentVolumeClaim": {"claimName": claim}})
+        server.request("POST", pods, {"metadata": {"name": "probe", **template["metadata"]}, "spec": spec})
+
+
+# ---- RBAC ------------------------------------------------------------------------------------------------------
+
+
+def may(server: ApiServer, verb: str, resource: str, namespace: str, user: str = OPERATOR) -> bool:
+    """`resource` is `name.group`; the API server's own answer."""
+    name, _, group = resource.partition(".")
+    attributes = {"verb": verb, "resource": name, "group": group, "namespace": namespace}
+    review = {"spec": {"user": user, "resourceAttributes": attributes}}
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    return bool(server.request("POST", path, review)["status"]["allowed"])
+
+
+def test_operator_may_what_it_needs_everywhere(server: ApiServer, helm: Helm) -> None:
+    helm.install()
+    for verb, resource in [
+        ("watch", GATEWAYS),
+        ("patch", "deployments.apps"),
+        ("create", "secrets"),
+        ("patch", "secrets"),
+        ("list", "pods"),
+    ]:
+        assert may(server, verb, resource, "one"), (verb, resource)
+    for verb, resource in [
+        ("get", "secrets"),
+        ("list", "secrets"),
+        ("create", "pods"),
+        ("delete", "nodes"),
+        ("escalate", "roles.rbac.authorization.k8s.io"),
+    ]:
+        assert not may(server, verb, resource, "one"), (verb, resource)
+
+
+def test_operator_of_one_namespace_may_nothing_in_another(server: ApiServer, helm: Helm) -> None:
+    helm.install("watchNamespaces={one}")
+    assert may(server, "watch", GATEWAYS, "one")
+    assert may(server, "patch", "deployments.apps", "one")
+    for verb, resource in [("watch", GATEWAYS), ("patch", "deployments.apps"), ("create", "secrets"), ("list", "pods")]:
+        for namespace in ("two", NAMESPACE, ""):
+            assert not may(server, verb, resource, namespace), (verb, resource, namespace)

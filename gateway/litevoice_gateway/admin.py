@@ -14,6 +14,7 @@ from litevoice_contracts import control
 from litevoice_gateway.drain import Drain
 from litevoice_gateway.hub import Hub
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _DEFAULT_LISTED: Final = 100
 _KEYS: Final = {
     "requests": lambda info: (-info.pending_requests, -info.oldest_request_seconds),

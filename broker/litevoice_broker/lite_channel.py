@@ -59,8 +59,8 @@ class _Owned:
     order: PositionOrder
     lock: asyncio.Lock
     subscribed: bool = False
-    claims: int = 0
-    """Takeovers asked for by our user that are under way: notices until their end belong to what they overrode."""
+    deaf: bool = False
+    """A takeover that our user asked for has not come to its last step: notices belong to what it overrides."""
     paused: bool = False
     withheld: bool = False
     """Something came while paused and waits at the broker."""
@@ -172,7 +172,7 @@ class LiteChannel(ConnectedClient):
         """
         new = [name for name in names if name not in self._owned]
         for name in new:
-            self._owned[name] = _Owned(PositionOrder(0), self._lock(name), claims=1)
+            self._owned[name] = _Owned(PositionOrder(0), self._lock(name))
         claimed = {name: self._owned[name] for name in new}
         try:
             await self._retrying(lambda: self._subscription.add(new, 0))
@@ -183,32 +183,30 @@ class LiteChannel(ConnectedClient):
             raise
         for owned in claimed.values():
             owned.subscribed = True
-            owned.claims -= 1
 
     async def take_over(self, name: str, position: int) -> None:
         """Makes this process the owner, whoever was; delivery from `position`.
 
-        Returns when the broker has agreed. Raises BrokerError when it failed; the LiteTopic is not owned then.
+        Returns when the broker has agreed, or when the LiteTopic was released or lost again meanwhile (see `position`).
+        Raises BrokerError when it failed; the LiteTopic is not owned then.
         """
         owned = self._owned.get(name)
         if owned is None:
             owned = self._owned[name] = _Owned(PositionOrder(position), self._lock(name))
         _cancel_timers(owned)
-        owned.claims += 1
+        owned.deaf = True
         owned.paused = owned.withheld = False
         try:
             async with owned.lock:
                 if self._owned.get(name) is not owned:
-                    raise BrokerError(f"{name} was released during its takeover")
+                    return
                 owned.order.restart(position)
-                await self._retrying(lambda: self._claim(name, owned))
+                await self._retrying(lambda: self._claim(name, owned, deaf=True))
         except BaseException:
             if self._owned.get(name) is owned:
                 self._forget(name)
                 self._spawn(self._remove(name))
             raise
-        finally:
-            owned.claims -= 1
         self._verify_later(name, owned)
 
     async def release(self, name: str) -> None:
@@ -255,13 +253,17 @@ class LiteChannel(ConnectedClient):
             lock = self._locks[name] = asyncio.Lock()
         return lock
 
-    async def _claim(self, name: str, owned: _Owned) -> None:
+    async def _claim(self, name: str, owned: _Owned, *, deaf: bool = False) -> None:
+        def wanted(last: bool) -> bool:
+            owned.deaf = deaf and not last
+            return self._owned.get(name) is owned
+
         subscribed, owned.subscribed = owned.subscribed, True
         await self._subscription.claim(
             name,
             owned.order.next_position,
             subscribed=subscribed,
-            wanted=lambda: self._owned.get(name) is owned,
+            wanted=wanted,
         )
 
     async def _retrying(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -339,7 +341,7 @@ class LiteChannel(ConnectedClient):
             return
         name = command.notify_unsubscribe_lite_command.lite_topic
         owned = self._owned.get(name)
-        if owned is None or owned.claims:
+        if owned is None or owned.deaf:
             return
         self._evict(name)
 
@@ -355,7 +357,7 @@ class LiteChannel(ConnectedClient):
         if self._admin is None:
             return
         me = str(self._connection.config.client_id)
-        names = iter([name for name, owned in self._owned.items() if not owned.claims])
+        names = iter([name for name, owned in self._owned.items() if not owned.deaf])
         while some := list(islice(names, ASKED_AT_ONCE)):
             found = await asyncio.gather(*(self._admin.lite_topic(self._parent_topic, name) for name in some))
             for name, info in zip(some, found, strict=True):
@@ -500,7 +502,7 @@ class LiteChannel(ConnectedClient):
         """After a change of proxy: what the old one had taken from the broker for us is lost on the way."""
         now = time.monotonic()
         for name, owned in self._owned.items():
-            if not owned.paused and not owned.claims and now - owned.last_message < RECENT_SECONDS:
+            if not owned.paused and not owned.deaf and now - owned.last_message < RECENT_SECONDS:
                 self._spawn(self._heal(name, owned))
 
 

@@ -29,19 +29,20 @@ class LiteSubscription:
         self._no_sync = asyncio.Event()
         self._no_sync.set()
 
-    async def claim(self, name: str, position: int, *, subscribed: bool, wanted: Callable[[], bool]) -> None:
+    async def claim(self, name: str, position: int, *, subscribed: bool, wanted: Callable[[bool], bool]) -> None:
         """The takeover: afterwards this client is the only subscriber and delivery begins at `position`.
 
         Two resets, the first to another offset: the broker ignores a reset to the committed offset and leaves the
         LiteTopic blocked behind the last owner's un-acknowledged message. Before each of them this client is not
         subscribed, because the broker tells *every* subscriber of the group to leave, the caller included, and such a
-        notice could not be told from a real eviction. Stops as soon as it is not `wanted` any more.
+        notice could not be told from a real eviction. `wanted`
+        is asked before each subscription, with whether it is the last one.
         """
         async with self._change():
             if subscribed:
                 await self._send(stubs.PARTIAL_REMOVE, [name])
             for offset in (other_position(position), position):
-                if not wanted():
+                if not wanted(offset == position):
                     return
                 await self._send(stubs.PARTIAL_ADD, [name], offset)
                 if offset != position:

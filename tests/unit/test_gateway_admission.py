@@ -1,0 +1,220 @@
+"""Who gets in, with which session, and what the others are told; API keys; settings files."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litevoice_contracts.names import new_session_id
+from litevoice_contracts.positions import START, EventId
+from litevoice_gateway.admission import Admitted, GatewayState, Rejected, admit
+from litevoice_gateway.auth import CHECK_SECONDS, ApiKeys, presented_key
+from litevoice_gateway.settings import SettingsError, load_keys, load_settings
+
+KEY = b"k" * 32
+READY = GatewayState(draining=False, unready="", full=False)
+ALICE = {"authorization": "Bearer alices-key"}
+MINE, THEIRS = new_session_id(KEY, "alice"), new_session_id(KEY, "bob")
+
+
+def ask(target: str, headers: dict[str, str] | None = None, state: GatewayState = READY) -> Admitted | Rejected:
+    known = {"alices-key": "alice", "bobs-key": "bob"}
+    return admit(target, ALICE if headers is None else headers, state, known.get, KEY)
+
+
+def test_a_new_session() -> None:
+    answer = ask("/v1/realtime?model=gpt-realtime", ALICE | {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    assert answer == Admitted("alice", "", None, "gpt-realtime", "", f"00-{'a' * 32}-{'b' * 16}-01", False)
+
+
+@pytest.mark.parametrize(
+    ("query", "resume"),
+    [
+        (f"session_id={MINE}", START),
+        (f"session_id={MINE}&last_event_id=evt_17_12_3", EventId(17, 12, 3)),
+        (f"session_id={MINE}&last_event_id=evt_x_x_g1", EventId(-1, -1, 10_000)),
+        (f"model=a&session_id={MINE}&last_event_id=evt_9_x", EventId(9, -1)),
+    ],
+)
+def test_a_resumed_session(query: str, resume: EventId) -> None:
+    answer = ask(f"/v1/realtime?{query}")
+    assert isinstance(answer, Admitted)
+    assert (answer.session_id, answer.resume) == (MINE, resume)
+
+
+@pytest.mark.parametrize(
+    ("description", "target", "headers", "state", "status", "code", "outcome"),
+    [
+        ("other path", "/v2/realtime", ALICE, READY, 404, "not_found", "invalid"),
+        ("no key", "/v1/realtime", {}, READY, 401, "invalid_api_key", "unauthorized"),
+        ("wrong key", "/v1/realtime", {"api-key": "guess"}, READY, 401, "invalid_api_key", "unauthorized"),
+        ("basic", "/v1/realtime", {"authorization": "Basic x"}, READY, 401, "invalid_api_key", "unauthorized"),
+        ("theirs", f"/v1/realtime?session_id={THEIRS}", ALICE, READY, 403, "session_not_yours", "forbidden"),
+        ("made up", "/v1/realtime?session_id=s_1", ALICE, READY, 403, "session_not_yours", "forbidden"),
+        ("bad id", f"/v1/realtime?session_id={MINE}&last_event_id=7", ALICE, READY, 400, "invalid_value", "invalid"),
+        ("id alone", "/v1/realtime?last_event_id=evt_1_1", ALICE, READY, 400, "missing_session_id", "invalid"),
+        ("long model", f"/v1/realtime?model={'m' * 200}", ALICE, READY, 400, "invalid_value", "invalid"),
+        (
+            "draining",
+            "/v1/realtime",
+            ALICE,
+            GatewayState(draining=True, unready="draining", full=False),
+            503,
+            "draining",
+            "draining",
+        ),
+        (
+            "broker away",
+            "/v1/realtime",
+            ALICE,
+            GatewayState(draining=False, unready="cannot reach proxy 10.0.0.1:8081", full=False),
+            503,
+            "unavailable",
+            "unavailable",
+        ),
+        (
+            "a stranger learns nothing of the state",
+            "/v1/realtime",
+            {},
+            GatewayState(draining=True, unready="draining", full=True),
+            401,
+            "invalid_api_key",
+            "unauthorized",
+        ),
+    ],
+)
+def test_refused(
+    description: str,
+    target: str,
+    headers: dict[str, str],
+    state: GatewayState,
+    status: int,
+    code: str,
+    outcome: str,
+) -> None:
+    answer = ask(target, headers, state)
+    assert isinstance(answer, Rejected), description
+    assert (answer.status, answer.outcome) == (status, outcome)
+    assert json.loads(answer.body)["error"]["code"] == code
+    assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+def test_a_full_gateway_upgrades_and_then_says_so() -> None:
+    answer = ask("/v1/realtime", state=GatewayState(draining=False, unready="", full=True))
+    assert isinstance(answer, Admitted)
+    assert answer.overload
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ({"authorization": "Bearer  abc "}, "abc"),
+        ({"authorization": "bearer abc"}, "abc"),
+        ({"api-key": "abc"}, "abc"),
+        ({"sec-websocket-protocol": "realtime, openai-insecure-api-key.abc, openai-beta.realtime-v1"}, "abc"),
+        ({"sec-websocket-protocol": "realtime"}, None),
+        ({"authorization": "Bearer "}, None),
+        ({}, None),
+    ],
+)
+def test_where_a_key_may_stand(headers: dict[str, str], key: str | None) -> None:
+    assert presented_key(headers) == key
+
+
+def test_a_browser_is_answered_with_the_protocol_it_offered() -> None:
+    answer = ask("/v1/realtime", {"sec-websocket-protocol": "realtime, openai-insecure-api-key.alices-key"})
+    assert isinstance(answer, Admitted)
+    assert answer.subprotocol == "realtime"
+
+
+# API keys
+
+
+def test_keys_by_principal_and_read_again_when_they_change(tmp_path: Path) -> None:
+    (tmp_path / "alice").write_text("alices-key\nalices-second-key\n\n")
+    (tmp_path / ".hidden").write_text("hidden-key")
+    (tmp_path / "bob").write_text("short")
+    keys = ApiKeys(tmp_path, now=0.0)
+    assert keys.principal("alices-key", 0.0) == "alice"
+    assert keys.principal("alices-second-key", 0.0) == "alice"
+    assert keys.principal("hidden-key", 0.0) is None
+    assert keys.principal("short", 0.0) is None
+    (tmp_path / "carol").write_text("carols-key")
+    (tmp_path / "alice").write_text("alices-new-key")
+    os.utime(tmp_path / "alice", ns=(1, 1))
+    assert keys.principal("carols-key", CHECK_SECONDS / 2) is None, "not looked at so often"
+    assert keys.principal("carols-key", CHECK_SECONDS) == "carol"
+    assert keys.principal("alices-key", CHECK_SECONDS) is None
+    assert keys.principal("alices-new-key", CHECK_SECONDS) == "alice"
+
+
+def test_keys_that_cannot_be_read_stay_in_force(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    (folder / "alice").write_text("alices-key")
+    keys = ApiKeys(folder, now=0.0)
+    (folder / "alice").unlink()
+    folder.rmdir()
+    assert keys.principal("alices-key", time.monotonic() + 100) == "alice"
+
+
+# Settings
+
+
+def settings_file(tmp_path: Path, **changes: Any) -> Path:
+    for folder in ("api", "keys"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / "keys" / "session-signing-key").write_text("s" * 32)
+    (tmp_path / "keys" / "admin-token").write_text("t" * 32)
+    content = {
+        "broker": {"endpoints": "proxy:8081", "requestTopic": "requests", "replyTopic": "replies", "partitions": 4},
+        "apiKeysDir": str(tmp_path / "api"),
+        "keysDir": str(tmp_path / "keys"),
+        **changes,
+    }
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_settings_and_keys_are_read(tmp_path: Path) -> None:
+    settings = load_settings(settings_file(tmp_path))
+    assert settings.broker.partitions == 4
+    keys = load_keys(settings)
+    assert keys.signing_key == b"s" * 32
+    assert "ssss" not in repr(keys)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"listenPort": 0}, "listenPort"),
+        ({"batchMillisecond": 5}, "batchMillisecond"),
+        (
+            {"broker": {"endpoints": "proxy", "requestTopic": "a", "replyTopic": "b", "partitions": 1}},
+            "broker.endpoints",
+        ),
+        (
+            {"broker": {"endpoints": "p:1", "requestTopic": "a b", "replyTopic": "b", "partitions": 1}},
+            "rocketmq.requestTopic",
+        ),
+        ({"apiKeysDir": "/nowhere"}, "apiKeysDir"),
+    ],
+)
+def test_what_is_wrong_in_a_settings_file_is_named(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load_settings(settings_file(tmp_path, **changes))
+
+
+def test_missing_file_and_weak_keys(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings(tmp_path / "none.json")
+    settings = load_settings(settings_file(tmp_path))
+    (tmp_path / "keys" / "session-signing-key").write_text("weak")
+    with pytest.raises(SettingsError, match="at least 32 bytes, got 4"):
+        load_keys(settings)

@@ -79,7 +79,7 @@ debian_mirror() {
   local mirror
   # shellcheck disable=SC2016 # the $(…) are apt's own
   mirror=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-    awk -v suite="$1" '$2 == "main" && $1 == suite { print $3; exit }')
+    awk -v suite="$1" '$2 == "main" && $1 == suite && !found { print $3; found = 1 }')
   [ -n "$mirror" ] || fail "apt on this machine knows no mirror for Debian $1"
   echo "$mirror"
 }

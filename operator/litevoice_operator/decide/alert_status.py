@@ -75,6 +75,18 @@ def unmeasured_status(
     )
 
 
+def orphaned_status(
+    metadata: Metadata, previous: BacklogAlertStatus, reason: str, message: str, now: float
+) -> BacklogAlertStatus:
+    """There is nothing left that could have a backlog: the alert is over."""
+    findings = [Finding(READY, "False", reason, message), Finding(FIRING, "False", reason, message)]
+    return BacklogAlertStatus(
+        observed_generation=metadata.generation,
+        conditions=conditions(previous.conditions, findings, metadata.generation, now),
+        since=previous.since if previous.state == "Inactive" and previous.since else to_text(now),
+    )
+
+
 def event_text(
     transition: Transition, spec: BacklogAlertSpec, state: AlertState, value: BacklogValue, top: Sequence[Culprit]
 ) -> EventText:

@@ -13,7 +13,13 @@ from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertS
 from litevoice_operator.api.meta import Resource
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.decide.alert import AlertState, next_state, seconds_until_change
-from litevoice_operator.decide.alert_status import alert_state, event_text, measured_status, unmeasured_status
+from litevoice_operator.decide.alert_status import (
+    alert_state,
+    event_text,
+    measured_status,
+    orphaned_status,
+    unmeasured_status,
+)
 from litevoice_operator.metrics import ALERTS_FIRING
 from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.gateway import GatewayReconciler
@@ -51,7 +57,7 @@ class AlertReconciler:
         gateway = self._find_gateway((self._key[0], spec.gateway_ref.name))
         if gateway is None and await self._cluster.get(VOICE_GATEWAY, self._key[0], spec.gateway_ref.name) is None:
             message = f"spec.gatewayRef.name: there is no VoiceGateway {spec.gateway_ref.name} in this namespace"
-            return await self._unmeasured(resource, "GatewayNotFound", message)
+            return await self._orphaned(resource, "GatewayNotFound", message)
         if gateway is not None and gateway.problem is not None:
             message = f"VoiceGateway {spec.gateway_ref.name}: {gateway.problem.message}"
             return await self._unmeasured(resource, gateway.problem.reason, message)
@@ -84,6 +90,16 @@ class AlertReconciler:
         previous = BacklogAlertStatus.model_validate(resource.status)
         status = unmeasured_status(resource.metadata, previous, reason, message, time.time())
         await write_status(self._cluster, resource, status)
+        return POLL_SECONDS
+
+    async def _orphaned(self, resource: Resource, reason: str, message: str) -> float:
+        previous = BacklogAlertStatus.model_validate(resource.status)
+        if previous.state == "Firing":
+            await self._cluster.post_event(resource.reference, "Normal", "Resolved", message)
+        await write_status(
+            self._cluster, resource, orphaned_status(resource.metadata, previous, reason, message, time.time())
+        )
+        self._publish(AlertState())
         return POLL_SECONDS
 
     def _publish(self, state: AlertState) -> None:

@@ -1,0 +1,206 @@
+"""The alert's state machine as a timeline: (time, messages, age) → (phase, severity, transition)."""
+
+from __future__ import annotations
+
+import pytest
+
+from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, BacklogValue, Culprit
+from litevoice_operator.api.conditions import FIRING, READY
+from litevoice_operator.api.meta import Metadata
+from litevoice_operator.decide.alert import AlertState, next_state, seconds_until_change
+from litevoice_operator.decide.alert_status import (
+    alert_state,
+    event_text,
+    measured_status,
+    orphaned_status,
+    unmeasured_status,
+)
+
+METADATA = Metadata(namespace="shop", name="replies", uid="u", generation=3)
+
+
+def spec(**changes: object) -> BacklogAlertSpec:
+    return BacklogAlertSpec.model_validate(
+        {
+            "gatewayRef": {"name": "demo"},
+            "target": "Replies",
+            "thresholds": [
+                {"severity": "warning", "messages": 100, "ageSeconds": 30},
+                {"severity": "critical", "messages": 1000},
+            ],
+            "forSeconds": 10,
+            "keepFiringForSeconds": 20,
+            "clearBelowPercent": 80,
+        }
+        | changes
+    )
+
+
+Step = tuple[float, int, int, str, str | None, str | None]
+
+TIMELINES: list[tuple[str, dict[str, object], list[Step]]] = [
+    ("below every threshold", {}, [(0, 99, 29, "Inactive", None, None), (60, 0, 0, "Inactive", None, None)]),
+    (
+        "exceeded for forSeconds fires, and not earlier",
+        {},
+        [
+            (0, 100, 1, "Pending", "warning", None),
+            (9, 150, 9, "Pending", "warning", None),
+            (10, 150, 10, "Firing", "warning", "Firing"),
+            (15, 150, 15, "Firing", "warning", None),
+        ],
+    ),
+    (
+        "a break starts the clock again",
+        {},
+        [
+            (0, 100, 1, "Pending", "warning", None),
+            (9, 99, 1, "Inactive", None, None),
+            (10, 100, 1, "Pending", "warning", None),
+            (19, 100, 1, "Pending", "warning", None),
+            (20, 100, 1, "Firing", "warning", "Firing"),
+        ],
+    ),
+    ("age alone is enough", {}, [(0, 1, 30, "Pending", "warning", None), (10, 1, 40, "Firing", "warning", "Firing")]),
+    ("forSeconds 0 fires at once", {"forSeconds": 0}, [(0, 1000, 0, "Firing", "critical", "Firing")]),
+    (
+        "fires with the severity that holds then",
+        {},
+        [(0, 100, 0, "Pending", "warning", None), (10, 1000, 0, "Firing", "critical", "Firing")],
+    ),
+    (
+        "getting worse is told, getting better is not, and both follow the hysteresis",
+        {"forSeconds": 0},
+        [
+            (0, 100, 0, "Firing", "warning", "Firing"),
+            (1, 1000, 0, "Firing", "critical", "Escalated"),
+            (2, 800, 0, "Firing", "critical", None),
+            (3, 799, 0, "Firing", "warning", None),
+            (4, 999, 0, "Firing", "warning", None),
+        ],
+    ),
+    (
+        "resolved only after keepFiringForSeconds below the clear level",
+        {"forSeconds": 0},
+        [
+            (0, 100, 0, "Firing", "warning", "Firing"),
+            (1, 80, 0, "Firing", "warning", None),
+            (2, 79, 23, "Firing", "warning", None),
+            (21, 79, 0, "Firing", "warning", None),
+            (22, 79, 0, "Inactive", None, "Resolved"),
+        ],
+    ),
+    (
+        "a relapse while clearing starts that clock again",
+        {"forSeconds": 0},
+        [
+            (0, 100, 0, "Firing", "warning", "Firing"),
+            (1, 0, 0, "Firing", "warning", None),
+            (20, 85, 0, "Firing", "warning", None),
+            (21, 0, 0, "Firing", "warning", None),
+            (40, 0, 0, "Firing", "warning", None),
+            (41, 0, 0, "Inactive", None, "Resolved"),
+        ],
+    ),
+    (
+        "nothing waits: over, even where the clear level rounds to nothing",
+        {"forSeconds": 0, "keepFiringForSeconds": 0, "clearBelowPercent": 1,
+         "thresholds": [{"severity": "info", "messages": 1}]},
+        [(0, 1, 0, "Firing", "info", "Firing"), (1, 0, 0, "Inactive", None, "Resolved")],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("description", "changes", "steps"), TIMELINES, ids=[row[0] for row in TIMELINES])
+def test_timeline(description: str, changes: dict[str, object], steps: list[Step]) -> None:
+    state, wanted = AlertState(), spec(**changes)
+    for now, messages, age, phase, severity, transition in steps:
+        state, told = next_state(state, wanted, BacklogValue(messages=messages, age_seconds=age), now)
+        assert (now, state.phase, state.severity, told) == (now, phase, severity, transition)
+
+
+def test_a_severity_that_the_spec_no_longer_has_holds_nothing() -> None:
+    firing = AlertState("Firing", "critical", 0.0)
+    only_warning = spec(thresholds=[{"severity": "warning", "messages": 100}], keepFiringForSeconds=0)
+    state, _ = next_state(firing, only_warning, BacklogValue(messages=900, age_seconds=0), 1.0)
+    assert (state.phase, state.severity) == ("Firing", "warning")
+
+
+def test_since_is_when_the_phase_began() -> None:
+    state, _ = next_state(AlertState(), spec(), BacklogValue(messages=100, age_seconds=0), 5.0)
+    assert state.since == 5.0
+    state, _ = next_state(state, spec(), BacklogValue(messages=100, age_seconds=0), 15.0)
+    assert (state.phase, state.since) == ("Firing", 15.0)
+    state, _ = next_state(state, spec(), BacklogValue(messages=100, age_seconds=0), 25.0)
+    assert state.since == 15.0
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (AlertState("Inactive", None, 0.0), None),
+        (AlertState("Pending", "warning", 100.0), 6.0),
+        (AlertState("Firing", "warning", 100.0), None),
+        (AlertState("Firing", "warning", 90.0, clearing_since=103.0), 19.0),
+        (AlertState("Pending", "warning", 10.0), 0.0),
+    ],
+)
+def test_seconds_until_change(state: AlertState, expected: float | None) -> None:
+    assert seconds_until_change(state, spec(), 104.0) == expected
+
+
+TOP = [
+    Culprit(session="s_abc", backlog=120, age_seconds=14, pod="demo-gateway-1", node="node-2", client="10.1.2.3:555"),
+    Culprit(session="s_def", backlog=3, age_seconds=2),
+]
+VALUE = BacklogValue(messages=123, age_seconds=14)
+
+
+def test_status_survives_a_restart_of_the_operator() -> None:
+    state = AlertState("Firing", "warning", 1000.0, clearing_since=1010.0)
+    status = measured_status(METADATA, BacklogAlertStatus(), state, VALUE, TOP, 1011.0)
+    stored = BacklogAlertStatus.model_validate(status.to_object())
+    assert alert_state(stored) == state
+    assert stored.top == TOP
+
+
+def test_ready_does_not_depend_on_the_backlog() -> None:
+    status = measured_status(METADATA, BacklogAlertStatus(), AlertState("Firing", "critical", 0.0), VALUE, TOP, 1.0)
+    conditions = {condition.type: condition.status for condition in status.conditions}
+    assert conditions == {READY: "True", FIRING: "True"}
+
+
+def test_what_cannot_be_measured_stays_as_it_was() -> None:
+    firing = measured_status(METADATA, BacklogAlertStatus(), AlertState("Firing", "warning", 0.0), VALUE, TOP, 1.0)
+    blind = unmeasured_status(METADATA, firing, "BrokerUnavailable", "no broker", 60.0)
+    conditions = {condition.type: condition for condition in blind.conditions}
+    assert (conditions[READY].status, conditions[READY].reason) == ("False", "BrokerUnavailable")
+    assert conditions[FIRING] == next(c for c in firing.conditions if c.type == FIRING)
+    assert (blind.state, blind.top, blind.value) == ("Firing", TOP, VALUE)
+
+
+def test_without_its_gateway_an_alert_is_over() -> None:
+    firing = measured_status(METADATA, BacklogAlertStatus(), AlertState("Firing", "warning", 0.0), VALUE, TOP, 1.0)
+    status = orphaned_status(METADATA, firing, "GatewayNotFound", "there is no VoiceGateway demo", 60.0)
+    assert (status.state, status.severity, status.top, status.since) == ("Inactive", None, [], "1970-01-01T00:01:00Z")
+    assert {condition.type: condition.status for condition in status.conditions} == {READY: "False", FIRING: "False"}
+
+
+def test_event_names_the_session_its_owner_and_its_client() -> None:
+    event = event_text("Firing", spec(), AlertState("Firing", "warning", 0.0), VALUE, TOP)
+    assert (event.type, event.reason) == ("Warning", "Firing")
+    for part in ("warning", "123 messages", "s_abc", "demo-gateway-1", "node-2", "10.1.2.3:555", "14 s", "demo"):
+        assert part in event.message
+
+
+def test_event_of_a_resolved_alert() -> None:
+    event = event_text("Resolved", spec(), AlertState(), BacklogValue(messages=0, age_seconds=0), [])
+    assert (event.type, event.reason) == ("Normal", "Resolved")
+    assert "no message waits" in event.message
+
+
+def test_event_about_a_partition() -> None:
+    culprit = Culprit(partition=7, backlog=40, age_seconds=9)
+    event = event_text("Escalated", spec(target="Requests"), AlertState("Firing", "critical", 0.0), VALUE, [culprit])
+    assert "partition 07" in event.message
+    assert event.reason == "Firing"

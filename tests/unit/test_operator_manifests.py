@@ -1,0 +1,271 @@
+"""What the operator makes of a VoiceGateway: hardening, wiring, defaults, bad input."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.names import Names
+from litevoice_contracts.settings import GatewaySettings, WorkerSettings
+from litevoice_operator.api.meta import Metadata
+from litevoice_operator.api.resolved import Defaults, Gateway, resolve
+from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
+from litevoice_operator.manifests import all_manifests
+from litevoice_operator.manifests.keys import Keys, derive_keys
+
+DEFAULTS = Defaults("gateway:1", "worker:1", "proxy:8081", "names:9876")
+KEYS = derive_keys(b"k" * 32, "shop", "demo")
+MODEL = {
+    "openai": {"baseUrl": "http://models:8000/v1", "model": "m", "apiKeySecret": {"name": "models", "key": "chat"}}
+}
+
+
+def gateway(namespace: str = "shop", name: str = "demo", **spec: Any) -> Gateway:
+    metadata = Metadata(namespace=namespace, name=name, uid="uid-1", generation=1)
+    return resolve(metadata, VoiceGatewaySpec.model_validate({"auth": {"apiKeysSecret": "keys"}, **spec}), DEFAULTS)
+
+
+def made(**spec: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    manifests = all_manifests(gateway(**spec), KEYS)
+    return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
+
+
+def pod(objects: dict[tuple[str, str], dict[str, Any]], component: str) -> dict[str, Any]:
+    spec: dict[str, Any] = objects["Deployment", f"demo-{component}"]["spec"]["template"]["spec"]
+    return spec
+
+
+def test_the_set_of_objects() -> None:
+    assert set(made()) == {
+        ("Secret", "demo-keys"),
+        *(
+            (kind, f"demo-{component}")
+            for kind in ("ConfigMap", "ServiceAccount", "Service", "PodDisruptionBudget", "Deployment")
+            for component in ("gateway", "worker")
+        ),
+        ("Role", "demo-worker"),
+        ("RoleBinding", "demo-worker"),
+    }
+
+
+def test_every_object_is_owned_and_labelled() -> None:
+    for manifest in made().values():
+        metadata = manifest["metadata"]
+        assert metadata["namespace"] == "shop"
+        (owner,) = metadata["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == (
+            "VoiceGateway", "demo", "uid-1", True,
+        )  # fmt: skip
+        assert metadata["labels"]["app.kubernetes.io/managed-by"] == "litevoice-operator"
+
+
+@pytest.mark.parametrize("component", ["gateway", "worker"])
+def test_pods_are_hardened(component: str) -> None:
+    spec = pod(made(), component)
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 65532
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    writable = [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
+    assert writable == ["/tmp"]
+    assert container["resources"]["requests"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_only_workers_get_a_token_and_only_for_endpoint_slices() -> None:
+    objects = made()
+    assert pod(objects, "gateway")["automountServiceAccountToken"] is False
+    assert pod(objects, "worker")["automountServiceAccountToken"] is True
+    assert objects["Role", "demo-worker"]["rules"] == [
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]}
+    ]
+    (subject,) = objects["RoleBinding", "demo-worker"]["subjects"]
+    assert subject["name"] == pod(objects, "worker")["serviceAccountName"]
+
+
+def test_gateways_have_time_to_drain() -> None:
+    spec = pod(made(drain={"timeoutSeconds": 300}), "gateway")
+    assert spec["terminationGracePeriodSeconds"] == 330
+    assert spec["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 1}}}
+
+
+def test_rollouts_never_lose_capacity() -> None:
+    for component in ("gateway", "worker"):
+        strategy = made()["Deployment", f"demo-{component}"]["spec"]["strategy"]
+        assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+EVERYTHING: dict[str, Any] = {
+    "rocketmq": {"tls": True, "caSecret": "ca", "credentialsSecret": "credentials", "partitions": 12},
+    "workers": {"pipeline": {"transcriber": MODEL, "responder": MODEL, "synthesizer": {**MODEL, "voice": "alloy"}}},
+    "session": {"maxPerPod": 77, "sendBufferBytes": 8192},
+    "audio": {"batchMilliseconds": 20},
+    "drain": {"policy": "Complete", "turnWaitSeconds": 9},
+    "logLevel": "debug",
+}
+
+
+def files_of(spec: dict[str, Any]) -> set[str]:
+    """Folders and files that the pod will find."""
+    (container,) = spec["containers"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    found = set()
+    for mount in container["volumeMounts"]:
+        path = mount["mountPath"]
+        items = volumes[mount["name"]].get("secret", {}).get("items") or []
+        found |= {path, *(f"{path}/{item['path']}" for item in items)}
+    return found
+
+
+def test_gateway_settings_fit_the_program_and_the_mounts() -> None:
+    objects = made(**EVERYTHING)
+    text = objects["ConfigMap", "demo-gateway"]["data"]["settings.json"]
+    settings = GatewaySettings.model_validate_json(text)
+    files = files_of(pod(objects, "gateway"))
+    assert {settings.api_keys_dir, settings.keys_dir, settings.broker.credentials_dir} <= files
+    assert settings.broker.ca_file in files
+    assert (settings.broker.endpoints, settings.broker.name_server) == ("proxy:8081", "names:9876")
+    assert (settings.broker.partitions, settings.broker.tls) == (12, True)
+    assert (settings.max_sessions, settings.send_buffer_bytes, settings.batch_milliseconds) == (77, 8192, 20)
+    assert (settings.drain_policy, settings.drain_turn_wait_seconds, settings.log_level) == ("Complete", 9, "debug")
+
+
+def test_worker_settings_fit_the_program_and_the_mounts() -> None:
+    objects = made(**EVERYTHING)
+    settings = WorkerSettings.model_validate_json(objects["ConfigMap", "demo-worker"]["data"]["settings.json"])
+    assert settings.members.service == "shop/demo-worker"
+    assert objects["Service", "demo-worker"]["spec"]["clusterIP"] == "None"
+    pipeline = settings.pipeline
+    for stage in (pipeline.transcriber, pipeline.responder, pipeline.synthesizer):
+        assert stage.openai is not None
+        assert stage.openai.base_url == "http://models:8000/v1"
+        assert stage.openai.api_key_file in files_of(pod(objects, "worker"))
+    assert pipeline.synthesizer.voice == "alloy"
+    assert settings.broker.credentials_dir in files_of(pod(objects, "worker"))
+
+
+def test_no_credentials_no_mounts() -> None:
+    objects = made()
+    settings = GatewaySettings.model_validate_json(objects["ConfigMap", "demo-gateway"]["data"]["settings.json"])
+    assert (settings.broker.credentials_dir, settings.broker.ca_file) == ("", "")
+    assert not any("broker" in path for path in files_of(pod(objects, "gateway")))
+
+
+def annotations_of(objects: dict[tuple[str, str], dict[str, Any]], component: str) -> dict[str, str]:
+    found: dict[str, str] = objects["Deployment", f"demo-{component}"]["spec"]["template"]["metadata"]["annotations"]
+    return found
+
+
+def test_only_those_pods_roll_whose_settings_changed() -> None:
+    before, after = made(), made(workers={"pipeline": {"aheadMilliseconds": 5000}})
+    assert annotations_of(before, "gateway") == annotations_of(after, "gateway")
+    assert annotations_of(before, "worker") != annotations_of(after, "worker")
+
+
+def test_scaling_rolls_nothing() -> None:
+    before, after = made(), made(replicas=9, workers={"replicas": 9})
+    for component in ("gateway", "worker"):
+        templates = [objects["Deployment", f"demo-{component}"]["spec"]["template"] for objects in (before, after)]
+        assert templates[0] == templates[1]
+        assert after["Deployment", f"demo-{component}"]["spec"]["replicas"] == 9
+
+
+def test_pod_settings_cannot_take_the_pods_away_from_their_services() -> None:
+    settings = {
+        "labels": {"app.kubernetes.io/component": "other", "team": "voice"},
+        "annotations": {"litevoice.dev/config-hash": "x", "note": "y"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "imagePullSecrets": ["registry"],
+        "resources": {"limits": {"cpu": "2", "memory": "1Gi"}},
+    }
+    objects = made(pod=settings)
+    template = objects["Deployment", "demo-gateway"]["spec"]["template"]
+    assert template["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
+    assert template["metadata"]["labels"]["team"] == "voice"
+    assert template["metadata"]["annotations"]["litevoice.dev/config-hash"] != "x"
+    assert template["spec"]["nodeSelector"] == {"disk": "ssd"}
+    assert template["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert template["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    assert template["spec"]["containers"][0]["resources"] == {
+        "requests": {},
+        "limits": {"cpu": "2", "memory": "1Gi"},
+    }
+    assert "nodeSelector" not in pod(objects, "worker")
+
+
+def test_listen() -> None:
+    service = made(listen={"port": 80, "serviceType": "NodePort", "nodePort": 30080})["Service", "demo-gateway"]
+    (port,) = service["spec"]["ports"]
+    assert (service["spec"]["type"], port["port"], port["nodePort"], port["targetPort"]) == (
+        "NodePort",
+        80,
+        30080,
+        "ws",
+    )
+    assert "nodePort" not in made()["Service", "demo-gateway"]["spec"]["ports"][0]
+
+
+def test_images() -> None:
+    objects = made(image="mine:2", workers={"image": "other:3"})
+    assert pod(objects, "gateway")["containers"][0]["image"] == "mine:2"
+    assert pod(objects, "worker")["containers"][0]["image"] == "other:3"
+    assert pod(made(), "gateway")["containers"][0]["image"] == "gateway:1"
+
+
+def test_keys_are_stable_and_of_one_gateway_only() -> None:
+    assert derive_keys(b"k" * 32, "shop", "demo") == KEYS
+    others = [
+        derive_keys(b"x" * 32, "shop", "demo"),
+        derive_keys(b"k" * 32, "shop", "other"),
+        derive_keys(b"k" * 32, "other", "demo"),
+    ]
+    every = [key for keys in (KEYS, *others) for key in (keys.session_signing_key, keys.admin_token)]
+    assert len(set(every)) == 8
+    assert all(len(bytes.fromhex(key)) == 32 for key in every)
+
+
+def test_keys_are_not_shown() -> None:
+    assert KEYS.admin_token not in repr(KEYS)
+    data = made()["Secret", "demo-keys"]["data"]
+    assert (
+        Keys(base64.b64decode(data["session-signing-key"]).decode(), base64.b64decode(data["admin-token"]).decode())
+        == KEYS
+    )
+    others = [manifest for (kind, _), manifest in made().items() if kind != "Secret"]
+    assert KEYS.admin_token not in json.dumps(others)
+
+
+def test_names_by_default_and_given() -> None:
+    assert gateway().names == Names("lv-shop-demo-requests", "lv-shop-demo-replies", 8)
+    given = gateway(rocketmq={"requestTopic": "voice", "replyTopic": "voice-replies", "partitions": 3})
+    assert given.names == Names("voice", "voice-replies", 3)
+
+
+BAD: list[tuple[str, dict[str, Any], Defaults, str]] = [
+    ("no broker", {}, Defaults("g:1", "w:1", "", "names:9876"), "rocketmq.endpoints"),
+    ("no name server", {}, Defaults("g:1", "w:1", "proxy:8081", ""), "rocketmq.nameServer"),
+    ("no gateway image", {}, Defaults("", "w:1", "proxy:8081", "names:9876"), "image"),
+    ("no worker image", {}, Defaults("g:1", "", "proxy:8081", "names:9876"), "workers.image"),
+    ("reply topic of odd characters", {"rocketmq": {"replyTopic": "ok"}, "namespace": "x" * 63}, DEFAULTS,
+     "rocketmq.requestTopic"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("description", "spec", "defaults", "field"), BAD, ids=[row[0] for row in BAD])
+def test_bad_input_names_the_field(description: str, spec: dict[str, Any], defaults: Defaults, field: str) -> None:
+    metadata = Metadata(namespace=spec.pop("namespace", "shop"), name="d" * 50, uid="u")
+    wanted = VoiceGatewaySpec.model_validate({"auth": {"apiKeysSecret": "keys"}, **spec})
+    with pytest.raises(InvalidField) as caught:
+        resolve(metadata, wanted, defaults)
+    assert caught.value.field == field

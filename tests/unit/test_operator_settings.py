@@ -1,0 +1,106 @@
+"""The operator's environment: read, checked, and named when wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from litevoice_contracts.errors import InvalidField
+from litevoice_operator.__main__ import main
+from litevoice_operator.handlers.settings import EndlessBackoffs, operator_settings
+from litevoice_operator.json_logs import JsonFormatter
+from litevoice_operator.settings import Settings
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    key = tmp_path / "root-key"
+    key.write_bytes(b"k" * 32 + b"\n")
+    return {"ROOT_KEY_FILE": str(key), "GATEWAY_IMAGE": "g:1", "WORKER_IMAGE": "w:1"}
+
+
+def test_complete(environment: dict[str, str]) -> None:
+    settings = Settings.from_environment(
+        environment
+        | {"ROCKETMQ_ENDPOINTS": "a:1;b:2", "ROCKETMQ_NAME_SERVER": "n:9876", "WATCH_NAMESPACES": "shop, bank,"}
+    )
+    assert settings.root_key == b"k" * 32
+    assert (settings.defaults.endpoints, settings.defaults.name_server) == ("a:1;b:2", "n:9876")
+    assert (settings.namespaces, settings.listen_port, settings.log_level) == (("shop", "bank"), 9090, "info")
+    assert "kkkk" not in repr(settings)
+
+
+WRONG = [
+    ("ROOT_KEY_FILE", ""),
+    ("ROOT_KEY_FILE", "/nowhere/key"),
+    ("ROCKETMQ_ENDPOINTS", "proxy"),
+    ("ROCKETMQ_NAME_SERVER", "names:port"),
+    ("WATCH_NAMESPACES", "shop,Bank"),
+    ("LISTEN_PORT", "http"),
+    ("LISTEN_PORT", "70000"),
+    ("LOG_LEVEL", "loud"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_wrong_values_are_named(environment: dict[str, str], name: str, value: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        Settings.from_environment(environment | {name: value})
+    assert caught.value.field == name
+
+
+def test_a_short_key_is_refused(environment: dict[str, str]) -> None:
+    Path(environment["ROOT_KEY_FILE"]).write_bytes(b"short")
+    with pytest.raises(InvalidField, match="at least 32 bytes, got 5"):
+        Settings.from_environment(environment)
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["litevoice-operator", *arguments])
+    monkeypatch.setattr(os, "environ", environment)
+    return main()
+
+
+def test_the_program_ends_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: dict[str, str]
+) -> None:
+    assert run_main(monkeypatch, {}) == 2
+    assert capsys.readouterr().err.startswith("error: ROOT_KEY_FILE:")
+    assert run_main(monkeypatch, environment, "--check-config") == 0
+
+
+def test_help_lists_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: dict[str, str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_main(monkeypatch, {}, "--help")
+    text = capsys.readouterr().out
+    for name in (*environment, "ROCKETMQ_ENDPOINTS", "ROCKETMQ_NAME_SERVER", "WATCH_NAMESPACES", "LISTEN_PORT"):
+        assert name in text
+
+
+def test_backoffs_have_no_end_and_no_length() -> None:
+    backoffs = EndlessBackoffs()
+    assert not hasattr(backoffs, "__len__")
+    assert list(islice(backoffs, 1000))[-1] == 5.0
+    assert list(islice(backoffs, 2)) == [0.5, 1]  # every request begins anew
+
+
+def test_kopf_stays_out_of_the_way() -> None:
+    settings = operator_settings()
+    assert settings.peering.standalone is True
+    assert settings.scanning.disabled is True
+    assert settings.persistence.finalizer == "litevoice.dev/operator"
+    assert settings.posting.level == logging.WARNING
+
+
+def test_log_lines() -> None:
+    record = logging.makeLogRecord({"name": "x", "levelname": "INFO", "levelno": 20, "msg": "drained", "sessions": 3})
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["message"], line["sessions"], line["level"]) == ("drained", 3, "info")

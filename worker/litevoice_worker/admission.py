@@ -11,6 +11,7 @@ from typing import Literal
 
 from litevoice_contracts.conversation import Mark
 from litevoice_contracts.envelopes import UpEnvelope
+from litevoice_contracts.packets import EpochEnd
 
 Decision = Literal["begin", "apply", "ask", "drop"]
 ASK_AGAIN_SECONDS = 2.0
@@ -42,6 +43,8 @@ class Admission:
             if self.known and envelope.epoch == next_packet.epoch and envelope.seq <= next_packet.seq:
                 return "apply"  # what was missing has come after all, or was there before
             return "ask" if now - asked_at >= ASK_AGAIN_SECONDS else "drop"
+        if not self.known and all(isinstance(packet, EpochEnd) for packet in envelope.packets) and envelope.packets:
+            return "drop"  # an owner that leaves has nothing to ask for
         if not self.known:
             return "begin" if not uncertain and _begins_cleanly(envelope) else "ask"
         if envelope.attempt > self.attempt:

@@ -1,4 +1,4 @@
-"""Which partitions belong to which worker: rendezvous hashing, so that a worker that comes or goes moves only its share.
+"""Which partitions belong to which worker: rendezvous hashing, so that whoever comes or goes moves only its share.
 
 Pure.
 """

@@ -20,7 +20,7 @@ _CAPITALS = {
     "egypt": "Cairo",
     "canada": "Ottawa",
 }
-_NUMBERS = "zero one two three four five six seven eight nine ten".split()
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _VALUES = {word: value for value, word in enumerate(_NUMBERS)} | {"twenty": 20, "fifty": 50, "hundred": 100}
 
 _LIGHTHOUSE = (
@@ -53,7 +53,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"tell me about the moon", _MOON),
     (r"tell me about the sun", "The sun is a star. It is so large that a million earths would fit inside."),
     (r"tell me about the ocean", "The ocean covers more than two thirds of the earth. Most of it is still unexplored."),
-    (r"tell me about the mountains", "Mountains rise where the plates of the earth meet. The wind and the rain carve them."),
+    (r"tell me about the mountains", "Mountains rise where the plates of the earth meet. Wind and rain carve them."),
     (r"tell me a joke", "Why did the sailor take a ladder to sea? He wanted to reach the high tide."),
     (r"please count to ten", "One, two, three, four, five, six, seven, eight, nine, ten."),
     (r"how many seconds are in a minute", "There are sixty seconds in a minute."),
@@ -69,7 +69,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"how is the weather", "I have no window, but I hope that the sun is shining."),
     (r"why is the sky blue", "The air scatters blue light more than red light. So the sky looks blue."),
     (r"how far away is the moon", "The moon is about three hundred and eighty four thousand kilometres away."),
-    (r"how tall is the highest mountain", "Mount Everest is about eight thousand eight hundred and forty nine metres tall."),
+    (r"how tall is the highest mountain", "Mount Everest is almost nine thousand metres tall."),
     (r"how deep is the ocean", "At its deepest place the ocean is about eleven kilometres deep."),
     (r"where does the sun rise", "The sun rises in the east."),
     (r"can you hear me", "Yes, I can hear you."),

@@ -1,4 +1,4 @@
-"""Speech to text without any service: pocketsphinx with a grammar. It understands the grammar's sentences, no others."""
+"""Speech to text without any service: pocketsphinx, which understands the sentences of a grammar and no others."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class PocketsphinxTranscriber:
     async def close(self) -> None:
         """The executor is its owner's."""
 
-    def check(self) -> None:
-        """Raises StageError when the grammar cannot be used."""
-        self._decoder()
+    async def prepare(self) -> None:
+        """Makes a first decoder. Raises StageError when the grammar cannot be used."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._decoder)
 
     def _decode(self, samples: Samples) -> str:
         decoder = self._decoder()

@@ -1,0 +1,71 @@
+"""The program `litevoice-worker`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import uvloop
+
+from litevoice_broker.errors import BrokerError
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.settings import WorkerSettings
+from litevoice_worker import logs
+from litevoice_worker.settings import DEFAULT_PATH, load, make_members, make_stages
+from litevoice_worker.worker import Worker
+
+logger = logging.getLogger("litevoice_worker")
+
+COMPUTE_THREADS = 2
+"""For recognition and for making voice detectors; more work waits."""
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 failed, 2 wrong settings."""
+    parser = argparse.ArgumentParser(
+        prog="litevoice-worker",
+        description="Turns the packets of voice sessions into answers: voice activity, transcript, answer, speech.",
+        epilog=f"Settings: the JSON file named by LITEVOICE_CONFIG (default {DEFAULT_PATH}). "
+        "POD_NAME and POD_IP say who this worker is.",
+    )
+    parser.add_argument("--check-config", action="store_true", help="check the settings and what they need, then exit")
+    arguments = parser.parse_args()
+    environment = {"POD_NAME": socket.gethostname(), "POD_IP": "127.0.0.1", **os.environ}
+    try:
+        settings = load(environment.get("LITEVOICE_CONFIG", DEFAULT_PATH))
+        logs.configure(settings.log_level)
+        with ThreadPoolExecutor(COMPUTE_THREADS, "compute") as executor:
+            uvloop.run(_run(settings, executor, environment, check_only=arguments.check_config))
+    except InvalidField as error:
+        print(f"litevoice-worker: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (BrokerError, OSError) as error:
+        print(f"litevoice-worker: {error}", file=sys.stderr)
+        sys.exit(1)
+    if arguments.check_config:
+        print("the settings are good")
+
+
+async def _run(
+    settings: WorkerSettings, executor: ThreadPoolExecutor, environment: Mapping[str, str], *, check_only: bool
+) -> None:
+    stages = await make_stages(settings.pipeline, executor)
+    if check_only:
+        await stages.close()
+        return
+    worker = Worker(settings, stages, make_members(settings, environment), executor, environment)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await worker.run(stop)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The worker's Prometheus metrics; names from the contracts."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from litevoice_contracts import metrics as names
+from litevoice_worker.steps import Count
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """One registry with everything; also the broker client's observer."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._counters = {
+            name: Counter(name, text, labels, registry=self.registry)
+            for name, text, labels in (
+                (names.WORKER_PACKETS, "Packets applied.", ()),
+                (names.WORKER_DUPLICATES, "Packets that came again and were dropped.", ()),
+                (names.WORKER_GAPS, "Times that packets were missing and asked for.", ()),
+                (names.WORKER_TURNS, "Responses that ended.", ("outcome",)),
+                (names.WORKER_REPLIES, "Messages published to sessions.", ()),
+                (names.WORKER_DROPPED, "What was given up at a bound or could not be read.", ("what",)),
+            )
+        }
+        self._first_audio = Histogram(
+            names.WORKER_FIRST_AUDIO_SECONDS,
+            "From the end of an utterance to the first audio of its answer.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._stages = Histogram(
+            names.WORKER_STAGE_SECONDS, "Time of one call.", ("stage",), buckets=_SECONDS, registry=self.registry
+        )
+        self.sessions = Gauge(names.WORKER_SESSIONS, "Sessions in memory.", registry=self.registry)
+        self.partitions = Gauge(names.WORKER_PARTITIONS, "Partitions owned.", registry=self.registry)
+        self._send = Histogram(
+            names.BROKER_SEND_SECONDS, "Send requests.", ("kind",), buckets=_SECONDS, registry=self.registry
+        )
+        self._send_errors = Counter(
+            names.BROKER_SEND_ERRORS, "Send requests that failed.", ("kind",), registry=self.registry
+        )
+        self._reconnects = Counter(names.BROKER_RECONNECTS, "Connections made again.", registry=self.registry)
+        self._heals = Counter(names.BROKER_HEALS, "Takeovers repeated to heal a gap.", registry=self.registry)
+        for what in ("conversation_items", "bad_envelope", "sessions"):
+            self._counters[names.WORKER_DROPPED].labels(what)
+
+    def count(self, count: Count) -> None:
+        """What a state machine wants counted."""
+        if count.metric == names.WORKER_FIRST_AUDIO_SECONDS:
+            self._first_audio.observe(count.amount)
+            return
+        counter = self._counters[count.metric]
+        (counter.labels(count.label) if count.label else counter).inc(count.amount)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """`stage`: vad, asr, respond (until the first sentence) or tts."""
+        self._stages.labels(stage).observe(seconds)
+
+    # litevoice_broker.observing.Observer
+
+    def on_send(self, kind: str, seconds: float, messages: int) -> None:
+        self._send.labels(kind).observe(seconds)
+        if kind == "lite":
+            self._counters[names.WORKER_REPLIES].inc(messages)
+
+    def on_send_error(self, kind: str) -> None:
+        self._send_errors.labels(kind).inc()
+
+    def on_reconnect(self) -> None:
+        self._reconnects.inc()
+
+    def on_heal(self) -> None:
+        self._heals.inc()

@@ -1,0 +1,232 @@
+"""Keeps this worker the owner of its partitions, and of no other: follows the ready workers, takes over, leaves.
+
+Each partition belongs to the first ready worker in its ranking. Planned changes: the old owner stops polling, has its
+messages acknowledged and releases the fence, then the new one takes it. A worker that died: its fence has no subscriber
+any more, which the next in line sees within a second or so, with or without the API server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from litevoice_broker.admin import Admin
+from litevoice_broker.errors import BrokerError
+from litevoice_broker.fence import Fence
+from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
+from litevoice_contracts.names import ClientId, Names
+from litevoice_worker.members import Members
+from litevoice_worker.partitions import owned_by, watched_by
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 0.5
+MISSES_UNTIL_DEAD = 2
+"""Checks in a row that find nobody at a fence until its owner counts as dead."""
+HANDOVER_SECONDS = 8.0
+"""How long a live owner may take to leave; then its partition is taken. Longer than its long poll."""
+UNCERTAIN_MESSAGES = 32
+"""So many messages the former owner may have handled without the broker knowing: one batch."""
+
+Handler = Callable[[int, Sequence[PartitionMessage], int], Awaitable[None]]
+"""Partition, messages, and the offset below which a former owner may have handled them."""
+
+
+class Holders(Protocol):
+    """What ownership does to the sessions of a partition; see sessions.Sessions."""
+
+    def forget_partition(self, partition: int) -> None: ...
+
+    async def hand_over(self, partition: int) -> None: ...
+
+
+class Ownership:
+    """`make_consumer` builds the consumer of a partition topic around a handler.
+
+    Attributes:
+        owned: partitions that are being read.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        names: Names,
+        members: Members,
+        fence: Fence,
+        fence_id: ClientId,
+        admin: Admin,
+        make_consumer: Callable[[str, Callable[[Sequence[PartitionMessage]], Awaitable[None]]], PartitionConsumer],
+        handler: Handler,
+        sessions: Holders,
+        on_owned: Callable[[int], None],
+    ) -> None:
+        self._worker = worker
+        self._names = names
+        self._members = members
+        self._fence = fence
+        self._fence_id = fence_id
+        self._admin = admin
+        self._make_consumer = make_consumer
+        self._handler = handler
+        self._sessions = sessions
+        self._on_owned = on_owned
+        self._consumers: dict[int, PartitionConsumer] = {}
+        self._changing: dict[int, asyncio.Task[None]] = {}
+        self._dead: set[str] = set()
+        self._misses: Counter[int] = Counter()
+        self._wake = asyncio.Event()
+        self._leaving = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def owned(self) -> frozenset[int]:
+        return frozenset(self._consumers)
+
+    async def start(self) -> None:
+        """Returns at once."""
+        self._members.on_change(self._members_changed)
+        self._task = asyncio.create_task(self._run(), name="ownership")
+
+    async def leave(self) -> None:
+        """Gives up every partition in good order. Idempotent."""
+        self._leaving = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._changing.values():
+            task.cancel()
+        await asyncio.gather(*self._changing.values(), return_exceptions=True)
+        await asyncio.gather(*(self._release(partition) for partition in list(self._consumers)))
+
+    def lost(self, partition: int) -> None:
+        """The fence's news: another worker took the partition. Called in the event loop."""
+        consumer = self._consumers.pop(partition, None)
+        logger.warning("a partition was taken by another worker", extra={"partition": partition})
+        self._sessions.forget_partition(partition)
+        self._on_owned(len(self._consumers))
+        if consumer is not None:
+            self._begin(partition, self._after_loss(partition, consumer))
+
+    # The loop
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._watch()
+                self._settle()
+            except BrokerError as error:
+                logger.warning("cannot look at the fences", extra={"reason": str(error)})
+            except Exception:
+                logger.exception("ownership check failed")
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    def _members_changed(self) -> None:
+        self._dead.clear()
+        self._wake.set()
+
+    @property
+    def _alive(self) -> set[str]:
+        return set(self._members.ready or ()) - self._dead
+
+    def _settle(self) -> None:
+        """Begins what brings the owned partitions to those that are due."""
+        due = owned_by(self._worker, self._alive, self._names.partitions)
+        for partition in range(self._names.partitions):
+            if partition in self._changing:
+                continue
+            if partition in due and partition not in self._consumers:
+                self._begin(partition, self._acquire(partition))
+            elif partition not in due and partition in self._consumers:
+                self._begin(partition, self._release(partition))
+
+    async def _watch(self) -> None:
+        """Looks whether the workers before this one are alive, by one partition's fence each."""
+        watched = watched_by(self._worker, self._alive, self._names.partitions)
+        for partition in list(self._misses):
+            if partition not in watched:
+                del self._misses[partition]
+        for partition, owner in watched.items():
+            if await self._holders(partition):
+                self._misses[partition] = 0
+                continue
+            self._misses[partition] += 1
+            if self._misses[partition] >= MISSES_UNTIL_DEAD and owner not in self._dead:
+                logger.warning("a worker is gone", extra={"worker": owner, "partition": partition})
+                self._dead.add(owner)
+
+    async def _holders(self, partition: int) -> set[str]:
+        """Names of the other workers that hold the partition's fence."""
+        info = await self._admin.lite_topic(self._names.control_topic, self._names.fence(partition))
+        ids = (ClientId.parse(subscriber) for subscriber in (info.subscribers if info else ()))
+        return {client.pod for client in ids if client is not None and client != self._fence_id}
+
+    def _begin(self, partition: int, work: Awaitable[None]) -> None:
+        async def change() -> None:
+            try:
+                await work
+            except BrokerError as error:
+                logger.warning("a partition could not be changed", extra={"partition": partition, "reason": str(error)})
+            except Exception:
+                logger.exception("a partition's change failed", extra={"partition": partition})
+            finally:
+                self._changing.pop(partition, None)
+
+        self._changing[partition] = asyncio.create_task(change(), name=f"partition {partition}")
+
+    # Changes of one partition
+
+    async def _acquire(self, partition: int) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HANDOVER_SECONDS
+        while await self._holders(partition):
+            if partition not in owned_by(self._worker, self._alive, self._names.partitions):
+                return
+            if loop.time() >= deadline:
+                logger.warning("the owner does not leave: taking its partition", extra={"partition": partition})
+                break
+            await asyncio.sleep(CHECK_SECONDS / 2)
+        await self._fence.acquire(partition)
+        topic = self._names.partition_topic(partition)
+        first = -1
+        try:
+            # Frees what a dead owner has taken and not acknowledged; it would stand still for half a minute otherwise.
+            await self._admin.reset_offset_to_committed(topic, self._names.worker_group)
+        except BrokerError as error:
+            logger.warning("order lock not reset", extra={"partition": partition, "reason": str(error)})
+
+        async def handle(messages: Sequence[PartitionMessage]) -> None:
+            nonlocal first
+            if self._consumers.get(partition) is not consumer:
+                raise RuntimeError("the partition is not ours any more")
+            first = messages[0].offset if first < 0 else first
+            await self._handler(partition, messages, first + UNCERTAIN_MESSAGES)
+
+        if not self._fence.owns(partition):
+            return  # taken from us meanwhile
+        consumer = self._make_consumer(topic, handle)
+        self._consumers[partition] = consumer
+        await consumer.start()
+        self._on_owned(len(self._consumers))
+        logger.info("partition acquired", extra={"partition": partition})
+
+    async def _release(self, partition: int) -> None:
+        consumer = self._consumers[partition]
+        await consumer.leave()
+        self._consumers.pop(partition, None)
+        await self._fence.release(partition)
+        await self._sessions.hand_over(partition)
+        self._on_owned(len(self._consumers))
+        logger.info("partition released", extra={"partition": partition})
+
+    async def _after_loss(self, partition: int, consumer: PartitionConsumer) -> None:
+        """Who took it is alive, whatever was believed of it."""
+        await consumer.abandon()
+        self._dead -= await self._holders(partition)

@@ -1,0 +1,202 @@
+"""Carries out what a session's state machine commands: runs the stages, publishes, keeps the timer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from litevoice_broker.errors import BrokerError, Overloaded
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_worker import steps
+from litevoice_worker.metrics import Metrics
+from litevoice_worker.stages import Answered, Responder, StageError, Synthesizer, Transcriber
+from litevoice_worker.turn import Session
+
+logger = logging.getLogger(__name__)
+
+OVERLOADED_PAUSE_SECONDS = 0.2
+ABANDON_SECONDS = 5.0
+"""How long a session that is handed over may take to send its last message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What all sessions of a worker share."""
+
+    transcriber: Transcriber
+    responder: Responder
+    synthesizer: Synthesizer
+
+    async def close(self) -> None:
+        for stage in (self.transcriber, self.responder, self.synthesizer):
+            await stage.close()
+
+
+class Publisher(Protocol):
+    def __call__(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
+        """Sends to the session's LiteTopic; `done` tells of the confirmation. Raises BrokerError."""
+
+
+class SessionRunner:
+    """One session. `on_broken` is called when it cannot go on: its owner then replays to a fresh one.
+
+    Attributes:
+        machine: the session.
+        last_active: when something last came in, in loop time.
+    """
+
+    def __init__(
+        self,
+        machine: Session,
+        stages: Stages,
+        publish: Publisher,
+        metrics: Metrics,
+        on_broken: Callable[[str], None],
+    ) -> None:
+        self.machine = machine
+        self._stages = stages
+        self._publish = publish
+        self._metrics = metrics
+        self._on_broken = on_broken
+        self._loop = asyncio.get_running_loop()
+        self._jobs: dict[int, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._sent = asyncio.Event()
+        self._sent.set()
+        self.last_active = self._loop.time()
+
+    def deliver(self, envelope: UpEnvelope, *, uncertain: bool) -> None:
+        """The session's next envelope."""
+        self.last_active = now = self._loop.time()
+        began = time.perf_counter()
+        commands = self.machine.receive(envelope, now, uncertain=uncertain)
+        self._metrics.stage("vad", time.perf_counter() - began)
+        self._carry_out(commands)
+
+    async def abandon(self) -> None:
+        """Hands the session over: stops it, and returns when its last message is confirmed (or ABANDON_SECONDS)."""
+        self._carry_out(self.machine.abandon(self._loop.time()))
+        try:
+            async with asyncio.timeout(ABANDON_SECONDS):
+                while not self.machine.outlet.empty and not self._closed:
+                    await self._sent.wait()
+                    await asyncio.sleep(0)
+        except TimeoutError:
+            logger.warning("a session's last message was not confirmed in time", extra={"session": self.machine.id})
+        self.close()
+
+    def close(self) -> None:
+        """Stops everything at once. Idempotent."""
+        self._closed = True
+        self._sent.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._jobs.values():
+            task.cancel()
+        self._jobs.clear()
+
+    def _result(self, result: steps.Result) -> None:
+        if not self._closed:
+            self._carry_out(self.machine.handle(result, self._loop.time()))
+
+    def _tick(self) -> None:
+        self._carry_out(self.machine.tick(self._loop.time()))
+
+    def _carry_out(self, commands: list[steps.Command]) -> None:
+        for command in commands:
+            if self._closed:
+                return
+            match command:
+                case steps.Publish(envelope):
+                    self._send(envelope)
+                case steps.Transcribe(job):
+                    self._start(job, self._transcribe(command))
+                case steps.Respond(job):
+                    self._start(job, self._respond(command))
+                case steps.Synthesize(job):
+                    self._start(job, self._synthesize(command))
+                case steps.CancelJob(job):
+                    task = self._jobs.pop(job, None)
+                    if task is not None:
+                        task.cancel()
+                case steps.Count():
+                    self._metrics.count(command)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.machine.wake_at is not None and not self._closed:
+            self._timer = self._loop.call_at(self.machine.wake_at, self._tick)
+
+    # Publishing
+
+    def _send(self, envelope: DownEnvelope) -> None:
+        if self._closed:
+            return
+        self._sent.clear()
+        try:
+            self._publish(self.machine.id, envelope.encode(), self._confirmed)
+        except Overloaded:
+            self._loop.call_later(OVERLOADED_PAUSE_SECONDS, self._send, envelope)
+        except BrokerError as error:
+            self._loop.call_soon(self._confirmed, error)
+
+    def _confirmed(self, error: BaseException | None) -> None:
+        if error is None:
+            self._sent.set()
+            self._result(steps.Published())
+        elif not self._closed:
+            # Whether the message arrived is not known: sending it again could double it, so the owner is left to ask.
+            logger.warning("a session's message was not confirmed", extra={"session": self.machine.id})
+            self._on_broken(self.machine.id)
+
+    # Stages
+
+    def _start(self, job: int, work: Coroutine[Any, Any, None]) -> None:
+        self._jobs[job] = self._loop.create_task(self._guard(job, work))
+
+    async def _guard(self, job: int, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except StageError as error:
+            logger.warning("a stage failed", extra={"session": self.machine.id, "reason": str(error)})
+            self._result(steps.Failed(job, str(error)))
+        except Exception as error:
+            # The exception's own text could hold what was said.
+            logger.error("a stage broke", extra={"session": self.machine.id, "error": type(error).__name__})
+            self._result(steps.Failed(job, "internal error"))
+        finally:
+            self._jobs.pop(job, None)
+
+    async def _transcribe(self, work: steps.Transcribe) -> None:
+        began = time.perf_counter()
+        text = await self._stages.transcriber.transcribe(work.samples, work.language)
+        self._metrics.stage("asr", time.perf_counter() - began)
+        self._result(steps.Transcribed(work.job, text))
+
+    async def _respond(self, work: steps.Respond) -> None:
+        began: float | None = time.perf_counter()
+        answered = Answered()
+        sentences = self._stages.responder.respond(work.prompt)
+        async with aclosing(cast(Any, sentences)):
+            async for piece in sentences:
+                if isinstance(piece, Answered):
+                    answered = piece
+                    continue
+                if began is not None:
+                    self._metrics.stage("respond", time.perf_counter() - began)
+                    began = None
+                self._result(steps.Sentence(work.job, piece))
+        tokens = (answered.input_tokens, answered.output_tokens)
+        self._result(steps.Responded(work.job, answered.status, answered.reason, *tokens))
+
+    async def _synthesize(self, work: steps.Synthesize) -> None:
+        began = time.perf_counter()
+        audio = await self._stages.synthesizer.synthesize(work.text, work.voice, work.speed, work.codec)
+        self._metrics.stage("tts", time.perf_counter() - began)
+        self._result(steps.Synthesized(work.job, audio))

@@ -1,0 +1,84 @@
+"""The sessions that this worker has in memory: bounded, the least recently used goes first. Any can be replayed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from litevoice_contracts import metrics as names
+from litevoice_worker.metrics import Metrics
+from litevoice_worker.runner import SessionRunner
+from litevoice_worker.stages.vad import SileroVad, VadPool
+from litevoice_worker.steps import Count
+
+IDLE_SECONDS = 120.0
+"""A session that nothing came from for so long is forgotten: its voice detector alone takes 9 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    runner: SessionRunner
+    partition: int
+    vad: SileroVad
+
+
+class Sessions:
+    """Registry. `make` builds the runner of a new session around a voice detector."""
+
+    def __init__(
+        self, limit: int, vads: VadPool, make: Callable[[str, SileroVad], SessionRunner], metrics: Metrics
+    ) -> None:
+        self._limit = limit
+        self._vads = vads
+        self._make = make
+        self._metrics = metrics
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+
+    async def get(self, session_id: str, partition: int) -> SessionRunner:
+        """The session's runner, made when there is none."""
+        entry = self._entries.get(session_id)
+        if entry is None:
+            vad = await self._vads.take()
+            self._make_room()
+            entry = _Entry(self._make(session_id, vad), partition, vad)
+            self._entries[session_id] = entry
+            self._metrics.sessions.set(len(self._entries))
+        self._entries.move_to_end(session_id)
+        return entry.runner
+
+    def forget(self, session_id: str) -> None:
+        """Ends a session here and now; its owner replays it when it goes on."""
+        entry = self._entries.pop(session_id, None)
+        if entry is not None:
+            entry.runner.close()
+            self._vads.give_back(entry.vad)
+            self._metrics.sessions.set(len(self._entries))
+
+    def forget_idle(self, now: float) -> None:
+        """Forgets what has been silent for IDLE_SECONDS; `now` in loop time."""
+        for session_id, entry in list(self._entries.items()):
+            if entry.runner.machine.idle and now - entry.runner.last_active >= IDLE_SECONDS:
+                self.forget(session_id)
+
+    def forget_partition(self, partition: int) -> None:
+        """The partition was lost to another worker: nothing more may be published for its sessions."""
+        for session_id in self._of(partition):
+            self.forget(session_id)
+
+    async def hand_over(self, partition: int) -> None:
+        """The partition was left in good order: asks the owners of unfinished turns to send them again."""
+        ids = self._of(partition)
+        await asyncio.gather(*(self._entries[session_id].runner.abandon() for session_id in ids))
+        for session_id in ids:
+            self.forget(session_id)
+
+    def _of(self, partition: int) -> list[str]:
+        return [session_id for session_id, entry in self._entries.items() if entry.partition == partition]
+
+    def _make_room(self) -> None:
+        while len(self._entries) >= self._limit:
+            idle = (session_id for session_id, entry in self._entries.items() if entry.runner.machine.idle)
+            self.forget(next(idle, next(iter(self._entries))))
+            self._metrics.count(Count(names.WORKER_DROPPED, "sessions"))

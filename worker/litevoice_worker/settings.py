@@ -1,0 +1,90 @@
+"""Reads the settings file and makes the stages that it asks for. Every error names the field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.names import Names
+from litevoice_contracts.settings import PipelineSettings, WorkerSettings
+from litevoice_worker.members import EndpointSliceMembers, Members, StaticMembers, api_server
+from litevoice_worker.runner import Stages
+from litevoice_worker.stages import StageError
+from litevoice_worker.stages.respond_local import LocalResponder
+from litevoice_worker.stages.respond_openai import OpenAIResponder
+from litevoice_worker.stages.synthesize_espeak import EspeakSynthesizer
+from litevoice_worker.stages.synthesize_openai import OpenAISynthesizer
+from litevoice_worker.stages.transcribe_openai import OpenAITranscriber
+from litevoice_worker.stages.transcribe_pocketsphinx import PocketsphinxTranscriber, read_grammar
+
+DEFAULT_PATH = "/etc/litevoice/config/settings.json"
+
+
+def load(path: str) -> WorkerSettings:
+    """Raises InvalidField that names the first field that is wrong."""
+    try:
+        settings = WorkerSettings.model_validate(json.loads(Path(path).read_text()))
+    except OSError as error:
+        raise InvalidField("LITEVOICE_CONFIG", f"a readable file, {path}: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InvalidField("LITEVOICE_CONFIG", f"a JSON file, {path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidField(".".join(str(part) for part in first["loc"]) or "settings", first["msg"]) from error
+    if not settings.broker.name_server:
+        raise InvalidField("broker.nameServer", "host:port[;host:port…], workers need the admin protocol")
+    if bool(settings.members.service) == bool(settings.members.static):
+        raise InvalidField("members", "either service or static")
+    if settings.members.service.count("/") != (1 if settings.members.service else 0):
+        raise InvalidField("members.service", f"namespace/name, got {settings.members.service!r}")
+    names_of(settings).validate()
+    return settings
+
+
+def names_of(settings: WorkerSettings) -> Names:
+    return Names(settings.broker.request_topic, settings.broker.reply_topic, settings.broker.partitions)
+
+
+def make_members(settings: WorkerSettings, environment: Mapping[str, str]) -> Members:
+    """Raises InvalidField when EndpointSlices are wanted outside a pod."""
+    if settings.members.static:
+        return StaticMembers(frozenset(settings.members.static))
+    try:
+        return EndpointSliceMembers(settings.members.service, api_server(environment))
+    except KeyError as error:
+        raise InvalidField("members.service", "only in a pod: KUBERNETES_SERVICE_HOST is not set") from error
+
+
+async def make_stages(pipeline: PipelineSettings, executor: Executor) -> Stages:
+    """The stages, each checked as far as that is possible without a request. Raises InvalidField."""
+    try:
+        return Stages(await _transcriber(pipeline, executor), _responder(pipeline), await _synthesizer(pipeline))
+    except StageError as error:
+        raise InvalidField("pipeline", str(error)) from error
+    except OSError as error:
+        raise InvalidField("pipeline", f"readable key files ({error.filename}: {error.strerror})") from error
+
+
+async def _transcriber(pipeline: PipelineSettings, executor: Executor) -> OpenAITranscriber | PocketsphinxTranscriber:
+    if pipeline.transcriber.openai:
+        return OpenAITranscriber(pipeline.transcriber.openai)
+    transcriber = PocketsphinxTranscriber(read_grammar(pipeline.transcriber.grammar_file), executor)
+    await transcriber.prepare()
+    return transcriber
+
+
+def _responder(pipeline: PipelineSettings) -> OpenAIResponder | LocalResponder:
+    return OpenAIResponder(pipeline.responder.openai) if pipeline.responder.openai else LocalResponder()
+
+
+async def _synthesizer(pipeline: PipelineSettings) -> OpenAISynthesizer | EspeakSynthesizer:
+    if pipeline.synthesizer.openai:
+        return OpenAISynthesizer(pipeline.synthesizer.openai, pipeline.synthesizer.voice)
+    synthesizer = EspeakSynthesizer(pipeline.synthesizer.voice)
+    await synthesizer.check()
+    return synthesizer

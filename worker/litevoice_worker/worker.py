@@ -1,0 +1,153 @@
+"""The worker as a whole: builds its parts from the settings, runs them, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from litevoice_broker.admin import Admin
+from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.fence import Fence
+from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
+from litevoice_broker.producer import Producer
+from litevoice_contracts import metrics as metric_names
+from litevoice_contracts.envelopes import UpEnvelope
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.names import ClientId
+from litevoice_contracts.settings import WorkerSettings
+from litevoice_worker.admin import AdminServer
+from litevoice_worker.members import Members
+from litevoice_worker.metrics import Metrics
+from litevoice_worker.ownership import Ownership
+from litevoice_worker.runner import SessionRunner, Stages
+from litevoice_worker.sessions import Sessions
+from litevoice_worker.settings import names_of
+from litevoice_worker.stages.vad import SileroVad, VadPool
+from litevoice_worker.steps import Count
+from litevoice_worker.turn import Limits, Session
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 15.0
+
+
+class Worker:
+    """`environment` gives POD_NAME and POD_IP."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        stages: Stages,
+        members: Members,
+        executor: ThreadPoolExecutor,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._settings = settings
+        self._stages = stages
+        self._members = members
+        self._names = names_of(settings)
+        self._pod = environment["POD_NAME"]
+        self._address = environment["POD_IP"]
+        self._leaving = False
+        self._metrics = Metrics()
+        self._admin = Admin(settings.broker.name_server)
+        self._producer = Producer(self._config("worker-replies"), [self._names.reply_topic], observer=self._metrics)
+        fence = self._config("worker-fence")
+        self._fence = Fence(fence, self._names, on_lost=self._lost, admin=self._admin, observer=self._metrics)
+        self._sessions = Sessions(settings.max_sessions, VadPool(executor), self._make_session, self._metrics)
+        self._ownership = Ownership(
+            worker=self._pod,
+            names=self._names,
+            members=members,
+            fence=self._fence,
+            fence_id=fence.client_id,
+            admin=self._admin,
+            make_consumer=self._make_consumer,
+            handler=self._handle,
+            sessions=self._sessions,
+            on_owned=self._metrics.partitions.set,
+        )
+        self._server = AdminServer(self._metrics.registry, self._unready_reason)
+        self._limits = Limits(
+            max_utterance_seconds=settings.pipeline.max_utterance_seconds,
+            ahead_milliseconds=settings.pipeline.ahead_milliseconds,
+            epoch_wait_seconds=settings.epoch_wait_milliseconds / 1000,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop`, then leaves its partitions in good order. Raises OSError when the port is taken."""
+        await self._server.start(self._settings.admin_host, self._settings.admin_port)
+        await self._producer.start()
+        await self._fence.start()
+        await self._members.start()
+        await self._ownership.start()
+        sweep = asyncio.create_task(self._sweep(), name="sweep")
+        try:
+            await stop.wait()
+            logger.info("leaving")
+        finally:
+            self._leaving = True
+            sweep.cancel()
+            await self._ownership.leave()
+            await self._producer.close()
+            await self._fence.close()
+            await self._members.close()
+            await self._admin.close()
+            await self._stages.close()
+            await self._server.close()
+
+    def _unready_reason(self) -> str:
+        if self._leaving:
+            return "leaving"
+        if not self._producer.ready:
+            return self._producer.unready_reason
+        if not self._fence.ready:
+            return self._fence.unready_reason
+        if self._members.ready is None:
+            return "the ready workers are not known: the API server does not answer"
+        return ""
+
+    def _config(self, role: str) -> BrokerConfig:
+        return BrokerConfig.from_settings(self._settings.broker, ClientId.new(self._pod, self._address, role))
+
+    def _make_consumer(
+        self, topic: str, handle: Callable[[Sequence[PartitionMessage]], Awaitable[None]]
+    ) -> PartitionConsumer:
+        config = self._config("worker-requests")
+        return PartitionConsumer(config, topic, self._names.worker_group, handler=handle, observer=self._metrics)
+
+    def _make_session(self, session_id: str, vad: SileroVad) -> SessionRunner:
+        machine = Session(session_id, self._limits, vad)
+        return SessionRunner(machine, self._stages, self._publish, self._metrics, self._sessions.forget)
+
+    def _publish(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
+        self._producer.enqueue_lite(self._names.reply_topic, session_id, body, done)
+
+    def _lost(self, partition: int) -> None:
+        self._ownership.lost(partition)
+
+    async def _handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
+        """Applies a batch. A message that cannot be applied is counted and skipped, the partition goes on."""
+        for message in messages:
+            try:
+                envelope = UpEnvelope.decode(message.properties, message.body)
+                runner = await self._sessions.get(envelope.session_id, partition)
+                runner.deliver(envelope, uncertain=message.offset < certain_from)
+            except InvalidField as error:
+                self._skipped(partition, message.offset, error.field)
+            except Exception as error:
+                # The exception's own text could hold content.
+                self._skipped(partition, message.offset, type(error).__name__)
+                self._sessions.forget(message.properties.get("session", ""))
+            await asyncio.sleep(0)  # replies of other sessions must not wait for the whole batch
+
+    def _skipped(self, partition: int, offset: int, reason: str) -> None:
+        self._metrics.count(Count(metric_names.WORKER_DROPPED, "bad_envelope"))
+        logger.error("envelope skipped", extra={"partition": partition, "offset": offset, "reason": reason})
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._sessions.forget_idle(asyncio.get_running_loop().time())

@@ -52,24 +52,28 @@ class ApiServer:
 
     Attributes:
         kubeconfig: file that makes its reader the cluster's administrator.
+        operator_kubeconfig: the same for the user `operator`, who may do nothing but what a test grants.
     """
 
     def __init__(self, folder: Path, program: Path) -> None:
         self._folder = folder
         self._program = program
         self._etcd_port, self._etcd_peer_port, self._port = free_port(), free_port(), free_port()
-        self._token = secrets.token_hex(16)
+        self._token, operator_token = secrets.token_hex(16), secrets.token_hex(16)
         self._etcd: subprocess.Popen[bytes] | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._controllers: subprocess.Popen[bytes] | None = None
         self.url = f"https://{HOST}:{self._port}"
-        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig, self.operator_kubeconfig = folder / "kubeconfig", folder / "operator.kubeconfig"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
+        (folder / "tokens.csv").write_text(
+            f'{self._token},admin,admin,"system:masters"\n{operator_token},operator,operator\n'
+        )
         subprocess.run(
             ["openssl", "genrsa", "-out", folder / "service-account.key", "2048"], check=True, capture_output=True
         )
-        self.kubeconfig.write_text(json.dumps(self._kubeconfig()))
+        self.kubeconfig.write_text(json.dumps(self._kubeconfig(self._token)))
+        self.operator_kubeconfig.write_text(json.dumps(self._kubeconfig(operator_token)))
 
     def start(self) -> None:
         """etcd and API server, in 5 to 20 s."""
@@ -197,13 +201,13 @@ class ApiServer:
 
         wait_until(check, f"{name} to be ready", START_TIMEOUT_SECONDS)
 
-    def _kubeconfig(self) -> Json:
+    def _kubeconfig(self, token: str) -> Json:
         return {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "test", "cluster": {"server": self.url, "insecure-skip-tls-verify": True}}],
-            "users": [{"name": "admin", "user": {"token": self._token}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+            "users": [{"name": "user", "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user"}}],
             "current-context": "test",
         }
 

@@ -114,7 +114,7 @@ def test_other_termination_messages_are_no_reports(message: str) -> None:
 
 def test_the_cache_keeps_the_report_of_a_pod_that_is_gone() -> None:
     cache, gateway = PodCache(), ("shop", "demo")
-    running = {"state": {"running": {}}}
+    running: dict[str, Any] = {"state": {"running": {}}}
     cache.put(read_pod(body(podIP="10.1.1.1", containerStatuses=[running])))
     cache.put(read_pod(body("demo-gateway-2", podIP="10.1.1.2", containerStatuses=[running])))
     assert cache.addresses(gateway) == {"demo-gateway-1": "10.1.1.1", "demo-gateway-2": "10.1.1.2"}

@@ -1,0 +1,175 @@
+"""The operator as a process of its own, with the permissions of the chart and no others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from litevoice_dev import processes
+from litevoice_dev.rocketmq import free_port
+from tests.integration.apiserver import HOST, REPOSITORY, ApiServer, Json, clean_environment, wait_until
+
+ROOT_KEY = b"integration tests' root key, 32+ bytes"
+RESOURCES = "/apis/litevoice.dev/v1alpha1/namespaces"
+
+
+class OperatorProcess:
+    def __init__(self, server: ApiServer, folder: Path, **environment: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "root-key").write_bytes(ROOT_KEY)
+        self.log = folder / "operator.log"
+        self.port = free_port()
+        self._environment = {
+            "KUBECONFIG": str(server.operator_kubeconfig),
+            "ROOT_KEY_FILE": str(folder / "root-key"),
+            "GATEWAY_IMAGE": "litevoice/gateway:test",
+            "WORKER_IMAGE": "litevoice/worker:test",
+            "LISTEN_PORT": str(self.port),
+            "POD_NAME": "operator-0",
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> None:
+        # A stand-in for the whole environment of a pod: nothing of this machine's.
+        environment = clean_environment(**self._environment)
+        command = ["env", "-i", *(f"{name}={value}" for name, value in environment.items())]
+        self._process = processes.spawn([*command, sys.executable, "-m", "litevoice_operator"], log=self.log)
+        if wait:
+            wait_until(lambda: self.answers("/readyz"), "the operator to be ready", 120)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def answers(self, path: str) -> bool:
+        assert self.running, processes.last_lines(self.log)
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://{HOST}:{self.port}/metrics", timeout=5) as response:
+            text: str = response.read().decode()
+            return text
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process is not None
+        processes.stop(self._process)
+        return int(self._process.wait())
+
+    def kill(self) -> None:
+        if self._process is not None:
+            processes.kill(self._process)
+
+
+def grant_chart_rules(server: ApiServer) -> None:
+    """The rules of the chart's ClusterRole for the user `operator`."""
+    template = (REPOSITORY / "charts" / "litevoice" / "templates" / "rbac.yaml").read_text()
+    begin, end = '{{- define "litevoice.rules" -}}', "{{- end -}}"
+    rules = yaml.safe_load(template.split(begin)[1].split(end)[0])
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    server.create(f"{rbac}/clusterroles", {"metadata": {"name": "operator"}, "rules": rules})
+    server.create(
+        f"{rbac}/clusterrolebindings",
+        {
+            "metadata": {"name": "operator"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "operator"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}],
+        },
+    )
+
+
+def voice_gateway(name: str, **spec: Any) -> Json:
+    return {
+        "apiVersion": "litevoice.dev/v1alpha1",
+        "kind": "VoiceGateway",
+        "metadata": {"name": name},
+        "spec": {"auth": {"apiKeysSecret": "api-keys"}, **spec},
+    }
+
+
+def backlog_alert(name: str, gateway: str, target: str, **spec: Any) -> Json:
+    return {
+        "apiVersion": "litevoice.dev/v1alpha1",
+        "kind": "BacklogAlert",
+        "metadata": {"name": name},
+        "spec": {
+            "gatewayRef": {"name": gateway},
+            "target": target,
+            "thresholds": [{"severity": "warning", "messages": 10}],
+            "forSeconds": 2,
+            **spec,
+        },
+    }
+
+
+class Namespace:
+    """One namespace, as its users see it."""
+
+    def __init__(self, server: ApiServer, name: str) -> None:
+        self.server = server
+        self.name = name
+        server.create("/api/v1/namespaces", {"metadata": {"name": name}})
+        self.gateways = f"{RESOURCES}/{name}/voicegateways"
+        self.alerts = f"{RESOURCES}/{name}/backlogalerts"
+
+    def path(self, api: str, plural: str, name: str = "") -> str:
+        root = "/api" if api == "v1" else "/apis"
+        return f"{root}/{api}/namespaces/{self.name}/{plural}" + (f"/{name}" if name else "")
+
+    def get(self, api: str, plural: str, name: str) -> Json | None:
+        return self.server.get(self.path(api, plural, name))
+
+    def condition(self, path: str, kind: str) -> Json:
+        """The condition, {} when there is none yet."""
+        resource = self.server.get(path) or {}
+        conditions: list[Json] = resource.get("status", {}).get("conditions", [])
+        return next((condition for condition in conditions if condition["type"] == kind), {})
+
+    def wait_condition(self, path: str, kind: str, status: str, reason: str = "", timeout_seconds: float = 60) -> Json:
+        """The condition once it says so; fails with what it said last."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            found = self.condition(path, kind)
+            if found.get("status") == status and reason in ("", found.get("reason")):
+                return found
+            assert time.monotonic() < deadline, f"{path}: {kind} never became {status} {reason}, last: {found}"
+            time.sleep(0.2)
+
+    def events(self, name: str) -> list[Json]:
+        """Events about the object, oldest first."""
+        listed = self.server.request("GET", self.path("v1", "events"))["items"]
+        found = [event for event in listed if event["involvedObject"]["name"] == name]
+        return sorted(found, key=lambda event: str(event["metadata"]["name"]))
+
+    def make_pod(self, name: str, gateway: str, component: str, node: str, **status: Any) -> None:
+        """A pod as the Deployment's controllers and a kubelet would write it."""
+        labels = {
+            "app.kubernetes.io/name": "litevoice",
+            "app.kubernetes.io/instance": gateway,
+            "app.kubernetes.io/component": component,
+            "app.kubernetes.io/managed-by": "litevoice-operator",
+        }
+        self.server.create(
+            self.path("v1", "pods"),
+            {
+                "metadata": {"name": name, "labels": labels},
+                "spec": {"nodeName": node, "containers": [{"name": component, "image": "none"}]},
+            },
+        )
+        self.server.merge(self.path("v1", "pods", name) + "/status", {"status": status})

@@ -32,7 +32,7 @@ __all__ = ["BrokerConfig", "BrokerError", "BrokerUnavailable", "ConnectedClient"
 
 logger = logging.getLogger(__name__)
 
-CALL_TIMEOUT_SECONDS = 3.0
+CALL_TIMEOUT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 HEARTBEATS_MISSED = 2
 BACKOFF_FIRST_SECONDS = 0.1
@@ -415,7 +415,9 @@ def check_status(status: Any, what: str) -> None:
     if status.code in (stubs.OK, stubs.MULTIPLE_RESULTS):
         return
     message = f"{what}: {stubs.code_name(status.code)}: {status.message}".split("\n")[0]
-    raise BrokerError(message, code=status.code, retryable=status.code in RETRYABLE_CODES)
+    # A proxy that cannot find a topic's broker, because it restarts say, takes the topic's type for unspecified.
+    type_unknown = status.code == stubs.TYPE_CONFLICT and "UNSPECIFIED" in status.message
+    raise BrokerError(message, code=status.code, retryable=type_unknown or status.code in RETRYABLE_CODES)
 
 
 class ConnectedClient:

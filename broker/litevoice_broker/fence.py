@@ -67,7 +67,12 @@ class Fence:
         await self._channel.close()
 
     async def acquire(self, partition: int) -> None:
-        """Makes this worker the owner, whoever was. Raises BrokerError when the broker could not be told."""
+        """Makes this worker the owner, whoever was.
+
+        Raises BrokerError when the broker could not be told, ValueError for a partition that does not exist.
+        """
+        if partition not in self._partitions.values():
+            raise ValueError(f"partition: expected 0 to {self._names.partitions - 1}, got {partition}")
         await self._channel.take_over(self._names.fence(partition), 0)
 
     async def release(self, partition: int) -> None:

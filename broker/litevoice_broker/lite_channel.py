@@ -236,13 +236,13 @@ class LiteChannel(ConnectedClient):
             owned.paused = False
             if not owned.withheld:
                 return
+            owned.withheld = False  # it may be paused again before the takeover ends
+            owned.order.restart()
             try:
-                owned.order.restart()
                 await self._retrying(lambda: self._claim(name, owned))
             except BaseException:
-                owned.paused = True
+                owned.paused = owned.withheld = True
                 raise
-            owned.withheld = False
         self._verify_later(name, owned)
 
     # --- takeover

@@ -92,7 +92,7 @@ class PartitionConsumer(ConnectedClient):
         await self._connection.close()
 
     async def abandon(self) -> None:
-        """Ends at once, as a crash would: what was being handled stays un-acknowledged at the broker."""
+        """For a partition that somebody else owns by now: ends at once and leaves the open batch un-acknowledged."""
         self._leaving.set()
         if self._poll is not None:
             self._poll.cancel()

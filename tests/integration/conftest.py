@@ -13,6 +13,7 @@ import pytest
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.fence import Fence
 from litevoice_broker.lite_channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
@@ -20,7 +21,7 @@ from litevoice_contracts.names import ClientId, Names
 from litevoice_dev.rocketmq import LocalRocketMQ
 
 EXPIRATION_MINUTES = 30
-_Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer)
+_Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +77,7 @@ class BrokerKit:
         self.names = names
         self.endpoints = rocketmq.endpoints
         self.name_server = rocketmq.name_server
-        self._open: list[Producer | LiteChannel | PartitionConsumer] = []
+        self._open: list[Producer | LiteChannel | PartitionConsumer | Fence] = []
 
     def config(self, pod: str = "pod", **changes: Any) -> BrokerConfig:
         return BrokerConfig(
@@ -126,11 +127,9 @@ class BrokerKit:
         return client
 
     async def close(self) -> None:
-        for client in self._open:
-            if isinstance(client, PartitionConsumer):
-                await client.leave()
-            else:
-                await client.close()
+        await asyncio.gather(
+            *(client.abandon() if isinstance(client, PartitionConsumer) else client.close() for client in self._open)
+        )
 
     async def until(self, condition: Callable[[], object], timeout_seconds: float = 30.0) -> None:
         """Waits for a condition, never for a time."""

@@ -151,14 +151,22 @@ async def test_evicted_and_taken_again(kit: Any, admin: Admin) -> None:
     assert await subscribers(admin, kit, name) == ["second"]
 
 
-async def test_two_owners_at_the_same_moment_leave_exactly_one(kit: Any, admin: Admin) -> None:
-    first, _ = await owner(kit, "first")
-    second, _ = await owner(kit, "second")
-    for _ in range(15):
+async def test_two_takeovers_at_the_same_moment_end_with_one_owner_that_has_everything(kit: Any, admin: Admin) -> None:
+    """The broker may let both in without a notice; the first one to miss a position takes over again."""
+    owners = [await owner(kit, pod, sync_seconds=0.2) for pod in ("first", "second")]
+    producer = await kit.producer()
+    for _ in range(10):
         name = new_name()
-        await asyncio.gather(first.take_over(name, 0), second.take_over(name, 0))
-        await first._sync()
-        await second._sync()
+        await asyncio.gather(*(channel.take_over(name, 0) for channel, _ in owners))
+        sent = 0
+        async with asyncio.timeout(20):
+            while True:
+                await send(producer, kit, name, sent, sent + 1)
+                sent += 1
+                left = [log for channel, log in owners if channel.position(name) is not None]
+                if len(left) == 1 and sent > 3:
+                    break
+        await kit.until(lambda winner=left[0], sent=sent: winner.positions[name] == list(range(sent)))
         assert len(await subscribers(admin, kit, name)) == 1
 
 
@@ -177,7 +185,8 @@ async def test_release_gives_up_and_is_idempotent(kit: Any, admin: Admin) -> Non
     await send(producer, kit, name, 0, 2)
     await channel._sync()
     assert await subscribers(admin, kit, name) == []
-    assert log.positions[name] == log.evicted == []
+    assert log.positions[name] == []
+    assert log.evicted == []
 
 
 async def test_release_during_a_takeover(kit: Any, admin: Admin) -> None:

@@ -1,0 +1,71 @@
+"""Ownership of partitions: newest wins, the loser is told, a killed owner is replaced at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from litevoice_broker.admin import Admin
+from litevoice_broker.fence import Fence
+
+
+async def fence(kit: Any, pod: str) -> tuple[Fence, list[int]]:
+    lost: list[int] = []
+    made = Fence(kit.config(pod), kit.names, on_lost=lost.append)
+    kit.closed_later(made)
+    await made.start()
+    await made.wait_ready(60)
+    return made, lost
+
+
+async def owner(kit: Any, admin: Admin, partition: int) -> list[str]:
+    info = await admin.lite_topic(kit.names.control_topic, kit.names.fence(partition))
+    return [] if info is None else [client.split("@")[0] for client in info.subscribers]
+
+
+async def test_newest_owner_wins_and_the_other_is_told(kit: Any, admin: Admin) -> None:
+    first, first_lost = await fence(kit, "first")
+    second, second_lost = await fence(kit, "second")
+    await first.acquire(0)
+    await first.acquire(1)
+    assert first.owns(0)
+    started = time.monotonic()
+    await second.acquire(1)
+    await kit.until(lambda: first_lost == [1])
+    assert time.monotonic() - started < 5
+    assert (first.owns(0), first.owns(1), second.owns(1)) == (True, False, True)
+    assert await owner(kit, admin, 1) == ["second"]
+    async with asyncio.timeout(10):  # a link that broke meanwhile brings it back with its next full sync
+        while await owner(kit, admin, 0) != ["first"]:
+            await asyncio.sleep(0.1)
+    await first.acquire(1)
+    await kit.until(lambda: second_lost == [1])
+    assert await owner(kit, admin, 1) == ["first"]
+
+
+async def test_acquiring_again_is_no_loss(kit: Any) -> None:
+    first, lost = await fence(kit, "first")
+    for _ in range(5):
+        await first.acquire(0)
+    assert first.owns(0)
+    assert lost == []
+
+
+async def test_release(kit: Any, admin: Admin) -> None:
+    first, lost = await fence(kit, "first")
+    await first.acquire(0)
+    await first.release(0)
+    await first.release(0)
+    assert not first.owns(0)
+    assert await owner(kit, admin, 0) == []
+    assert lost == []
+
+
+@pytest.mark.parametrize("partition", [-1, 2, 99])
+async def test_unknown_partition_is_refused(kit: Any, partition: int) -> None:
+    first, _ = await fence(kit, "first")
+    with pytest.raises(ValueError, match="0 to 1"):
+        await first.acquire(partition)

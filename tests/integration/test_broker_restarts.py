@@ -1,0 +1,225 @@
+"""Broker, proxy and whole links die and come back: nothing confirmed is lost, sessions go on without a new process."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from litevoice_broker.admin import Admin
+from litevoice_broker.connection import BrokerUnavailable
+from litevoice_broker.fence import Fence
+from litevoice_broker.lite_channel import Delivery, LiteChannel
+from litevoice_broker.partition_consumer import PartitionMessage
+from litevoice_broker.producer import Producer
+from litevoice_dev.rocketmq import LocalRocketMQ
+
+
+class Traffic:
+    """Sends to three sessions and one partition all the time, and keeps what arrives."""
+
+    def __init__(self, kit: Any) -> None:
+        self.kit = kit
+        self.sessions = [f"s-{secrets.token_hex(4)}" for _ in range(3)]
+        self.replies: dict[str, list[bytes]] = defaultdict(list)
+        self.positions: dict[str, list[int]] = defaultdict(list)
+        self.requests: list[bytes] = []
+        self.sent: dict[str, int] = dict.fromkeys([*self.sessions, "partition"], 0)
+        self.last_reply = 0.0
+        self.silence = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._going = True
+
+    async def start(self) -> None:
+        self.channel: LiteChannel = await self.kit.channel(self._reply)
+        await self.channel.subscribe(self.sessions)
+        await self.kit.consumer(0, self._request)
+        self.producer: Producer = await self.kit.producer()
+        topic = self.kit.names.partition_topic(0)
+        reply_topic = self.kit.names.reply_topic
+        for name in self.sessions:
+            self._talk(name, lambda body, name=name: self.producer.send_lite(reply_topic, name, body))  # type: ignore[misc]
+        self._talk("partition", lambda body: self.producer.send_fifo(topic, "g", {}, body))
+        await self.kit.until(lambda: all(len(self.replies[name]) > 5 for name in self.sessions))
+        await self.kit.until(lambda: len(self.requests) > 5)
+
+    def _talk(self, key: str, send: Callable[[bytes], Awaitable[None]]) -> None:
+        async def talk() -> None:
+            while self._going:
+                await send(b"%d" % self.sent[key])
+                self.sent[key] += 1
+                await asyncio.sleep(0.02)
+
+        self._tasks.append(asyncio.create_task(talk()))
+
+    def _reply(self, delivery: Delivery) -> None:
+        now = time.monotonic()
+        if self.last_reply:
+            self.silence = max(self.silence, now - self.last_reply)
+        self.last_reply = now
+        self.replies[delivery.name].append(delivery.body)
+        self.positions[delivery.name].append(delivery.position)
+
+    async def _request(self, messages: Sequence[PartitionMessage]) -> None:
+        self.requests += [message.body for message in messages]
+
+    async def goes_on(self) -> None:
+        """Everything moves again: confirmations, replies of each session, requests."""
+        before = dict(self.sent)
+        await self.kit.until(lambda: all(self.sent[key] > before[key] + 3 for key in before), 60)
+        counts = {name: len(self.replies[name]) for name in self.sessions}
+        requests = len(self.requests)
+        await self.kit.until(lambda: all(len(self.replies[name]) > counts[name] + 3 for name in self.sessions), 60)
+        await self.kit.until(lambda: len(self.requests) > requests + 3, 60)
+
+    async def end(self) -> None:
+        """Stops sending and checks that everything confirmed came, in order, each position once."""
+        self._going = False
+        await asyncio.gather(*self._tasks)
+        for name in self.sessions:
+            expected = [b"%d" % number for number in range(self.sent[name])]
+            await self.kit.until(lambda name=name, last=expected[-1]: last in self.replies[name], 60)
+            assert self.positions[name] == list(range(len(self.positions[name]))), "positions: each once, in order"
+            assert _without_repeats(self.replies[name]) == expected
+        expected = [b"%d" % number for number in range(self.sent["partition"])]
+        await self.kit.until(lambda: expected[-1] in self.requests, 60)
+        assert _without_repeats(self.requests) == expected
+
+
+def _without_repeats(bodies: list[bytes]) -> list[bytes]:
+    """A send that was repeated after a lost answer is stored twice; that is allowed, another order is not."""
+    return list(dict.fromkeys(bodies))
+
+
+@pytest.fixture
+async def traffic(kit: Any, rocketmq: LocalRocketMQ) -> AsyncIterator[Traffic]:
+    traffic = Traffic(kit)
+    await traffic.start()
+    yield traffic
+    await asyncio.to_thread(rocketmq.start)  # whatever a failed test left stopped
+    for task in traffic._tasks:
+        task.cancel()
+
+
+@pytest.mark.timeout(240)
+async def test_broker_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
+    await asyncio.to_thread(rocketmq.broker.kill)
+    await traffic.kit.until(lambda: not traffic.producer.ready)
+    assert traffic.producer.unready_reason
+    await asyncio.to_thread(rocketmq.broker.start)
+    back = time.monotonic()
+    await traffic.goes_on()
+    print(f"\nbroker restart: all goes on {time.monotonic() - back:.1f} s after it registered")
+    await traffic.kit.until(lambda: traffic.producer.ready and traffic.channel.ready)
+    await traffic.end()
+
+
+@pytest.mark.timeout(240)
+async def test_proxy_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
+    await asyncio.to_thread(rocketmq.proxy.kill)
+    await traffic.kit.until(lambda: not traffic.producer.ready and not traffic.channel.ready)
+    assert rocketmq.proxy.address in traffic.channel.unready_reason
+    with pytest.raises(BrokerUnavailable):
+        await traffic.channel.take_over("s-unreachable", 0)
+    await asyncio.to_thread(rocketmq.proxy.start)
+    back = time.monotonic()
+    await traffic.goes_on()
+    print(f"\nproxy restart: all goes on {time.monotonic() - back:.1f} s after it listens")
+    assert traffic.channel.position("s-unreachable") is None
+    await traffic.end()
+
+
+@pytest.mark.timeout(240)
+async def test_frozen_proxy_is_left_and_nothing_is_lost(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
+    rocketmq.proxy.freeze()
+    try:
+        await traffic.kit.until(lambda: not traffic.channel.ready, 60)
+    finally:
+        rocketmq.proxy.thaw()
+    await traffic.goes_on()
+    await traffic.end()
+
+
+@pytest.mark.timeout(240)
+async def test_absent_proxy_at_start_is_waited_for(kit: Any, rocketmq: LocalRocketMQ) -> None:
+    await asyncio.to_thread(rocketmq.proxy.kill)
+    try:
+        seen: list[Delivery] = []
+        changes: list[bool] = []
+        channel = LiteChannel(
+            kit.config("early"),
+            kit.names.reply_topic,
+            kit.names.gateway_group,
+            on_delivery=seen.append,
+            on_evicted=lambda name: None,
+        )
+        kit.closed_later(channel)
+        channel.on_health(lambda: changes.append(channel.ready))
+        await channel.start()
+        await kit.until(lambda: "cannot reach proxy" in channel.unready_reason)
+        with pytest.raises(BrokerUnavailable, match="not ready after"):
+            await channel.wait_ready(0.2)
+    finally:
+        await asyncio.to_thread(rocketmq.proxy.start)
+    await channel.wait_ready(60)
+    assert channel.unready_reason == ""
+    assert changes[-1] is True
+    await channel.subscribe(["s-early"])
+    producer = await kit.producer()
+    await producer.send_lite(kit.names.reply_topic, "s-early", b"x")
+    await kit.until(lambda: len(seen) == 1)
+
+
+async def test_missing_topic_at_start_is_waited_for(kit: Any, admin: Admin) -> None:
+    topic = f"{kit.names.request_topic}-later"
+    producer = Producer(kit.config("early"), [topic])
+    kit.closed_later(producer)
+    await producer.start()
+    await kit.until(lambda: topic in producer.unready_reason)
+    await admin.ensure_fifo_topic(topic, broker_index=0)
+    await producer.wait_ready(60)
+    await producer.send_fifo(topic, "g", {}, b"x")
+
+
+@pytest.mark.timeout(240)
+async def test_eviction_during_a_lost_link_is_found_out_after_it(
+    kit: Any, admin: Admin, rocketmq: LocalRocketMQ
+) -> None:
+    """Two proxies; the first owner's one is frozen while another owner takes over through the second."""
+    lost: list[int] = []
+    first = Fence(kit.config("first"), kit.names, on_lost=lost.append, admin=admin)
+    other_proxy = rocketmq.add_proxy()
+    try:
+        await first.start()
+        await first.wait_ready(60)
+        await first.acquire(0)
+        await first.acquire(1)
+        await asyncio.to_thread(other_proxy.start)
+        config = kit.config("second", endpoints=other_proxy.address)
+        second = Fence(config, kit.names, on_lost=lambda partition: None, admin=admin)
+        await second.start()
+        await second.wait_ready(60)
+        rocketmq.proxy.freeze()
+        try:
+            await kit.until(lambda: not first.ready, 60)
+            await second.acquire(1)
+        finally:
+            rocketmq.proxy.thaw()
+        await kit.until(lambda: lost == [1], 60)
+        await first.wait_ready(60)
+        assert first.owns(0)
+        assert not first.owns(1)
+        assert second.owns(1)
+        info = await admin.lite_topic(kit.names.control_topic, kit.names.fence(1))
+        assert info is not None
+        assert [client.split("@")[0] for client in info.subscribers] == ["second"]
+        await first.close()
+        await second.close()
+    finally:
+        rocketmq.proxy_parts.remove(other_proxy)
+        other_proxy.kill()

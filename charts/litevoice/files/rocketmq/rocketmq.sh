@@ -58,9 +58,9 @@ export name_server
 
 check() {
   case ${1:-} in
-    namesrv) timeout 3 bash -c cluster_info 2>/dev/null | grep -q brokerAddrTable ;;
-    broker) timeout 3 bash -c cluster_info 2>/dev/null | grep -qF "\"$(own_address):10911\"" ;;
-    proxy) timeout 3 bash -c 'speaks_http2 8081' 2>/dev/null ;;
+    namesrv) timeout 5 bash -c cluster_info 2>/dev/null | grep -q brokerAddrTable ;;
+    broker) timeout 5 bash -c cluster_info 2>/dev/null | grep -qF "\"$(own_address):10911\"" ;;
+    proxy) timeout 5 bash -c 'speaks_http2 8081' 2>/dev/null ;;
     *) fail "check: one of namesrv, broker, proxy, got '${1:-}'" ;;
   esac
 }

@@ -168,7 +168,7 @@ class ApiServer:
 
     def _established(self, name: str) -> bool:
         definition = self.request("GET", f"{DEFINITIONS}/{name}")
-        conditions = {c["type"]: c["status"] for c in definition.get("status", {}).get("conditions", [])}
+        conditions = {c["type"]: c["status"] for c in definition.get("status", {}).get("conditions") or []}
         group, version = definition["spec"]["group"], definition["spec"]["versions"][0]["name"]
         return conditions.get("Established") == "True" and any(
             resource["name"] == definition["spec"]["names"]["plural"]

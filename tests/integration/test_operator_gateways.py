@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -27,8 +27,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     server = ApiServer(tmp_path_factory.mktemp("gateways-api"), programs())
     try:
         server.start()
-        server.start_garbage_collector()
         server.install_definitions()
+        server.start_garbage_collector()
         grant_chart_rules(server)
         yield server
     finally:
@@ -60,21 +60,14 @@ def namespace(server: ApiServer, operator: OperatorProcess) -> Namespace:
 def missing(rocketmq: LocalRocketMQ, names: Names) -> list[str]:
     """What the broker does not have."""
 
-    async def ask(admin: Admin) -> list[str]:
-        return await admin.names_exist(names)
-
-    return with_admin(rocketmq, ask)
-
-
-def with_admin(rocketmq: LocalRocketMQ, ask: Callable[[Admin], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
+    async def ask() -> list[str]:
         admin = Admin(rocketmq.name_server)
         try:
-            return await ask(admin)
+            return await admin.names_exist(names)
         finally:
             await admin.close()
 
-    return asyncio.run(run())
+    return asyncio.run(ask())
 
 
 def deployment(namespace: Namespace, name: str) -> dict[str, Any]:
@@ -95,8 +88,11 @@ def test_from_creation_to_removal(namespace: Namespace, rocketmq: LocalRocketMQ)
     secret = namespace.get("v1", "secrets", "demo-keys") or {}
     assert decoded(secret) == {"session-signing-key": keys.session_signing_key, "admin-token": keys.admin_token}
     for api, plural in (
-        ("v1", "services"), ("v1", "serviceaccounts"), ("policy/v1", "poddisruptionbudgets"), ("apps/v1", "deployments"),
-    ):  # fmt: skip
+        ("v1", "services"),
+        ("v1", "serviceaccounts"),
+        ("policy/v1", "poddisruptionbudgets"),
+        ("apps/v1", "deployments"),
+    ):
         for name in ("demo-gateway", "demo-worker"):
             assert namespace.get(api, plural, name), f"{plural} {name}"
     assert namespace.get("rbac.authorization.k8s.io/v1", "rolebindings", "demo-worker")

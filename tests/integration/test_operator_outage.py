@@ -1,0 +1,118 @@
+"""The API server is away for 90 s: the operator lives on, and goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from litevoice_contracts.names import Names
+from litevoice_dev.rocketmq import LocalRocketMQ
+from tests.integration.apiserver import ApiServer, programs, wait_until
+from tests.integration.conftest import BrokerKit
+from tests.integration.operator_process import (
+    Namespace,
+    OperatorProcess,
+    backlog_alert,
+    grant_chart_rules,
+    voice_gateway,
+)
+
+pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
+
+OUTAGE_SECONDS = 90
+BACK_SECONDS = 60
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ApiServer]:
+    server = ApiServer(tmp_path / "api", programs())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def operator(server: ApiServer, rocketmq: LocalRocketMQ, tmp_path: Path) -> Iterator[OperatorProcess]:
+    operator = OperatorProcess(
+        server,
+        tmp_path / "operator",
+        ROCKETMQ_ENDPOINTS=rocketmq.endpoints,
+        ROCKETMQ_NAME_SERVER=rocketmq.name_server,
+    )
+    yield operator
+    operator.kill()
+
+
+async def test_an_outage_of_the_api_server(
+    server: ApiServer, operator: OperatorProcess, rocketmq: LocalRocketMQ
+) -> None:
+    await asyncio.to_thread(server.install_definitions)
+    grant_chart_rules(server)
+    namespace = Namespace(server, f"t-{secrets.token_hex(4)}")
+    gateway, alert = f"{namespace.gateways}/demo", f"{namespace.alerts}/requests"
+    await asyncio.to_thread(operator.start)
+    server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 1}))
+    server.create(namespace.alerts, backlog_alert("requests", "demo", "Requests"))
+    await asyncio.to_thread(namespace.wait_condition, alert, "Ready", "True", "Measuring")
+    pid = operator.pid
+
+    server.kill_server()
+    down = time.monotonic()
+    kit = BrokerKit(rocketmq, Names.default(namespace.name, "demo", 1))
+    try:
+        producer = await kit.producer()
+        for _ in range(20):  # what happens meanwhile must be noticed afterwards
+            await producer.send_fifo(kit.names.partition_topic(0), "s_1", {}, b"waits")
+    finally:
+        await kit.close()
+    while time.monotonic() - down < OUTAGE_SECONDS:
+        assert operator.running
+        await asyncio.sleep(1)
+    assert await asyncio.to_thread(operator.answers, "/healthz")
+
+    await asyncio.to_thread(server.start)
+    server.merge(gateway, {"spec": {"replicas": 5}})
+    server.create(namespace.gateways, voice_gateway("newcomer", rocketmq={"partitions": 1}))
+    server.request("DELETE", f"{namespace.alerts}/requests")
+    server.create(namespace.alerts, backlog_alert("again", "demo", "Requests"))
+
+    def scaled() -> bool:
+        return bool((namespace.get("apps/v1", "deployments", "demo-gateway") or {})["spec"]["replicas"] == 5)
+
+    await asyncio.to_thread(wait_until, scaled, "the Deployment to follow", BACK_SECONDS)
+    await asyncio.to_thread(
+        wait_until,
+        lambda: namespace.get("apps/v1", "deployments", "newcomer-gateway") is not None,
+        "a new VoiceGateway to be seen",
+        BACK_SECONDS,
+    )
+    await asyncio.to_thread(
+        namespace.wait_condition, f"{namespace.alerts}/again", "Firing", "True", timeout_seconds=BACK_SECONDS
+    )
+    assert operator.running
+    assert operator.pid == pid
+
+
+async def test_an_operator_that_starts_before_the_api_server_and_its_definitions(
+    server: ApiServer, operator: OperatorProcess
+) -> None:
+    server.kill_server()
+    operator.start(wait=False)
+    await asyncio.to_thread(wait_until, lambda: operator.answers("/healthz"), "the operator to live", 120)
+    assert not operator.answers("/readyz")
+    await asyncio.to_thread(server.start)
+    await asyncio.sleep(0)
+    assert not operator.answers("/readyz"), "without its definitions it has nothing to watch"
+    grant_chart_rules(server)
+    await asyncio.to_thread(server.install_definitions)
+    await asyncio.to_thread(wait_until, lambda: operator.answers("/readyz"), "the operator to be ready", 120)
+    namespace = Namespace(server, f"t-{secrets.token_hex(4)}")
+    server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 1}))
+    await asyncio.to_thread(namespace.wait_condition, f"{namespace.gateways}/demo", "Ready", "False")

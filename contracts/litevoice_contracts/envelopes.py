@@ -49,7 +49,7 @@ class UpEnvelope(msgspec.Struct, frozen=True):
     Attributes:
         seq: number of the first packet; the others follow without a gap.
         turn: newest turn that the owner knows of (see Snapshot.turn).
-        attempt: 0, and one more for each replay of the turn.
+        attempt: 0, and one more for each replay; it never goes back within a session.
         snapshot: the conversation so far; on the first packet of an epoch, after each commit, and on every replay.
         resume: only on a replay while a response is unfinished.
         traceparent: W3C trace context, "" for none.
@@ -119,7 +119,7 @@ class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         epoch: epoch of the newest packet that the worker has applied.
-        attempt: attempt of the turn these events belong to; the owner drops those of an older attempt.
+        attempt: of the newest replay that the worker has begun from; the owner drops events of an older attempt.
         snapshot: the conversation after these events, on every event that changes it.
         v: version of the format.
     """

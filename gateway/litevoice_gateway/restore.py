@@ -50,7 +50,8 @@ class Folded:
         position: last position folded, one less than the next one expected.
         restore_position: where another owner must begin to fold to know all of this: the latest snapshot that is not
             in the middle of a response (a fold from there would miss the response's beginning); -1 for the start.
-        attempt: of the newest turn; raised by the gateway with each replay.
+        attempt: of the newest replay; raised by the gateway with each, never lowered: a worker that has begun another
+            turn before the replay reached it begins that turn again.
         epoch: the highest seen, -1 for none.
         user_turn: the user speaks, or has spoken and is not understood yet.
     """
@@ -96,17 +97,16 @@ class Folded:
         return []
 
     def apply(self, position: int, envelope: DownEnvelope) -> list[Step] | None:
-        """The events of the next position, or None when they belong to an older attempt of the turn and do not count.
+        """The events of the next position, or None when they belong to an older attempt and do not count.
 
         An event that would begin an already begun response again is left out: a worker that continues a response
         may announce it once more, the client must not see that twice.
         """
         self.position = position
         self.epoch = max(self.epoch, envelope.epoch)
-        if envelope.turn == self.turn and envelope.attempt < self.attempt:
+        if envelope.attempt < self.attempt:
             return None
-        if envelope.turn >= self.turn:
-            self.turn, self.attempt = envelope.turn, envelope.attempt
+        self.turn, self.attempt = max(self.turn, envelope.turn), envelope.attempt
         if envelope.snapshot is not None:
             self.snapshot = envelope.snapshot
         steps = [

@@ -60,7 +60,6 @@ class Writer:
 
     def one_turn(self) -> list[bytes]:
         self.turn += 1
-        self.attempt = 0
         self.items += 1
         name = f"{self.turn}"
         text_only = self.draw(st.booleans())

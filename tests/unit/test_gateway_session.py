@@ -380,12 +380,14 @@ def test_events_of_an_older_attempt_are_dropped_and_the_new_one_continues() -> N
     assert driver.types[-1] == "response.done"
 
 
-def test_the_next_turn_counts_its_attempts_anew() -> None:
+def test_a_turn_that_began_before_the_replay_came_is_dropped_and_begun_again() -> None:
     driver = Driver()
     driver.down(events.SpeechStarted("i1", 0), turn=1)
     driver.down(events.TurnReplay("gap"), turn=1)
     driver.clear()
     driver.down(events.SpeechStarted("i3", 0), turn=2, attempt=0)
+    assert driver.types == []
+    driver.down(events.SpeechStarted("i3", 0), turn=2, attempt=1)
     assert driver.types == ["input_audio_buffer.speech_started"]
 
 

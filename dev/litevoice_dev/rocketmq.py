@@ -150,7 +150,7 @@ class LocalRocketMQ:
     Attributes:
         folder: configuration, logs and store; kept over `stop` and `start` unless `fresh`.
         brokers: number of masters (`broker-a`, `broker-b` …); `ports` holds for the first one.
-        proxy_settings: merged over the proxy's configuration (rmq-proxy.json).
+        broker_settings: added to every broker's configuration (broker.conf).
         tls_key, tls_certificate: PEM files; the proxies then speak TLS and plain text on the same port.
     """
 
@@ -158,7 +158,7 @@ class LocalRocketMQ:
     ports: Ports = Ports()
     brokers: int = 1
     fresh: bool = False
-    proxy_settings: Mapping[str, Any] = field(default_factory=dict)
+    broker_settings: Mapping[str, str] = field(default_factory=dict)
     tls_key: Path | None = None
     tls_certificate: Path | None = None
     progress: Callable[[str], None] = say
@@ -173,7 +173,7 @@ class LocalRocketMQ:
         self.name_server_part = self._make_name_server()
         self.broker_parts = [self._make_broker(index) for index in range(self.brokers)]
         self.proxy_parts: list[Part] = []
-        self.add_proxy(ports=(self.ports.proxy, self.ports.proxy_remoting), settings=self.proxy_settings)
+        self.add_proxy(ports=(self.ports.proxy, self.ports.proxy_remoting))
         atexit.register(self.kill)
 
     @property
@@ -284,6 +284,7 @@ class LocalRocketMQ:
             (FILES / "broker.conf").read_text()
             + f"brokerName={name}\nbrokerId=0\nnamesrvAddr={self.name_server}\nbrokerIP1={HOST}\nlistenPort={port}\n"
             + f"storePathRootDir={store}\nstorePathCommitLog={store}/commitlog\n"
+            + "".join(f"{key}={value}\n" for key, value in self.broker_settings.items())
         )
         return Broker(
             self,

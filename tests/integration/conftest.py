@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -21,6 +22,8 @@ from litevoice_contracts.names import ClientId, Names
 from litevoice_dev.rocketmq import LocalRocketMQ
 
 EXPIRATION_MINUTES = 30
+AUTH = "org.apache.rocketmq.auth.authentication.provider"
+ACCESS_KEY, SECRET_KEY = "litevoice", "a-secret-for-tests"
 _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
 
 
@@ -43,14 +46,28 @@ def test_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
 @pytest.fixture(scope="session")
 def rocketmq(tmp_path_factory: pytest.TempPathFactory, test_certificate: tuple[Path, Path]) -> Iterator[LocalRocketMQ]:
     """Shared by all tests: one that kills a part must leave it running again."""
+    folder = tmp_path_factory.mktemp("rocketmq")
     cluster = LocalRocketMQ(
-        tmp_path_factory.mktemp("rocketmq"), tls_key=test_certificate[0], tls_certificate=test_certificate[1]
+        folder,
+        tls_key=test_certificate[0],
+        tls_certificate=test_certificate[1],
+        broker_settings={  # the broker keeps the users, the proxies that want signatures ask it
+            "authenticationMetadataProvider": f"{AUTH}.LocalAuthenticationMetadataProvider",
+            "authConfigPath": str(folder / "store" / "auth"),
+            "initAuthenticationUser": json.dumps({"username": ACCESS_KEY, "password": SECRET_KEY}),
+        },
     )
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.kill()  # nobody needs the store any more
+
+
+@pytest.fixture(scope="session")
+def credentials() -> dict[str, str]:
+    """Of the only user that a proxy with authentication lets in."""
+    return {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
 
 
 @pytest.fixture

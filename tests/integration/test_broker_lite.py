@@ -166,7 +166,7 @@ async def test_two_takeovers_at_the_same_moment_end_with_one_owner_that_has_ever
                 left = [log for channel, log in owners if channel.position(name) is not None]
                 if len(left) == 1 and sent > 3:
                     break
-        await kit.until(lambda winner=left[0], sent=sent: winner.positions[name] == list(range(sent)))
+        await kit.until(lambda log=left[0], name=name, sent=sent: log.positions[name] == list(range(sent)))
         assert len(await subscribers(admin, kit, name)) == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,6 @@ import pytest
 from litevoice_broker.lite_channel import Delivery
 from litevoice_broker.producer import Producer
 from litevoice_dev.rocketmq import LocalRocketMQ, Part
-
-ACCESS_KEY, SECRET_KEY = "litevoice", "a-secret-for-tests"
 
 
 async def test_tls_with_our_own_authority(kit: Any, test_certificate: tuple[Path, Path]) -> None:
@@ -36,18 +33,16 @@ async def test_tls_refuses_an_unknown_authority(kit: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def guarded_proxy(rocketmq: LocalRocketMQ) -> Iterator[Part]:
+def guarded_proxy(rocketmq: LocalRocketMQ, credentials: dict[str, str]) -> Iterator[Part]:
     """A second proxy before the same broker, which lets only signed calls in."""
     proxy = rocketmq.add_proxy(
         settings={
             "authenticationEnabled": True,
             "authenticationProvider": "org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider",
-            "authenticationMetadataProvider": (
-                "org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider"
+            "authenticationMetadataProvider": "org.apache.rocketmq.proxy.auth.ProxyAuthenticationMetadataProvider",
+            "innerClientAuthenticationCredentials": json.dumps(
+                {"accessKey": credentials["access_key"], "secretKey": credentials["secret_key"]}
             ),
-            "authConfigPath": str(rocketmq.folder / "store" / "auth"),
-            "initAuthenticationUser": json.dumps({"username": ACCESS_KEY, "password": SECRET_KEY}),
-            "innerClientAuthenticationCredentials": json.dumps({"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}),
         }
     )
     try:
@@ -58,8 +53,8 @@ def guarded_proxy(rocketmq: LocalRocketMQ) -> Iterator[Part]:
         proxy.kill()
 
 
-async def test_signed_calls_are_let_in(kit: Any, guarded_proxy: Part) -> None:
-    signed = {"endpoints": guarded_proxy.address, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+async def test_signed_calls_are_let_in(kit: Any, guarded_proxy: Part, credentials: dict[str, str]) -> None:
+    signed = {"endpoints": guarded_proxy.address, **credentials}
     seen: list[Delivery] = []
     channel = await kit.channel(seen.append, config=kit.config("owner", **signed))
     producer = await kit.producer(config=kit.config("producer", **signed))
@@ -69,17 +64,17 @@ async def test_signed_calls_are_let_in(kit: Any, guarded_proxy: Part) -> None:
 
 
 @pytest.mark.parametrize(
-    "credentials",
-    [{}, {"access_key": ACCESS_KEY, "secret_key": "wrong"}, {"access_key": "nobody", "secret_key": SECRET_KEY}],
+    "changes",
+    [{"access_key": "", "secret_key": ""}, {"secret_key": "wrong"}, {"access_key": "nobody"}],
     ids=["none", "wrong secret", "unknown user"],
 )
-async def test_others_are_told_why_not(kit: Any, guarded_proxy: Part, credentials: dict[str, str]) -> None:
-    producer = Producer(
-        kit.config("producer", endpoints=guarded_proxy.address, **credentials), kit.names.partition_topics
-    )
+async def test_others_are_told_why_not(
+    kit: Any, guarded_proxy: Part, credentials: dict[str, str], changes: dict[str, str]
+) -> None:
+    config = kit.config("producer", endpoints=guarded_proxy.address, **{**credentials, **changes})
+    producer = Producer(config, kit.names.partition_topics)
     kit.closed_later(producer)
     await producer.start()
-    await kit.until(lambda: "UNAUTHORIZED" in producer.unready_reason.upper())
-    await asyncio.sleep(0)
+    await kit.until(lambda: "UNAUTHORIZED" in producer.unready_reason)
     assert not producer.ready
-    assert SECRET_KEY not in producer.unready_reason
+    assert credentials["secret_key"] not in producer.unready_reason

@@ -48,7 +48,7 @@ def test_fastjson(text: str, value: object) -> None:
 
 @pytest.mark.parametrize("text", ["{0:", "{0:1", "[1", "{0 1}", "{0:1}x", "{0:}", ""])
 def test_fastjson_refuses_garbage(text: str) -> None:
-    with pytest.raises(ValueError, match="character|value"):
+    with pytest.raises(ValueError, match=r"character|value"):
         fastjson.parse(text.encode())
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from openai import AsyncOpenAI
 from openai.types.realtime import RealtimeServerEvent
+from websockets.exceptions import ConnectionClosed
 
 from litevoice_dev.microphone import Microphone
 
@@ -169,7 +170,14 @@ class VoiceClient:
             raise CallFailed(f"waiting for {what}: {self._failure}") from self._failure
 
     async def _append(self, packet: bytes) -> None:
-        await self._connection.input_audio_buffer.append(audio=base64.b64encode(packet).decode())
+        """Sends the packet once. Between a Close and the SDK's reconnect, `send` raises without having sent."""
+        audio = base64.b64encode(packet).decode()
+        while self._failure is None:
+            try:
+                await self._connection.input_audio_buffer.append(audio=audio)
+                return
+            except ConnectionClosed:
+                await asyncio.sleep(0.01)
 
     async def _listen(self) -> None:
         connection = aiter(self._connection)

@@ -33,6 +33,7 @@ check: venv ## format, lint, types, import rules, generated files
 
 .PHONY: unit
 unit: venv ## unit tests: no sockets, virtual time
+	@scripts/install-helm >/dev/null
 	@$(PY) -m pytest tests -m unit -q
 
 .PHONY: integration

@@ -24,14 +24,12 @@ class Admission:
 
     Attributes:
         known: the session's state is in memory and complete up to the next packet.
-        attempt: of the newest replay that was honoured; it only grows, unless the owner itself goes back.
-        turn: newest turn the owner knew of then.
+        attempt: of the newest replay that was honoured.
         asked: (attempt, time) of the TurnReplay that is not answered yet.
     """
 
     known: bool = False
     attempt: int = 0
-    turn: int = 0
     asked: tuple[int, float] | None = None
 
     def decide(self, envelope: UpEnvelope, next_packet: Mark, now: float, *, uncertain: bool) -> Decision:
@@ -39,7 +37,7 @@ class Admission:
         if self.asked is not None:
             attempt, asked_at = self.asked
             if envelope.snapshot is not None and envelope.attempt > attempt:
-                return "begin"
+                return "ask" if uncertain else "begin"
             if self.known and envelope.epoch == next_packet.epoch and envelope.seq <= next_packet.seq:
                 return "apply"  # what was missing has come after all, or was there before
             return "ask" if now - asked_at >= ASK_AGAIN_SECONDS else "drop"
@@ -49,18 +47,16 @@ class Admission:
             return "begin" if not uncertain and _begins_cleanly(envelope) else "ask"
         if envelope.attempt > self.attempt:
             return "begin" if envelope.snapshot is not None else "ask"
-        if envelope.attempt < self.attempt and envelope.turn > self.turn:
-            self.attempt, self.turn = envelope.attempt, envelope.turn  # the owner counts anew
         return "apply"
 
     def begun(self, envelope: UpEnvelope) -> None:
         self.known, self.asked = True, None
-        self.attempt, self.turn = envelope.attempt, envelope.turn
+        self.attempt = envelope.attempt
 
     def ask(self, envelope: UpEnvelope, now: float) -> None:
         self.asked = (envelope.attempt, now)
         if not self.known:
-            self.attempt, self.turn = envelope.attempt, envelope.turn
+            self.attempt = envelope.attempt
 
 
 def _begins_cleanly(envelope: UpEnvelope) -> bool:

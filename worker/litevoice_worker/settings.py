@@ -14,7 +14,6 @@ from litevoice_contracts.names import Names
 from litevoice_contracts.settings import PipelineSettings, WorkerSettings
 from litevoice_worker.members import EndpointSliceMembers, Members, StaticMembers, api_server
 from litevoice_worker.runner import Stages
-from litevoice_worker.stages import StageError
 from litevoice_worker.stages.respond_local import LocalResponder
 from litevoice_worker.stages.respond_openai import OpenAIResponder
 from litevoice_worker.stages.synthesize_espeak import EspeakSynthesizer
@@ -64,8 +63,6 @@ async def make_stages(pipeline: PipelineSettings, executor: Executor) -> Stages:
     """The stages, each checked as far as that is possible without a request. Raises InvalidField."""
     try:
         return Stages(await _transcriber(pipeline, executor), _responder(pipeline), await _synthesizer(pipeline))
-    except StageError as error:
-        raise InvalidField("pipeline", str(error)) from error
     except OSError as error:
         raise InvalidField("pipeline", f"readable key files ({error.filename}: {error.strerror})") from error
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 
 import numpy as np
 
 from litevoice_contracts.conversation import Codec
+from litevoice_contracts.errors import InvalidField
 from litevoice_worker.audio import SAMPLE_RATES, Samples, encode, resample
 from litevoice_worker.stages import StageError
 
 TIMEOUT_SECONDS = 20.0
 MAX_PROCESSES = 4
 """Processes at a time; more sentences wait."""
+MAX_KNOWN_VOICES = 1000
+"""Names that were tried out; more of them count as voices that espeak-ng does not have."""
+_VOICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,39}")
 _WORDS_PER_MINUTE = 175
 _MIN_WORDS_PER_MINUTE, _MAX_WORDS_PER_MINUTE = 80, 450
 
@@ -25,7 +30,7 @@ class EspeakSynthesizer:
     def __init__(self, voice: str, program: str = "espeak-ng") -> None:
         self._voice = voice
         self._program = program
-        self._voices: frozenset[str] | None = None
+        self._known: dict[str, bool] = {}
         self._slots = asyncio.Semaphore(MAX_PROCESSES)
 
     async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
@@ -41,20 +46,30 @@ class EspeakSynthesizer:
         """Nothing is kept open."""
 
     async def check(self) -> None:
-        """Raises StageError, saying what is missing, when espeak-ng or its default voice is not there."""
+        """Raises InvalidField, saying what is missing, when espeak-ng or its default voice is not there."""
         if shutil.which(self._program) is None:
-            raise StageError(f"the program {self._program} is not installed")
-        if self._voice not in await self._known():
-            raise StageError(f"pipeline.synthesizer.voice: {self._program} has no voice {self._voice!r}")
+            raise InvalidField(
+                "pipeline.synthesizer", f"the program {self._program}, which is not installed, or openai"
+            )
+        if not await self._has(self._voice):
+            raise InvalidField("pipeline.synthesizer.voice", f"a voice of {self._program}, got {self._voice!r}")
 
     async def _choose(self, voice: str) -> str:
-        return voice if voice != "default" and voice in await self._known() else self._voice
+        return voice if voice != "default" and await self._has(voice) else self._voice
 
-    async def _known(self) -> frozenset[str]:
-        if self._voices is None:
-            lines = (await self._run(["--voices"], b"")).decode(errors="replace").splitlines()[1:]
-            self._voices = frozenset(fields[1] for line in lines if len(fields := line.split()) > 1)
-        return self._voices
+    async def _has(self, voice: str) -> bool:
+        """Tried out once: espeak-ng ends in different ways, even in a crash, for a voice it does not have."""
+        if not _VOICE.fullmatch(voice):
+            return False
+        if voice not in self._known:
+            if len(self._known) >= MAX_KNOWN_VOICES:
+                return False
+            try:
+                await self._run(["-v", voice, "-q", "--stdin"], b"a")
+                self._known[voice] = True
+            except StageError:
+                self._known[voice] = False
+        return self._known[voice]
 
     async def _run(self, arguments: list[str], text: bytes) -> bytes:
         async with self._slots:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pocketsphinx
 
+from litevoice_contracts.errors import InvalidField
 from litevoice_worker.audio import Samples
 from litevoice_worker.endpointing import SAMPLE_RATE
 from litevoice_worker.stages import StageError
@@ -43,7 +44,7 @@ class PocketsphinxTranscriber:
         """The executor is its owner's."""
 
     async def prepare(self) -> None:
-        """Makes a first decoder. Raises StageError when the grammar cannot be used."""
+        """Makes a first decoder. Raises InvalidField when the grammar cannot be used."""
         await asyncio.get_running_loop().run_in_executor(self._executor, self._decoder)
 
     def _decode(self, samples: Samples) -> str:
@@ -68,13 +69,13 @@ def default_grammar() -> str:
 
 
 def read_grammar(path: str) -> str:
-    """The grammar in a file, the default for "". Raises StageError when it cannot be read."""
+    """The grammar in a file, the default for "". Raises InvalidField when it cannot be read."""
     if not path:
         return default_grammar()
     try:
         return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise StageError(f"pipeline.transcriber.grammarFile: cannot read {path} ({error})") from error
+        raise InvalidField("pipeline.transcriber.grammarFile", f"a readable text file, {path}: {error}") from error
 
 
 def _make_decoder(grammar: str) -> pocketsphinx.Decoder:
@@ -96,5 +97,6 @@ def _make_decoder(grammar: str) -> pocketsphinx.Decoder:
         decoder.add_jsgf_string("grammar", grammar)
         decoder.activate_search("grammar")
     except (RuntimeError, ValueError, KeyError) as error:
-        raise StageError("pipeline.transcriber.grammarFile: not a JSGF grammar of words in the dictionary") from error
+        expected = "a JSGF grammar with one public rule and words of the dictionary only"
+        raise InvalidField("pipeline.transcriber.grammarFile", expected) from error
     return decoder

@@ -1,0 +1,258 @@
+"""A worker's session machine in virtual time, with the gateway's own uplink and fold around it.
+
+What the client gets, and what becomes of it when workers die; stages are deterministic, nothing sleeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from litevoice_contracts import events, packets
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, SessionConfig
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.events import DownEvent
+from litevoice_gateway.restore import Folded
+from litevoice_gateway.uplink import Uplink
+from litevoice_worker import steps
+from litevoice_worker.audio import Samples
+from litevoice_worker.sentences import split
+from litevoice_worker.stages.respond_local import answer
+from litevoice_worker.turn import Limits, Session
+
+FRAME_SECONDS = 0.1
+QUESTIONS = {
+    1: "what is the capital of france",
+    2: "tell me about the moon",
+    3: "what did i ask first",
+    4: "tell me the story of the lighthouse",
+}
+
+
+class EnergyVad:
+    """Speech is what is loud."""
+
+    def reset(self) -> None: ...
+
+    def probability(self, window: Samples) -> float:
+        return 1.0 if np.abs(window).mean() > 200 else 0.0
+
+
+def tone(level: int, seconds: float = FRAME_SECONDS) -> bytes:
+    """PCM16 at 24 kHz; the level says which question it is, 0 is silence."""
+    return np.full(int(24_000 * seconds), level * 1000, "<i2").tobytes()
+
+
+def heard_question(samples: Samples) -> str:
+    """What a recognizer makes of `tone`s; anything that is not one question is told as it is."""
+    loud = samples[np.abs(samples) > 500]
+    levels = {round(float(value) / 1000) for value in np.median(loud.reshape(1, -1), axis=1)} if len(loud) else set()
+    return QUESTIONS.get(next(iter(levels), 0), "")
+
+
+def speech(text: str, codec: Codec) -> bytes:
+    """The same bytes for the same text, 60 ms for each character."""
+    size = len(text) * 60 * CODEC_BYTES_PER_SECOND[codec] // 1000
+    seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+    return np.random.default_rng(seed).bytes(size)
+
+
+@dataclass
+class World:
+    """One session from microphone to client. `now` only moves in `run`.
+
+    Attributes:
+        log: the session's LiteTopic. client: events that the gateway has let through, with the time.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    transcribe_seconds: float = 0.05
+    fail_stage: str = ""
+    now: float = 1000.0
+    log: list[DownEnvelope] = field(default_factory=list)
+    client: list[tuple[float, DownEvent]] = field(default_factory=list)
+    prompts: list[steps.Prompt] = field(default_factory=list)
+    counts: dict[str, float] = field(default_factory=dict)
+    replays: int = 0
+
+    def __post_init__(self) -> None:
+        self._numbers = itertools.count()
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._partition: list[UpEnvelope] = []
+        self.folded = Folded(0, SessionConfig())
+        self.uplink = Uplink("s_test", "", FRAME_SECONDS, 60)
+        self.uplink.begin(1)
+        self.up = True
+        self._generation = 0
+        self._cancelled: set[int] = set()
+        self._uncertain_until = 0
+        self.machine = Session("s_test", self.limits, EnergyVad())
+
+    # The client
+
+    def at(self, seconds: float, action: Callable[[], None]) -> None:
+        """Plans `action` for `seconds` after the beginning (1000.0)."""
+        heapq.heappush(self._agenda, (1000.0 + seconds, next(self._numbers), action))
+
+    def stream(self, script: list[tuple[float, int]], start: float = 0.0) -> float:
+        """Plans audio frame by frame: (seconds, level) …; returns the end."""
+        position = start
+        for seconds, level in script:
+            for _ in range(round(seconds / FRAME_SECONDS)):
+                self.at(position, lambda level=level: self.send(packets.Audio(tone(level))))  # type: ignore[misc]
+                position += FRAME_SECONDS
+        return position
+
+    def send(self, packet: packets.Packet) -> None:
+        self.uplink.add(packet, "pcm16/24000", self.now)
+        for envelope, _ in self.uplink.flush(self.folded, self.now):
+            self._carry_up(envelope)
+
+    def run(self, until: float) -> None:
+        """Everything that happens before `until` seconds after the beginning."""
+        while self._agenda and self._agenda[0][0] <= 1000.0 + until:
+            self.now, _, action = heapq.heappop(self._agenda)
+            action()
+        self.now = 1000.0 + until
+
+    # The workers
+
+    def kill(self, *, redelivered: int = 0) -> None:
+        """The worker dies; the next one gets the last `redelivered` envelopes again."""
+        self._generation += 1
+        self.machine = Session("s_test", self.limits, EnergyVad())
+        again = self._partition[len(self._partition) - redelivered :]
+        self._uncertain_until = len(self._partition)
+        for offset, envelope in enumerate(again, len(self._partition) - len(again)):
+            self._deliver(envelope, offset)
+
+    def _carry_up(self, envelope: UpEnvelope) -> None:
+        properties, body = envelope.encode()
+        decoded = UpEnvelope.decode(properties, body)
+        self._partition.append(decoded)
+        offset = len(self._partition) - 1
+        if self.up:
+            self._later(0.005, lambda: self._deliver(decoded, offset))
+
+    def _deliver(self, envelope: UpEnvelope, offset: int) -> None:
+        self.do(self.machine.receive(envelope, self.now, uncertain=offset < self._uncertain_until))
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (self.now + seconds, next(self._numbers), action))
+
+    def _result(self, seconds: float, result: steps.Result) -> None:
+        generation = self._generation
+
+        def report() -> None:
+            if generation == self._generation:
+                self.do(self.machine.handle(result, self.now))
+
+        self._later(seconds, report)
+
+    def do(self, commands: list[steps.Command]) -> None:
+        """What the shell does, in virtual time."""
+        for command in commands:
+            match command:
+                case steps.Publish(envelope):
+                    sent = DownEnvelope.decode(envelope.encode())
+                    self._later(0.002, lambda sent=sent: self._published(sent))  # type: ignore[misc]
+                    self._result(0.003, steps.Published())
+                case steps.Transcribe(job, samples):
+                    if self.fail_stage == "asr":
+                        self._result(self.transcribe_seconds, steps.Failed(job, "no recognizer"))
+                    else:
+                        self._result(self.transcribe_seconds, steps.Transcribed(job, heard_question(samples)))
+                case steps.Respond(job, prompt):
+                    self.prompts.append(prompt)
+                    self._respond(job, prompt)
+                case steps.Synthesize(job, text, _, _, codec):
+                    if self.fail_stage == "tts":
+                        self._result(0.02, steps.Failed(job, "no voice"))
+                    else:
+                        self._result(0.02, steps.Synthesized(job, speech(text, codec)))
+                case steps.CancelJob():
+                    pass
+                case steps.Count(metric, label, amount):
+                    key = f"{metric}/{label}" if label else metric
+                    self.counts[key] = self.counts.get(key, 0) + amount
+        self._arm()
+
+    def _arm(self) -> None:
+        wake, generation = self.machine.wake_at, self._generation
+        if wake is not None:
+            when = max(wake, self.now)
+
+            def tick() -> None:
+                if generation == self._generation and self.machine.wake_at == wake:
+                    self.do(self.machine.tick(self.now))
+
+            heapq.heappush(self._agenda, (when, next(self._numbers), tick))
+
+    def _respond(self, job: int, prompt: steps.Prompt) -> None:
+        if self.fail_stage == "respond":
+            self._result(0.01, steps.Failed(job, "no model"))
+            return
+        delay, said = 0.01, ""
+        for sentence in split(answer(prompt.items)):
+            said += sentence
+            if len(said) > len(prompt.said):
+                self._result(delay, steps.Sentence(job, sentence))
+                delay += 0.01
+        self._result(delay, steps.Responded(job, "completed"))
+
+    # The gateway
+
+    def _published(self, envelope: DownEnvelope) -> None:
+        self.log.append(envelope)
+        for step in self.folded.apply(len(self.log) - 1, envelope) or []:
+            match step.event:
+                case events.Progress(upto):
+                    self.uplink.progress(upto)
+                case events.TurnReplay():
+                    self.replay()
+                case events.EpochRejected():
+                    pass
+                case event:
+                    self.client.append((self.now, event))
+
+    def replay(self) -> None:
+        self.replays += 1
+        self.folded.attempt += 1
+        for envelope in self.uplink.replay(self.folded):
+            self._carry_up(envelope)
+
+    # What the client makes of it
+
+    def of(self, kind: type[DownEvent]) -> list[DownEvent]:
+        return [event for _, event in self.client if isinstance(event, kind)]
+
+    def audio(self, response_id: str | None = None) -> bytes:
+        return b"".join(
+            event.audio
+            for _, event in self.client
+            if isinstance(event, events.AudioDelta) and response_id in (None, event.response_id)
+        )
+
+    def transcript(self) -> list[object]:
+        """All that the client got, without the sizes of audio pieces and the times of speech."""
+        result: list[object] = []
+        for _, event in self.client:
+            match event:
+                case events.AudioDelta(response_id, _, audio):
+                    last = result[-1] if result else None
+                    if isinstance(last, tuple) and last[:2] == ("audio", response_id):
+                        result[-1] = ("audio", response_id, last[2] + audio)
+                    else:
+                        result.append(("audio", response_id, audio))
+                case events.SpeechStarted(item_id) | events.SpeechStopped(item_id):
+                    result.append((type(event).__name__, item_id))
+                case events.InputTranscribed(item_id, text, _, previous):
+                    result.append(("transcribed", item_id, text, previous))
+                case _:
+                    result.append(event)
+        return result

@@ -9,13 +9,23 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.fastjson import parse
+from litevoice_broker.lag import (
+    LiteLag,
+    LiteTopicInfo,
+    LiteTopicLag,
+    PartitionLag,
+    lite_topic_info,
+    lite_topic_lags,
+    oldest_request_seconds,
+)
 from litevoice_broker.remoting import Refused, RemotingClient
 from litevoice_contracts.names import Names
+
+__all__ = ["HEARTBEAT_SYNC_GROUP", "Admin", "LiteLag", "LiteTopicInfo", "LiteTopicLag", "PartitionLag"]
 
 HEARTBEAT_SYNC_GROUP = "CID_DefaultHeartBeatSyncerTopic"
 """Proxies share their clients' heartbeats through it; they cannot create it when groups are not made automatically."""
@@ -28,54 +38,6 @@ _LITE_TOPIC, _LITE_GROUP = 200076, 200078
 _TOPIC_NOT_EXIST = 17
 _READ_WRITE = 6
 _MASTER = "0"
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionLag:
-    """Requests of one partition that no worker has taken and confirmed.
-
-    `oldest_seconds`: age of the oldest of them, None when there are none.
-    """
-
-    partition: int
-    topic: str
-    broker_offset: int
-    consumer_offset: int
-    lag: int
-    oldest_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LiteTopicLag:
-    """`count`: messages that were not acknowledged; `oldest_seconds`: age of the oldest, None when unknown."""
-
-    name: str
-    count: int
-    oldest_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LiteLag:
-    """What a group has not consumed of its LiteTopics, over all masters. A LiteTopic never consumed counts 0 here.
-
-    `by_count`: the largest, descending; `by_age`: those whose oldest message is oldest, descending (may name LiteTopics
-    that have expired).
-    """
-
-    total: int
-    by_count: list[LiteTopicLag]
-    by_age: list[LiteTopicLag]
-
-
-@dataclass(frozen=True, slots=True)
-class LiteTopicInfo:
-    """`max_offset` is the next position; `last_update` Unix seconds; `subscribers` client ids."""
-
-    name: str
-    min_offset: int
-    max_offset: int
-    last_update: float
-    subscribers: list[str]
 
 
 class Admin:
@@ -242,8 +204,8 @@ class Admin:
             answer = await self._client(address).call(_LITE_GROUP, {"group": group, "topK": top})
             body = parse(answer.body)
             total += max(0, int(body.get("totalLagCount", 0)))
-            by_count += _lags(body.get("lagCountTopK"), now)
-            by_age += _lags(body.get("lagTimestampTopK"), now)
+            by_count += lite_topic_lags(body.get("lagCountTopK"), now)
+            by_age += lite_topic_lags(body.get("lagTimestampTopK"), now)
         by_count.sort(key=lambda lag: (-lag.count, lag.name))
         by_age.sort(key=lambda lag: (-(lag.oldest_seconds or 0.0), lag.name))
         return LiteLag(total, by_count[:top], by_age[:top])
@@ -256,12 +218,16 @@ class Admin:
                 answer = await self._client(address).call(_LITE_TOPIC, {"parentTopic": parent, "liteTopic": name})
             except Refused:
                 continue
-            info = _lite_topic_info(name, parse(answer.body))
+            info = lite_topic_info(name, parse(answer.body))
             if not info.max_offset and not info.subscribers:
                 continue  # the broker answers for names that it never heard of too
             if found is None or info.max_offset > found.max_offset or (info.subscribers and not found.subscribers):
                 found = info
         return found
+
+    async def offsets(self, topic: str, group: str) -> tuple[int, int]:
+        """The next offset of a topic with one queue, and the group's committed one."""
+        return await self._offsets(await self._only_address(await self.masters(), topic), topic, group)
 
     async def reset_offset_to_committed(self, topic: str, group: str) -> int:
         """Frees the order lock of a consumer that died with un-acknowledged messages; returns the committed offset.
@@ -370,9 +336,9 @@ class Admin:
         oldest = None
         if lag:
             spans = parse((await self._client(address).call(_TIME_SPAN, {"topic": topic, "group": group})).body)
-            oldest = max(
-                (_oldest_seconds(span, consumer_offset) for span in spans.get("consumeTimeSpanSet", [])), default=0.0
-            )
+            now = time.time()
+            ages = [oldest_request_seconds(span, consumer_offset, now) for span in spans.get("consumeTimeSpanSet", [])]
+            oldest = max(ages, default=0.0)
         return PartitionLag(partition, topic, broker_offset, consumer_offset, lag, oldest)
 
 
@@ -383,31 +349,3 @@ def _is_address(text: str) -> bool:
 
 def _attribute(config: Mapping[str, Any], name: str) -> str:
     return str((config.get("attributes") or {}).get(name, ""))
-
-
-def _lags(entries: list[dict[str, Any]] | None, now: float) -> list[LiteTopicLag]:
-    found = []
-    for entry in entries or []:
-        oldest = int(entry.get("earliestUnconsumedTimestamp", 0))
-        age = max(0.0, now - oldest / 1000) if oldest > 0 else None
-        found.append(LiteTopicLag(str(entry.get("liteTopic", "")), int(entry.get("lagCount", 0)), age))
-    return found
-
-
-def _oldest_seconds(span: Mapping[str, Any], consumer_offset: int) -> float:
-    """For a group that never committed an offset the broker reports a delay since 1970: there, all messages wait."""
-    if consumer_offset == 0:
-        first = int(span.get("minTimeStamp", 0))
-        return max(0.0, time.time() - first / 1000) if first > 0 else 0.0
-    return int(span.get("delayTime", 0)) / 1000
-
-
-def _lite_topic_info(name: str, body: Mapping[str, Any]) -> LiteTopicInfo:
-    offsets = body.get("topicOffset") or {}
-    return LiteTopicInfo(
-        name,
-        max(0, int(offsets.get("minOffset", 0))),
-        max(0, int(offsets.get("maxOffset", 0))),
-        int(offsets.get("lastUpdateTimestamp", 0)) / 1000,
-        sorted(str(entry.get("clientId", "")) for entry in body.get("subscriber") or []),
-    )

@@ -73,7 +73,7 @@ class Fence:
         """
         if partition not in self._partitions.values():
             raise ValueError(f"partition: expected 0 to {self._names.partitions - 1}, got {partition}")
-        await self._channel.take_over(self._names.fence(partition), 0)
+        await self._channel.subscribe([self._names.fence(partition)])
 
     async def release(self, partition: int) -> None:
         """Idempotent."""

@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Coroutine
 from itertools import islice
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,52 +20,24 @@ from weakref import WeakValueDictionary
 from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig, ConnectedClient, Connection, subscription_settings
-from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite_order import VERIFY_SECONDS, PositionOrder, Verdict
+from litevoice_broker.lite_owned import Delivery, Owned
+from litevoice_broker.lite_receiver import Fate, LiteReceiver
 from litevoice_broker.lite_subscription import LiteSubscription
 from litevoice_broker.observing import Observer
-from litevoice_broker.receiving import Poller, acknowledge, born_at
+from litevoice_broker.receiving import born_at
+
+__all__ = ["Delivery", "LiteChannel"]
 
 logger = logging.getLogger(__name__)
 
-INVISIBLE_SECONDS = 10.0
-"""How long an un-acknowledged message blocks its LiteTopic when nobody takes it over; the proxy's minimum."""
-PAUSED_INVISIBLE_SECONDS = 300.0
-"""How often the broker hands out a paused LiteTopic's first messages again."""
-HAND_BACK_SECONDS = 0.05
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
 RECENT_SECONDS = 5.0
 HEALS_AT_ONCE = 32
 ASKED_AT_ONCE = 100
 _REFRESH_ASSIGNMENTS_SYNCS = 10
-_POLL_BACKOFF_MAX_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One message. `position`: its offset in the LiteTopic; `born_at`: Unix seconds, by the sender's clock."""
-
-    name: str
-    position: int
-    body: bytes
-    properties: Mapping[str, str]
-    born_at: float
-
-
-@dataclass(slots=True)
-class _Owned:
-    order: PositionOrder
-    lock: asyncio.Lock
-    subscribed: bool = False
-    deaf: bool = False
-    """A takeover that our user asked for has not come to its last step: notices belong to what it overrides."""
-    paused: bool = False
-    withheld: bool = False
-    """Something came while paused and waits at the broker."""
-    last_message: float = 0.0
-    gap_timer: asyncio.TimerHandle | None = None
-    verify_timer: asyncio.TimerHandle | None = None
 
 
 class LiteChannel(ConnectedClient):
@@ -109,12 +80,18 @@ class LiteChannel(ConnectedClient):
         self._on_delivery = on_delivery
         self._on_evicted = on_evicted
         self._sync_seconds = sync_seconds
-        self._long_poll_seconds = long_poll_seconds
         self._admin = admin
         self._subscription = LiteSubscription(self._connection, parent_topic, group)
-        self._owned: dict[str, _Owned] = {}
+        self._receiver = LiteReceiver(
+            self._connection,
+            parent_topic,
+            group,
+            long_poll_seconds=long_poll_seconds,
+            judge=self._judge,
+            unanswered=self._unanswered,
+        )
+        self._owned: dict[str, Owned] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._polls: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heals = asyncio.Semaphore(HEALS_AT_ONCE)
         self._left_during_sync: set[str] | None = None
@@ -132,7 +109,7 @@ class LiteChannel(ConnectedClient):
     async def close(self) -> None:
         """Releases everything; nothing is delivered any more. Idempotent."""
         for owned in self._owned.values():
-            _cancel_timers(owned)
+            owned.cancel_timers()
         self._owned.clear()
         tasks = [*self._tasks, *([self._sync_task] if self._sync_task else [])]
         self._sync_task = None
@@ -144,13 +121,7 @@ class LiteChannel(ConnectedClient):
             with contextlib.suppress(BrokerError, TimeoutError):
                 async with asyncio.timeout(2.0), self._subscription.full_sync() as sync:
                     await sync.replace([])
-        polls = list(self._polls.values())
-        self._polls.clear()
-        for task in polls:
-            task.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*polls, *self._tasks, return_exceptions=True)
+        await self._receiver.close()
         await self._connection.close()
 
     # --- ownership
@@ -172,10 +143,10 @@ class LiteChannel(ConnectedClient):
         """
         new = [name for name in names if name not in self._owned]
         for name in new:
-            self._owned[name] = _Owned(PositionOrder(0), self._lock(name))
+            self._owned[name] = Owned(PositionOrder(0), self._lock(name))
         claimed = {name: self._owned[name] for name in new}
         try:
-            await self._retrying(lambda: self._subscription.add(new, 0))
+            await self._retrying(lambda: self._subscription.begin(new))
         except BaseException:
             for name, owned in claimed.items():
                 if self._owned.get(name) is owned:
@@ -192,8 +163,8 @@ class LiteChannel(ConnectedClient):
         """
         owned = self._owned.get(name)
         if owned is None:
-            owned = self._owned[name] = _Owned(PositionOrder(position), self._lock(name))
-        _cancel_timers(owned)
+            owned = self._owned[name] = Owned(PositionOrder(position), self._lock(name))
+        owned.cancel_timers()
         owned.deaf = True
         owned.paused = owned.withheld = False
         try:
@@ -223,7 +194,7 @@ class LiteChannel(ConnectedClient):
         owned = self._owned.get(name)
         if owned is not None and not owned.paused:
             owned.paused = True
-            _cancel_timers(owned)
+            owned.cancel_timers()
 
     async def resume(self, name: str) -> None:
         """Delivers again, from the next position. Raises BrokerError when it failed; it is still paused then."""
@@ -253,18 +224,13 @@ class LiteChannel(ConnectedClient):
             lock = self._locks[name] = asyncio.Lock()
         return lock
 
-    async def _claim(self, name: str, owned: _Owned, *, deaf: bool = False) -> None:
+    async def _claim(self, name: str, owned: Owned, *, deaf: bool = False) -> None:
         def wanted(last: bool) -> bool:
             owned.deaf = deaf and not last
             return self._owned.get(name) is owned
 
         subscribed, owned.subscribed = owned.subscribed, True
-        await self._subscription.claim(
-            name,
-            owned.order.next_position,
-            subscribed=subscribed,
-            wanted=wanted,
-        )
+        await self._subscription.claim(name, owned.order.next_position, subscribed=subscribed, wanted=wanted)
 
     async def _retrying(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
         for number in range(1, CLAIM_ATTEMPTS + 1):
@@ -287,32 +253,26 @@ class LiteChannel(ConnectedClient):
     def _forget(self, name: str) -> None:
         owned = self._owned.pop(name, None)
         if owned is not None:
-            _cancel_timers(owned)
+            owned.cancel_timers()
             if self._left_during_sync is not None:
                 self._left_during_sync.add(name)
 
-    def _verify_later(self, name: str, owned: _Owned, number: int = 0) -> None:
+    def _verify_later(self, name: str, owned: Owned, number: int = 0) -> None:
         """The wake-up for what waits in the log can get lost while the last owner still acknowledges."""
 
         def verify() -> None:
-            owned.verify_timer = None
             if not owned.order.delivered:
                 self._spawn(self._heal(name, owned, then=lambda: self._verify_later(name, owned, number + 1)))
 
         if number < len(VERIFY_SECONDS) and self._owned.get(name) is owned and not owned.paused:
-            owned.verify_timer = asyncio.get_running_loop().call_later(VERIFY_SECONDS[number], verify)
+            owned.arm_verify(VERIFY_SECONDS[number], verify)
 
-    def _gap_later(self, name: str, owned: _Owned) -> None:
-        def check() -> None:
-            owned.gap_timer = None
-            if owned.order.gap:
-                self._connection.observer.on_heal()
-                self._spawn(self._heal(name, owned))
+    def _check_gap(self, name: str, owned: Owned) -> None:
+        if owned.order.gap:
+            self._connection.observer.on_heal()
+            self._spawn(self._heal(name, owned))
 
-        if owned.gap_timer is None:
-            owned.gap_timer = asyncio.get_running_loop().call_later(owned.order.gap_wait_seconds(), check)
-
-    async def _heal(self, name: str, owned: _Owned, then: Callable[[], None] | None = None) -> None:
+    async def _heal(self, name: str, owned: Owned, then: Callable[[], None] | None = None) -> None:
         """Takes the LiteTopic over again at the next position, unless it went away meanwhile."""
         async with self._heals, owned.lock:
             while self._owned.get(name) is owned and not owned.paused:
@@ -353,13 +313,20 @@ class LiteChannel(ConnectedClient):
             logger.exception("eviction callback failed")
 
     async def _evict_taken(self) -> None:
-        """Notices that came while the proxy was away are lost; the broker still knows who subscribed."""
+        """Notices that came while the proxy was away are lost; the broker still knows who subscribed.
+
+        Sessions do not wait for the admin protocol: when it does not answer, they go on as without it.
+        """
         if self._admin is None:
             return
         me = str(self._connection.config.client_id)
         names = iter([name for name, owned in self._owned.items() if not owned.deaf])
         while some := list(islice(names, ASKED_AT_ONCE)):
-            found = await asyncio.gather(*(self._admin.lite_topic(self._parent_topic, name) for name in some))
+            try:
+                found = await asyncio.gather(*(self._admin.lite_topic(self._parent_topic, name) for name in some))
+            except BrokerError as error:
+                logger.warning("owners not checked after a reconnect", extra={"reason": str(error)})
+                return
             for name, info in zip(some, found, strict=True):
                 if info is not None and set(info.subscribers) - {me} and name in self._owned:
                     self._evict(name)
@@ -371,7 +338,7 @@ class LiteChannel(ConnectedClient):
         if reconnected:
             await self._evict_taken()
         await self._sync()
-        await self._assign_polls()
+        await self._receiver.assign()
         if reconnected:
             self._heal_recent()
         self._generation = self._connection.generation
@@ -386,7 +353,7 @@ class LiteChannel(ConnectedClient):
             try:
                 await self._sync()
                 if syncs % _REFRESH_ASSIGNMENTS_SYNCS == 0:
-                    await self._assign_polls()
+                    await self._receiver.assign()
             except BrokerError as error:
                 self._connection.report(error)
             except Exception:
@@ -412,69 +379,21 @@ class LiteChannel(ConnectedClient):
 
     # --- delivery
 
-    async def _assign_polls(self) -> None:
-        queues = {queue.broker.name: queue for queue in await self._connection.assignments(self._parent_topic)}
-        if not queues:
-            raise BrokerUnavailable(f"no broker serves topic {self._parent_topic} now")
-        for broker in self._polls.keys() - queues.keys():
-            self._polls.pop(broker).cancel()
-        for broker, queue in queues.items():
-            if broker not in self._polls:
-                self._polls[broker] = asyncio.create_task(self._poll_forever(queue), name=f"lite poll {broker}")
-
-    async def _poll_forever(self, queue: Any) -> None:
-        poller = Poller(
-            self._connection,
-            self._group,
-            queue,
-            long_poll_seconds=self._long_poll_seconds,
-            invisible_seconds=INVISIBLE_SECONDS,
-        )
-        backoff = 0.0
-        while True:
-            try:
-                messages = await poller.poll()
-                backoff = 0.0
-                if messages:
-                    await self._receive(messages)
-            except BrokerError as error:
-                logger.info("lite poll failed", extra={"reason": str(error)})
-                backoff = min(backoff * 2 or 0.05, _POLL_BACKOFF_MAX_SECONDS)
-                await asyncio.sleep(backoff)
-            except Exception:
-                logger.exception("lite poll failed")
-                await asyncio.sleep(_POLL_BACKOFF_MAX_SECONDS)
-
-    async def _receive(self, messages: list[Any]) -> None:
-        """Acknowledges before the next poll: while an acknowledgement runs, a poll can lose a LiteTopic's wake-up."""
-        done = []
-        kept: set[str] = set()
-        now = time.monotonic()
-        for message in messages:
-            system = message.system_properties
-            name = system.lite_topic
-            owned = self._owned.get(name)
-            if owned is None:
-                self._spawn(self._change_invisible(message, HAND_BACK_SECONDS))
-            elif owned.paused:
-                owned.withheld = True
-                if name not in kept:  # the first of them holds the others
-                    kept.add(name)
-                    self._spawn(self._change_invisible(message, PAUSED_INVISIBLE_SECONDS))
-            else:
-                owned.last_message = now
-                verdict = owned.order.offer(system.queue_offset)
-                if verdict is Verdict.DELIVER:
-                    self._deliver(name, message)
-                if verdict is Verdict.WAIT:
-                    self._gap_later(name, owned)
-                else:
-                    done.append(message)
-        unanswered = await acknowledge(self._connection, self._group, self._parent_topic, done)
-        for name in {message.system_properties.lite_topic for message in unanswered}:
-            owned = self._owned.get(name)
-            if owned is not None:
-                self._spawn(self._heal(name, owned))
+    def _judge(self, name: str, message: Any) -> Fate:
+        owned = self._owned.get(name)
+        if owned is None:
+            return Fate.HAND_BACK
+        if owned.paused:
+            owned.withheld = True
+            return Fate.KEEP
+        owned.last_message = time.monotonic()
+        verdict = owned.order.offer(message.system_properties.queue_offset)
+        if verdict is Verdict.WAIT:
+            owned.arm_gap(lambda: self._check_gap(name, owned))
+            return Fate.WAIT
+        if verdict is Verdict.DELIVER:
+            self._deliver(name, message)
+        return Fate.DONE
 
     def _deliver(self, name: str, message: Any) -> None:
         system = message.system_properties
@@ -484,19 +403,11 @@ class LiteChannel(ConnectedClient):
         except Exception:
             logger.exception("delivery callback failed")
 
-    async def _change_invisible(self, message: Any, seconds: float) -> None:
-        """A short time hands the message back, and the broker wakes the real owner; a long one keeps it there."""
-        system = message.system_properties
-        request = stubs.service.ChangeInvisibleDurationRequest(
-            group=stubs.resource(self._group),
-            topic=stubs.resource(self._parent_topic),
-            receipt_handle=system.receipt_handle,
-            message_id=system.message_id,
-            lite_topic=system.lite_topic,
-        )
-        request.invisible_duration.FromMilliseconds(int(seconds * 1000))
-        with contextlib.suppress(BrokerError):  # the message comes again after its invisible time anyway
-            await self._connection.call("ChangeInvisibleDuration", request)
+    def _unanswered(self, names: Collection[str]) -> None:
+        for name in names:
+            owned = self._owned.get(name)
+            if owned is not None:
+                self._spawn(self._heal(name, owned))
 
     def _heal_recent(self) -> None:
         """After a change of proxy: what the old one had taken from the broker for us is lost on the way."""
@@ -504,10 +415,3 @@ class LiteChannel(ConnectedClient):
         for name, owned in self._owned.items():
             if not owned.paused and not owned.deaf and now - owned.last_message < RECENT_SECONDS:
                 self._spawn(self._heal(name, owned))
-
-
-def _cancel_timers(owned: _Owned) -> None:
-    for timer in (owned.gap_timer, owned.verify_timer):
-        if timer is not None:
-            timer.cancel()
-    owned.gap_timer = owned.verify_timer = None

@@ -48,11 +48,12 @@ class LiteSubscription:
                 if offset != position:
                     await self._send(stubs.PARTIAL_REMOVE, [name])
 
-    async def add(self, names: Collection[str], position: int | None) -> None:
-        """Bulk; evicts other subscribers. `position` None leaves the offsets as they are."""
+    async def begin(self, names: Collection[str]) -> None:
+        """Bulk, for new LiteTopics: this client is the only subscriber, from position 0."""
         async with self._change():
             for some in _chunks(names):
-                await self._send(stubs.PARTIAL_ADD, some, position)
+                await self._send(stubs.PARTIAL_REMOVE, some)
+                await self._send(stubs.PARTIAL_ADD, some, 0)
 
     async def remove(self, names: Collection[str]) -> None:
         async with self._change():

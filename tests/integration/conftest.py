@@ -20,6 +20,7 @@ from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMess
 from litevoice_broker.producer import Producer
 from litevoice_contracts.names import ClientId, Names
 from litevoice_dev.rocketmq import LocalRocketMQ
+from tests.integration.gateway_process import gateways, played_worker  # noqa: F401 - fixtures
 
 EXPIRATION_MINUTES = 30
 AUTH = "org.apache.rocketmq.auth.authentication.provider"

@@ -12,6 +12,7 @@ import pytest
 from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.lite_channel import Delivery
+from litevoice_broker.lite_receiver import Fate
 from litevoice_broker.producer import Producer
 
 
@@ -268,17 +269,27 @@ async def test_gap_is_healed_by_taking_over_again(kit: Any, admin: Admin) -> Non
     assert heals >= 1
 
 
-async def test_wake_up_lost_at_takeover_is_healed(kit: Any, admin: Admin) -> None:
+async def test_wake_up_lost_at_takeover_is_healed(kit: Any) -> None:
     """What waits in the log comes even if the broker forgot to wake the new owner, and nothing newer is sent."""
     channel, log = await owner(kit, "a")
     producer = await kit.producer()
     name = new_name()
     await send(producer, kit, name, 0, 3)
-    await skip_at_broker(admin, kit, name, 3)
-    owned_before_the_messages = channel._subscription.add([name], None)
-    await owned_before_the_messages
+    judge, lost = channel._receiver._judge, 0
+
+    def lose_the_first_batch(name: str, message: Any) -> Fate:
+        nonlocal lost
+        if lost < 3:
+            lost += 1
+            return Fate.WAIT
+        fate: Fate = judge(name, message)
+        return fate
+
+    channel._receiver._judge = lose_the_first_batch
     await channel.take_over(name, 0)
+    # the broker itself would hand them out again after 10 s
     await kit.until(lambda: log.positions[name] == [0, 1, 2], timeout_seconds=8)
+    assert lost == 3
 
 
 async def test_take_over_at_every_position_of_the_log(kit: Any) -> None:

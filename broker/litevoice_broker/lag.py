@@ -1,0 +1,83 @@
+"""What the admin protocol tells about backlog and owners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """Requests of one partition that no worker has taken and confirmed.
+
+    `oldest_seconds`: age of the oldest of them, None when there are none.
+    """
+
+    partition: int
+    topic: str
+    broker_offset: int
+    consumer_offset: int
+    lag: int
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiteTopicLag:
+    """`count`: messages that were not acknowledged; `oldest_seconds`: age of the oldest, None when unknown."""
+
+    name: str
+    count: int
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiteLag:
+    """What a group has not consumed of its LiteTopics, over all masters. A LiteTopic never consumed counts 0 here.
+
+    `by_count`: the largest, descending; `by_age`: those whose oldest message is oldest, descending (may name LiteTopics
+    that have expired).
+    """
+
+    total: int
+    by_count: list[LiteTopicLag]
+    by_age: list[LiteTopicLag]
+
+
+@dataclass(frozen=True, slots=True)
+class LiteTopicInfo:
+    """`max_offset` is the next position; `last_update` Unix seconds; `subscribers` client ids."""
+
+    name: str
+    min_offset: int
+    max_offset: int
+    last_update: float
+    subscribers: list[str]
+
+
+def lite_topic_lags(entries: list[dict[str, Any]] | None, now: float) -> list[LiteTopicLag]:
+    found = []
+    for entry in entries or []:
+        oldest = int(entry.get("earliestUnconsumedTimestamp", 0))
+        age = max(0.0, now - oldest / 1000) if oldest > 0 else None
+        found.append(LiteTopicLag(str(entry.get("liteTopic", "")), int(entry.get("lagCount", 0)), age))
+    return found
+
+
+def oldest_request_seconds(span: Mapping[str, Any], consumer_offset: int, now: float) -> float:
+    """For a group that never committed an offset the broker reports a delay since 1970: there, all messages wait."""
+    if consumer_offset == 0:
+        first = int(span.get("minTimeStamp", 0))
+        return max(0.0, now - first / 1000) if first > 0 else 0.0
+    return int(span.get("delayTime", 0)) / 1000
+
+
+def lite_topic_info(name: str, body: Mapping[str, Any]) -> LiteTopicInfo:
+    offsets = body.get("topicOffset") or {}
+    return LiteTopicInfo(
+        name,
+        max(0, int(offsets.get("minOffset", 0))),
+        max(0, int(offsets.get("maxOffset", 0))),
+        int(offsets.get("lastUpdateTimestamp", 0)) / 1000,
+        sorted(str(entry.get("clientId", "")) for entry in body.get("subscriber") or []),
+    )

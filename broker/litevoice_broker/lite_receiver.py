@@ -1,0 +1,138 @@
+"""Brings a lite channel's messages: one long poll per broker, judged one by one, acknowledged before the next poll."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Coroutine
+from enum import Enum, auto
+from typing import Any
+
+from litevoice_broker import stubs
+from litevoice_broker.connection import Connection
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.receiving import Poller, acknowledge
+
+logger = logging.getLogger(__name__)
+
+INVISIBLE_SECONDS = 10.0
+"""How long an un-acknowledged message blocks its LiteTopic when nobody takes it over; the proxy's minimum."""
+KEPT_SECONDS = 300.0
+"""How often the broker hands out again what is kept there for a slow reader."""
+HAND_BACK_SECONDS = 0.05
+_POLL_BACKOFF_MAX_SECONDS = 1.0
+
+
+class Fate(Enum):
+    """What becomes of a message that was received."""
+
+    DONE = auto()
+    """Acknowledged."""
+    WAIT = auto()
+    """Left alone; a takeover brings it again."""
+    KEEP = auto()
+    """Stays un-acknowledged at the broker, for long."""
+    HAND_BACK = auto()
+    """Not ours: becomes visible at once, and the broker wakes the LiteTopic's real owner."""
+
+
+class LiteReceiver:
+    """`judge` decides on each message, in order; `unanswered` gets the LiteTopics whose acknowledgement got lost."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        parent_topic: str,
+        group: str,
+        *,
+        long_poll_seconds: float,
+        judge: Callable[[str, Any], Fate],
+        unanswered: Callable[[Collection[str]], None],
+    ) -> None:
+        self._connection = connection
+        self._parent_topic = parent_topic
+        self._group = group
+        self._long_poll_seconds = long_poll_seconds
+        self._judge = judge
+        self._unanswered = unanswered
+        self._polls: dict[str, asyncio.Task[None]] = {}
+        self._changes: set[asyncio.Task[None]] = set()
+
+    async def assign(self) -> None:
+        """Polls exactly the brokers that serve the parent topic now. Raises BrokerError when there is none."""
+        queues = {queue.broker.name: queue for queue in await self._connection.assignments(self._parent_topic)}
+        if not queues:
+            raise BrokerUnavailable(f"no broker serves topic {self._parent_topic} now")
+        for broker in self._polls.keys() - queues.keys():
+            self._polls.pop(broker).cancel()
+        for broker, queue in queues.items():
+            if broker not in self._polls:
+                self._polls[broker] = asyncio.create_task(self._poll_forever(queue), name=f"lite poll {broker}")
+
+    async def close(self) -> None:
+        """Cuts the open polls: only after the subscription is gone, else they swallow what they were about to bring."""
+        tasks = [*self._polls.values(), *self._changes]
+        self._polls.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _poll_forever(self, queue: Any) -> None:
+        poller = Poller(
+            self._connection,
+            self._group,
+            queue,
+            long_poll_seconds=self._long_poll_seconds,
+            invisible_seconds=INVISIBLE_SECONDS,
+        )
+        backoff = 0.0
+        while True:
+            try:
+                messages = await poller.poll()
+                backoff = 0.0
+                if messages:
+                    await self._receive(messages)
+            except BrokerError as error:
+                logger.info("lite poll failed", extra={"reason": str(error)})
+                backoff = min(backoff * 2 or 0.05, _POLL_BACKOFF_MAX_SECONDS)
+                await asyncio.sleep(backoff)
+            except Exception:
+                logger.exception("lite poll failed")
+                await asyncio.sleep(_POLL_BACKOFF_MAX_SECONDS)
+
+    async def _receive(self, messages: list[Any]) -> None:
+        """Acknowledges before the next poll: while an acknowledgement runs, a poll can lose a LiteTopic's wake-up."""
+        done = []
+        kept: set[str] = set()
+        for message in messages:
+            name = message.system_properties.lite_topic
+            fate = self._judge(name, message)
+            if fate is Fate.DONE:
+                done.append(message)
+            elif fate is Fate.HAND_BACK:
+                self._spawn(self._change_invisible(message, HAND_BACK_SECONDS))
+            elif fate is Fate.KEEP and name not in kept:  # the first of them holds the others
+                kept.add(name)
+                self._spawn(self._change_invisible(message, KEPT_SECONDS))
+        left = await acknowledge(self._connection, self._group, self._parent_topic, done)
+        if left:
+            self._unanswered({message.system_properties.lite_topic for message in left})
+
+    def _spawn(self, change: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(change)
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+
+    async def _change_invisible(self, message: Any, seconds: float) -> None:
+        system = message.system_properties
+        request = stubs.service.ChangeInvisibleDurationRequest(
+            group=stubs.resource(self._group),
+            topic=stubs.resource(self._parent_topic),
+            receipt_handle=system.receipt_handle,
+            message_id=system.message_id,
+            lite_topic=system.lite_topic,
+        )
+        request.invisible_duration.FromMilliseconds(int(seconds * 1000))
+        with contextlib.suppress(BrokerError):  # the message comes again after its invisible time anyway
+            await self._connection.call("ChangeInvisibleDuration", request)

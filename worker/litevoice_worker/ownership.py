@@ -29,7 +29,7 @@ MISSES_UNTIL_DEAD = 2
 HANDOVER_SECONDS = 8.0
 """How long a live owner may take to leave; then its partition is taken. Longer than its long poll."""
 UNCERTAIN_MESSAGES = 32
-"""So many messages the former owner may have handled without the broker knowing: one batch."""
+"""So many messages a former owner may have handled without the broker knowing: one batch."""
 
 Handler = Callable[[int, Sequence[PartitionMessage], int], Awaitable[None]]
 """Partition, messages, and the offset below which a former owner may have handled them."""
@@ -195,19 +195,15 @@ class Ownership:
             await asyncio.sleep(CHECK_SECONDS / 2)
         await self._fence.acquire(partition)
         topic = self._names.partition_topic(partition)
-        first = -1
-        try:
-            # Frees what a dead owner has taken and not acknowledged; it would stand still for half a minute otherwise.
-            await self._admin.reset_offset_to_committed(topic, self._names.worker_group)
-        except BrokerError as error:
-            logger.warning("order lock not reset", extra={"partition": partition, "reason": str(error)})
+        certain_from = await self._free(topic)
 
         async def handle(messages: Sequence[PartitionMessage]) -> None:
-            nonlocal first
+            nonlocal certain_from
             if self._consumers.get(partition) is not consumer:
                 raise RuntimeError("the partition is not ours any more")
-            first = messages[0].offset if first < 0 else first
-            await self._handler(partition, messages, first + UNCERTAIN_MESSAGES)
+            if certain_from is None:
+                certain_from = messages[0].offset + UNCERTAIN_MESSAGES
+            await self._handler(partition, messages, certain_from)
 
         if not self._fence.owns(partition):
             return  # taken from us meanwhile
@@ -216,6 +212,19 @@ class Ownership:
         await consumer.start()
         self._on_owned(len(self._consumers))
         logger.info("partition acquired", extra={"partition": partition})
+
+    async def _free(self, topic: str) -> int | None:
+        """Frees what a dead owner has taken and not acknowledged: it would stand still for half a minute otherwise.
+
+        Returns the offset from which on no former owner can have handled a message; None when that is not known.
+        """
+        try:
+            newest, committed = await self._admin.offsets(topic, self._names.worker_group)
+            await self._admin.reset_offset_to_committed(topic, self._names.worker_group)
+        except BrokerError as error:
+            logger.warning("order lock not reset", extra={"topic": topic, "reason": str(error)})
+            return None
+        return min(newest, committed + UNCERTAIN_MESSAGES)
 
     async def _release(self, partition: int) -> None:
         consumer = self._consumers[partition]

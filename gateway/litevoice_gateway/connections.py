@@ -145,7 +145,7 @@ class Connection:
                 case do.Publish():
                     self._publish(command)
                 case do.Accepted(type=kind):
-                    self._hub.metrics.client_events.labels(kind).inc()
+                    self._hub.metrics.accepted(kind)
                 case do.WakeAt(at=at):
                     self._wake_at(at)
                 case do.SendClose(code=code, reason=reason):

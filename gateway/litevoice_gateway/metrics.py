@@ -14,6 +14,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        self._accepted: dict[str, Counter] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name.removesuffix("_total"), text, labels, registry=registry)
@@ -42,6 +43,13 @@ class Metrics:
         self.broker_send_errors = counter(names.BROKER_SEND_ERRORS, "Send requests that failed.", "kind")
         self.broker_reconnects = counter(names.BROKER_RECONNECTS, "Links to a proxy made anew.")
         self.broker_heals = counter(names.BROKER_HEALS, "Takeovers that repaired a missing position.")
+
+    def accepted(self, kind: str) -> None:
+        """One client event was accepted; the label's counter is looked up once, this is the hot path."""
+        counter = self._accepted.get(kind)
+        if counter is None:
+            counter = self._accepted[kind] = self.client_events.labels(kind)
+        counter.inc()
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -1,0 +1,303 @@
+"""Gateway processes for the integration tests, and a worker that the test plays through the project's broker client."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import secrets
+import struct
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
+from litevoice_broker.producer import Producer
+from litevoice_contracts import events
+from litevoice_contracts.conversation import Snapshot
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.events import DownEvent
+from litevoice_contracts.names import ClientId, Names
+from litevoice_contracts.packets import Audio, Packet
+from litevoice_dev.rocketmq import HOST, LocalRocketMQ, free_port
+
+ALICE, BOB, ADMIN = "alices-secret-key", "bobs-secret-key", "the-admin-token-of-the-tests"
+
+
+async def until(condition: Callable[[], object], timeout_seconds: float = 30.0) -> None:
+    async with asyncio.timeout(timeout_seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class Gateway:
+    """One `python -m litevoice_gateway` process."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    admin_port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"ws://{HOST}:{self.port}/v1/realtime"
+
+    async def ask(self, path: str, *, post: bool = False, token: str = ADMIN, body: Any = None) -> httpx.Response:
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
+            return await http.request(
+                "POST" if post else "GET",
+                f"http://{HOST}:{self.admin_port}{path}",
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                json=body,
+            )
+
+    async def ready(self, timeout_seconds: float = 60) -> None:
+        reason = "no answer"
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while True:
+                    with contextlib.suppress(httpx.TransportError):
+                        answer = await self.ask("/readyz")
+                        reason = answer.text
+                        if answer.status_code == 200:
+                            return
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"gateway is not ready: {reason}\n{self.log.read_text()[-3000:]}") from None
+
+    async def metric(self, name: str, **labels: str) -> float:
+        text = (await self.ask("/metrics")).text
+        wanted = name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else "")
+        return next((float(line.split()[-1]) for line in text.splitlines() if line.split()[:1] == [wanted]), 0.0)
+
+    def connect(self, key: str | None = ALICE, *, query: str = "model=test", **options: Any) -> connect:
+        headers = dict(options.pop("additional_headers", {}))
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        return connect(
+            f"{self.url}?{query}", additional_headers=headers, max_size=None, proxy=None, compression=None, **options
+        )
+
+
+class Gateways:
+    """Starts gateways that share names and keys."""
+
+    def __init__(self, folder: Path, endpoints: str, names: Names) -> None:
+        self._folder = folder
+        self._endpoints = endpoints
+        self._names = names
+        self.running: list[Gateway] = []
+        for path, content in {
+            "api/alice": ALICE,
+            "api/bob": BOB,
+            "keys/session-signing-key": secrets.token_hex(32),
+            "keys/admin-token": ADMIN,
+        }.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text(content)
+
+    async def start(self, *, ready: bool = True, endpoints: str = "", **changes: Any) -> Gateway:
+        number, port, admin_port = len(self.running), free_port(), free_port()
+        settings = {
+            "broker": {
+                "endpoints": endpoints or self._endpoints,
+                "requestTopic": self._names.request_topic,
+                "replyTopic": self._names.reply_topic,
+                "partitions": self._names.partitions,
+            },
+            "listenHost": HOST,
+            "listenPort": port,
+            "adminHost": HOST,
+            "adminPort": admin_port,
+            "apiKeysDir": str(self._folder / "api"),
+            "keysDir": str(self._folder / "keys"),
+            **changes,
+        }
+        config, log = self._folder / f"gateway-{number}.json", self._folder / f"gateway-{number}.log"
+        config.write_text(json.dumps(settings))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-X", "dev", "-W", "ignore", "-m", "litevoice_gateway", "--config", str(config)),
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self._folder), "POD_NAME": f"gateway-{number}"},
+            stderr=log.open("wb"),
+        )
+        gateway = Gateway(process, port, admin_port, log)
+        self.running.append(gateway)
+        if ready:
+            await gateway.ready()
+        return gateway
+
+    async def stop(self) -> None:
+        for gateway in self.running:
+            if gateway.process.returncode is None:
+                gateway.process.kill()
+                await gateway.process.wait()
+
+
+@dataclass
+class PlayedWorker:
+    """The test's hands at the broker: what gateways have published, and a way to answer."""
+
+    names: Names
+    producer: Producer
+    envelopes: list[UpEnvelope] = field(default_factory=list)
+
+    async def take(self, messages: list[PartitionMessage] | Any) -> None:
+        for message in messages:
+            self.envelopes.append(UpEnvelope.decode(message.properties, message.body))
+
+    def of(self, session: str) -> list[UpEnvelope]:
+        """In the order of the partition."""
+        return [envelope for envelope in self.envelopes if envelope.session_id == session]
+
+    def packets(self, session: str) -> list[Packet]:
+        return [packet for envelope in self.of(session) for packet in envelope.packets]
+
+    def audio_numbers(self, session: str) -> list[int]:
+        """What `numbered_audio` put into the packets, as the worker would apply them: each (epoch, seq) once."""
+        seen: set[tuple[int, int]] = set()
+        numbers = []
+        for envelope in self.of(session):
+            for seq, packet in enumerate(envelope.packets, envelope.seq):
+                if isinstance(packet, Audio) and (envelope.epoch, seq) not in seen:
+                    seen.add((envelope.epoch, seq))
+                    numbers.append(struct.unpack_from("<I", packet.data)[0])
+        return numbers
+
+    def has_audio(self, session: str, count: int) -> bool:
+        return len(self.audio_numbers(session)) >= count
+
+    async def say(
+        self, session: str, *happened: DownEvent, turn: int = 1, attempt: int = 0, snapshot: Snapshot | None = None
+    ) -> None:
+        epoch = max((envelope.epoch for envelope in self.of(session)), default=0)
+        body = DownEnvelope(epoch, turn, list(happened), attempt, snapshot).encode()
+        await self.producer.send_lite(self.names.reply_topic, session, body)
+
+
+@pytest.fixture
+async def gateways(tmp_path: Path, rocketmq: LocalRocketMQ, names: Names) -> AsyncIterator[Gateways]:
+    made = Gateways(tmp_path, rocketmq.endpoints, names)
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def played_worker(rocketmq: LocalRocketMQ, names: Names) -> AsyncIterator[PlayedWorker]:
+    def config(role: str) -> BrokerConfig:
+        return BrokerConfig(rocketmq.endpoints, ClientId.new("test", HOST, role))
+
+    producer = Producer(config("down"), [names.reply_topic])
+    worker = PlayedWorker(names, producer)
+    consumers = [
+        PartitionConsumer(config(f"up-{number}"), topic, names.worker_group, handler=worker.take, long_poll_seconds=5)
+        for number, topic in enumerate(names.partition_topics)
+    ]
+    await producer.start()
+    for consumer in consumers:
+        await consumer.start()
+    await producer.wait_ready(30)
+    yield worker
+    await asyncio.gather(*(consumer.leave() for consumer in consumers))
+    await producer.close()
+
+
+async def receive(socket: ClientConnection, timeout_seconds: float = 20) -> dict[str, Any]:
+    async with asyncio.timeout(timeout_seconds):
+        message: dict[str, Any] = json.loads(await socket.recv())
+        return message
+
+
+async def opened(socket: ClientConnection) -> str:
+    """The session's id, from session.created."""
+    created = await receive(socket)
+    assert created["type"] == "session.created", created
+    return str(created["session"]["id"])
+
+
+async def expect_error(socket: ClientConnection, code: str) -> dict[str, Any]:
+    message = await receive(socket)
+    assert message["type"] == "error", message
+    assert message["error"]["code"] == code
+    return message
+
+
+async def close_code(socket: ClientConnection) -> int:
+    async with asyncio.timeout(20):
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await socket.recv()
+    assert socket.close_code is not None
+    return socket.close_code
+
+
+def numbered_audio(number: int, size: int = 960) -> str:
+    """20 ms of audio that begins with a number."""
+    audio = base64.b64encode(struct.pack("<I", number) + bytes(size - 4)).decode()
+    return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
+
+
+async def play_log(worker: PlayedWorker, session: str, count: int, start: int = 0) -> None:
+    for number in range(start, start + count):
+        await worker.say(session, events.AudioDelta("r1", "i1", struct.pack("<I", number)))
+
+
+def delta_numbers(messages: list[dict[str, Any]]) -> list[int]:
+    return [
+        struct.unpack("<I", base64.b64decode(message["delta"]))[0]
+        for message in messages
+        if message["type"] == "response.output_audio.delta"
+    ]
+
+
+class Wire:
+    """A TCP way to the proxy that can be cut."""
+
+    def __init__(self, endpoints: str, port: int) -> None:
+        host, _, number = endpoints.split(";", maxsplit=1)[0].partition(":")
+        self._far = (host, int(number))
+        self._port = port
+        self._whole = True
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Wire:
+        self._server = await asyncio.start_server(self._forward, HOST, self._port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        self._whole = False
+        for writer in self._open:
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        self._whole = True
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._whole:
+            writer.transport.abort()
+            return
+        far_reader, far_writer = await asyncio.open_connection(*self._far)
+        self._open |= {writer, far_writer}
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        self._open -= {writer, far_writer}
+
+    @staticmethod
+    async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+        sink.close()

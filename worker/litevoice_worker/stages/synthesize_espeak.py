@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import shutil
+import subprocess
 
 import numpy as np
 
@@ -73,29 +73,26 @@ class EspeakSynthesizer:
 
     async def _run(self, arguments: list[str], text: bytes) -> bytes:
         async with self._slots:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    self._program,
-                    *arguments,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.DEVNULL,
-                )
-            except OSError as error:
-                raise StageError(f"the program {self._program} cannot be started") from error
-            try:
-                async with asyncio.timeout(TIMEOUT_SECONDS):
-                    output, _ = await process.communicate(text)
-            except TimeoutError as error:
-                raise StageError(f"{self._program} took longer than {TIMEOUT_SECONDS:.0f} s") from error
-            finally:
-                if process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-                    await process.wait()
-        if process.returncode != 0:
-            raise StageError(f"{self._program} ended with status {process.returncode}")
-        return output
+            return await asyncio.to_thread(self._run_blocking, arguments, text)
+
+    def _run_blocking(self, arguments: list[str], text: bytes) -> bytes:
+        """In a thread and by vfork: the event loop's own fork meets gRPC's fork handlers and fails now and then."""
+        try:
+            result = subprocess.run(
+                [self._program, *arguments],
+                input=text,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise StageError(f"{self._program} took longer than {TIMEOUT_SECONDS:.0f} s") from error
+        except OSError as error:
+            raise StageError(f"the program {self._program} cannot be started") from error
+        if result.returncode != 0:
+            raise StageError(f"{self._program} ended with status {result.returncode}")
+        return result.stdout
 
 
 def _read_wav(wav: bytes) -> tuple[Samples, int]:

@@ -77,19 +77,22 @@ class OperatorProcess:
             processes.kill(self._process)
 
 
-def grant_chart_rules(server: ApiServer) -> None:
-    """The rules of the chart's ClusterRole for the user `operator`."""
+def grant_chart_rules(server: ApiServer, namespace: str = "") -> None:
+    """The chart's rules for the user `operator`: in one namespace, or everywhere."""
     template = (REPOSITORY / "charts" / "litevoice" / "templates" / "rbac.yaml").read_text()
     begin, end = '{{- define "litevoice.rules" -}}', "{{- end -}}"
     rules = yaml.safe_load(template.split(begin)[1].split(end)[0])
-    rbac = "/apis/rbac.authorization.k8s.io/v1"
-    server.create(f"{rbac}/clusterroles", {"metadata": {"name": "operator"}, "rules": rules})
+    group = "rbac.authorization.k8s.io"
+    path, kind = f"/apis/{group}/v1/", "ClusterRole"
+    if namespace:
+        path, kind = f"{path}namespaces/{namespace}/", "Role"
+    server.create(f"{path}{kind.lower()}s", {"metadata": {"name": "operator"}, "rules": rules})
     server.create(
-        f"{rbac}/clusterrolebindings",
+        f"{path}{kind.lower()}bindings",
         {
             "metadata": {"name": "operator"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "operator"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}],
+            "roleRef": {"apiGroup": group, "kind": kind, "name": "operator"},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": "operator"}],
         },
     )
 

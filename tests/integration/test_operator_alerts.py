@@ -9,6 +9,7 @@ import os
 import secrets
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import websockets
 from litevoice_contracts.names import Names, new_session_id
 from litevoice_dev import processes
 from litevoice_dev.rocketmq import LocalRocketMQ, free_port
+from litevoice_operator.manifests.paths import ADMIN_PORT
 from tests.integration.apiserver import ApiServer, decoded, programs, wait_until
 from tests.integration.conftest import BrokerKit
 from tests.integration.operator_process import (
@@ -98,7 +100,7 @@ def pod_status() -> dict[str, Any]:
 
 
 class GatewayPod:
-    """The gateway as the operator's own ConfigMap and Secret tell it to run, in a pod that only the API server knows."""
+    """The gateway, run as the operator's ConfigMap and Secret say, in a pod that only the API server knows."""
 
     def __init__(self, namespace: Namespace, folder: Path) -> None:
         self.port = free_port()
@@ -129,6 +131,13 @@ class GatewayPod:
         if self._process is not None:
             processes.kill(self._process)
 
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{POD_IP}:{ADMIN_PORT}/readyz", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
     def connect(self) -> websockets.connect:
         return websockets.connect(
             f"ws://127.0.0.1:{self.port}/v1/realtime", additional_headers={"Authorization": "Bearer secret-key"}
@@ -149,7 +158,8 @@ async def test_requests_that_wait_are_told_by_session_pod_node_and_client(
         def answers() -> bool:
             return [row.get("sessions") for row in status(namespace, gateway).get("pods", [])] == [0]
 
-        await asyncio.to_thread(wait_until, answers, "the operator to see the gateway", 90)
+        await asyncio.to_thread(wait_until, pod.ready, "the gateway to be ready", 90)
+        await asyncio.to_thread(wait_until, answers, "the operator to see the gateway")
         async with pod.connect() as client:
             created = json.loads(await client.recv())
             for _ in range(30):

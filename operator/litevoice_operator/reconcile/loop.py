@@ -17,7 +17,7 @@ Step = Callable[[], Awaitable[float | None]]
 
 SETTLE_SECONDS = 0.2
 """Events come in bursts: one look answers all that come within this time."""
-FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1.0, 30.0
+FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1.0, 10.0
 
 _log = logging.getLogger(__name__)
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("litevoice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("litevoice")  # a test's time says nothing on a machine that is shared
 
 TIERS = {"unit": "unit", "architecture": "unit", "integration": "integration"}
 

@@ -20,8 +20,9 @@ from litevoice_gateway.admission import Admitted, GatewayState
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.metrics import Metrics
+from litevoice_gateway.opening import Opening
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
-from litevoice_gateway.session import Opening, Session
+from litevoice_gateway.session import Session
 from litevoice_gateway.settings import Keys, names_of
 from litevoice_gateway.transport import Transport
 

@@ -6,22 +6,19 @@ CLOSING (our Close is sent; what the client still sends is read and published un
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
-import msgspec
-
 from litevoice_contracts.control import SessionInfo
-from litevoice_contracts.conversation import SessionConfig
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import CONTROL_EVENTS, EpochRejected, Progress, SessionUpdated, TurnReplay
 from litevoice_contracts.packets import Update
-from litevoice_contracts.positions import LAST_PART, START, EventId
+from litevoice_contracts.positions import START
 from litevoice_gateway import commands as do
+from litevoice_gateway.downlink import Downlink, event_id_of
 from litevoice_gateway.limits import Limits, TokenBucket
-from litevoice_gateway.protocols import ClientProtocol, Context, Problem, Refusal, ServerEvent
+from litevoice_gateway.opening import Opening
+from litevoice_gateway.protocols import ClientProtocol, Problem, Refusal
 from litevoice_gateway.restore import Folded, Step
 from litevoice_gateway.upstream import Upstream
 
@@ -44,30 +41,6 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """How a connection begins.
-
-    Attributes:
-        config: what a new session begins with.
-        resume: last event that the client has seen; positions.START for all of the log; None for a new session.
-        wall_milliseconds: clock for epochs.
-    """
-
-    session_id: str
-    config: SessionConfig
-    resume: EventId | None
-    wall_milliseconds: Callable[[], int]
-    principal: str = ""
-    client: str = ""
-    traceparent: str = ""
-
-    @property
-    def position(self) -> int:
-        """Where the log must be read from."""
-        return max(self.resume.snapshot, 0) if self.resume is not None else 0
-
-
 class Session:
     """All inputs are methods; after each, `take` gives the commands in order. Times are monotonic seconds."""
 
@@ -87,8 +60,7 @@ class Session:
         self._bucket = TokenBucket(limits.max_events_per_second, now)
         self._early: list[str] = []
         self._early_bytes = 0
-        self._seen = self._target
-        self._own_events = 0
+        self._down = Downlink(self.id, protocol, self._target)
         self._own_events_unread = 0
         self._reading = True
         self._opened_at: float | None = None
@@ -171,7 +143,7 @@ class Session:
             return
         if self.phase is Phase.LIVE and not self._bucket.take(now):
             limit = self._limits.max_events_per_second
-            self._problem(Problem("rate_limit_exceeded", f"at most {limit} events per second", None, _event_id(text)))
+            self._problem(Problem("rate_limit_exceeded", f"at most {limit} events per second", None, event_id_of(text)))
             return
         try:
             event = self._protocol.decode(text, self._config)
@@ -308,7 +280,7 @@ class Session:
         self._live_since = self._heard = now
         self._config = self._folded.snapshot.config
         self._out.append(do.Opened())
-        self._send_own(self._protocol.created(Context(self.id, self._config, self._config.text_only)))
+        self._out.append(do.Send(self._down.created(self._config)))
         if self.resumed:
             self._out.append(do.WakeAt(now + SETTLE_SECONDS))
         else:
@@ -336,24 +308,13 @@ class Session:
 
     def _news(self, position: int, steps: list[Step], now: float) -> None:
         """Forwards what the client has not seen of this position."""
-        seen_part = self._target.part if position == self._target.position else -1
-        messages = [
-            message
-            for step in steps
-            for message in self._protocol.encode(step.event, Context(self.id, step.config, step.text_only))
-        ]
+        messages = self._down.translate(steps)
         if self.phase is Phase.RESTORING:
-            # The id of session.created must not claim more than the client has seen, should it come back with it.
-            if seen_part >= len(messages) - 1:
-                self._seen = EventId(position, self._target.snapshot, LAST_PART)
+            self._down.restored(position, len(messages))
             self._go_live(now)
-        snapshot = self._folded.restore_position
+        sent = self._down.forward(position, self._folded.restore_position, messages)
         if self.phase is Phase.LIVE:
-            for part, message in enumerate(messages):
-                if part > seen_part:
-                    message.event_id = str(EventId(position, snapshot, part))
-                    self._out.append(do.Send(self._protocol.dump(message)))
-        self._seen = EventId(position, snapshot, LAST_PART)
+            self._out.extend(do.Send(data) for data in sent)
 
     def _control(self, steps: list[Step], now: float) -> None:
         for step in steps:
@@ -377,18 +338,10 @@ class Session:
     def _problem(self, problem: Problem) -> None:
         self._out.append(do.Refused(problem.code))
         if self.phase in (Phase.RESTORING, Phase.LIVE):
-            self._send_own(self._protocol.problem(problem))
+            self._out.append(do.Send(self._down.problem(problem)))
             if not self.reading_replies:
                 self._own_events_unread += 1
                 self._hold_back()
-
-    def _send_own(self, message: ServerEvent) -> None:
-        if self._seen.part == LAST_PART:
-            self._own_events += 1
-            message.event_id = self._seen.gateway_made(self._own_events)
-        else:
-            message.event_id = str(self._seen)
-        self._out.append(do.Send(self._protocol.dump(message)))
 
     def _hold_back(self) -> None:
         """Reads the client's socket or not, by what waits here for the broker, the restore, or the client itself."""
@@ -438,18 +391,3 @@ class Session:
         moved = self._restarted or self._evicted
         outcome: do.Outcome = "forced" if self._forced else "moved" if moved else "completed"
         self._out.append(do.End(not self._evicted, outcome, self._up.collected + len(self._early)))
-
-
-class _EventIdOnly(msgspec.Struct):
-    event_id: str | None = None
-
-
-_event_id_decoder = msgspec.json.Decoder(_EventIdOnly)
-
-
-def _event_id(text: str) -> str | None:
-    try:
-        event_id = _event_id_decoder.decode(text).event_id
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return event_id[:512] if event_id else None

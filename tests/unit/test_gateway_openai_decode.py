@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litevoice_contracts.conversation import Item, SessionConfig, TurnDetection
@@ -267,6 +267,7 @@ def test_any_text_is_refused_or_accepted_but_never_breaks(text: str) -> None:
         assert refusal.problem.code
 
 
+@settings(max_examples=60)
 @given(event_types, st.dictionaries(field_names, near_misses, max_size=4))
 def test_any_event_is_refused_or_accepted_but_never_breaks(kind: str, fields: dict[str, Any]) -> None:
     try:

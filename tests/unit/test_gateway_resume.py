@@ -16,8 +16,9 @@ from litevoice_contracts.events import DownEvent
 from litevoice_contracts.positions import EventId
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits
+from litevoice_gateway.opening import Opening
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
-from litevoice_gateway.session import Opening, Session
+from litevoice_gateway.session import Session
 
 NOW = 10.0
 
@@ -111,7 +112,7 @@ def forward(log: list[bytes], last_event_id: str | None) -> list[dict[str, Any]]
     return [json.loads(command.data) for command in session.take() if isinstance(command, do.Send)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25)
 @given(logs())
 def test_from_every_event_on_a_client_gets_exactly_the_rest(log: list[bytes]) -> None:
     created, *everything = forward(log, None)
@@ -126,7 +127,7 @@ def test_from_every_event_on_a_client_gets_exactly_the_rest(log: list[bytes]) ->
         assert again == rest, "the id of session.created claims neither more nor less"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15)
 @given(logs())
 def test_nothing_that_a_client_saw_is_repeated_by_another_worker(log: list[bytes]) -> None:
     types = [message["type"] for message in forward(log, None)]

@@ -16,6 +16,7 @@ from litevoice_contracts.packets import Audio, Clear, Commit, CreateResponse, Ep
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits
+from litevoice_gateway.opening import Opening
 from litevoice_gateway.protocols import Problem
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from litevoice_gateway.session import (
@@ -24,7 +25,6 @@ from litevoice_gateway.session import (
     SETTLE_MAX_SECONDS,
     SETTLE_SECONDS,
     STALL_SECONDS,
-    Opening,
     Phase,
     Session,
 )

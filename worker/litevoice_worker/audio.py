@@ -62,8 +62,7 @@ def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
     """A whole piece of audio at another rate; the same input gives the same output, to the bit."""
     if from_rate == to_rate or not len(samples):
         return samples
-    result: Samples = soxr.resample(samples, from_rate, to_rate, quality="HQ")
-    return result
+    return _rounded(soxr.resample(samples.astype(np.float32), from_rate, to_rate, quality="HQ"))
 
 
 class StreamResampler:
@@ -71,8 +70,12 @@ class StreamResampler:
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
         # Low quality is plenty for recognition and has the shortest delay.
-        self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="int16", quality="LQ")
+        self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="LQ")
 
     def feed(self, samples: Samples) -> Samples:
-        result: Samples = self._stream.resample_chunk(samples, last=False)
-        return result
+        return _rounded(self._stream.resample_chunk(samples.astype(np.float32), last=False))
+
+
+def _rounded(samples: NDArray[np.float32]) -> Samples:
+    """soxr's own 16-bit output is dithered with a seed from the clock: no two workers would give the same bytes."""
+    return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -24,8 +23,10 @@ from litevoice_worker.partitions import owned_by, watched_by
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 0.5
-MISSES_UNTIL_DEAD = 2
-"""Checks in a row that find nobody at a fence until its owner counts as dead."""
+DEAD_SECONDS = 0.9
+"""So long a fence that was held must be seen free until its owner counts as dead."""
+NEVER_SEEN_SECONDS = 10.0
+"""The same for one that was never seen held: its owner may be starting, as this worker is."""
 HANDOVER_SECONDS = 8.0
 """How long a live owner may take to leave; then its partition is taken. Longer than its long poll."""
 UNCERTAIN_MESSAGES = 32
@@ -76,7 +77,8 @@ class Ownership:
         self._consumers: dict[int, PartitionConsumer] = {}
         self._changing: dict[int, asyncio.Task[None]] = {}
         self._dead: set[str] = set()
-        self._misses: Counter[int] = Counter()
+        self._seen: set[int] = set()
+        self._free_since: dict[int, float] = {}
         self._wake = asyncio.Event()
         self._leaving = False
         self._task: asyncio.Task[None] | None = None
@@ -150,15 +152,16 @@ class Ownership:
     async def _watch(self) -> None:
         """Looks whether the workers before this one are alive, by one partition's fence each."""
         watched = watched_by(self._worker, self._alive, self._names.partitions)
-        for partition in list(self._misses):
-            if partition not in watched:
-                del self._misses[partition]
+        self._seen &= watched.keys()
+        self._free_since = {p: since for p, since in self._free_since.items() if p in watched}
+        now = asyncio.get_running_loop().time()
         for partition, owner in watched.items():
             if await self._holders(partition):
-                self._misses[partition] = 0
+                self._seen.add(partition)
+                self._free_since.pop(partition, None)
                 continue
-            self._misses[partition] += 1
-            if self._misses[partition] >= MISSES_UNTIL_DEAD and owner not in self._dead:
+            patience = DEAD_SECONDS if partition in self._seen else NEVER_SEEN_SECONDS
+            if now - self._free_since.setdefault(partition, now) >= patience and owner not in self._dead:
                 logger.warning("a worker is gone", extra={"worker": owner, "partition": partition})
                 self._dead.add(owner)
 

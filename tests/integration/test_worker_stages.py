@@ -1,0 +1,251 @@
+"""The built-in stages for real: silero hears espeak-ng's voice in a stream of packets, pocketsphinx understands it, and
+espeak-ng gives the same audio for the same text, whoever asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import numpy as np
+import pytest
+
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Item, Mark, ResponseRequest, TurnDetection
+from litevoice_contracts.envelopes import ResumePoint
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.packets import Audio
+from litevoice_dev.speech import speak
+from litevoice_worker.audio import SAMPLE_RATES, Samples, decode, encode, resample
+from litevoice_worker.listening import Listener, Started, Utterance
+from litevoice_worker.reply import Audio as AudioStep
+from litevoice_worker.reply import Finish, Reply, Speak, Wait
+from litevoice_worker.sentences import split
+from litevoice_worker.stages import StageError
+from litevoice_worker.stages.respond_local import answer
+from litevoice_worker.stages.synthesize_espeak import EspeakSynthesizer
+from litevoice_worker.stages.transcribe_pocketsphinx import PocketsphinxTranscriber, default_grammar, read_grammar
+from litevoice_worker.stages.vad import SileroVad, VadPool
+from litevoice_worker.uplink import Numbered
+
+DEMO_QUESTIONS = [
+    "what is the capital of france",
+    "tell me the story of the lighthouse",
+    "what did i ask first",
+    "how many days are in a week",
+    "tell me about the moon",
+]
+PCM: Codec = "pcm16/24000"
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def transcriber(executor: ThreadPoolExecutor) -> PocketsphinxTranscriber:
+    return PocketsphinxTranscriber(default_grammar(), executor)
+
+
+def hear(listener: Listener, stream: bytes, codec: Codec = PCM, packet_milliseconds: int = 20) -> list[Utterance]:
+    """What a listener makes of a stream in packets; it is restarted after each utterance, as a session does."""
+    listener.restart(TurnDetection(), 0)
+    size = CODEC_BYTES_PER_SECOND[codec] * packet_milliseconds // 1000
+    found: list[Utterance] = []
+    for seq, start in enumerate(range(0, len(stream), size)):
+        data, offset = stream[start : start + size], 0
+        while offset < len(data):
+            heard = listener.hear(Numbered(Mark(1, seq), Audio(data), codec), data, offset)
+            offset = heard.consumed_bytes
+            if isinstance(heard.found, Utterance):
+                found.append(heard.found)
+                listener.restart(TurnDetection(), heard.found.audio_ms)
+    return found
+
+
+def silence(seconds: float, codec: Codec = PCM) -> bytes:
+    return encode(np.zeros(int(seconds * SAMPLE_RATES[codec]), np.int16), codec)
+
+
+@pytest.mark.parametrize("voice", ["en", "en-us"])
+async def test_questions_in_a_stream_are_understood_exactly(transcriber: PocketsphinxTranscriber, voice: str) -> None:
+    stream = silence(1.0)
+    for question in DEMO_QUESTIONS:
+        stream += await speak(question, voice=voice) + silence(1.2)
+    utterances = hear(Listener(SileroVad(), 60), stream)
+    assert [await transcriber.transcribe(utterance.samples, "") for utterance in utterances] == DEMO_QUESTIONS
+
+
+@pytest.mark.parametrize("codec", ["g711_ulaw/8000", "g711_alaw/8000"])
+async def test_a_telephone_is_understood_too(transcriber: PocketsphinxTranscriber, codec: Codec) -> None:
+    speech = resample(decode(await speak(DEMO_QUESTIONS[0]), PCM), 24_000, 8_000)
+    stream = silence(0.6, codec) + encode(speech, codec) + silence(1.2, codec)
+    (utterance,) = hear(Listener(SileroVad(), 60), stream, codec)
+    assert await transcriber.transcribe(utterance.samples, "en") == DEMO_QUESTIONS[0]
+
+
+async def test_the_size_of_packets_changes_nothing(transcriber: PocketsphinxTranscriber) -> None:
+    stream = silence(0.5) + await speak(DEMO_QUESTIONS[1]) + silence(1.0)
+    for milliseconds in (10, 100, 10_000):
+        (utterance,) = hear(Listener(SileroVad(), 60), stream, packet_milliseconds=milliseconds)
+        assert await transcriber.transcribe(utterance.samples, "") == DEMO_QUESTIONS[1]
+
+
+async def test_a_used_detector_is_as_good_as_a_new_one(executor: ThreadPoolExecutor) -> None:
+    stream = silence(0.5) + await speak(DEMO_QUESTIONS[0]) + silence(1.0)
+    pool = VadPool(executor)
+    used = await pool.take()
+    hear(Listener(used, 60), await speak("something else"))
+    pool.give_back(used)
+    assert await pool.take() is used
+    (first,), (second,) = hear(Listener(used, 60), stream), hear(Listener(SileroVad(), 60), stream)
+    assert np.array_equal(first.samples, second.samples)
+    assert first.audio_ms == second.audio_ms
+
+
+def noises() -> dict[str, Samples]:
+    generator = np.random.default_rng(7)
+    second = 16_000
+    time = np.arange(2 * second) / second
+    return {
+        "silence": np.zeros(second, np.int16),
+        "quiet noise": generator.normal(0, 30, 2 * second).astype(np.int16),
+        "loud noise": generator.normal(0, 3000, 2 * second).astype(np.int16),
+        "a whistle": (np.sin(2 * np.pi * 1000 * time) * 8000).astype(np.int16),
+        "a hum": (np.sin(2 * np.pi * 50 * time) * 8000).astype(np.int16),
+    }
+
+
+@pytest.mark.parametrize("noise", noises())
+async def test_noise_is_not_speech(transcriber: PocketsphinxTranscriber, noise: str) -> None:
+    samples = noises()[noise]
+    assert await transcriber.transcribe(samples, "") == ""
+    listener = Listener(SileroVad(), 60)
+    listener.restart(TurnDetection(), 0)
+    data = resample(samples, 16_000, 24_000).tobytes()
+    heard = listener.hear(Numbered(Mark(1, 0), Audio(data), PCM), data, 0)
+    assert not isinstance(heard.found, Started)
+
+
+def sentences_of_the_grammar() -> list[str]:
+    """Every sentence that the built-in grammar has, with a few of the sums."""
+    text = re.sub(r"//.*", "", default_grammar())
+    rules = dict(re.findall(r"<(\w+)> =([^;]*);", text))
+
+    def expand(expression: str) -> list[str]:
+        alternatives, depth, current = [], 0, ""
+        for character in expression:
+            depth += {"(": 1, ")": -1}.get(character, 0)
+            if character == "|" and depth == 0:
+                alternatives.append(current)
+                current = ""
+            else:
+                current += character
+        found: list[str] = []
+        for alternative in [*alternatives, current]:
+            parts = re.findall(r"\([^)]*\)|<\w+>|\w+", alternative)
+            choices = [
+                expand(part[1:-1])
+                if part[0] == "("
+                else (["two", "seven"] if part == "<number>" else expand(rules[part[1:-1]]))
+                if part[0] == "<"
+                else [part]
+                for part in parts
+            ]
+            found += [" ".join(words) for words in product(*choices)]
+        return found
+
+    return expand(rules["utterance"])
+
+
+async def test_nearly_every_sentence_of_the_grammar_is_understood_and_answered(
+    transcriber: PocketsphinxTranscriber,
+) -> None:
+    sentences = sentences_of_the_grammar()
+    assert len(sentences) > 40
+    wrong: dict[str, str] = {}
+    for sentence in sentences:
+        assert not answer([Item("i", "user", sentence)]).startswith("You said"), sentence
+        speech = resample(decode(silence(0.3) + await speak(sentence) + silence(0.5), PCM), 24_000, 16_000)
+        heard = await transcriber.transcribe(speech, "")
+        if heard != sentence:
+            wrong[sentence] = heard
+    assert not set(wrong) & set(DEMO_QUESTIONS), wrong
+    assert len(wrong) <= len(sentences) // 20, wrong
+
+
+async def test_other_languages_are_refused(transcriber: PocketsphinxTranscriber) -> None:
+    with pytest.raises(StageError, match="English only"):
+        await transcriber.transcribe(np.zeros(100, np.int16), "de")
+
+
+@pytest.mark.parametrize("grammar", ["no grammar", "#JSGF V1.0; grammar g; public <x> = flibbertigibbetish;"])
+async def test_a_bad_grammar_is_named(executor: ThreadPoolExecutor, grammar: str) -> None:
+    with pytest.raises(InvalidField, match=r"pipeline\.transcriber\.grammarFile"):
+        await PocketsphinxTranscriber(grammar, executor).prepare()
+    with pytest.raises(InvalidField, match="readable text file"):
+        read_grammar("/nowhere/grammar.gram")
+
+
+STORY = answer([Item("i", "user", "tell me the story of the lighthouse")])
+
+
+async def spoken(synthesizer: EspeakSynthesizer, reply: Reply, sentences: list[str]) -> bytes:
+    """All audio of a reply, with time passing as it wants."""
+    for sentence in sentences:
+        reply.add_sentence(sentence)
+    reply.end("completed")
+    audio, now = b"", 0.0
+    while True:
+        match reply.step(now):
+            case Speak(text):
+                reply.audio_ready(await synthesizer.synthesize(text, "default", 1.0, PCM))
+            case AudioStep(piece):
+                audio += piece
+            case Wait(until):
+                assert until is not None
+                now = until
+            case Finish():
+                return audio
+            case _:
+                pass
+
+
+async def test_another_worker_continues_a_story_to_the_byte() -> None:
+    request = ResponseRequest("r", "i")
+    sentences = split(STORY)
+    whole = await spoken(EspeakSynthesizer("en"), Reply(request, PCM, 2000), sentences)
+    assert len(whole) > 20 * CODEC_BYTES_PER_SECOND[PCM], "a story to interrupt"
+    lengths = [len(await EspeakSynthesizer("en").synthesize(s.strip(), "default", 1.0, PCM)) for s in sentences[:3]]
+    for heard in (0, 1, 9_600, lengths[2] - 1, lengths[2]):
+        resume = ResumePoint("r", "i", "".join(sentences[:2]), sentences[2], heard)
+        rest = await spoken(EspeakSynthesizer("en"), Reply(request, PCM, 2000, resume), sentences[3:])
+        assert rest == whole[lengths[0] + lengths[1] + heard :]
+
+
+@pytest.mark.parametrize("codec", list(CODEC_BYTES_PER_SECOND))
+async def test_espeak_speaks_every_codec(codec: Codec) -> None:
+    synthesizer = EspeakSynthesizer("en")
+    audio = await synthesizer.synthesize("Hello world.", "default", 1.0, codec)
+    assert 0.5 < len(audio) / CODEC_BYTES_PER_SECOND[codec] < 2
+    assert np.abs(decode(audio, codec)).max() > 3000
+    faster = await synthesizer.synthesize("Hello world.", "default", 1.5, codec)
+    assert len(faster) < len(audio)
+    assert await synthesizer.synthesize(" … ", "default", 1.0, codec) == b""
+
+
+async def test_voices() -> None:
+    synthesizer = EspeakSynthesizer("en")
+    await synthesizer.check()
+    own = await synthesizer.synthesize("Hello.", "default", 1.0, PCM)
+    assert await synthesizer.synthesize("Hello.", "alloy", 1.0, PCM) == own, "espeak-ng crashes on this one"
+    assert await synthesizer.synthesize("Hello.", "../../etc/passwd", 1.0, PCM) == own
+    assert await synthesizer.synthesize("Hello.", "en-us", 1.0, PCM) != own
+    with pytest.raises(InvalidField, match=r"pipeline\.synthesizer\.voice"):
+        await EspeakSynthesizer("nobody").check()
+    with pytest.raises(InvalidField, match="not installed"):
+        await EspeakSynthesizer("en", program="espeak-nowhere").check()
+    with pytest.raises(StageError, match="cannot be started"):
+        await EspeakSynthesizer("en", program="/nowhere/espeak-ng").synthesize("x", "default", 1.0, PCM)

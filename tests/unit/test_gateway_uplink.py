@@ -200,7 +200,7 @@ def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tu
 
 def asked(probe: Probe, until: float, step: float = 0.25) -> list[tuple[float, str]]:
     """What the probe does while a worker never answers."""
-    found = []
+    found: list[tuple[float, str]] = []
     for tick in range(int(until / step) + 1):
         now = tick * step
         action = probe.check(now, waiting=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 
 from litevoice_contracts.conversation import Codec
 from litevoice_contracts.settings import OpenAICompatible
 from litevoice_worker.audio import SAMPLE_RATES, encode, resample
-from litevoice_worker.stages import StageError
-from litevoice_worker.stages.openai_http import check_status, make_client, stage_errors
+from litevoice_worker.stages.openai_http import ask, make_client
 
 _RATE = 24_000  # of response_format pcm
 
@@ -32,14 +29,8 @@ class OpenAISynthesizer:
             "response_format": "pcm",
             "speed": speed,
         }
-        try:
-            with stage_errors("speech"):
-                async with asyncio.timeout(self._timeout_seconds):
-                    response = await self._client.post("audio/speech", json=body)
-        except TimeoutError as error:
-            raise StageError("the speech endpoint did not answer in time") from error
-        await check_status(response, "speech")
-        samples = np.frombuffer(response.content[: len(response.content) & ~1], dtype="<i2").astype(np.int16)
+        audio = await ask(self._client, "speech", self._timeout_seconds, "audio/speech", json=body)
+        samples = np.frombuffer(audio[: len(audio) & ~1], dtype="<i2").astype(np.int16)
         return encode(resample(samples, _RATE, SAMPLE_RATES[codec]), codec)
 
     async def close(self) -> None:

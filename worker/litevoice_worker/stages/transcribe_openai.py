@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
+import json
 import wave
 
 from litevoice_contracts.settings import OpenAICompatible
 from litevoice_worker.audio import Samples
 from litevoice_worker.endpointing import SAMPLE_RATE
 from litevoice_worker.stages import StageError
-from litevoice_worker.stages.openai_http import check_status, make_client, stage_errors
+from litevoice_worker.stages.openai_http import ask, make_client
 
 
 class OpenAITranscriber:
@@ -24,15 +24,10 @@ class OpenAITranscriber:
     async def transcribe(self, samples: Samples, language: str) -> str:
         data = {"model": self._model, "response_format": "json"} | ({"language": language} if language else {})
         files = {"file": ("speech.wav", _wav(samples), "audio/wav")}
+        path = "audio/transcriptions"
+        body = await ask(self._client, "transcription", self._timeout_seconds, path, data=data, files=files)
         try:
-            with stage_errors("transcription"):
-                async with asyncio.timeout(self._timeout_seconds):
-                    response = await self._client.post("audio/transcriptions", data=data, files=files)
-        except TimeoutError as error:
-            raise StageError("the transcription endpoint did not answer in time") from error
-        await check_status(response, "transcription")
-        try:
-            text = response.json()["text"]
+            text = json.loads(body)["text"]
         except (ValueError, KeyError, TypeError) as error:
             raise StageError("the transcription endpoint's answer has no field text") from error
         return str(text).strip()

@@ -1,0 +1,140 @@
+"""Which workers are ready: a real API server tells a ServiceAccount that may do nothing but watch EndpointSlices."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from litevoice_worker.members import EndpointSliceMembers, api_server
+from tests.integration.apiserver import ApiServer, Json, programs
+
+pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
+
+NAMESPACE = "voice"
+CORE = f"/api/v1/namespaces/{NAMESPACE}"
+RBAC = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}"
+SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    server = ApiServer(tmp_path_factory.mktemp("members-api"), programs())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def account(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a pod finds of its ServiceAccount, with the rights that the operator gives to workers."""
+    server.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    server.create(f"{CORE}/serviceaccounts", {"metadata": {"name": "worker"}})
+    rule = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
+    server.create(f"{RBAC}/roles", {"metadata": {"name": "worker"}, "rules": [rule]})
+    binding = {
+        "metadata": {"name": "worker"},
+        "subjects": [{"kind": "ServiceAccount", "name": "worker", "namespace": NAMESPACE}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "worker"},
+    }
+    server.create(f"{RBAC}/rolebindings", binding)
+    token = server.request("POST", f"{CORE}/serviceaccounts/worker/token", {"spec": {}})["status"]["token"]
+    folder = tmp_path_factory.mktemp("account")
+    (folder / "token").write_text(token + "\n")
+    (folder / "ca.crt").write_bytes((server.kubeconfig.parent / "certs" / "apiserver.crt").read_bytes())
+    return folder
+
+
+def endpoint_slice(name: str, pods: dict[str, bool], service: str = "worker") -> Json:
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "endpoints": [
+            {
+                "addresses": [f"10.0.0.{number}"],
+                "conditions": {"ready": ready},
+                "targetRef": {"kind": "Pod", "name": pod, "namespace": NAMESPACE},
+            }
+            for number, (pod, ready) in enumerate(pods.items(), 1)
+        ],
+    }
+
+
+async def until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while not condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"never saw {what}") from None
+
+
+@pytest.fixture
+async def members(server: ApiServer, account: Path) -> AsyncIterator[EndpointSliceMembers]:
+    made = EndpointSliceMembers(f"{NAMESPACE}/worker", server.url, account)
+    yield made
+    await made.close()
+
+
+def ready(members: EndpointSliceMembers) -> set[str]:
+    return set(members.ready or ())
+
+
+async def test_ready_workers_are_followed_also_through_an_outage(
+    server: ApiServer, members: EndpointSliceMembers, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes: list[frozenset[str] | None] = []
+    members.on_change(lambda: changes.append(members.ready))
+    server.create(SLICES, endpoint_slice("worker-a", {"w-0": True, "w-1": False}))
+    server.create(SLICES, endpoint_slice("other-a", {"x-0": True}, service="other"))
+    assert ready(members) == set()
+    await members.start()
+    await until(lambda: ready(members) == {"w-0"}, "the first list")
+    server.merge(f"{SLICES}/worker-a", {"endpoints": endpoint_slice("", {"w-0": True, "w-1": True})["endpoints"]})
+    await until(lambda: ready(members) == {"w-0", "w-1"}, "a worker that became ready")
+    server.create(SLICES, endpoint_slice("worker-b", {"w-2": True}))
+    await until(lambda: ready(members) == {"w-0", "w-1", "w-2"}, "a second slice")
+    server.request("DELETE", f"{SLICES}/worker-b")
+    await until(lambda: ready(members) == {"w-0", "w-1"}, "a slice that went")
+    assert len(changes) == 4
+
+    await asyncio.to_thread(server.kill_server)
+    await until(lambda: "cannot watch" in caplog.text, "the outage")
+    assert ready(members) == {"w-0", "w-1"}, "the last known workers stay"
+    await asyncio.to_thread(server.start)
+    server.merge(f"{SLICES}/worker-a", {"endpoints": endpoint_slice("", {"w-1": True})["endpoints"]})
+    await until(lambda: ready(members) == {"w-1"}, "a change after the outage")
+
+
+async def test_the_account_may_do_nothing_else(server: ApiServer, account: Path) -> None:
+    headers = {"Authorization": f"Bearer {(account / 'token').read_text().strip()}"}
+    tls = ssl.create_default_context(cafile=str(account / "ca.crt"))
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, verify=tls) as client:
+        assert (await client.get(SLICES)).status_code == 200
+        for method, path in (("GET", f"{CORE}/pods"), ("GET", f"{CORE}/secrets"), ("DELETE", f"{SLICES}/worker-a")):
+            assert (await client.request(method, path)).status_code == 403
+
+
+async def test_without_rights_the_workers_stay_unknown(
+    server: ApiServer, tmp_path: Path, account: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "ca.crt").write_bytes((account / "ca.crt").read_bytes())
+    (tmp_path / "token").write_text("nonsense")
+    members = EndpointSliceMembers(f"{NAMESPACE}/worker", server.url, tmp_path)
+    await members.start()
+    await until(lambda: "cannot watch" in caplog.text, "the refusal")
+    assert members.ready is None
+    assert "nonsense" not in caplog.text
+    await members.close()
+
+
+def test_where_a_pod_finds_the_api_server() -> None:
+    assert api_server({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}) == "https://10.96.0.1:443"
+    v6 = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}
+    assert api_server(v6) == "https://[fd00::1]:6443"

@@ -90,8 +90,9 @@ async def test_hundred_takeovers_between_live_owners_under_traffic(kit) -> None:
         assert client.positions == list(range(count)), "a position is missing, came twice or in another order"
         assert client.bodies == [b"%d" % number for number in range(count)]
     assert len(seconds) == sessions * rounds
-    await kit.until(lambda: len(evictions) == sessions * (rounds - 1))
-    assert sum(owner.owned for owner in owners) == sessions
+    await kit.until(lambda: sum(owner.owned for owner in owners) == sessions)
+    # a notice that comes after its receiver has begun to take over again is no eviction any more
+    assert sessions * rounds / 2 < len(evictions) <= sessions * (rounds - 1)
     report("takeovers between live owners", seconds)
 
 

@@ -53,7 +53,7 @@ class GatewaySettings(_Settings):
     """Sessions per pod; one more is refused with 1013."""
     max_frame_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 1 << 20
     max_events_per_second: Annotated[int, Field(ge=10, le=10_000)] = 200
-    """Client events per second and session (burst: twice as many); more is answered by an error and not applied."""
+    """Client events per second and session (burst: twice as many); more is read later, and counted."""
     retained_seconds: Annotated[int, Field(ge=5, le=600)] = 60
     """Audio of the open turn that is kept for a replay."""
     max_pending_packets: Annotated[int, Field(ge=10, le=100_000)] = 3000

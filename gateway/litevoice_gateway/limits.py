@@ -37,7 +37,7 @@ class Limits:
 
 
 class TokenBucket:
-    """`rate` events per second, bursts of twice as many."""
+    """`rate` events per second, bursts of twice as many; what is spent beyond that is a debt that time pays."""
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")
 
@@ -47,11 +47,8 @@ class TokenBucket:
         self._tokens = self._burst
         self._at = now
 
-    def take(self, now: float) -> bool:
-        """Whether one more event is allowed at `now` (seconds, monotonic)."""
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+    def spend(self, now: float) -> float:
+        """One more event at `now` (seconds, monotonic). How many seconds to wait with the next one, 0 for none."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1
         self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        return max(0.0, (1 - self._tokens) / self._rate) if self._tokens < 1 else 0.0

@@ -15,7 +15,7 @@ from litevoice_contracts.events import CONTROL_EVENTS, EpochRejected, Progress, 
 from litevoice_contracts.packets import Update
 from litevoice_contracts.positions import START
 from litevoice_gateway import commands as do
-from litevoice_gateway.downlink import Downlink, event_id_of
+from litevoice_gateway.downlink import Downlink
 from litevoice_gateway.limits import Limits, TokenBucket
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.protocols import ClientProtocol, Problem, Refusal
@@ -60,6 +60,7 @@ class Session:
         self._bucket = TokenBucket(limits.max_events_per_second, now)
         self._early: list[str] = []
         self._early_bytes = 0
+        self._throttled_until: float | None = None
         self._down = Downlink(self.id, protocol, self._target)
         self._own_events_unread = 0
         self._reading = True
@@ -141,10 +142,7 @@ class Session:
             self._early_bytes += len(text)
             self._hold_back()
             return
-        if self.phase is Phase.LIVE and not self._bucket.take(now):
-            limit = self._limits.max_events_per_second
-            self._problem(Problem("rate_limit_exceeded", f"at most {limit} events per second", None, event_id_of(text)))
-            return
+        self._throttle(now)
         try:
             event = self._protocol.decode(text, self._config)
         except Refusal as refusal:
@@ -156,6 +154,15 @@ class Session:
             self._config = event.packet.config
             self._updates_in_flight += 1
         self._hold_back()
+
+    def _throttle(self, now: float) -> None:
+        """Beyond its rate a client is read later, never refused: what it sends may be speech from a lost connection."""
+        wait = self._bucket.spend(now)
+        if wait and self._throttled_until is None and self.phase is Phase.LIVE:
+            self._out.append(do.Refused("rate_limited"))
+        if wait and self.phase is Phase.LIVE:
+            self._throttled_until = now + wait
+            self._out.append(do.WakeAt(self._throttled_until))
 
     def unusable(self, problem: Problem, now: float) -> None:
         """A message that is not decoded at all: too large, or binary."""
@@ -265,6 +272,9 @@ class Session:
             self._expire(now)
         if self.phase not in (Phase.LIVE, Phase.CLOSING):
             return
+        if self._throttled_until is not None and (now >= self._throttled_until or self.phase is Phase.CLOSING):
+            self._throttled_until = None
+            self._hold_back()
         self._begin_if_settled(now)
         self._up.tick(now, probe=self.phase is Phase.LIVE and self.reading_replies)
         if now - self._active >= self._limits.idle_timeout_seconds:
@@ -347,6 +357,7 @@ class Session:
         """Reads the client's socket or not, by what waits here for the broker, the restore, or the client itself."""
         reading = (
             self._up.full_since is None
+            and self._throttled_until is None
             and self._own_events_unread < MAX_OWN_EVENTS
             and len(self._early) < MAX_EARLY_MESSAGES
             and self._early_bytes < self._limits.max_frame_bytes

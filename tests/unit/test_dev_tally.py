@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from litevoice_dev.audit import read_mark as read_mark_in_audit
@@ -33,7 +35,7 @@ def test_nothing_expected_is_not_clean() -> None:
 
 
 def test_packets_of_other_sessions_and_replays_do_not_count() -> None:
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"ready": True},
         {"session": "a", "epoch": 1, "seq": 0, "attempt": 0, "marks": [0, 1]},
         {"session": "b", "epoch": 1, "seq": 0, "attempt": 0, "marks": [7]},

@@ -250,7 +250,8 @@ def test_nothing_expected_nothing_asked() -> None:
 
 def test_rate_and_burst() -> None:
     bucket = TokenBucket(10, 0.0)
-    assert [bucket.take(0.0) for _ in range(21)] == [True] * 20 + [False]
-    assert bucket.take(0.1)
-    assert not bucket.take(0.1)
-    assert sum(bucket.take(10.0) for _ in range(100)) == 20
+    assert [bucket.spend(0.0) for _ in range(19)] == [0.0] * 19
+    assert bucket.spend(0.0) == pytest.approx(0.1), "the burst is used up: the next event may come in 0.1 s"
+    assert bucket.spend(0.0) == pytest.approx(0.2), "a debt"
+    assert bucket.spend(0.2) == pytest.approx(0.1)
+    assert bucket.spend(100.0) == 0.0

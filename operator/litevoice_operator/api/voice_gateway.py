@@ -57,7 +57,7 @@ class Session(Api):
     max_frame_bytes: Annotated[Int32, Field(ge=1024, le=16 << 20)] = 1 << 20
     """Largest WebSocket message from a client."""
     max_events_per_second: Annotated[Int32, Field(ge=10, le=10_000)] = 200
-    """Client events per second (burst: twice as many); more is answered by an error event."""
+    """Client events per second (burst: twice as many); more is read later."""
     retained_seconds: Annotated[Int32, Field(ge=5, le=600)] = 60
     """Audio of the open turn that a gateway keeps, so that another worker can continue the turn."""
     max_pending_packets: Annotated[Int32, Field(ge=10, le=100_000)] = 3000

@@ -17,13 +17,14 @@ import msgspec
 import uvloop
 
 from litevoice_broker.errors import BrokerError
-from litevoice_contracts.control import DrainReport
+from litevoice_contracts.control import MAX_LISTED_SESSIONS, SESSION_SORTS, DrainReport
 from litevoice_contracts.settings import GatewaySettings
 from litevoice_gateway import logs
 from litevoice_gateway.admin import Admin
 from litevoice_gateway.auth import ApiKeys
 from litevoice_gateway.drain import Drain
 from litevoice_gateway.hub import Hub
+from litevoice_gateway.listing import ListingError, fetch, table
 from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.server import Server
 from litevoice_gateway.settings import DEFAULT_PATH, Keys, SettingsError, load_keys, load_settings
@@ -43,6 +44,11 @@ def main() -> int:
         help=f"settings file, JSON (default: $LITEVOICE_CONFIG or {DEFAULT_PATH})",
     )
     parser.add_argument("--check-config", action="store_true", help="check settings and keys, then exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    sessions = commands.add_parser("sessions", help="list the sessions of the gateway that runs here")
+    sessions.add_argument("session", nargs="?", default="", help="only this one")
+    sessions.add_argument("--sort", choices=SESSION_SORTS, default="requests", help="largest first")
+    sessions.add_argument("--limit", type=int, default=100, help=f"at most {MAX_LISTED_SESSIONS}")
     arguments = parser.parse_args()
     try:
         settings = load_settings(arguments.config)
@@ -53,6 +59,8 @@ def main() -> int:
     if arguments.check_config:
         print("settings and keys are fine")
         return 0
+    if arguments.command == "sessions":
+        return _list_sessions(settings, keys, arguments)
     logs.configure(settings.log_level)
     try:
         report = uvloop.run(serve(settings, keys))
@@ -60,6 +68,15 @@ def main() -> int:
             TERMINATION_LOG.write_bytes(msgspec.json.encode(report))
     except (BrokerError, OSError) as error:
         logger.error("gateway cannot start", extra={"error": str(error)})
+        return 1
+    return 0
+
+
+def _list_sessions(settings: GatewaySettings, keys: Keys, arguments: argparse.Namespace) -> int:
+    try:
+        print(table(fetch(settings, keys.admin_token.decode(), arguments.session, arguments.sort, arguments.limit)))
+    except ListingError as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

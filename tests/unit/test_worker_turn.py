@@ -363,6 +363,53 @@ def test_an_owner_that_replays_for_no_reason_doubles_nothing(scenario: str, time
     assert audio_of(got) == audio_of(want)
 
 
+@settings(max_examples=25, deadline=None)
+@given(moves=st.lists(st.tuples(st.floats(0.05, 16), st.booleans()), min_size=1, max_size=3))
+def test_the_session_may_move_to_another_gateway_at_any_moment(moves: list[tuple[float, bool]]) -> None:
+    world = plain()
+    for time, farewell in moves:
+        world.at(time, lambda farewell=farewell: world.move(farewell=farewell))  # type: ignore[misc]
+    world.run(45)
+    assert world.transcript() == expected("two questions")
+    assert (world.replays, world.rejections) == (0, 0)
+
+
+def test_the_former_gateway_is_told_that_it_is_one() -> None:
+    world = plain()
+    world.run(3)
+    former = world.uplink
+    world.move(farewell=True)
+    world.run(4)
+    world.uplink, current = former, world.uplink
+    world.send(packets.Audio(tone(0)))
+    world.send(packets.Audio(tone(0)))
+    world.uplink = current
+    world.run(30)
+    assert world.rejections == 1, "once is enough"
+    assert world.transcript() == expected("two questions")
+
+
+def test_packets_that_got_lost_are_asked_for() -> None:
+    world = plain()
+    world.at(1.55, lambda: setattr(world, "up", False))
+    world.at(1.95, lambda: setattr(world, "up", True))
+    world.run(30)
+    assert world.replays == 1
+    assert world.transcript() == expected("two questions")
+
+
+def test_a_transcript_that_never_comes_costs_no_memory() -> None:
+    world = World()
+    world.transcribe_seconds = 10_000
+    big = packets.Audio(tone(0, 20.0))
+    world.stream([(1.0, 1), (1.0, 0)])
+    for number in range(12):
+        world.at(3 + number / 10, lambda: world.send(big))
+    world.run(10)
+    assert world.counts["litevoice_worker_dropped_total/sessions"] >= 1
+    assert world.replays >= 1, "the session can go on from what its owner has"
+
+
 def test_a_death_in_the_middle_of_an_answer_continues_to_the_byte() -> None:
     whole = conversation([(1.2, 4), (70.0, 0)])
     whole.run(90)

@@ -79,6 +79,7 @@ class World:
     prompts: list[steps.Prompt] = field(default_factory=list)
     counts: dict[str, float] = field(default_factory=dict)
     replays: int = 0
+    rejections: int = 0
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count()
@@ -119,6 +120,15 @@ class World:
             self.now, _, action = heapq.heappop(self._agenda)
             action()
         self.now = 1000.0 + until
+
+    def move(self, *, farewell: bool) -> None:
+        """Another gateway takes the session over; without `farewell` the old one died."""
+        if farewell:
+            for envelope, _ in self.uplink.end(self.folded, self.now):
+                self._carry_up(envelope)
+        epoch = self.uplink.epoch + 1
+        self.uplink = Uplink("s_test", "", FRAME_SECONDS, 60)
+        self.uplink.begin(epoch)
 
     # The workers
 
@@ -216,7 +226,7 @@ class World:
                 case events.TurnReplay():
                     self.replay()
                 case events.EpochRejected():
-                    pass
+                    self.rejections += 1
                 case event:
                     self.client.append((self.now, event))
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Item, Mark
+from litevoice_worker import speech
 from litevoice_worker.conversation import TooLarge
 from litevoice_worker.reply import Finish
 
@@ -35,14 +36,6 @@ def apply(session: Session, packet: packets.Packet, mark: Mark, now: float) -> N
             _settled(session, mark)
 
 
-def already_active(event_id: str | None) -> events.SessionError:
-    return events.SessionError(
-        "conversation_already_has_active_response",
-        "a response is active: cancel it or wait for its end",
-        event_id=event_id,
-    )
-
-
 def _settled(session: Session, mark: Mark) -> list[events.DownEvent]:
     """A client event moves the boundary, unless there is audio before it that may be needed."""
     if not session.listener.empty:
@@ -68,7 +61,7 @@ def _commit(session: Session, event_id: str | None, mark: Mark, now: float) -> N
         error = events.SessionError("input_audio_buffer_commit_empty", message, event_id=event_id)
         _refuse(session, error, mark)
         return
-    session.transcribe(utterance, mark, None, False, now)
+    speech.ended(session, utterance, mark, None, False, now)
 
 
 def _update(session: Session, packet: packets.Update, mark: Mark) -> None:
@@ -101,7 +94,7 @@ def _create_item(session: Session, item: Item, event_id: str | None, mark: Mark)
 
 def _create_response(session: Session, packet: packets.CreateResponse, mark: Mark) -> None:
     if session.answer:
-        _refuse(session, already_active(packet.event_id), mark)
+        _refuse(session, speech.already_active(packet.event_id), mark)
         return
     session.turn += 1
     started = session.begin_response(packet, session.turn)

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from litevoice_contracts import events, metrics, packets
-from litevoice_contracts.conversation import Cursor, Item, Mark, ResponseRequest, Snapshot
+from litevoice_contracts.conversation import Item, Mark, ResponseRequest, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, ResumePoint, UpEnvelope
-from litevoice_worker import client_events
+from litevoice_worker import client_events, speech
 from litevoice_worker.admission import Admission
 from litevoice_worker.answering import Answer
 from litevoice_worker.conversation import Conversation, made_id
 from litevoice_worker.listening import Listener, Started, Utterance, Vad
 from litevoice_worker.outlet import Outlet
 from litevoice_worker.reply import Finish
-from litevoice_worker.steps import Command, Failed, Published, Result, Transcribe, Transcribed
+from litevoice_worker.steps import Command, Failed, Published, Result, Transcribed
 from litevoice_worker.uplink import Numbered, Received, Uplink
 
 PROGRESS_SECONDS = 2.0
@@ -50,27 +50,13 @@ class _Work:
     offset: int = 0  # bytes of the audio that are done with
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """An utterance that is being transcribed, and where the session will stand when that is done."""
-
-    job: int
-    turn: int
-    utterance: Utterance
-    detected: bool
-    respond: bool
-    mark: Mark
-    cursor: Cursor
-    ended_at: float
-
-
 class Session:
     """The state machine of one session; every input returns the commands that follow from it.
 
     Attributes:
         wake_at: when `tick` wants to be called; None for never.
-        conversation, listener, answer: for `client_events`, which is the part of this machine that serves the client's
-            own events.
+        conversation, listener, answer, opened, cursor, turn: the state, which `client_events` and `speech` change: they
+            are the parts of this machine that serve the client's own events and its utterances.
     """
 
     def __init__(self, session_id: str, limits: Limits, vad: Vad) -> None:
@@ -87,12 +73,12 @@ class Session:
     @property
     def idle(self) -> bool:
         """Nothing is under way: the session can be forgotten without anybody waiting."""
-        return self.outlet.empty and not (self.answer or self._open or self._backlog)
+        return self.outlet.empty and not (self.answer or self.opened or self._backlog)
 
     @property
     def unfinished(self) -> bool:
         """An utterance or a response would be cut off if the session were forgotten now."""
-        return self._admission.known and bool(self.answer or self._open or self._backlog or self.listener.open)
+        return self._admission.known and bool(self.answer or self.opened or self._backlog or self.listener.open)
 
     # Inputs
 
@@ -123,10 +109,12 @@ class Session:
         match result:
             case Published():
                 self.outlet.confirmed()
-            case Transcribed(job, text) if self._open and self._open.job == job:
-                self._understood(self._open, text, now)
-            case Failed(job, message) if self._open and self._open.job == job:
-                self._not_understood(self._open, message, now)
+            case Transcribed(job, text) if self.opened and self.opened.job == job:
+                speech.understood(self, self.opened, text)
+                self._drain(now)
+            case Failed(job, message) if self.opened and self.opened.job == job:
+                speech.not_understood(self, self.opened, message)
+                self._drain(now)
             case _:
                 if self.answer:
                     self.answer.take(result)
@@ -159,7 +147,7 @@ class Session:
         self._last_audio = 0.0
         self._backlog: deque[_Work] = deque()
         self._backlog_bytes = 0
-        self._open: _Open | None = None
+        self.opened: speech.Opened | None = None
         self.answer: Answer | None = None
         pending = snapshot.pending
         if pending is not None:
@@ -168,12 +156,12 @@ class Session:
 
     def _stop(self) -> None:
         """Ends all work and takes back what was not sent yet, save for questions to the owner."""
-        if self._open:
-            self.outlet.cancel(self._open.job)
+        if self.opened:
+            self.outlet.cancel(self.opened.job)
         if self.answer:
             self.answer.stop()
         self.outlet.keep_only(lambda envelope: isinstance(envelope.events[0], events.TurnReplay))
-        self._open, self.answer = None, None
+        self.opened, self.answer = None, None
         self._backlog.clear()
         self._backlog_bytes = 0
 
@@ -224,8 +212,8 @@ class Session:
             else:
                 break
             self.outlet.send_next(now)
-        if (self.answer or self._open) and self.outlet.empty and now - self.outlet.quiet_since >= PROGRESS_SECONDS:
-            self.publish([events.Progress(self._boundary)])
+        if (self.answer or self.opened) and self.outlet.empty and now - self.outlet.quiet_since >= PROGRESS_SECONDS:
+            self.publish([events.Progress(self.boundary)])
         self.outlet.send_next(now)
         if self.conversation.dropped:
             self.outlet.count(metrics.WORKER_DROPPED, self.conversation.dropped, "conversation_items")
@@ -237,20 +225,21 @@ class Session:
         times = [self._uplink.deadline]
         if self._pausable:
             times.append(self._last_audio + PROGRESS_SECONDS)
-        if self.outlet.empty and (self.answer or self._open):
+        if self.outlet.empty and (self.answer or self.opened):
             times.append(self.outlet.quiet_since + PROGRESS_SECONDS)
             times.append(self.answer.wait_until if self.answer else None)
         return min((time for time in times if time is not None), default=None)
 
     @property
     def _pausable(self) -> bool:
-        return self._open is None and not self._backlog and not self.listener.open and not self.listener.empty
+        return self.opened is None and not self._backlog and not self.listener.open and not self.listener.empty
 
     def _notice_pause(self, now: float) -> None:
         """Audio that stopped in silence is needed for nothing: what comes later does not continue it."""
         if self._pausable and now - self._last_audio >= PROGRESS_SECONDS:
             self.restart_listener(self._uplink.applied, self.listener.audio_ms)
-            self.publish([events.Progress(self._boundary)])
+            if not self._uplink.ended:  # nobody is left to take it: it would wait at the broker like a backlog
+                self.publish([events.Progress(self.boundary)])
 
     # Publishing
 
@@ -277,13 +266,14 @@ class Session:
         )
 
     @property
-    def _boundary(self) -> Mark:
+    def boundary(self) -> Mark:
+        """The last packet that is not needed any more."""
         return self._mark or Mark(self._uplink.epoch, -1)
 
     # Packets
 
     def _drain(self, now: float) -> None:
-        while self._backlog and self._open is None:
+        while self._backlog and self.opened is None:
             work = self._backlog.popleft()
             self._backlog_bytes -= _size(work.numbered)
             mark, packet = work.numbered.mark, work.numbered.packet
@@ -303,11 +293,11 @@ class Session:
             self._push_back([_Work(work.numbered, heard.consumed_bytes)])
         match heard.found:
             case Started(audio_ms):
-                self._speech_started(audio_ms)
+                speech.started(self, audio_ms)
             case Utterance() as utterance:
                 detection = self.conversation.config.turn_detection
                 respond = detection is not None and detection.create_response
-                self.transcribe(utterance, mark, heard.consumed_bytes if rest else None, respond, now)
+                speech.ended(self, utterance, mark, heard.consumed_bytes if rest else None, respond, now)
             case None:
                 self._forget_silence()
 
@@ -334,72 +324,6 @@ class Session:
     def settle(self, mark: Mark) -> None:
         """Nothing up to `mark` is needed any more."""
         self._mark = mark
-
-    # Speech
-
-    def _speech_started(self, audio_ms: int) -> None:
-        if self.cursor.open_turn:
-            return  # announced, and any response interrupted, by the worker before this one
-        self.turn += 1
-        self.cursor = replace(self.cursor, open_turn=self.turn)
-        started = events.SpeechStarted(made_id("item", self.id, self.turn), audio_ms)
-        detection = self.conversation.config.turn_detection
-        if self.answer and detection is not None and detection.interrupt_response:
-            self.finish(Finish("cancelled", "turn_detected"), before=[started])
-        else:
-            self.publish([started])
-
-    def transcribe(self, utterance: Utterance, mark: Mark, consumed: int | None, respond: bool, now: float) -> None:
-        """The utterance ends in packet `mark`, after `consumed` of its bytes (None: all of them)."""
-        detection = self.conversation.config.turn_detection
-        turn = self.cursor.open_turn
-        if not turn:
-            self.turn += 1
-            turn = self.turn
-        cursor = replace(self.cursor, audio_ms=utterance.audio_ms, open_turn=0, packet=None, packet_bytes=0)
-        if consumed is not None:
-            cursor = replace(cursor, packet=mark, packet_bytes=consumed)
-            mark = Mark(mark.epoch, mark.seq - 1)
-        self.outlet.quiet_since = max(self.outlet.quiet_since, now)
-        job = self.outlet.new_job()
-        self._open = _Open(job, turn, utterance, detection is not None, respond, mark, cursor, now)
-        self.outlet.command(Transcribe(job, utterance.samples, self.conversation.config.transcription_language))
-
-    def _understood(self, opened: _Open, text: str, now: float) -> None:
-        news, item_id, previous = self._close(opened, text)
-        news += [
-            events.InputTranscribed(item_id, text, opened.utterance.seconds, previous),
-            events.Progress(self._boundary),
-        ]
-        if opened.respond and self.answer:
-            news.append(client_events.already_active(None))
-        elif opened.respond:
-            news.append(self.begin_response(packets.CreateResponse(), opened.turn, asked_at=opened.ended_at))
-        self.publish(news, snapshot=True)
-        self._drain(now)
-
-    def _not_understood(self, opened: _Open, message: str, now: float) -> None:
-        news, item_id, previous = self._close(opened, "")
-        news += [events.TranscriptionFailed(item_id, message, previous), events.Progress(self._boundary)]
-        if opened.respond and not self.answer:
-            # The client waits for an answer: it gets one that has failed, rather than none.
-            news.append(self.begin_response(packets.CreateResponse(), opened.turn))
-            if self.answer:
-                self.answer.fail(message)
-        self.publish(news, snapshot=True)
-        self._drain(now)
-
-    def _close(self, opened: _Open, text: str) -> tuple[list[events.DownEvent], str, str | None]:
-        item_id, previous = made_id("item", self.id, opened.turn), self.conversation.last_id
-        self.conversation.append(Item(item_id, "user", text, audio=True))
-        self._open = None
-        self.cursor, self._mark = opened.cursor, opened.mark
-        self.listener.restart(self.conversation.config.turn_detection, opened.utterance.audio_ms)
-        news: list[events.DownEvent] = []
-        if opened.detected:
-            news.append(events.SpeechStopped(item_id, opened.utterance.audio_ms))
-        news.append(events.InputCommitted(item_id, previous))
-        return news, item_id, previous
 
     # Responses
 

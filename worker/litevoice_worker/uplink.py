@@ -73,6 +73,11 @@ class Uplink:
         """The last packet that was given out; its seq is -1 before the first."""
         return Mark(self.epoch, self.next_seq - 1)
 
+    @property
+    def ended(self) -> bool:
+        """The owner has closed the current epoch, and no other has begun one."""
+        return self._ended
+
     def receive(self, envelope: UpEnvelope, now: float) -> Received:
         """What to apply after this envelope, packets of waiting epochs included."""
         received = Received()

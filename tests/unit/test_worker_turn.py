@@ -90,6 +90,13 @@ def test_the_owner_need_not_keep_silence_nor_finished_turns() -> None:
     assert world.uplink.retained <= 30
 
 
+def test_nothing_waits_at_the_broker_for_an_owner_that_has_left() -> None:
+    world = conversation([(0.5, 0)])
+    world.at(0.6, world.leave)
+    world.run(10)
+    assert world.log == []
+
+
 def test_audio_that_stops_in_silence_is_not_kept() -> None:
     world = conversation([(0.5, 0)])
     world.run(4)

@@ -121,11 +121,15 @@ class World:
             action()
         self.now = 1000.0 + until
 
+    def leave(self) -> None:
+        """The owner closes its epoch; nobody follows yet."""
+        for envelope, _ in self.uplink.end(self.folded, self.now):
+            self._carry_up(envelope)
+
     def move(self, *, farewell: bool) -> None:
         """Another gateway takes the session over; without `farewell` the old one died."""
         if farewell:
-            for envelope, _ in self.uplink.end(self.folded, self.now):
-                self._carry_up(envelope)
+            self.leave()
         epoch = self.uplink.epoch + 1
         self.uplink = Uplink("s_test", "", FRAME_SECONDS, 60)
         self.uplink.begin(epoch)

@@ -17,14 +17,21 @@ def session(name: str, pending: int, oldest: float, client: str = "10.0.0.9:4000
 def test_replies() -> None:
     largest = [Waiting("s_a", 90, 12.9), Waiting("s_b", 10, None), Waiting("s_c", 0, None)]
     oldest = [Waiting("s_gone", 1, 9999.0), Waiting("s_b", 10, 33.3)]
-    sample = reply_sample(100, largest, oldest, {"s_a", "s_b", "s_c"})
+    sample = reply_sample(100, largest, oldest, {"s_a", "s_b", "s_c"}, set())
     assert (sample.value.messages, sample.value.age_seconds) == (100, 33)
     assert [(c.session, c.backlog, c.age_seconds) for c in sample.culprits] == [("s_a", 90, 12), ("s_b", 10, 33)]
 
 
 def test_nothing_waits_whatever_old_entries_say() -> None:
-    sample = reply_sample(0, [], [Waiting("s_gone", 3, 500.0)], {"s_gone"})
+    sample = reply_sample(0, [], [Waiting("s_gone", 3, 500.0)], {"s_gone"}, set())
     assert (sample.value.messages, sample.value.age_seconds, sample.culprits) == (0, 0, ())
+
+
+def test_what_waits_for_a_client_that_has_left_is_no_backlog() -> None:
+    largest = [Waiting("s_left", 90, 500.0), Waiting("s_slow", 10, 7.0)]
+    sample = reply_sample(100, largest, [Waiting("s_left", 90, 500.0)], {"s_left", "s_slow"}, {"s_left"})
+    assert (sample.value.messages, sample.value.age_seconds) == (10, 7)
+    assert [culprit.session for culprit in sample.culprits] == ["s_slow"]
 
 
 def test_requests_are_told_by_session() -> None:
@@ -57,6 +64,6 @@ def test_the_list_is_bounded() -> None:
 
 
 def test_located() -> None:
-    culprit = reply_sample(1, [Waiting("s_a", 1, 1.0)], [], {"s_a"}).culprits[0]
+    culprit = reply_sample(1, [Waiting("s_a", 1, 1.0)], [], {"s_a"}, set()).culprits[0]
     found = located(culprit, "g-1", "node-1", "1.2.3.4:5")
     assert (found.session, found.pod, found.node, found.client) == ("s_a", "g-1", "node-1", "1.2.3.4:5")

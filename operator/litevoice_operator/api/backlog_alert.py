@@ -47,7 +47,8 @@ class BacklogAlertSpec(Api):
     gateway_ref: GatewayRef
     """The VoiceGateway to watch, in the same namespace."""
     target: Target
-    """Replies: what gateways have not taken for their sessions' clients (a client that reads too slowly). Requests:
+    """Replies: what gateways have not taken for their sessions' clients (a client that reads too slowly); what
+    waits for a client that has left does not count. Requests:
     what workers have not taken (too few workers, or a slow model)."""
     thresholds: Annotated[
         list[Threshold],

@@ -28,18 +28,24 @@ class Sample:
     culprits: tuple[Culprit, ...]
 
 
-def reply_sample(total: int, largest: Sequence[Waiting], oldest: Sequence[Waiting], existing: set[str]) -> Sample:
+def reply_sample(
+    total: int, largest: Sequence[Waiting], oldest: Sequence[Waiting], existing: set[str], abandoned: set[str]
+) -> Sample:
     """`total`: messages not taken by the gateways, over all sessions. `oldest` may name sessions whose LiteTopic has
-    expired (the broker keeps listing them); only those in `existing` count."""
-    ages = {waiting.name: waiting.age_seconds for waiting in oldest if waiting.name in existing and waiting.age_seconds}
-    ages |= {waiting.name: waiting.age_seconds for waiting in largest if waiting.age_seconds}
+    expired (the broker keeps listing them); only those in `existing` count. What waits for a session in `abandoned`
+    is no backlog: its client has left, and it expires by itself."""
+    left = sum(waiting.messages for waiting in largest if waiting.name in abandoned)
+    counted = [waiting for waiting in largest if waiting.messages > 0 and waiting.name not in abandoned]
+    relevant = existing - abandoned
+    ages = {waiting.name: waiting.age_seconds for waiting in oldest if waiting.name in relevant and waiting.age_seconds}
+    ages |= {waiting.name: waiting.age_seconds for waiting in counted if waiting.age_seconds}
     culprits = tuple(
         Culprit(session=waiting.name, backlog=waiting.messages, age_seconds=_seconds(ages.get(waiting.name)))
-        for waiting in largest
-        if waiting.messages > 0
+        for waiting in counted
     )
-    age = max((_seconds(value) for value in ages.values()), default=0) if total else 0
-    return Sample(BacklogValue(messages=total, age_seconds=age), culprits)
+    messages = max(0, total - left)
+    age = max((_seconds(value) for value in ages.values()), default=0) if messages else 0
+    return Sample(BacklogValue(messages=messages, age_seconds=age), culprits)
 
 
 def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequence[SessionInfo]], top: int) -> Sample:

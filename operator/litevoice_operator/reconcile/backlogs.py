@@ -18,6 +18,9 @@ from litevoice_operator.reconcile.pods import PodCache
 SHARED_SECONDS = 2.0
 """A measurement serves everybody who asks within this time."""
 
+SUSPECTS = 50
+"""LiteTopics, the largest and the oldest, of which each measurement asks whether their client is still there."""
+
 
 class Backlogs:
     """Raises BrokerError when the broker cannot tell."""
@@ -50,7 +53,19 @@ class Backlogs:
         return list(await asyncio.gather(*(self._locate(gateway, culprit) for culprit in culprits)))
 
     async def _replies(self, gateway: Gateway) -> Sample:
-        return reply_sample(*await self._broker.replies(gateway.names))
+        total, largest, oldest, existing = await self._broker.replies(gateway.names)
+        by_age = sorted((*largest, *oldest), key=lambda waiting: waiting.age_seconds or 0.0, reverse=True)
+        suspects = {w.name for w in (*largest[:SUSPECTS], *by_age[:SUSPECTS]) if w.messages and w.name in existing}
+        held = await asyncio.gather(*(self._held(gateway, name) for name in suspects))
+        abandoned = {name for name, is_held in zip(suspects, held, strict=True) if not is_held}
+        return reply_sample(total, largest, oldest, existing, abandoned)
+
+    async def _held(self, gateway: Gateway, session_id: str) -> bool:
+        """Whether a gateway has the session: it is subscribed, or keeps a client that reads too slowly."""
+        if await self._broker.owner(gateway.names, session_id):
+            return True
+        addresses = self._pods.addresses((gateway.namespace, gateway.name))
+        return await self._gateways.session(addresses, self._token, session_id) is not None
 
     async def _requests(self, gateway: Gateway) -> Sample:
         addresses = self._pods.addresses((gateway.namespace, gateway.name))

@@ -12,6 +12,7 @@ import itertools
 import logging
 import random
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -92,6 +93,7 @@ class Connection:
         self._plain_metadata = None if config.access_key else metadata(self._client_id)
         self._stub: Any = None
         self._established = False
+        self._failed_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     # --- life
@@ -190,6 +192,8 @@ class Connection:
 
     def report(self, error: BrokerError | None) -> None:
         """What the latest call to the broker itself came to: the health until a later one says otherwise."""
+        if error is not None:
+            self._failed_at = time.monotonic()
         if self._established:
             self.health.set(str(error) if error is not None else "")
 
@@ -324,7 +328,10 @@ class Connection:
         raise BrokerUnavailable(f"no answer to {missed} heartbeats")
 
     async def _stay_ready(self) -> None:
-        """Runs the hook until it succeeds, and again whenever a report has made the client unready."""
+        """Runs the hook until it succeeds, and again when the last bad report is some time ago.
+
+        Without the second a client that failed and then has nothing to do would stay unready for ever.
+        """
         backoff = BACKOFF_FIRST_SECONDS
         while True:
             try:
@@ -339,7 +346,7 @@ class Connection:
             backoff = BACKOFF_FIRST_SECONDS
             while True:
                 await asyncio.sleep(BACKOFF_MAX_SECONDS)
-                if not self.health.ready:
+                if not self.health.ready and time.monotonic() - self._failed_at > BACKOFF_MAX_SECONDS:
                     break
 
 

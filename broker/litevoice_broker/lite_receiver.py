@@ -21,6 +21,8 @@ INVISIBLE_SECONDS = 10.0
 KEPT_SECONDS = 300.0
 """How often the broker hands out again what is kept there for a slow reader."""
 HAND_BACK_SECONDS = 0.05
+ACK_SECONDS = 0.3
+"""How long acknowledgements are repeated; then the LiteTopics are taken over again, which frees them as well."""
 _POLL_BACKOFF_MAX_SECONDS = 1.0
 
 
@@ -115,7 +117,9 @@ class LiteReceiver:
             elif fate is Fate.KEEP and name not in kept:  # the first of them holds the others
                 kept.add(name)
                 self._spawn(self._change_invisible(message, KEPT_SECONDS))
-        left = await acknowledge(self._connection, self._group, self._parent_topic, done)
+        left = await acknowledge(
+            self._connection, self._group, self._parent_topic, done, patient=lambda seconds: seconds < ACK_SECONDS
+        )
         if left:
             self._unanswered({message.system_properties.lite_topic for message in left})
 

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 INVISIBLE_SECONDS = 30.0
 """The broker hands a batch out again when it was not acknowledged by then."""
+LEAVE_ACK_SECONDS = 2.0
+"""How long a leaving consumer tries to acknowledge its last batch; the next one gets it again otherwise."""
 _HANDLE_SECONDS = 20.0
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_MAX_SECONDS = 2.0
@@ -128,7 +130,7 @@ class PartitionConsumer(ConnectedClient):
             self._connection.report(None)
             backoff = 0.0
             if messages and await self._handle([_partition_message(message) for message in messages]):
-                await acknowledge(self._connection, self._group, self._topic, messages)
+                await acknowledge(self._connection, self._group, self._topic, messages, patient=self._patient)
 
     async def _handle(self, batch: list[PartitionMessage]) -> bool:
         """Whether the handler took the batch."""
@@ -149,6 +151,10 @@ class PartitionConsumer(ConnectedClient):
                 return False
             await self._pause(pause)
             pause = min(pause * 2, _RETRY_MAX_SECONDS)
+
+    def _patient(self, seconds: float) -> bool:
+        """A restarted broker remembers the batch and blocks the partition behind it until its invisible time is over."""
+        return seconds < (LEAVE_ACK_SECONDS if self._leaving.is_set() else INVISIBLE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

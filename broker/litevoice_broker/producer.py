@@ -196,7 +196,9 @@ class Producer(ConnectedClient):
         message.topic.name = topic
         system = message.system_properties
         system.message_id = next(self._ids)
-        system.born_timestamp.GetCurrentTime()
+        now = time.time_ns()
+        system.born_timestamp.seconds = now // 1_000_000_000
+        system.born_timestamp.nanos = now % 1_000_000_000
         system.body_encoding = stubs.definition.IDENTITY
         return message
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from litevoice_broker import stubs
@@ -17,8 +18,8 @@ logger = logging.getLogger(__name__)
 BATCH_MESSAGES = 32
 """The most that a broker hands out at once."""
 _POLL_GRACE_SECONDS = 3.0
-_ACK_ATTEMPTS = 3
-_ACK_RETRY_SECONDS = 0.1
+_ACK_RETRY_FIRST_SECONDS = 0.1
+_ACK_RETRY_MAX_SECONDS = 1.0
 
 
 class Poller:
@@ -49,17 +50,23 @@ class Poller:
         return messages
 
 
-async def acknowledge(connection: Connection, group: str, topic: str, messages: Sequence[Any]) -> list[Any]:
-    """One request for all; returns the messages that the broker never answered for.
+async def acknowledge(
+    connection: Connection,
+    group: str,
+    topic: str,
+    messages: Sequence[Any],
+    *,
+    patient: Callable[[float], bool],
+) -> list[Any]:
+    """One request for all, repeated while `patient` (it gets the seconds since the first try).
 
-    A refused entry counts as answered: its message was handed out anew meanwhile, or will be.
+    Returns the messages that the broker never answered for. A refused entry counts as answered: its message was handed
+    out anew meanwhile, or will be.
     """
     left = list(messages)
-    for attempt in range(_ACK_ATTEMPTS):
-        if not left:
-            break
-        if attempt:
-            await asyncio.sleep(_ACK_RETRY_SECONDS * attempt)
+    started = time.monotonic()
+    pause = _ACK_RETRY_FIRST_SECONDS
+    while left:
         request = stubs.service.AckMessageRequest(group=stubs.resource(group), topic=stubs.resource(topic))
         for message in left:
             system = message.system_properties
@@ -69,12 +76,17 @@ async def acknowledge(connection: Connection, group: str, topic: str, messages: 
         try:
             response = await connection.call("AckMessage", request)
         except BrokerError as error:
-            logger.info("acknowledgement failed", extra={"reason": str(error), "messages": len(left)})
             if not error.retryable:
+                logger.warning("acknowledgement refused", extra={"reason": str(error), "messages": len(left)})
                 return []
-            continue
-        again = {entry.receipt_handle for entry in response.entries if entry.status.code in RETRYABLE_CODES}
-        left = [message for message in left if message.system_properties.receipt_handle in again]
+        else:
+            again = {entry.receipt_handle for entry in response.entries if entry.status.code in RETRYABLE_CODES}
+            left = [message for message in left if message.system_properties.receipt_handle in again]
+        if left:
+            if not patient(time.monotonic() - started):
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _ACK_RETRY_MAX_SECONDS)
     return left
 
 

@@ -51,14 +51,17 @@ def tally(what: str, expected: Iterable[int], arrived: Sequence[int]) -> Tally:
 
 
 def tally_packets(sent: int, messages: Iterable[Mapping[str, Any]], session_id: str) -> Tally:
-    """`messages`: lines of `audit requests`. Replays of a turn (attempt > 0) are repetitions on purpose."""
-    marks = [
-        mark
-        for message in messages
-        if message.get("session") == session_id and message["attempt"] == 0
-        for mark in message["marks"]
-        if mark is not None
-    ]
+    """`messages`: lines of `audit requests`. A packet that comes again under its own (epoch, seq) is a replay on
+    purpose, which workers apply once; the same audio under another number is a duplicate."""
+    seen: set[tuple[int, int]] = set()
+    marks = []
+    for message in messages:
+        if message.get("session") != session_id:
+            continue
+        for seq, mark in enumerate(message["marks"], message["seq"]):
+            if mark is not None and (message["epoch"], seq) not in seen:
+                marks.append(mark)
+            seen.add((message["epoch"], seq))
     return tally("audio packets, client → broker", range(sent), marks)
 
 

@@ -43,6 +43,8 @@ def test_packets_of_other_sessions_and_replays_do_not_count() -> None:
         {"session": "a", "epoch": 1, "seq": 2, "attempt": 0, "marks": [None, 2]},
     ]
     assert tally_packets(3, lines, "a").clean
+    lines.append({"session": "a", "epoch": 2, "seq": 0, "attempt": 1, "marks": [2, 3]})
+    assert tally_packets(4, lines, "a").duplicated == [2], "the same audio under another number"
 
 
 @pytest.mark.parametrize(

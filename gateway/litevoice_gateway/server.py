@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import time
+from typing import Any
 
 from picows import (
     WSCloseCode,
@@ -35,6 +36,11 @@ FORCE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 5.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 _BAD_ECHO = frozenset({1005, 1006, 1015})
+
+
+PICOWS_OPTIONS: dict[str, Any] = {"use_aiofastnet": True}
+"""On uvloop's own transport picows also writes to the socket itself, and a reader that is slow now and then gets a
+frame cut short with the next one in it. Costs memory per idle connection; tests/integration/test_gateway_picows.py."""
 
 
 class PicowsTransport:
@@ -157,8 +163,8 @@ class Server:
             websocket_handshake_timeout=HANDSHAKE_SECONDS,
             enable_auto_pong=False,  # a client that pings and does not read would fill the write buffer
             max_frame_size=HARD_LIMIT_FACTOR * settings.max_frame_bytes,
-            read_buffer_init_size=1024,  # 8.6 instead of 27.9 KiB per idle connection, with the next line
-            use_aiofastnet=False,
+            read_buffer_init_size=1024,  # idle connections are many
+            **PICOWS_OPTIONS,
         )
 
     @property

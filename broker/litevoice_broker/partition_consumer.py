@@ -153,7 +153,7 @@ class PartitionConsumer(ConnectedClient):
             pause = min(pause * 2, _RETRY_MAX_SECONDS)
 
     def _patient(self, seconds: float) -> bool:
-        """A restarted broker remembers the batch and blocks the partition behind it until its invisible time is over."""
+        """A restarted broker remembers the batch, and blocks the partition until its invisible time is over."""
         return seconds < (LEAVE_ACK_SECONDS if self._leaving.is_set() else INVISIBLE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:

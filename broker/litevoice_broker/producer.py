@@ -40,6 +40,7 @@ class _Pending:
     size: int
     done: Done
     deadline: float
+    finished: bool = False
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class _Lane:
     kind: Kind
     waiting: deque[_Pending] = field(default_factory=deque)
     task: asyncio.Task[None] | None = None
+    failure: BrokerError | None = None
+    """Why its request is not confirmed yet."""
 
 
 class Producer(ConnectedClient):
@@ -249,7 +252,7 @@ class Producer(ConnectedClient):
         try:
             while lane.waiting:
                 batch = self._next_batch(lane)
-                await self._deliver(lane.kind, batch)
+                await self._deliver(lane, batch)
                 batch = []
         finally:
             lane.task = None
@@ -272,10 +275,10 @@ class Producer(ConnectedClient):
             size += batch[-1].size
         return batch
 
-    async def _deliver(self, kind: Kind, batch: list[_Pending]) -> None:
+    async def _deliver(self, lane: _Lane, batch: list[_Pending]) -> None:
         """Sends until confirmed, refused or given up. A refused batch goes out one by one: one may be to blame."""
         try:
-            await self._send_until_confirmed(kind, batch)
+            await self._send_until_confirmed(lane, batch)
         except BrokerUnavailable as error:
             self._finish(batch, error)
         except BrokerError as error:
@@ -283,11 +286,11 @@ class Producer(ConnectedClient):
                 self._finish(batch, error)
                 return
             for pending in batch:
-                await self._deliver(kind, [pending])
+                await self._deliver(lane, [pending])
         else:
             self._finish(batch, None)
 
-    async def _send_until_confirmed(self, kind: Kind, batch: list[_Pending]) -> None:
+    async def _send_until_confirmed(self, lane: _Lane, batch: list[_Pending]) -> None:
         request = stubs.service.SendMessageRequest(messages=[pending.message for pending in batch])
         deadline = batch[0].deadline
         backoff = RETRY_FIRST_SECONDS
@@ -298,10 +301,11 @@ class Producer(ConnectedClient):
                 for entry in response.entries:
                     check_status(entry.status, "SendMessage")
             except BrokerError as error:
-                self._connection.observer.on_send_error(kind)
-                self._connection.report(error if error.retryable else None)
+                self._connection.observer.on_send_error(lane.kind)
                 if not error.retryable:
+                    self._report(lane, None)
                     raise
+                self._report(lane, error)
                 if time.monotonic() + backoff > deadline:
                     raise BrokerUnavailable(
                         f"not confirmed within {self._give_up_seconds:g} s: {error}", code=error.code
@@ -309,17 +313,27 @@ class Producer(ConnectedClient):
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, RETRY_MAX_SECONDS)
             else:
-                self._connection.report(None)
-                self._connection.observer.on_send(kind, time.perf_counter() - started, len(batch))
+                self._report(lane, None)
+                self._connection.observer.on_send(lane.kind, time.perf_counter() - started, len(batch))
                 return
 
+    def _report(self, lane: _Lane, failure: BrokerError | None) -> None:
+        """Ready only while no lane has a failed request: one topic may work while another one's broker is away."""
+        if failure is None and lane.failure is None and self.ready:
+            return
+        lane.failure = failure
+        failures = (other.failure for other in self._lanes.values() if other.failure is not None)
+        self._connection.report(failure or next(failures, None))
+
     def _finish(self, batch: Sequence[_Pending], error: BaseException | None) -> None:
-        for pending in batch:
+        unfinished = [pending for pending in batch if not pending.finished]
+        for pending in unfinished:
+            pending.finished = True
             try:
                 pending.done(error)
             except Exception:
                 logger.exception("confirmation callback failed")
-        self._release(len(batch))
+        self._release(len(unfinished))
 
     # --- connection hooks
 

@@ -47,7 +47,7 @@ e2e: venv ## tests on a real Kubernetes cluster
 	@$(PY) -m pytest e2e -m e2e
 
 .PHONY: test
-test: check unit integration e2e ## everything
+test: check unit integration ## everything but `make e2e`, which brings up a cluster
 
 .PHONY: format
 format: venv ## format the code

@@ -71,7 +71,7 @@ async def slow_reader(endpoint: Endpoint, show: Show) -> Outcome:
     connection = narrow_socket(endpoint.direct_url)
     address, port = connection.getsockname()
     outcome.client = f"{address}:{port}"
-    options = {"sock": connection, "max_queue": 2}
+    options = {"sock": connection, "max_queue": 2, "ping_interval": None}  # a device that hangs asks for nothing
     async with VoiceClient(endpoint.direct_url, endpoint.api_key, websocket_options=options) as call:
         outcome.session_id = call.session_id
         recording = await speak(LONG_QUESTION)

@@ -28,12 +28,6 @@ def mark(pcm: bytes, number: int) -> bytes:
     return samples.tobytes()
 
 
-def read_mark(pcm: bytes) -> int:
-    """The number that `mark` wrote."""
-    bits = np.frombuffer(pcm[: _MARK_BITS * 2], dtype="<i2") & 1
-    return int((bits.astype(np.int64) << np.arange(_MARK_BITS)).sum())
-
-
 class Microphone:
     """Sends packets through `send` until closed.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from litevoice_contracts.conversation import SessionConfig
 from litevoice_contracts.positions import LAST_PART, EventId
 from litevoice_gateway.protocols import ClientProtocol, Context, Problem, ServerEvent
@@ -61,19 +59,3 @@ class Downlink:
         else:
             message.event_id = str(self._seen)
         return self._protocol.dump(message)
-
-
-class _EventIdOnly(msgspec.Struct):
-    event_id: str | None = None
-
-
-_event_id_decoder = msgspec.json.Decoder(_EventIdOnly)
-
-
-def event_id_of(text: str) -> str | None:
-    """The client's own id of an event that is not decoded any further."""
-    try:
-        event_id = _event_id_decoder.decode(text).event_id
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return event_id[:512] if event_id else None

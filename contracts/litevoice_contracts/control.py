@@ -29,7 +29,8 @@ class SessionInfo(msgspec.Struct, frozen=True):
 
     Attributes:
         client: client address, ``host:port``.
-        pending_requests: packets published to the broker that no worker has taken yet.
+        pending_requests: messages published that no worker has said it is done with: those at the broker, and those of
+            the open utterance.
         oldest_request_seconds: age of the oldest of them.
         reading: False while the client reads too slowly and its replies wait at the broker.
         next_position: position of the next reply the owner expects.

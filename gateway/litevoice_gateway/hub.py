@@ -113,7 +113,7 @@ class Hub:
 
     @property
     def pending_requests(self) -> int:
-        return sum(connection.session.retained for connection in self._sessions.values())
+        return sum(connection.session.pending_requests for connection in self._sessions.values())
 
     def on_end(self, callback: Callable[[do.End], None]) -> None:
         """`callback` is told about each session that ends."""

@@ -101,8 +101,9 @@ class Session:
         return self._up.unconfirmed
 
     @property
-    def retained(self) -> int:
-        return self._up.retained
+    def pending_requests(self) -> int:
+        """See `control.SessionInfo`."""
+        return self._up.retained_envelopes
 
     def info(self, now: float) -> SessionInfo:
         oldest = self._up.oldest_at
@@ -113,7 +114,7 @@ class Session:
             age_seconds=round(now - self._began, 3),
             turn=self._folded.turn,
             responding=self._folded.awaiting_response,
-            pending_requests=self._up.retained,
+            pending_requests=self.pending_requests,
             oldest_request_seconds=0.0 if oldest is None else round(now - oldest, 3),
             reading=self.reading_replies,
             next_position=self._folded.position + 1,

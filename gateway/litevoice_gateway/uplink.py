@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -30,6 +30,7 @@ class Entry:
     codec: Codec
     size: int
     at: float
+    ends_envelope: bool = False
 
 
 class Uplink:
@@ -56,6 +57,7 @@ class Uplink:
         self._due: float | None = None
         self._retained: deque[Entry] = deque()
         self._retained_bytes = 0
+        self._retained_envelopes = 0
         self._sent_snapshot: Snapshot | None = None
         self._sent_snapshot_at = 0.0
 
@@ -77,6 +79,11 @@ class Uplink:
     def retained(self) -> int:
         """Packets published that no worker has said it is done with."""
         return len(self._retained)
+
+    @property
+    def retained_envelopes(self) -> int:
+        """The envelopes that they went out in: messages at the broker, each counted until it is done with as a whole."""
+        return self._retained_envelopes
 
     @property
     def oldest_at(self) -> float | None:
@@ -126,7 +133,7 @@ class Uplink:
         if upto.epoch != self.epoch:
             return
         while self._retained and self._first_retained <= upto.seq:
-            self._retained_bytes -= self._retained.popleft().size
+            self._drop_first()
 
     def replay(self, folded: Folded) -> list[UpEnvelope]:
         """Snapshot and all retained packets under their old numbers; `folded.attempt` is the new attempt already."""
@@ -195,14 +202,20 @@ class Uplink:
             traceparent=self._traceparent,
         )
 
-    def _retain(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
+    def _retain(self, entries: list[Entry]) -> None:
+        self._retained_envelopes += 1
+        for entry in (*entries[:-1], replace(entries[-1], ends_envelope=True)):
             self._retained.append(entry)
             self._retained_bytes += entry.size
             bound = self._retained_seconds * CODEC_BYTES_PER_SECOND[entry.codec] + RETAINED_EXTRA_BYTES
             while self._retained_bytes > bound:
-                self._retained_bytes -= self._retained.popleft().size
+                self._drop_first()
                 self.dropped += 1
+
+    def _drop_first(self) -> None:
+        entry = self._retained.popleft()
+        self._retained_bytes -= entry.size
+        self._retained_envelopes -= entry.ends_envelope
 
 
 def _before(snapshot: Snapshot, epoch: int, seq: int) -> Snapshot:

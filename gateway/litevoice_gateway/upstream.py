@@ -64,8 +64,8 @@ class Upstream:
         return self._uplink.collected
 
     @property
-    def retained(self) -> int:
-        return self._uplink.retained
+    def retained_envelopes(self) -> int:
+        return self._uplink.retained_envelopes
 
     @property
     def oldest_at(self) -> float | None:

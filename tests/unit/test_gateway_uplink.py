@@ -137,6 +137,20 @@ def test_progress_of_another_epoch_means_nothing() -> None:
     assert made.retained == 1
 
 
+def test_what_waits_is_counted_in_messages() -> None:
+    made, folded = uplink()
+    send(made, folded, Audio(b"a"), Audio(b"b"), Audio(b"c"))
+    send(made, folded, Audio(b"d"))
+    assert made.retained_envelopes == 2
+    made.progress(Mark(EPOCH, 1))
+    assert made.retained_envelopes == 2, "the first is not done with as a whole"
+    made.progress(Mark(EPOCH, 2))
+    assert made.retained_envelopes == 1
+    made.reopen(EPOCH + 1, folded)
+    made.progress(Mark(EPOCH + 1, 0))
+    assert (made.retained, made.retained_envelopes) == (0, 0)
+
+
 def test_retained_audio_is_bounded_and_what_is_given_up_is_counted() -> None:
     made, folded = uplink(retained_seconds=5)
     second = b"\0" * 48_000

@@ -36,8 +36,8 @@ def test_what_waits_for_a_client_that_has_left_is_no_backlog() -> None:
 
 def test_requests_are_told_by_session() -> None:
     partitions = [Waiting(f"X-{number:02d}", 0, None) for number in range(8)]
-    partitions[3] = Waiting("X-03", 40, 7.5)
-    partitions[5] = Waiting("X-05", 2, 1.0)
+    partitions[partition_of("s_many", 8)] = Waiting("X-many", 40, 7.5)
+    partitions[partition_of("s_few", 8)] = Waiting("X-few", 2, 1.0)
     sessions = {
         "g-1": [session("s_few", 2, 1.0), session("s_none", 0, 0.0)],
         "g-2": [session("s_many", 40, 7.5, "10.9.9.9:1")],
@@ -51,6 +51,16 @@ def test_requests_are_told_by_session() -> None:
     assert sample.culprits[0].partition == partition_of("s_many", 8)
 
 
+def test_what_gateways_keep_of_an_utterance_that_is_being_heard_is_no_backlog() -> None:
+    partitions = [Waiting(f"X-{number:02d}", 0, None) for number in range(8)]
+    number = partition_of("s_waits", 8)
+    heard = next(name for name in map("s_{}".format, range(100)) if partition_of(name, 8) != number)
+    partitions[number] = Waiting(f"X-{number:02d}", 5, 2.0)
+    listed = [session(heard, 300, 30.0), session("s_waits", 80, 8.0)]
+    sample = request_sample(partitions, {"g-1": listed}, 20)
+    assert [(c.session, c.backlog) for c in sample.culprits] == [("s_waits", 5)]
+
+
 def test_requests_without_a_gateway_are_told_by_partition() -> None:
     partitions = [Waiting("X-00", 5, 2.0), Waiting("X-01", 0, None), Waiting("X-02", 9, 1.0)]
     sample = request_sample(partitions, {"g-1": []}, 20)
@@ -59,7 +69,7 @@ def test_requests_without_a_gateway_are_told_by_partition() -> None:
 
 def test_the_list_is_bounded() -> None:
     many = [session(f"s_{number}", number + 1, 0.0) for number in range(50)]
-    sample = request_sample([Waiting("X-00", 1, 1.0)], {"g": many}, 3)
+    sample = request_sample([Waiting("X-00", 100, 1.0)], {"g": many}, 3)
     assert [c.backlog for c in sample.culprits] == [50, 49, 48]
 
 

@@ -214,6 +214,10 @@ def test_listen() -> None:
         "ws",
     )
     assert "nodePort" not in made()["Service", "demo-gateway"]["spec"]["ports"][0]
+    assert service["spec"]["externalTrafficPolicy"] == "Cluster"
+    assert "externalTrafficPolicy" not in made()["Service", "demo-gateway"]["spec"]
+    direct = made(listen={"serviceType": "LoadBalancer", "externalTrafficPolicy": "Local"})["Service", "demo-gateway"]
+    assert direct["spec"]["externalTrafficPolicy"] == "Local"
 
 
 def test_images() -> None:

@@ -29,6 +29,10 @@ class Listen(Api):
             "!has(self.nodePort) || self.serviceType != 'ClusterIP'",
             "nodePort needs serviceType NodePort or LoadBalancer",
         ),
+        (
+            "self.externalTrafficPolicy == 'Cluster' || self.serviceType != 'ClusterIP'",
+            "externalTrafficPolicy needs serviceType NodePort or LoadBalancer",
+        ),
     )
 
     port: Annotated[Int32, Field(ge=1, le=65535)] = 8080
@@ -37,6 +41,10 @@ class Listen(Api):
     """Type of that Service."""
     node_port: Annotated[Int32 | None, Field(ge=1, le=65535)] = None
     """Port on every node; absent: Kubernetes chooses one."""
+    external_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
+    """Local: a node only passes clients to its own gateways, which then see (and BacklogAlerts show) the clients' own
+    addresses; nodes without a gateway do not answer, as load balancers find out by themselves. Cluster: every node
+    answers, and clients show the address of the node that they came through."""
 
 
 class Auth(Api):

@@ -50,12 +50,15 @@ def reply_sample(
 
 def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequence[SessionInfo]], top: int) -> Sample:
     """`partitions` by number; `sessions`: what each gateway pod lists. Where no gateway can say whose requests wait
-    (all of them gone), the partitions are listed instead."""
+    (all of them gone), the partitions are listed instead.
+
+    What a gateway keeps of an utterance that a worker is hearing is no backlog: a session counts when its partition
+    has one, and with no more than that."""
     culprits = [
         Culprit(
             session=session.session_id,
-            partition=partition_of(session.session_id, len(partitions)),
-            backlog=session.pending_requests,
+            partition=number,
+            backlog=min(session.pending_requests, partitions[number].messages),
             age_seconds=_seconds(session.oldest_request_seconds),
             pod=pod,
             client=session.client,
@@ -63,6 +66,7 @@ def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequenc
         for pod, listed in sessions.items()
         for session in listed
         if session.pending_requests > 0
+        and partitions[number := partition_of(session.session_id, len(partitions))].messages > 0
     ] or [
         Culprit(partition=number, backlog=waiting.messages, age_seconds=_seconds(waiting.age_seconds))
         for number, waiting in enumerate(partitions)

@@ -12,14 +12,10 @@ def gateway_service(gateway: Gateway) -> Manifest:
     port = {"name": "ws", "port": listen.port, "targetPort": "ws", "protocol": "TCP", "appProtocol": "kubernetes.io/ws"}
     if listen.node_port is not None:
         port["nodePort"] = listen.node_port
-    return manifest(
-        gateway,
-        "v1",
-        "Service",
-        gateway.gateway_object,
-        "gateway",
-        spec={"type": listen.service_type, "selector": selector_labels(gateway.name, "gateway"), "ports": [port]},
-    )
+    spec = {"type": listen.service_type, "selector": selector_labels(gateway.name, "gateway"), "ports": [port]}
+    if listen.service_type != "ClusterIP":
+        spec["externalTrafficPolicy"] = listen.external_traffic_policy
+    return manifest(gateway, "v1", "Service", gateway.gateway_object, "gateway", spec=spec)
 
 
 def worker_service(gateway: Gateway) -> Manifest:

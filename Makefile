@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
+# Integration tests wait more than they compute; each job brings its own RocketMQ (about 1 GiB).
+JOBS ?= 3
 
 .PHONY: help
 help: ## list the targets
@@ -39,7 +41,7 @@ unit: venv ## unit tests: no sockets, virtual time
 .PHONY: integration
 integration: venv ## tests against a real RocketMQ and a real API server
 	@scripts/install-dev
-	@$(PY) -m pytest tests -m integration
+	@$(PY) -m pytest tests -m integration -n $(JOBS) --dist loadfile
 
 .PHONY: e2e
 e2e: venv ## tests on a real Kubernetes cluster
@@ -47,7 +49,7 @@ e2e: venv ## tests on a real Kubernetes cluster
 	@$(PY) -m pytest e2e -m e2e
 
 .PHONY: test
-test: check unit integration ## everything but `make e2e`, which brings up a cluster
+test: check unit integration e2e ## everything
 
 .PHONY: format
 format: venv ## format the code

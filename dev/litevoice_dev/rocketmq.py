@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import atexit
 import json
+import os
 import random
 import shutil
 import signal
@@ -303,21 +304,26 @@ def _listens(port: int) -> bool:
 
 
 _handed_out: set[int] = set()
+_SHARES = 4
+_PORTS_PER_SHARE = 4000
+_FIRST_PORT = 15_500
 
 
 def free_port(also: Sequence[int] = ()) -> int:
     """A port below the kernel's ephemeral range, so that no outgoing connection takes it during a restart.
 
-    `also`: offsets whose ports must be free too.
+    `also`: offsets whose ports must be free too. Processes that take ports at the same time each have a share of their
+    own when LITEVOICE_PORT_SHARE tells them apart (0, 1, 2 …): what one of them restarts is not bound for a moment.
     """
+    first = _FIRST_PORT + _PORTS_PER_SHARE * (int(os.environ.get("LITEVOICE_PORT_SHARE", "0")) % _SHARES)
     for _ in range(1000):
-        port = random.randrange(15_000, 32_000)
+        port = random.randrange(first, first + _PORTS_PER_SHARE)
         wanted = {port, *(port + offset for offset in also)}
         if wanted & _handed_out or not all(_bindable(number) for number in wanted):
             continue
         _handed_out.update(wanted)
         return port
-    raise RuntimeError("no free port between 15000 and 32000")
+    raise RuntimeError(f"no free port from {first} on")
 
 
 def _bindable(port: int) -> bool:

@@ -68,10 +68,17 @@ class Traffic:
     async def _request(self, messages: Sequence[PartitionMessage]) -> None:
         self.requests += [message.body for message in messages]
 
+    def _confirmed(self) -> dict[str, int]:
+        """Raises what a send has raised."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        return self.sent
+
     async def goes_on(self) -> None:
         """Everything moves again: confirmations, replies of each session, requests."""
         before = dict(self.sent)
-        await self.kit.until(lambda: all(self.sent[key] > before[key] + 3 for key in before), 60)
+        await self.kit.until(lambda: all(self._confirmed()[key] > before[key] + 3 for key in before), 60)
         counts = {name: len(self.replies[name]) for name in self.sessions}
         requests = len(self.requests)
         await self.kit.until(lambda: all(len(self.replies[name]) > counts[name] + 3 for name in self.sessions), 60)

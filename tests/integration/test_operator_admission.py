@@ -80,7 +80,7 @@ def test_the_smallest_voice_gateway_gets_every_default(server: ApiServer) -> Non
     assert (spec["replicas"], spec["workers"]["replicas"], spec["rocketmq"]["partitions"]) == (2, 2, 8)
     assert spec["drain"] == {"policy": "Auto", "timeoutSeconds": 60, "turnWaitSeconds": 2, "ratePerSecond": 200}
     assert spec["workers"]["pipeline"]["synthesizer"] == {"voice": "en"}
-    assert spec["listen"] == {"port": 8080, "serviceType": "ClusterIP"}
+    assert spec["listen"] == {"port": 8080, "serviceType": "ClusterIP", "externalTrafficPolicy": "Cluster"}
 
 
 IMMUTABLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [

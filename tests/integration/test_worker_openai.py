@@ -241,11 +241,12 @@ OTHER_FAILURES = [
 @pytest.mark.parametrize(("case", "how", "message"), OTHER_FAILURES, ids=[row[0] for row in OTHER_FAILURES])
 async def test_failures_of_the_others(case: str, how: dict[str, Any], message: str) -> None:
     async with Endpoint(**how) as endpoint:
-        transcriber = OpenAITranscriber(endpoint.settings(timeout_seconds=1))
+        timeout_seconds = 1 if message == "did not answer in time" else 60
+        transcriber = OpenAITranscriber(endpoint.settings(timeout_seconds=timeout_seconds))
         with pytest.raises(StageError, match=message):
             await transcriber.transcribe(SAMPLES, "")
         await transcriber.close()
-        synthesizer = OpenAISynthesizer(endpoint.settings(timeout_seconds=1), "alloy")
+        synthesizer = OpenAISynthesizer(endpoint.settings(timeout_seconds=timeout_seconds), "alloy")
         with pytest.raises(StageError, match=message):
             await synthesizer.synthesize("Hello.", "default", 1.0, "pcm16/24000")
         await synthesizer.close()

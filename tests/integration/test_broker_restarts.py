@@ -39,7 +39,8 @@ class Traffic:
         self.channel: LiteChannel = await self.kit.channel(self._reply)
         await self.channel.subscribe(self.sessions)
         await self.kit.consumer(0, self._request)
-        self.producer: Producer = await self.kit.producer()
+        # on a busy machine a broker takes longer to start than callers usually wait
+        self.producer: Producer = await self.kit.producer(give_up_seconds=300.0)
         topic = self.kit.names.partition_topic(0)
         reply_topic = self.kit.names.reply_topic
         for name in self.sessions:
@@ -78,7 +79,7 @@ class Traffic:
     async def goes_on(self) -> None:
         """Everything moves again: confirmations, replies of each session, requests."""
         before = dict(self.sent)
-        await self.kit.until(lambda: all(self._confirmed()[key] > before[key] + 3 for key in before), 60)
+        await self.kit.until(lambda: all(self._confirmed()[key] > before[key] + 3 for key in before), 120)
         counts = {name: len(self.replies[name]) for name in self.sessions}
         requests = len(self.requests)
         await self.kit.until(lambda: all(len(self.replies[name]) > counts[name] + 3 for name in self.sessions), 60)
@@ -113,7 +114,7 @@ async def traffic(kit: Any, rocketmq: LocalRocketMQ) -> AsyncIterator[Traffic]:
         task.cancel()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 async def test_broker_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
     await asyncio.to_thread(rocketmq.broker.kill)
     await traffic.kit.until(lambda: not traffic.producer.ready)
@@ -126,7 +127,7 @@ async def test_broker_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocket
     await traffic.end()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 async def test_proxy_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
     await asyncio.to_thread(rocketmq.proxy.kill)
     await traffic.kit.until(lambda: not traffic.producer.ready and not traffic.channel.ready)
@@ -141,7 +142,7 @@ async def test_proxy_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketM
     await traffic.end()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 async def test_frozen_proxy_is_left_and_nothing_is_lost(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
     rocketmq.proxy.freeze()
     try:
@@ -152,7 +153,7 @@ async def test_frozen_proxy_is_left_and_nothing_is_lost(traffic: Traffic, rocket
     await traffic.end()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 async def test_absent_proxy_at_start_is_waited_for(kit: Any, rocketmq: LocalRocketMQ) -> None:
     await asyncio.to_thread(rocketmq.proxy.kill)
     try:
@@ -193,7 +194,7 @@ async def test_missing_topic_at_start_is_waited_for(kit: Any, admin: Admin) -> N
     await producer.send_fifo(topic, "g", {}, b"x")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 async def test_eviction_during_a_lost_link_is_found_out_after_it(
     kit: Any, admin: Admin, rocketmq: LocalRocketMQ
 ) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
@@ -212,8 +212,17 @@ class Admin:
 
     async def lite_topic(self, parent: str, name: str) -> LiteTopicInfo | None:
         """None when no master has a message or a subscriber of the LiteTopic."""
+        (found,) = await self.lite_topics(parent, [name])
+        return found
+
+    async def lite_topics(self, parent: str, names: Collection[str]) -> list[LiteTopicInfo | None]:
+        """Like `lite_topic`, for each of `names` in their order; all requests are in flight at once."""
+        masters = list((await self.masters()).values())
+        return await asyncio.gather(*(self._lite_topic(masters, parent, name) for name in names))
+
+    async def _lite_topic(self, masters: Collection[str], parent: str, name: str) -> LiteTopicInfo | None:
         found: LiteTopicInfo | None = None
-        for address in (await self.masters()).values():
+        for address in masters:
             try:
                 answer = await self._client(address).call(_LITE_TOPIC, {"parentTopic": parent, "liteTopic": name})
             except Refused:

@@ -37,6 +37,7 @@ CLAIM_RETRY_SECONDS = 0.1
 RECENT_SECONDS = 5.0
 HEALS_AT_ONCE = 32
 ASKED_AT_ONCE = 100
+"""Owners asked for at a time after a reconnect; 5,000 take 1.5 to 2 s."""
 _REFRESH_ASSIGNMENTS_SYNCS = 10
 
 
@@ -323,7 +324,7 @@ class LiteChannel(ConnectedClient):
         names = iter([name for name, owned in self._owned.items() if not owned.deaf])
         while some := list(islice(names, ASKED_AT_ONCE)):
             try:
-                found = await asyncio.gather(*(self._admin.lite_topic(self._parent_topic, name) for name in some))
+                found = await self._admin.lite_topics(self._parent_topic, some)
             except BrokerError as error:
                 logger.warning("owners not checked after a reconnect", extra={"reason": str(error)})
                 return

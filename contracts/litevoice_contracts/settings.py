@@ -24,8 +24,9 @@ class BrokerSettings(_Settings):
 
     endpoints: Annotated[str, Field(min_length=1, pattern=r"^[^:;,\s]+:\d+(;[^:;,\s]+:\d+)*$")]
     """gRPC endpoints of the proxies, `host:port[;host:port…]`."""
-    name_server: str = ""
-    """Name servers, `host:port[;host:port…]`; needed by workers and the operator for the admin protocol."""
+    name_server: Annotated[str, Field(pattern=r"^([^:;,\s]+:\d+(;[^:;,\s]+:\d+)*)?$")] = ""
+    """Name servers, `host:port[;host:port…]`, for the admin protocol. Workers need them; a gateway without them does
+    not notice sessions that were taken from it while it could not reach its proxy, until it misses a reply."""
     request_topic: str
     reply_topic: str
     partitions: Annotated[int, Field(ge=1, le=100)]

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 
+from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite_channel import Delivery, LiteChannel
@@ -57,12 +58,14 @@ class Hub:
             self._names.partition_topics,
             observer=metrics,
         )
+        self._admin = Admin(settings.broker.name_server) if settings.broker.name_server else None
         self._channel = LiteChannel(
             BrokerConfig.from_settings(settings.broker, ClientId.new(pod, address, "gateway")),
             self._names.reply_topic,
             self._names.gateway_group,
             on_delivery=self._delivered,
             on_evicted=self._evicted,
+            admin=self._admin,
             observer=metrics,
         )
         for client in (self.producer, self._channel):
@@ -78,6 +81,8 @@ class Hub:
         """Waits for the broker to confirm what is pending (bounded), then leaves."""
         await self.producer.close()
         await self._channel.close()
+        if self._admin is not None:
+            await self._admin.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -92,9 +92,10 @@ class Gateway:
 class Gateways:
     """Starts gateways that share names and keys."""
 
-    def __init__(self, folder: Path, endpoints: str, names: Names) -> None:
+    def __init__(self, folder: Path, endpoints: str, name_server: str, names: Names) -> None:
         self._folder = folder
-        self._endpoints = endpoints
+        self.endpoints = endpoints
+        self._name_server = name_server
         self._names = names
         self.running: list[Gateway] = []
         for path, content in {
@@ -110,7 +111,8 @@ class Gateways:
         number, port, admin_port = len(self.running), free_port(), free_port()
         settings = {
             "broker": {
-                "endpoints": endpoints or self._endpoints,
+                "endpoints": endpoints or self.endpoints,
+                "nameServer": self._name_server,
                 "requestTopic": self._names.request_topic,
                 "replyTopic": self._names.reply_topic,
                 "partitions": self._names.partitions,
@@ -186,7 +188,7 @@ class PlayedWorker:
 
 @pytest.fixture
 async def gateways(tmp_path: Path, rocketmq: LocalRocketMQ, names: Names) -> AsyncIterator[Gateways]:
-    made = Gateways(tmp_path, rocketmq.endpoints, names)
+    made = Gateways(tmp_path, rocketmq.endpoints, rocketmq.name_server, names)
     yield made
     await made.stop()
 

@@ -200,25 +200,42 @@ async def test_eviction_during_a_lost_link_is_found_out_after_it(
 ) -> None:
     """Two proxies; the first owner's one is frozen while another owner takes over through the second."""
     lost: list[int] = []
+    evicted: list[str] = []
+    replies: list[Delivery] = []
+    reply_topic = kit.names.reply_topic
     first = Fence(kit.config("first"), kit.names, on_lost=lost.append, admin=admin)
+    sessions = await kit.channel(replies.append, evicted.append, config=kit.config("first"), admin=admin)
     other_proxy = rocketmq.add_proxy()
     try:
         await first.start()
         await first.wait_ready(60)
         await first.acquire(0)
         await first.acquire(1)
+        await sessions.subscribe(["s-kept", "s-taken"])
         await asyncio.to_thread(other_proxy.start)
         config = kit.config("second", endpoints=other_proxy.address)
         second = Fence(config, kit.names, on_lost=lambda partition: None, admin=admin)
         await second.start()
         await second.wait_ready(60)
+        taken: list[Delivery] = []
+        taker = kit.config("second", endpoints=other_proxy.address)
+        other = await kit.channel(taken.append, config=taker, admin=admin)
+        producer = await kit.producer(config=kit.config("producer", endpoints=other_proxy.address))
         rocketmq.proxy.freeze()
         try:
-            await kit.until(lambda: not first.ready, 60)
+            await kit.until(lambda: not first.ready and not sessions.ready, 60)
             await second.acquire(1)
+            await other.take_over("s-taken", 0)
         finally:
             rocketmq.proxy.thaw()
-        await kit.until(lambda: lost == [1], 60)
+        await kit.until(lambda: lost == [1] and evicted == ["s-taken"], 60)
+        await sessions.wait_ready(60)
+        for name in ("s-kept", "s-taken"):
+            await producer.send_lite(reply_topic, name, b"after it")
+        await kit.until(lambda: replies and taken)
+        assert [delivery.name for delivery in replies] == ["s-kept"]
+        assert [delivery.name for delivery in taken] == ["s-taken"]
+        assert sessions.position("s-taken") is None
         await first.wait_ready(60)
         assert first.owns(0)
         assert not first.owns(1)
@@ -226,6 +243,9 @@ async def test_eviction_during_a_lost_link_is_found_out_after_it(
         info = await admin.lite_topic(kit.names.control_topic, kit.names.fence(1))
         assert info is not None
         assert [client.split("@")[0] for client in info.subscribers] == ["second"]
+        info = await admin.lite_topic(reply_topic, "s-taken")
+        assert info is not None
+        assert info.subscribers == [str(taker.client_id)]
         await first.close()
         await second.close()
     finally:

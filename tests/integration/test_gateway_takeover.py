@@ -18,11 +18,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Item, Snapshot
 from litevoice_contracts.packets import Audio, EpochEnd
-from litevoice_dev.rocketmq import HOST
+from litevoice_dev.rocketmq import HOST, free_port
 from tests.integration.gateway_process import (
     ALICE,
     Gateways,
     PlayedWorker,
+    Wire,
     close_code,
     delta_numbers,
     expect_error,
@@ -93,6 +94,35 @@ async def test_after_kill_9_another_gateway_goes_on(gateways: Gateways, played_w
             await other.send(numbered_audio(2))
             await until(functools.partial(played_worker.has_audio, session, 2))
     assert played_worker.audio_numbers(session) == [1, 2]
+
+
+async def test_a_gateway_cut_off_from_its_proxy_finds_out_what_was_taken_from_it(
+    gateways: Gateways, played_worker: PlayedWorker
+) -> None:
+    """The notices were lost with the link; the sessions nobody took go on."""
+    proxy = free_port()
+    async with Wire(gateways.endpoints, proxy) as wire:
+        first, second = await gateways.start(endpoints=f"{HOST}:{proxy}"), await gateways.start()
+        async with first.connect() as kept, first.connect() as socket:
+            left, session = await opened(kept), await opened(socket)
+            for name, talking in ((left, kept), (session, socket)):
+                await talking.send(numbered_audio(1))
+                await until(functools.partial(played_worker.has_audio, name, 1))
+            await play_log(played_worker, session, 3)
+            seen = [await receive(socket) for _ in range(3)]
+            wire.cut()
+            query = f"session_id={session}&last_event_id={seen[-1]['event_id']}"
+            async with second.connect(query=query) as other:
+                assert await opened(other) == session
+                wire.mend()
+                assert await close_code(socket) == 4001
+                await play_log(played_worker, session, 3, start=3)
+                assert delta_numbers([await receive(other) for _ in range(3)]) == [3, 4, 5]
+            await first.ready()
+            await play_log(played_worker, left, 1)
+            assert delta_numbers([await receive(kept)]) == [0]
+    assert await first.metric("litevoice_gateway_evictions_total") == 1
+    assert await second.metric("litevoice_gateway_evictions_total") == 0
 
 
 async def test_the_same_gateway_takes_over_from_itself(gateways: Gateways, played_worker: PlayedWorker) -> None:

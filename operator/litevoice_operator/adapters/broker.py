@@ -3,8 +3,6 @@ changes."""
 
 from __future__ import annotations
 
-import asyncio
-
 from litevoice_broker.admin import Admin, LiteTopicLag
 from litevoice_contracts.names import ClientId, Names
 from litevoice_operator.decide.backlog import Waiting
@@ -57,7 +55,7 @@ class Broker:
         largest, oldest = [_waiting(topic) for topic in lag.by_count], [_waiting(topic) for topic in lag.by_age]
         existing = {waiting.name for waiting in largest}
         unsure = [waiting.name for waiting in oldest[:OLDEST_CHECKED] if waiting.name not in existing]
-        found = await asyncio.gather(*(self._connected.lite_topic(names.reply_topic, name) for name in unsure))
+        found = await self._connected.lite_topics(names.reply_topic, unsure) if unsure else []
         return lag.total, largest, oldest, existing | {info.name for info in found if info is not None}
 
     async def owner(self, names: Names, session_id: str) -> str:

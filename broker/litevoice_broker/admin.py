@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.fastjson import parse
 from litevoice_broker.lag import (
@@ -24,6 +25,7 @@ from litevoice_broker.lag import (
 )
 from litevoice_broker.remoting import Refused, RemotingClient
 from litevoice_contracts.names import Names
+from litevoice_contracts.settings import BrokerSettings
 
 __all__ = ["HEARTBEAT_SYNC_GROUP", "Admin", "LiteLag", "LiteTopicInfo", "LiteTopicLag", "PartitionLag"]
 
@@ -41,14 +43,25 @@ _MASTER = "0"
 
 
 class Admin:
-    """`name_server`: ``host:port[;host:port…]``, tried in this order."""
+    """`name_server`: ``host:port[;host:port…]``, tried in this order. `access`: without it in plain text, not signed.
 
-    def __init__(self, name_server: str, *, timeout_seconds: float = 5.0) -> None:
+    Every method raises NotPermitted when a broker does not accept the credentials, and BrokerUnavailable when it cannot
+    be reached.
+    """
+
+    def __init__(self, name_server: str, *, access: AdminAccess | None = None, timeout_seconds: float = 5.0) -> None:
         self._name_servers = [address.strip() for address in name_server.split(";") if address.strip()]
         if not self._name_servers or any(not _is_address(address) for address in self._name_servers):
             raise BrokerError(f"name_server: expected host:port[;host:port…], got {name_server!r}")
         self._timeout_seconds = timeout_seconds
+        self._access = access or AdminAccess()
+        self._tls = self._access.ssl_context()
         self._clients: dict[str, RemotingClient] = {}
+
+    @classmethod
+    def from_settings(cls, settings: BrokerSettings) -> Admin:
+        """Reads credentials and authorities. Raises BrokerError that names what does not fit."""
+        return cls(settings.name_server, access=AdminAccess.from_settings(settings))
 
     async def close(self) -> None:
         clients, self._clients = self._clients, {}
@@ -258,7 +271,9 @@ class Admin:
     def _client(self, address: str) -> RemotingClient:
         client = self._clients.get(address)
         if client is None:
-            client = self._clients[address] = RemotingClient(address, timeout_seconds=self._timeout_seconds)
+            client = self._clients[address] = RemotingClient(
+                address, access=self._access, tls=self._tls, timeout_seconds=self._timeout_seconds
+            )
         return client
 
     async def _ask_name_server(self, code: int, fields: Mapping[str, object] | None = None) -> dict[str, Any]:

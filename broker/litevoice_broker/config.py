@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,10 +32,7 @@ class BrokerConfig:
     @classmethod
     def from_settings(cls, settings: BrokerSettings, client_id: ClientId) -> BrokerConfig:
         """Reads `credentials_dir`. Raises BrokerError that names the file that cannot be read."""
-        access_key = secret_key = ""
-        if settings.credentials_dir:
-            folder = Path(settings.credentials_dir)
-            access_key, secret_key = (_read_credential(folder / name) for name in ("accessKey", "secretKey"))
+        access_key, secret_key = read_credentials(settings.credentials_dir)
         return cls(settings.endpoints, client_id, settings.tls, settings.ca_file, access_key, secret_key)
 
     def read_ca(self) -> bytes | None:
@@ -58,11 +56,56 @@ class BrokerConfig:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class AdminAccess:
+    """How name servers and brokers are spoken to; TLS and credentials are each used when set.
+
+    Attributes:
+        ca_file: PEM file with the authorities to trust; "" for the system's. Only with `tls`. Certificates must name
+            the addresses: the name servers' as they are configured, the brokers' as they register (brokerIP1).
+        access_key, secret_key: every request is signed when set.
+    """
+
+    tls: bool = False
+    ca_file: str = ""
+    access_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+
+    @classmethod
+    def from_settings(cls, settings: BrokerSettings) -> AdminAccess:
+        """Reads `credentials_dir`. Raises BrokerError that names the file that cannot be read."""
+        access_key, secret_key = read_credentials(settings.credentials_dir)
+        return cls(settings.admin_tls, settings.ca_file, access_key, secret_key)
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """None without `tls`. Raises BrokerError when the authorities cannot be read."""
+        if not self.tls:
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.ca_file or None)
+        except ssl.SSLError as error:
+            raise BrokerError(f"ca_file: no certificates in PEM form in {self.ca_file}") from error
+        except OSError as error:
+            raise BrokerError(f"ca_file: cannot read {self.ca_file}: {error.strerror}") from error
+
+
+def read_credentials(folder: str) -> tuple[str, str]:
+    """Access key and secret key from the folder's files; two empty texts without a folder.
+
+    Raises BrokerError that names the file that cannot be read.
+    """
+    if not folder:
+        return "", ""
+    return _read_credential(Path(folder) / "accessKey"), _read_credential(Path(folder) / "secretKey")
+
+
 def _read_credential(path: Path) -> str:
     try:
         value = path.read_text().strip()
     except OSError as error:
         raise BrokerError(f"credentials_dir: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BrokerError(f"credentials_dir: {path} is not text") from error
     if not value:
         raise BrokerError(f"credentials_dir: {path} is empty")
     return value

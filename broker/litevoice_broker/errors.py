@@ -29,3 +29,7 @@ class Overloaded(BrokerError):  # noqa: N818 - reads as what it is
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=True)
+
+
+class NotPermitted(BrokerError):  # noqa: N818 - reads as what it is
+    """The broker knows no such user, the signature is not that user's, or the user may not do this."""

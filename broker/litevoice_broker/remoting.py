@@ -9,17 +9,21 @@ import asyncio
 import contextlib
 import itertools
 import json
+import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.config import AdminAccess
+from litevoice_broker.errors import BrokerError, BrokerUnavailable, NotPermitted
+from litevoice_broker.signature import sign_request
 
 _VERSION = 497  # MQVersion.Version.V5_5_0 is not checked by the broker; it only shows in its logs
 _RESPONSE_FLAG = 1
 _MAX_FRAME_BYTES = 64 << 20
 SUCCESS = 0
+_NO_PERMISSION = 16
 
 
 class Refused(BrokerError):  # noqa: N818 - reads as what it is
@@ -57,10 +61,17 @@ def decode_frame(frame: bytes) -> Answer:
 
 
 class RemotingClient:
-    """Calls to one address, pipelined over one connection that is opened when needed and again after it broke."""
+    """Calls to one address, pipelined over one connection that is opened when needed and again after it broke.
 
-    def __init__(self, address: str, *, timeout_seconds: float) -> None:
+    `tls`: None for plain text. `access` says with which credentials requests are signed.
+    """
+
+    def __init__(
+        self, address: str, *, access: AdminAccess, tls: ssl.SSLContext | None, timeout_seconds: float
+    ) -> None:
         self._address = address
+        self._access = access
+        self._tls = tls
         self._timeout_seconds = timeout_seconds
         self._opaques = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
@@ -69,8 +80,11 @@ class RemotingClient:
         self._connecting = asyncio.Lock()
 
     async def call(self, code: int, fields: Mapping[str, object] | None = None, body: bytes = b"") -> Answer:
-        """Raises Refused with the server's code and remark, BrokerUnavailable when there is no answer in time."""
+        """Raises Refused with the server's code and remark, NotPermitted when that is about the credentials,
+        BrokerUnavailable when there is no answer in time."""
         text_fields = {name: str(value) for name, value in (fields or {}).items() if value is not None}
+        if self._access.access_key:
+            text_fields = sign_request(self._access.access_key, self._access.secret_key, text_fields, body)
         opaque = next(self._opaques)
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -82,12 +96,21 @@ class RemotingClient:
                 answer = await future
         except TimeoutError:
             raise BrokerUnavailable(f"no answer from {self._address} within {self._timeout_seconds} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise BrokerError(
+                f"admin_tls: the certificate of {self._address} does not fit ca_file or this address: "
+                f"{error.verify_message}"
+            ) from error
         except OSError as error:
             raise BrokerUnavailable(f"cannot reach {self._address}: {error}") from error
         finally:
             self._waiting.pop(opaque, None)
         if answer.header["code"] != SUCCESS:
             remark = str(answer.header.get("remark", "")).split("\n")[0]
+            if answer.header["code"] == _NO_PERMISSION:
+                raise NotPermitted(
+                    f"credentials_dir: {self._objection} (request {code}: {remark})", code=_NO_PERMISSION
+                )
             raise Refused(f"{self._address} refused request {code}: {remark}", code=answer.header["code"])
         return answer
 
@@ -98,16 +121,22 @@ class RemotingClient:
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
 
+    @property
+    def _objection(self) -> str:
+        if not self._access.access_key:
+            return f"{self._address} wants signed requests"
+        return f"{self._address} does not accept the credentials of {self._access.access_key}"
+
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
             if self._writer is None or self._reading is None or self._reading.done():
                 host, _, port = self._address.rpartition(":")
-                reader, self._writer = await asyncio.open_connection(host, int(port))
+                reader, self._writer = await asyncio.open_connection(host, int(port), ssl=self._tls)
                 self._reading = asyncio.create_task(self._read(reader, self._writer))
             return self._writer
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reason = "connection closed"
+        reason = "" if self._tls else "the connection was closed before any answer: it may demand TLS (admin_tls)"
         try:
             while True:
                 (length,) = struct.unpack(">i", await reader.readexactly(4))
@@ -115,11 +144,14 @@ class RemotingClient:
                     reason = f"frame of {length} bytes"
                     break
                 answer = decode_frame(await reader.readexactly(length))
+                reason = ""
                 future = self._waiting.get(int(answer.header["opaque"]))
                 is_response = int(answer.header.get("flag", 0)) & _RESPONSE_FLAG
                 if is_response and future is not None and not future.done():
                     future.set_result(answer)
-        except (OSError, asyncio.IncompleteReadError, BrokerError, ValueError) as error:
+        except (OSError, asyncio.IncompleteReadError):
+            reason = reason or "the connection was closed"
+        except (BrokerError, ValueError) as error:
             reason = str(error)
         finally:
             writer.close()

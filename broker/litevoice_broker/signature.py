@@ -1,10 +1,12 @@
-"""Request metadata: who calls, and the AK/SK signature when credentials are set."""
+"""Who calls, and the AK/SK signature when credentials are set: metadata of gRPC calls, fields of admin requests."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 CLIENT_VERSION = "5.1.2"  # of the stubs; the proxy enables features by it
@@ -42,3 +44,15 @@ def metadata(client_id: str, access_key: str = "", secret_key: str = "", now: da
         ("x-mq-request-id", str(uuid.uuid4())),
         ("authorization", authorization(access_key, secret_key, date_time)),
     )
+
+
+def sign_request(access_key: str, secret_key: str, fields: Mapping[str, str], body: bytes) -> dict[str, str]:
+    """`fields` of an admin request with the two that prove who sent it.
+
+    Signed are the values of all fields, in the order of their names, and the body. No time and no address is among
+    them: who can read a request can send it again, so credentials want TLS.
+    """
+    signed = {**fields, "AccessKey": access_key}
+    content = "".join(signed[name] for name in sorted(signed)).encode() + body
+    digest = hmac.new(secret_key.encode(), content, hashlib.sha1).digest()
+    return {**signed, "Signature": base64.b64encode(digest).decode()}

@@ -32,10 +32,12 @@ class BrokerSettings(_Settings):
     partitions: Annotated[int, Field(ge=1, le=100)]
     tls: bool = False
     """Speak TLS to the proxies."""
+    admin_tls: bool = False
+    """Speak TLS to name servers and brokers, whose certificates are other ones than the proxies'."""
     ca_file: str = ""
     """PEM file with the certificate authorities to trust; empty: the system's."""
     credentials_dir: str = ""
-    """Folder with the files `accessKey` and `secretKey`; empty: no credentials."""
+    """Folder with the files `accessKey` and `secretKey`, for proxies and brokers; empty: no credentials."""
 
 
 class GatewaySettings(_Settings):

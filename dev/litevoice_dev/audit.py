@@ -48,7 +48,7 @@ def audited_names(settings: BrokerSettings) -> Names:
 async def audit_requests(settings: BrokerSettings) -> None:
     """Prints every upstream message from now on; the line `{"ready": true}` says from when."""
     names, group = audited_names(settings), f"{settings.request_topic}-audit"
-    admin = Admin(settings.name_server)
+    admin = Admin.from_settings(settings)
     await admin.ensure_group(group, orderly=True)
 
     async def show(messages: Sequence[PartitionMessage]) -> None:
@@ -73,7 +73,7 @@ async def audit_requests(settings: BrokerSettings) -> None:
 async def audit_replies(settings: BrokerSettings, session_id: str) -> None:
     """Prints every position of the session's LiteTopic, from the first to the last at the time of the call."""
     names, group = audited_names(settings), f"{settings.reply_topic}-audit"
-    admin = Admin(settings.name_server)
+    admin = Admin.from_settings(settings)
     await admin.ensure_group(group, orderly=True, lite_bind_topic=names.reply_topic, exclusive=True)
     info = await admin.lite_topic(names.reply_topic, session_id)
     if info is None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from litevoice_broker.admin import Admin
+from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError
 from litevoice_dev import processes
 from litevoice_dev.rocketmq_jars import FILES, lib_folder, say
@@ -84,6 +85,7 @@ class Part:
             f"-Duser.home={home}",
             f"-Djava.io.tmpdir={temporary}",
             "-Drocketmq.broker.diskSpaceWarningLevelRatio=0.97",
+            *(f"-D{name}={value}" for name, value in self._owner.all_java_properties.items()),
             "-cp",
             f"{self._owner.lib}/*",
             self._main,
@@ -152,7 +154,10 @@ class LocalRocketMQ:
         folder: configuration, logs and store; kept over `stop` and `start` unless `fresh`.
         brokers: number of masters (`broker-a`, `broker-b` …); `ports` holds for the first one.
         broker_settings: added to every broker's configuration (broker.conf).
-        tls_key, tls_certificate: PEM files; the proxies then speak TLS and plain text on the same port.
+        proxy_settings: added to every proxy's configuration (rmq-proxy.json).
+        tls_key, tls_certificate: PEM files; all parts then speak TLS and plain text on the same port.
+        java_properties: system properties of all parts.
+        access: how name server and brokers let us in, when they demand TLS or signatures.
     """
 
     folder: Path
@@ -160,8 +165,11 @@ class LocalRocketMQ:
     brokers: int = 1
     fresh: bool = False
     broker_settings: Mapping[str, str] = field(default_factory=dict)
+    proxy_settings: Mapping[str, Any] = field(default_factory=dict)
     tls_key: Path | None = None
     tls_certificate: Path | None = None
+    java_properties: Mapping[str, str] = field(default_factory=dict)
+    access: AdminAccess = field(default_factory=AdminAccess)
     progress: Callable[[str], None] = say
 
     def __post_init__(self) -> None:
@@ -185,6 +193,19 @@ class LocalRocketMQ:
     @property
     def name_server(self) -> str:
         return self.name_server_part.address
+
+    @property
+    def all_java_properties(self) -> dict[str, str]:
+        """`java_properties`, and the TLS server of name server and brokers when there is a certificate."""
+        properties: dict[str, str] = {}
+        if self.tls_key and self.tls_certificate:
+            properties = {
+                "tls.server.mode": "permissive",
+                "tls.test.mode.enable": "false",
+                "tls.server.keyPath": str(self.tls_key),
+                "tls.server.certPath": str(self.tls_certificate),
+            }
+        return properties | dict(self.java_properties)
 
     @property
     def broker(self) -> Part:
@@ -233,7 +254,7 @@ class LocalRocketMQ:
                 "tlsCertPath": str(self.tls_certificate),
             }
         path = self.folder / "conf" / f"{name}.json"
-        path.write_text(json.dumps(configuration | dict(settings or {}), indent=1))
+        path.write_text(json.dumps(configuration | dict(self.proxy_settings) | dict(settings or {}), indent=1))
         part = Part(
             self,
             name,
@@ -249,7 +270,7 @@ class LocalRocketMQ:
         """Names of the masters that the name server lists."""
 
         async def ask() -> list[str]:
-            admin = Admin(self.name_server, timeout_seconds=2.0)
+            admin = Admin(self.name_server, access=self.access, timeout_seconds=2.0)
             try:
                 return list(await admin.masters())
             except BrokerError:

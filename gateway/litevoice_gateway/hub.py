@@ -58,7 +58,7 @@ class Hub:
             self._names.partition_topics,
             observer=metrics,
         )
-        self._admin = Admin(settings.broker.name_server) if settings.broker.name_server else None
+        self._admin = Admin.from_settings(settings.broker) if settings.broker.name_server else None
         self._channel = LiteChannel(
             BrokerConfig.from_settings(settings.broker, ClientId.new(pod, address, "gateway")),
             self._names.reply_topic,

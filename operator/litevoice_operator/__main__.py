@@ -41,7 +41,10 @@ async def run(settings: Settings) -> None:
             await _definitions_served(cluster, stop)
             if stop.is_set():
                 return
-            controller = Controller(Surroundings(cluster, gateways, PodCache(), settings.defaults, settings.root_key))
+            around = Surroundings(
+                cluster, gateways, PodCache(), settings.defaults, settings.installed, settings.root_key
+            )
+            controller = Controller(around)
             try:
                 await _watch(settings, controller, stop, ready)
             finally:

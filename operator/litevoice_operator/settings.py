@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from litevoice_broker.config import AdminAccess, read_credentials
+from litevoice_broker.errors import BrokerError
 from litevoice_contracts.errors import InvalidField
+from litevoice_operator.adapters.broker import Installed
 from litevoice_operator.api.resolved import Defaults
 from litevoice_operator.manifests.keys import ROOT_KEY_MIN_BYTES
 
@@ -22,6 +25,10 @@ HELP = """environment:
   WORKER_IMAGE          image of workers whose VoiceGateway names none
   ROCKETMQ_ENDPOINTS    proxies, host:port[;host:port…], for VoiceGateways that name none
   ROCKETMQ_NAME_SERVER  name servers, host:port[;host:port…], for VoiceGateways that name none
+  ROCKETMQ_ADMIN_TLS    true: speak TLS to them and their brokers, and so do gateways and workers (default false)
+  ROCKETMQ_CA_FILE      PEM file with the authorities of their certificates; empty: the system's
+  ROCKETMQ_CREDENTIALS_DIR
+                        folder with the files accessKey and secretKey, used at these name servers' brokers only
   WATCH_NAMESPACES      namespaces to look after, separated by commas; empty: all
   LISTEN_PORT           port of /healthz, /readyz and /metrics (default 9090)
   LOG_LEVEL             debug, info, warning or error (default info)
@@ -33,6 +40,7 @@ HELP = """environment:
 class Settings:
     root_key: bytes = field(repr=False)
     defaults: Defaults
+    installed: Installed
     namespaces: tuple[str, ...]
     listen_port: int
     log_level: str
@@ -55,14 +63,20 @@ class Settings:
         for namespace in namespaces:
             if not _NAMESPACE.fullmatch(namespace):
                 raise InvalidField("WATCH_NAMESPACES", f"names of namespaces, separated by commas, got {namespace!r}")
+        name_server = _addresses("ROCKETMQ_NAME_SERVER", read("ROCKETMQ_NAME_SERVER"))
+        access = _admin_access(
+            read("ROCKETMQ_ADMIN_TLS", "false"), read("ROCKETMQ_CA_FILE"), read("ROCKETMQ_CREDENTIALS_DIR")
+        )
         return cls(
             root_key=_root_key(read("ROOT_KEY_FILE")),
             defaults=Defaults(
                 gateway_image=read("GATEWAY_IMAGE"),
                 worker_image=read("WORKER_IMAGE"),
                 endpoints=_addresses("ROCKETMQ_ENDPOINTS", read("ROCKETMQ_ENDPOINTS")),
-                name_server=_addresses("ROCKETMQ_NAME_SERVER", read("ROCKETMQ_NAME_SERVER")),
+                name_server=name_server,
+                admin_tls=access.tls,
             ),
+            installed=Installed(name_server, access),
             namespaces=namespaces,
             listen_port=int(port),
             log_level=log_level,
@@ -74,6 +88,23 @@ def _addresses(name: str, text: str) -> str:
     if text and not _ADDRESSES.fullmatch(text):
         raise InvalidField(name, f"host:port[;host:port…], got {text!r}")
     return text
+
+
+def _admin_access(tls: str, ca_file: str, credentials_dir: str) -> AdminAccess:
+    if tls not in ("true", "false"):
+        raise InvalidField("ROCKETMQ_ADMIN_TLS", f"true or false, got {tls!r}")
+    try:
+        access_key, secret_key = read_credentials(credentials_dir)
+    except BrokerError as error:
+        raise InvalidField("ROCKETMQ_CREDENTIALS_DIR", f"a folder with accessKey and secretKey: {error}") from error
+    if ca_file and tls != "true":
+        raise InvalidField("ROCKETMQ_CA_FILE", "ROCKETMQ_ADMIN_TLS to be true")
+    access = AdminAccess(tls == "true", ca_file, access_key, secret_key)
+    try:
+        access.ssl_context()
+    except BrokerError as error:
+        raise InvalidField("ROCKETMQ_CA_FILE", f"a PEM file: {error}") from error
+    return access
 
 
 def _root_key(path: str) -> bytes:

@@ -37,6 +37,8 @@ BAD_GATEWAYS: list[tuple[str, dict[str, Any], str]] = [
     ("text for a number", {"replicas": "two"}, "spec.replicas"),
     ("no partitions", {"rocketmq": {"partitions": 0}}, "spec.rocketmq.partitions"),
     ("too many partitions", {"rocketmq": {"partitions": 101}}, "spec.rocketmq.partitions"),
+    ("expiry longer than the broker can compute", {"rocketmq": {"expirationMinutes": 35_792}},
+     "spec.rocketmq.expirationMinutes"),
     ("endpoints without a port", {"rocketmq": {"endpoints": "proxy"}}, "spec.rocketmq.endpoints"),
     ("endpoints with commas", {"rocketmq": {"endpoints": "a:1,b:2"}}, "spec.rocketmq.endpoints"),
     ("topic too long", {"rocketmq": {"requestTopic": "x" * 113}}, "spec.rocketmq.requestTopic"),

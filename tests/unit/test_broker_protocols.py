@@ -14,6 +14,7 @@ import pytest
 
 from litevoice_broker import fastjson, signature, stubs
 from litevoice_broker.admin import Admin
+from litevoice_broker.config import AdminAccess
 from litevoice_broker.connection import BrokerConfig, check_status
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.remoting import decode_frame, encode_request
@@ -97,6 +98,14 @@ def test_signature_is_the_official_clients(tmp_path: Path) -> None:
         assert ours[name] == theirs[name]
 
 
+def test_admin_signature() -> None:
+    """HMAC-SHA1 over the values in the order of their names (capitals first) and the body, in base64; the expected
+    value is `printf 'litevoiceé0orders{"x":1}' | openssl dgst -sha1 -hmac s3cret -binary | base64`."""
+    fields = {"topic": "orders", "queueId": "0", "a": "é"}
+    signed = signature.sign_request("litevoice", "s3cret", fields, b'{"x":1}')
+    assert signed == {**fields, "AccessKey": "litevoice", "Signature": "gCHAbbsG0k905LbKBPs4hqcriQU="}
+
+
 def test_without_credentials_nothing_is_signed() -> None:
     headers = dict(signature.metadata("client"))
     assert headers["x-mq-client-id"] == "client"
@@ -136,6 +145,14 @@ def test_bad_endpoints_are_named(endpoints: str) -> None:
         _ = BrokerConfig(endpoints, CLIENT).addresses
 
 
+def test_missing_authority_file_of_the_admin_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match=r"ca_file: cannot read /nowhere/ca\.pem: No such file"):
+        Admin("h:1", access=AdminAccess(tls=True, ca_file="/nowhere/ca.pem"))
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(BrokerError, match=r"ca_file: no certificates in PEM form in .*ca\.pem"):
+        Admin("h:1", access=AdminAccess(tls=True, ca_file=str(tmp_path / "ca.pem")))
+
+
 @pytest.mark.parametrize("name_server", ["", ";", "host", "host:x"])
 def test_bad_name_server_is_named(name_server: str) -> None:
     with pytest.raises(BrokerError, match="name_server: expected host:port"):
@@ -154,6 +171,9 @@ def test_credentials_are_read_and_never_shown(tmp_path: Path) -> None:
     config = BrokerConfig.from_settings(settings(str(tmp_path)), CLIENT)
     assert (config.access_key, config.secret_key) == ("ak", "very secret")
     assert "very secret" not in repr(config)
+    access = AdminAccess.from_settings(settings(str(tmp_path)))
+    assert (access.access_key, access.secret_key) == ("ak", "very secret")
+    assert "very secret" not in repr(access)
 
 
 def test_bad_credentials_name_the_file(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from litevoice_contracts.settings import BrokerSettings
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "litevoice"
 DEV = ("rocketmq.dev.enabled=true",)
+OWN = ("rocketmq.endpoints=p:8081", "rocketmq.nameServer=n:9876")
 
 Manifest = dict[str, Any]
 
@@ -98,6 +99,9 @@ def test_default_objects(defaults: dict[tuple[str, str], Manifest]) -> None:
         pytest.param("gateway.image.tag=a b", "/gateway/image/tag", id="space in a tag"),
         pytest.param("rocketmq.endpoints=proxy", "/rocketmq/endpoints", id="endpoint without a port"),
         pytest.param("rocketmq.nameServer=http://a:9876", "/rocketmq/nameServer", id="URL as a name server"),
+        pytest.param("rocketmq.adminTls=yes please", "/rocketmq/adminTls", id="TLS not a boolean"),
+        pytest.param("rocketmq.credentialsSecret=A", "/rocketmq/credentialsSecret", id="illegal credentials Secret"),
+        pytest.param("rocketmq.caSecret=a b", "/rocketmq/caSecret", id="illegal authority Secret"),
         pytest.param("rocketmq.dev.enabled=maybe", "/rocketmq/dev/enabled", id="not a boolean"),
         pytest.param("rocketmq.dev.broker.heap=512Mi", "/rocketmq/dev/broker/heap", id="Kubernetes unit for Java"),
         pytest.param("rocketmq.dev.persistence.size=5", "/rocketmq/dev/persistence/size", id="size without unit"),
@@ -124,6 +128,13 @@ def test_wrong_value_is_refused_and_the_field_named(chart: Chart, value: str, fi
         ),
         pytest.param(("rocketmq.endpoints=a:1",), "rocketmq.nameServer belong together", id="no name server"),
         pytest.param(("rocketmq.nameServer=a:1",), "rocketmq.endpoints and", id="no proxy"),
+        pytest.param(
+            (*DEV, "rocketmq.credentialsSecret=mq"),
+            "rocketmq.credentialsSecret needs rocketmq.nameServer",
+            id="credentials for the development RocketMQ",
+        ),
+        pytest.param(("rocketmq.adminTls=true",), "rocketmq.adminTls needs rocketmq.nameServer", id="TLS to nobody"),
+        pytest.param((*OWN, "rocketmq.caSecret=mq-ca"), "rocketmq.caSecret needs rocketmq.adminTls", id="no TLS"),
     ],
 )
 def test_contradicting_values(chart: Chart, values: tuple[str, ...], message: str) -> None:
@@ -195,10 +206,41 @@ def test_operator_gets_what_it_asks_for(chart: Chart) -> None:
         "WORKER_IMAGE": f"litevoice/worker:{yaml.safe_load((CHART / 'Chart.yaml').read_text())['appVersion']}",
         "ROCKETMQ_ENDPOINTS": "p1:8081;p2:8081",
         "ROCKETMQ_NAME_SERVER": "n:9876",
+        "ROCKETMQ_ADMIN_TLS": "false",
         "WATCH_NAMESPACES": "a,b",
         "ROOT_KEY_FILE": "/etc/litevoice/root-key/root-key",
         "LOG_LEVEL": "debug",
     }
+
+
+def test_operator_gets_the_broker_secrets_as_files_and_no_right_to_read_any(chart: Chart) -> None:
+    plain = chart.render(*OWN)
+    manifests = chart.render(*OWN, "rocketmq.credentialsSecret=mq", "rocketmq.adminTls=true", "rocketmq.caSecret=mq-ca")
+    container = operator_container(manifests)
+    given = environment(container)
+    assert given["ROCKETMQ_ADMIN_TLS"] == "true"
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    volumes = {
+        v["name"]: v for v in manifests["Deployment", "lv-litevoice-operator"]["spec"]["template"]["spec"]["volumes"]
+    }
+    files: dict[str, tuple[str, str]] = {}
+    for name in ("broker", "broker-ca"):
+        assert mounts[name]["readOnly"] is True
+        secret = volumes[name]["secret"]
+        files |= {
+            f"{mounts[name]['mountPath']}/{item['path']}": (secret["secretName"], item["key"])
+            for item in secret["items"]
+        }
+    assert files == {
+        f"{given['ROCKETMQ_CREDENTIALS_DIR']}/accessKey": ("mq", "accessKey"),
+        f"{given['ROCKETMQ_CREDENTIALS_DIR']}/secretKey": ("mq", "secretKey"),
+        given["ROCKETMQ_CA_FILE"]: ("mq-ca", "ca.crt"),
+    }
+    assert {mount["name"] for mount in operator_container(plain)["volumeMounts"]} == {"root-key", "tmp"}
+    role = ("ClusterRole", "ns-lv-litevoice-operator")
+    assert manifests[role] == plain[role]
+    verbs = [verb for rule in plain[role]["rules"] if "secrets" in rule["resources"] for verb in rule["verbs"]]
+    assert sorted(verbs) == ["create", "patch"]
 
 
 def test_only_one_operator_at_a_time(defaults: dict[tuple[str, str], Manifest]) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from litevoice_broker.config import AdminAccess
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import GatewaySettings, WorkerSettings
+from litevoice_operator.adapters.broker import Installed
 from litevoice_operator.api.meta import Metadata
 from litevoice_operator.api.resolved import Defaults, Gateway, resolve
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
@@ -106,7 +108,7 @@ def test_rollouts_never_lose_capacity() -> None:
 
 
 EVERYTHING: dict[str, Any] = {
-    "rocketmq": {"tls": True, "caSecret": "ca", "credentialsSecret": "credentials", "partitions": 12},
+    "rocketmq": {"tls": True, "adminTls": True, "caSecret": "ca", "credentialsSecret": "credentials", "partitions": 12},
     "workers": {"pipeline": {"transcriber": MODEL, "responder": MODEL, "synthesizer": {**MODEL, "voice": "alloy"}}},
     "session": {"maxPerPod": 77, "sendBufferBytes": 8192},
     "audio": {"batchMilliseconds": 20},
@@ -135,7 +137,7 @@ def test_gateway_settings_fit_the_program_and_the_mounts() -> None:
     assert {settings.api_keys_dir, settings.keys_dir, settings.broker.credentials_dir} <= files
     assert settings.broker.ca_file in files
     assert (settings.broker.endpoints, settings.broker.name_server) == ("proxy:8081", "names:9876")
-    assert (settings.broker.partitions, settings.broker.tls) == (12, True)
+    assert (settings.broker.partitions, settings.broker.tls, settings.broker.admin_tls) == (12, True, True)
     assert (settings.max_sessions, settings.send_buffer_bytes, settings.batch_milliseconds) == (77, 8192, 20)
     assert (settings.drain_policy, settings.drain_turn_wait_seconds, settings.log_level) == ("Complete", 9, "debug")
 
@@ -158,6 +160,7 @@ def test_no_credentials_no_mounts() -> None:
     objects = made()
     settings = GatewaySettings.model_validate_json(objects["ConfigMap", "demo-gateway"]["data"]["settings.json"])
     assert (settings.broker.credentials_dir, settings.broker.ca_file) == ("", "")
+    assert (settings.broker.tls, settings.broker.admin_tls) == (False, False)
     assert not any("broker" in path for path in files_of(pod(objects, "gateway")))
 
 
@@ -254,6 +257,24 @@ def test_names_by_default_and_given() -> None:
     assert gateway().names == Names("lv-shop-demo-requests", "lv-shop-demo-replies", 8)
     given = gateway(rocketmq={"requestTopic": "voice", "replyTopic": "voice-replies", "partitions": 3})
     assert given.names == Names("voice", "voice-replies", 3)
+
+
+@pytest.mark.parametrize(("installed", "given", "resolved"), [
+    (False, None, False), (True, None, True), (True, False, False), (False, True, True),
+])  # fmt: skip
+def test_admin_tls_is_the_installation_s_unless_given(installed: bool, given: bool | None, resolved: bool) -> None:
+    spec = VoiceGatewaySpec.model_validate({"auth": {"apiKeysSecret": "keys"}, "rocketmq": {"adminTls": given}})
+    metadata = Metadata(namespace="shop", name="demo", uid="u")
+    defaults = Defaults("g:1", "w:1", "proxy:8081", "names:9876", admin_tls=installed)
+    assert resolve(metadata, spec, defaults).admin_tls is resolved
+
+
+def test_the_operator_s_credentials_go_to_its_own_name_servers_only() -> None:
+    own = AdminAccess(tls=True, ca_file="ca.pem", access_key="ak", secret_key="sk")
+    installed = Installed("names:9876", own)
+    assert installed.access_to("names:9876", admin_tls=False) == own, "a VoiceGateway cannot switch its TLS off"
+    assert installed.access_to("evil:9876", admin_tls=True) == AdminAccess(tls=True, ca_file="ca.pem")
+    assert installed.access_to("evil:9876", admin_tls=False).access_key == ""
 
 
 BAD: list[tuple[str, dict[str, Any], Defaults, str]] = [

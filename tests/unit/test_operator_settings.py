@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from litevoice_broker.config import AdminAccess
 from litevoice_contracts.errors import InvalidField
 from litevoice_operator.__main__ import main
+from litevoice_operator.adapters.broker import Installed
 from litevoice_operator.handlers.settings import EndlessBackoffs, operator_settings
 from litevoice_operator.json_logs import JsonFormatter
 from litevoice_operator.settings import Settings
@@ -36,11 +38,46 @@ def test_complete(environment: dict[str, str]) -> None:
     assert "kkkk" not in repr(settings)
 
 
+def test_access_to_the_broker(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "accessKey").write_text("ak\n")
+    (tmp_path / "secretKey").write_text("very secret\n")
+    settings = Settings.from_environment(
+        environment
+        | {
+            "ROCKETMQ_NAME_SERVER": "n:9876",
+            "ROCKETMQ_ADMIN_TLS": "true",
+            "ROCKETMQ_CREDENTIALS_DIR": str(tmp_path),
+        }
+    )
+    assert settings.installed == Installed("n:9876", AdminAccess(True, "", "ak", "very secret"))
+    assert settings.defaults.admin_tls is True
+    assert "very secret" not in repr(settings)
+
+
+def test_plain_text_without_credentials_by_default(environment: dict[str, str]) -> None:
+    assert Settings.from_environment(environment).installed == Installed("", AdminAccess())
+
+
+def test_a_missing_file_is_named(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "accessKey").write_text("ak")
+    with pytest.raises(InvalidField, match=r"ROCKETMQ_CREDENTIALS_DIR: .*secretKey: No such file"):
+        Settings.from_environment(environment | {"ROCKETMQ_CREDENTIALS_DIR": str(tmp_path)})
+    (tmp_path / "ca.crt").write_text("no certificate")
+    for name, problem in (("ca.crt", "no certificates in PEM form"), ("none", "No such file")):
+        with pytest.raises(InvalidField, match=f"ROCKETMQ_CA_FILE: .*{problem}"):
+            Settings.from_environment(
+                environment | {"ROCKETMQ_ADMIN_TLS": "true", "ROCKETMQ_CA_FILE": str(tmp_path / name)}
+            )
+
+
 WRONG = [
     ("ROOT_KEY_FILE", ""),
     ("ROOT_KEY_FILE", "/nowhere/key"),
     ("ROCKETMQ_ENDPOINTS", "proxy"),
     ("ROCKETMQ_NAME_SERVER", "names:port"),
+    ("ROCKETMQ_ADMIN_TLS", "yes"),
+    ("ROCKETMQ_CA_FILE", "/nowhere/ca.crt"),
+    ("ROCKETMQ_CREDENTIALS_DIR", "/nowhere"),
     ("WATCH_NAMESPACES", "shop,Bank"),
     ("LISTEN_PORT", "http"),
     ("LISTEN_PORT", "70000"),
@@ -75,13 +112,23 @@ def test_the_program_ends_with_a_sentence(
     assert run_main(monkeypatch, environment, "--check-config") == 0
 
 
+ACCESS = ("ROCKETMQ_ADMIN_TLS", "ROCKETMQ_CA_FILE", "ROCKETMQ_CREDENTIALS_DIR")
+
+
 def test_help_lists_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: dict[str, str]
 ) -> None:
     with pytest.raises(SystemExit):
         run_main(monkeypatch, {}, "--help")
     text = capsys.readouterr().out
-    for name in (*environment, "ROCKETMQ_ENDPOINTS", "ROCKETMQ_NAME_SERVER", "WATCH_NAMESPACES", "LISTEN_PORT"):
+    for name in (
+        *environment,
+        "ROCKETMQ_ENDPOINTS",
+        "ROCKETMQ_NAME_SERVER",
+        "WATCH_NAMESPACES",
+        "LISTEN_PORT",
+        *ACCESS,
+    ):
         assert name in text
 
 

@@ -52,7 +52,7 @@ class Worker:
         self._address = environment["POD_IP"]
         self._leaving = False
         self._metrics = Metrics()
-        self._admin = Admin(settings.broker.name_server)
+        self._admin = Admin.from_settings(settings.broker)
         self._producer = Producer(self._config("worker-replies"), [self._names.reply_topic], observer=self._metrics)
         fence = self._config("worker-fence")
         self._fence = Fence(fence, self._names, on_lost=self._lost, admin=self._admin, observer=self._metrics)

@@ -59,6 +59,14 @@ imagePullSecrets:
 {{- if ne (empty .Values.rocketmq.endpoints) (empty .Values.rocketmq.nameServer) -}}
 {{- fail "rocketmq.endpoints and rocketmq.nameServer belong together: give both or none" -}}
 {{- end -}}
+{{- range $field := list "credentialsSecret" "adminTls" -}}
+{{- if and (get $.Values.rocketmq $field) (not $.Values.rocketmq.nameServer) -}}
+{{- fail (printf "rocketmq.%s needs rocketmq.nameServer: it is for these name servers and their brokers only" $field) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.rocketmq.caSecret (not .Values.rocketmq.adminTls) -}}
+{{- fail "rocketmq.caSecret needs rocketmq.adminTls: true" -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "litevoice.podSecurity" -}}

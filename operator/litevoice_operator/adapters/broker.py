@@ -3,7 +3,10 @@ changes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from litevoice_broker.admin import Admin, LiteTopicLag
+from litevoice_broker.config import AdminAccess
 from litevoice_contracts.names import ClientId, Names
 from litevoice_operator.decide.backlog import Waiting
 
@@ -14,22 +17,39 @@ OLDEST_CHECKED = 10
 """LiteTopics with the oldest messages whose existence is checked: the broker also lists expired ones."""
 
 
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The name servers that the operator was installed with, and how they and their brokers let it in."""
+
+    name_server: str
+    access: AdminAccess
+
+    def access_to(self, name_server: str, admin_tls: bool) -> AdminAccess:
+        """Other name servers get no credentials: else whoever may make a VoiceGateway could have them sent to a server
+        of his own."""
+        if name_server == self.name_server:
+            return self.access
+        return AdminAccess(tls=admin_tls, ca_file=self.access.ca_file)
+
+
 class Broker:
     """Errors are `litevoice_broker.errors.BrokerError`."""
 
-    def __init__(self) -> None:
+    def __init__(self, installed: Installed) -> None:
+        self._installed = installed
         self._admin: Admin | None = None
-        self._name_server = ""
+        self._used = ("", False)
 
-    async def use(self, name_server: str) -> None:
-        """Ask this name server from now on, ``host:port[;host:port…]``."""
-        if name_server != self._name_server:
+    async def use(self, name_server: str, *, admin_tls: bool) -> None:
+        """Ask this name server from now on, ``host:port[;host:port…]``. `admin_tls`: unless the operator was installed
+        with it, and then knows better."""
+        if (name_server, admin_tls) != self._used:
             await self.close()
-            self._name_server = name_server
+            self._used = (name_server, admin_tls)
 
     async def close(self) -> None:
         """Questions raise BrokerError from now on."""
-        admin, self._admin, self._name_server = self._admin, None, ""
+        admin, self._admin, self._used = self._admin, None, ("", False)
         if admin is not None:
             await admin.close()
 
@@ -67,7 +87,8 @@ class Broker:
     @property
     def _connected(self) -> Admin:
         if self._admin is None:
-            self._admin = Admin(self._name_server)
+            name_server, admin_tls = self._used
+            self._admin = Admin(name_server, access=self._installed.access_to(name_server, admin_tls))
         return self._admin
 
 

@@ -18,6 +18,7 @@ class Defaults:
     worker_image: str = ""
     endpoints: str = ""
     name_server: str = ""
+    admin_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Gateway:
     names: Names
     endpoints: str
     name_server: str
+    admin_tls: bool
     gateway_image: str
     worker_image: str
 
@@ -63,6 +65,7 @@ def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> G
         names=names,
         endpoints=_needed("rocketmq.endpoints", rocketmq.endpoints, defaults.endpoints),
         name_server=_needed("rocketmq.nameServer", rocketmq.name_server, defaults.name_server),
+        admin_tls=defaults.admin_tls if rocketmq.admin_tls is None else rocketmq.admin_tls,
         gateway_image=_needed("image", spec.image, defaults.gateway_image),
         worker_image=_needed("workers.image", spec.workers.image, defaults.worker_image),
     )

@@ -197,7 +197,10 @@ class RocketMQ(Api):
     model_config = rules(
         _immutable_even_when_absent("requestTopic"),
         _immutable_even_when_absent("replyTopic"),
-        ("!has(self.caSecret) || self.tls", "caSecret needs tls: true"),
+        (
+            "!has(self.caSecret) || self.tls || (has(self.adminTls) && self.adminTls)",
+            "caSecret needs tls: true or adminTls: true",
+        ),
     )
 
     endpoints: Annotated[str | None, Field(pattern=ADDRESSES, max_length=1024)] = None
@@ -211,14 +214,20 @@ class RocketMQ(Api):
     """Parent topic of the sessions' LiteTopics; absent: `lv-<namespace>-<name>-replies`."""
     partitions: Annotated[Int32, Field(ge=1, le=100, json_schema_extra=IMMUTABLE)] = 8
     """Number of request partitions: how many workers can share the load."""
-    expiration_minutes: Annotated[Int32, Field(ge=15, le=43_200)] = 60
-    """A session can be resumed until so long after its last reply."""
+    expiration_minutes: Annotated[Int32, Field(ge=15, le=35_791)] = 60
+    """A session can be resumed until so long after its last reply. RocketMQ computes with 32 bits: more than 35,791
+    minutes would expire at once."""
     tls: bool = False
     """Speak TLS to the proxies."""
+    admin_tls: bool | None = None
+    """Speak TLS to name servers and brokers, too; absent: as the operator was installed. Their certificates must name
+    their addresses: brokers register them as `brokerIP1`."""
     ca_secret: ObjectName | None = None
-    """Secret whose `ca.crt` signs the proxies' certificates; absent: the system's authorities."""
+    """Secret whose `ca.crt` signs the certificates of proxies, name servers and brokers, for gateways and workers;
+    absent: the system's authorities."""
     credentials_secret: ObjectName | None = None
-    """Secret with `accessKey` and `secretKey` for gateways and workers; absent: no credentials."""
+    """Secret with `accessKey` and `secretKey` for gateways and workers; absent: no credentials. The operator uses its
+    own, those that it was installed with, and only at the name servers that it was installed with."""
 
 
 class VoiceGatewaySpec(Api):

@@ -66,6 +66,7 @@ def broker_settings(gateway: Gateway) -> BrokerSettings:
         reply_topic=gateway.names.reply_topic,
         partitions=gateway.names.partitions,
         tls=rocketmq.tls,
+        admin_tls=gateway.admin_tls,
         ca_file=f"{paths.BROKER_CA_DIR}/{paths.BROKER_CA_FILE}" if rocketmq.ca_secret else "",
         credentials_dir=paths.BROKER_CREDENTIALS_DIR if rocketmq.credentials_secret else "",
     )

@@ -48,7 +48,7 @@ class Controller:
         loop = self._loops.get((resource.kind, resource.key))
         if loop is not None:
             await loop.stop()
-        await finalize(self._around.cluster, resource, self._around.defaults)
+        await finalize(self._around.cluster, resource, self._around.defaults, self._around.installed)
         self._around.pods.forget(resource.key)
 
     def pod_seen(self, body: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from litevoice_broker.errors import BrokerError
 from litevoice_contracts.errors import InvalidField
-from litevoice_operator.adapters.broker import Broker
+from litevoice_operator.adapters.broker import Broker, Installed
 from litevoice_operator.adapters.cluster import DEPLOYMENT, POD, Cluster, ClusterError
 from litevoice_operator.api.meta import Resource
 from litevoice_operator.api.resolved import Defaults, Gateway, resolve
@@ -25,7 +25,7 @@ KILL_MARGIN_SECONDS = 30
 _log = logging.getLogger(__name__)
 
 
-async def finalize(cluster: Cluster, resource: Resource, defaults: Defaults) -> None:
+async def finalize(cluster: Cluster, resource: Resource, defaults: Defaults, installed: Installed) -> None:
     """Ends the pods (with their drain), then deletes topics and groups. Everything else follows by owner reference.
 
     Bounded: pods by their grace period, the broker by its attempts; what is left behind then is told in an Event.
@@ -38,7 +38,7 @@ async def finalize(cluster: Cluster, resource: Resource, defaults: Defaults) -> 
     if gateway is None:
         return  # never was valid: the operator made nothing at any broker
     await _pods_gone(cluster, gateway)
-    error = await _names_deleted(gateway)
+    error = await _names_deleted(gateway, installed)
     if error is not None:
         message = (
             f"topics and groups of {gateway.names.request_topic} and {gateway.names.reply_topic} may remain at "
@@ -66,12 +66,12 @@ async def _pods_gone(cluster: Cluster, gateway: Gateway) -> None:
         await asyncio.sleep(1)
 
 
-async def _names_deleted(gateway: Gateway) -> BrokerError | None:
-    broker = Broker()
+async def _names_deleted(gateway: Gateway, installed: Installed) -> BrokerError | None:
+    broker = Broker(installed)
     pause_seconds = FIRST_PAUSE_SECONDS
     last: BrokerError | None = None
     try:
-        await broker.use(gateway.name_server)
+        await broker.use(gateway.name_server, admin_tls=gateway.admin_tls)
         for attempt in range(BROKER_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(pause_seconds)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from litevoice_contracts.errors import InvalidField
-from litevoice_operator.adapters.broker import Broker
+from litevoice_operator.adapters.broker import Broker, Installed
 from litevoice_operator.adapters.cluster import DEPLOYMENT, EVENT, POD, VOICE_GATEWAY, Cluster
 from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.api.meta import Resource
@@ -43,6 +43,7 @@ class Surroundings:
     gateways: Gateways
     pods: PodCache
     defaults: Defaults
+    installed: Installed
     root_key: bytes
 
 
@@ -56,7 +57,7 @@ class GatewayReconciler:
         self._around = around
         self._key = key
         self._keys: Keys = derive_keys(around.root_key, *key)
-        self._broker = Broker()
+        self._broker = Broker(around.installed)
         self._objects = OwnedObjects(around.cluster)
         self._names = BrokerNames(self._broker)
         self.backlogs = Backlogs(self._broker, around.gateways, around.pods, self._keys.admin_token)

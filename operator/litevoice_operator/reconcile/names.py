@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from litevoice_broker.errors import BrokerError
+from litevoice_broker.errors import BrokerError, NotPermitted
 from litevoice_operator.adapters.broker import Broker
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.decide.gateway_status import Problem
@@ -22,11 +22,11 @@ class BrokerNames:
     async def ensure(self, gateway: Gateway) -> Problem | None:
         """What the broker objects to, or that it cannot be reached; None when everything is there."""
         expiration_minutes = gateway.spec.rocketmq.expiration_minutes
-        wanted = (gateway.name_server, gateway.names, expiration_minutes)
+        wanted = (gateway.name_server, gateway.admin_tls, gateway.names, expiration_minutes)
         if wanted == self._done and time.monotonic() - self._done_at < RESYNC_SECONDS:
             return None
         try:
-            await self._broker.use(gateway.name_server)
+            await self._broker.use(gateway.name_server, admin_tls=gateway.admin_tls)
             if wanted != self._done or await self._broker.missing(gateway.names):
                 await self._broker.ensure(gateway.names, expiration_minutes)
         except BrokerError as error:
@@ -38,4 +38,7 @@ class BrokerNames:
 def broker_problem(error: BrokerError) -> Problem:
     if error.retryable:
         return Problem("BrokerUnavailable", str(error), lasting=False)
-    return Problem("BrokerRefused", str(error), lasting=True)
+    text = str(error)
+    if isinstance(error, NotPermitted):
+        text += " (the operator's own credentials are those of its chart's rocketmq.credentialsSecret)"
+    return Problem("BrokerRefused", text, lasting=True)

@@ -106,7 +106,7 @@ class LocalStack:
 
     Attributes:
         folder: settings, keys and logs.
-        gateway, worker: settings merged over the defaults (camelCase keys, as in the files).
+        gateway, worker, broker: settings merged over the defaults (camelCase keys, as in the files).
     """
 
     folder: Path
@@ -115,6 +115,7 @@ class LocalStack:
     names: Names = field(default_factory=lambda: Names("dev-requests", "dev-replies", 4))
     gateway: Mapping[str, Any] = field(default_factory=dict)
     worker: Mapping[str, Any] = field(default_factory=dict)
+    broker: Mapping[str, Any] = field(default_factory=dict)
     worker_names: tuple[str, ...] = ("worker-0", "worker-1")
     gateway_ports: tuple[int, ...] = ()
     progress: Callable[[str], None] = say
@@ -136,12 +137,15 @@ class LocalStack:
 
     @property
     def broker_settings(self) -> BrokerSettings:
-        return BrokerSettings(
-            endpoints=self.endpoints,
-            name_server=self.name_server,
-            request_topic=self.names.request_topic,
-            reply_topic=self.names.reply_topic,
-            partitions=self.names.partitions,
+        return BrokerSettings.model_validate(
+            {
+                "endpoints": self.endpoints,
+                "nameServer": self.name_server,
+                "requestTopic": self.names.request_topic,
+                "replyTopic": self.names.reply_topic,
+                "partitions": self.names.partitions,
+                **self.broker,
+            }
         )
 
     @property
@@ -153,7 +157,7 @@ class LocalStack:
 
     async def ensure_names(self) -> None:
         """Topics and groups at the broker."""
-        admin = Admin(self.name_server)
+        admin = Admin.from_settings(self.broker_settings)
         try:
             await admin.ensure_names(self.names, expiration_minutes=30)
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
 import subprocess
@@ -26,8 +25,6 @@ from tests.integration.gateway_process import gateways, played_worker  # noqa: F
 os.environ["LITEVOICE_PORT_SHARE"] = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 
 EXPIRATION_MINUTES = 30
-AUTH = "org.apache.rocketmq.auth.authentication.provider"
-ACCESS_KEY, SECRET_KEY = "litevoice", "a-secret-for-tests"
 _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
 
 
@@ -48,18 +45,12 @@ def test_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
 
 
 @pytest.fixture(scope="session")
-def rocketmq(tmp_path_factory: pytest.TempPathFactory, test_certificate: tuple[Path, Path]) -> Iterator[LocalRocketMQ]:
+def shared_rocketmq(
+    tmp_path_factory: pytest.TempPathFactory, test_certificate: tuple[Path, Path]
+) -> Iterator[LocalRocketMQ]:
     """Shared by all tests: one that kills a part must leave it running again."""
-    folder = tmp_path_factory.mktemp("rocketmq")
     cluster = LocalRocketMQ(
-        folder,
-        tls_key=test_certificate[0],
-        tls_certificate=test_certificate[1],
-        broker_settings={  # the broker keeps the users, the proxies that want signatures ask it
-            "authenticationMetadataProvider": f"{AUTH}.LocalAuthenticationMetadataProvider",
-            "authConfigPath": str(folder / "store" / "auth"),
-            "initAuthenticationUser": json.dumps({"username": ACCESS_KEY, "password": SECRET_KEY}),
-        },
+        tmp_path_factory.mktemp("rocketmq"), tls_key=test_certificate[0], tls_certificate=test_certificate[1]
     )
     try:
         cluster.start()
@@ -69,9 +60,9 @@ def rocketmq(tmp_path_factory: pytest.TempPathFactory, test_certificate: tuple[P
 
 
 @pytest.fixture(scope="session")
-def credentials() -> dict[str, str]:
-    """Of the only user that a proxy with authentication lets in."""
-    return {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+def rocketmq(shared_rocketmq: LocalRocketMQ) -> LocalRocketMQ:
+    """The one that a test uses: a module may bring its own."""
+    return shared_rocketmq
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import json
 import secrets
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,12 @@ class Gateway:
 
 
 class Gateways:
-    """Starts gateways that share names and keys."""
+    """Starts gateways that share names and keys. `broker`: settings of that section, merged over the defaults."""
 
-    def __init__(self, folder: Path, endpoints: str, name_server: str, names: Names) -> None:
+    def __init__(
+        self, folder: Path, endpoints: str, name_server: str, names: Names, broker: Mapping[str, Any] | None = None
+    ) -> None:
+        self._broker = dict(broker or {})
         self._folder = folder
         self.endpoints = endpoints
         self._name_server = name_server
@@ -116,6 +119,7 @@ class Gateways:
                 "requestTopic": self._names.request_topic,
                 "replyTopic": self._names.reply_topic,
                 "partitions": self._names.partitions,
+                **self._broker,
             },
             "listenHost": HOST,
             "listenPort": port,

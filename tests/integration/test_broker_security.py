@@ -1,17 +1,19 @@
-"""TLS and AK/SK credentials against a proxy that demands them."""
+"""TLS, where it is offered beside plain text; test_broker_guarded.py has what demands it, and credentials."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from litevoice_broker.admin import Admin
+from litevoice_broker.config import AdminAccess
+from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite_channel import Delivery
 from litevoice_broker.producer import Producer
-from litevoice_dev.rocketmq import LocalRocketMQ, Part
+from litevoice_contracts.names import Names
+from litevoice_dev.rocketmq import LocalRocketMQ
 
 
 async def test_tls_with_our_own_authority(kit: Any, test_certificate: tuple[Path, Path]) -> None:
@@ -32,49 +34,24 @@ async def test_tls_refuses_an_unknown_authority(kit: Any) -> None:
     assert not producer.ready
 
 
-@pytest.fixture(scope="module")
-def guarded_proxy(rocketmq: LocalRocketMQ, credentials: dict[str, str]) -> Iterator[Part]:
-    """A second proxy before the same broker, which lets only signed calls in."""
-    proxy = rocketmq.add_proxy(
-        settings={
-            "authenticationEnabled": True,
-            "authenticationProvider": "org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider",
-            "authenticationMetadataProvider": "org.apache.rocketmq.proxy.auth.ProxyAuthenticationMetadataProvider",
-            "innerClientAuthenticationCredentials": json.dumps(
-                {"accessKey": credentials["access_key"], "secretKey": credentials["secret_key"]}
-            ),
-        }
-    )
-    try:
-        proxy.start()
-        yield proxy
-    finally:
-        rocketmq.proxy_parts.remove(proxy)
-        proxy.kill()
+async def test_admin_over_tls(rocketmq: LocalRocketMQ, names: Names, test_certificate: tuple[Path, Path]) -> None:
+    """Name server and broker speak plain text and TLS on the same port."""
+    admin = Admin(rocketmq.name_server, access=AdminAccess(tls=True, ca_file=str(test_certificate[1])))
+    assert await admin.names_exist(names) == []
+    assert [lag.lag for lag in await admin.partition_lag(names)] == [0, 0]
+    await admin.close()
 
 
-async def test_signed_calls_are_let_in(kit: Any, guarded_proxy: Part, credentials: dict[str, str]) -> None:
-    signed = {"endpoints": guarded_proxy.address, **credentials}
-    seen: list[Delivery] = []
-    channel = await kit.channel(seen.append, config=kit.config("owner", **signed))
-    producer = await kit.producer(config=kit.config("producer", **signed))
-    await channel.take_over("s-signed", 0)
-    await producer.send_lite(kit.names.reply_topic, "s-signed", b"signed")
-    await kit.until(lambda: [delivery.body for delivery in seen] == [b"signed"])
+async def test_admin_refuses_an_unknown_authority(rocketmq: LocalRocketMQ) -> None:
+    admin = Admin(rocketmq.name_server, access=AdminAccess(tls=True))
+    with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not fit ca_file"):
+        await admin.masters()
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"access_key": "", "secret_key": ""}, {"secret_key": "wrong"}, {"access_key": "nobody"}],
-    ids=["none", "wrong secret", "unknown user"],
-)
-async def test_others_are_told_why_not(
-    kit: Any, guarded_proxy: Part, credentials: dict[str, str], changes: dict[str, str]
+async def test_admin_refuses_a_certificate_of_another_address(
+    rocketmq: LocalRocketMQ, test_certificate: tuple[Path, Path]
 ) -> None:
-    config = kit.config("producer", endpoints=guarded_proxy.address, **{**credentials, **changes})
-    producer = Producer(config, kit.names.partition_topics)
-    kit.closed_later(producer)
-    await producer.start()
-    await kit.until(lambda: "UNAUTHORIZED" in producer.unready_reason)
-    assert not producer.ready
-    assert credentials["secret_key"] not in producer.unready_reason
+    elsewhere = f"localhost:{rocketmq.name_server_part.port}"
+    admin = Admin(elsewhere, access=AdminAccess(tls=True, ca_file=str(test_certificate[1])))
+    with pytest.raises(BrokerError, match=r"the certificate of localhost:\d+ does not fit .*Hostname mismatch"):
+        await admin.masters()

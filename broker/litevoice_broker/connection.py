@@ -25,6 +25,7 @@ from litevoice_broker.errors import BrokerError, BrokerUnavailable, Overloaded
 from litevoice_broker.health import Health
 from litevoice_broker.observing import NoObserver, Observer
 from litevoice_broker.signature import CLIENT_VERSION, Metadata, metadata
+from litevoice_broker.status import call_failed, check_status
 
 __all__ = ["BrokerConfig", "BrokerError", "BrokerUnavailable", "ConnectedClient", "Connection", "Overloaded"]
 
@@ -42,21 +43,6 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_retries", 0),  # retries belong to the callers, who know what may be repeated
     ("grpc.enable_http_proxy", 0),
 ]
-_UNAVAILABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
-RETRYABLE_CODES = frozenset(
-    getattr(stubs.definition, name)
-    for name in (
-        "TOPIC_NOT_FOUND",  # also the answer while the topic's broker restarts
-        "REQUEST_TIMEOUT",
-        "TOO_MANY_REQUESTS",
-        "INTERNAL_ERROR",
-        "INTERNAL_SERVER_ERROR",
-        "HA_NOT_AVAILABLE",
-        "PROXY_TIMEOUT",
-        "MASTER_PERSISTENCE_TIMEOUT",
-        "SLAVE_PERSISTENCE_TIMEOUT",
-    )
-)
 
 
 class Connection:
@@ -139,7 +125,7 @@ class Connection:
         try:
             response = await getattr(stub, method)(request, metadata=self.metadata, timeout=timeout_seconds)
         except grpc.aio.AioRpcError as error:
-            raise self._translate(error, method) from None
+            raise call_failed(error, method) from None
         except asyncio.CancelledError:
             if _cancelled():
                 raise
@@ -164,7 +150,7 @@ class Connection:
                     check_status(part.status, "ReceiveMessage")
         except grpc.aio.AioRpcError as error:
             if not messages:
-                raise self._translate(error, "ReceiveMessage") from None
+                raise call_failed(error, "ReceiveMessage") from None
         except asyncio.CancelledError:
             if _cancelled():
                 raise
@@ -201,12 +187,6 @@ class Connection:
 
     def _endpoints(self) -> Any:
         return stubs.endpoints(self._addresses)
-
-    def _translate(self, error: grpc.aio.AioRpcError, method: str) -> BrokerError:
-        details = (error.details() or "").split("\n")[0]
-        if error.code() in _UNAVAILABLE:
-            return BrokerUnavailable(f"{method}: {error.code().name.lower().replace('_', ' ')}: {details}")
-        return BrokerError(f"{method}: {error.code().name}: {details}")
 
     async def _run(self) -> None:
         backoff = BACKOFF_FIRST_SECONDS
@@ -354,16 +334,6 @@ def _cancelled() -> bool:
     """Whether somebody cancelled this task: gRPC also raises CancelledError in calls whose channel was closed."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
-
-
-def check_status(status: Any, what: str) -> None:
-    """Raises BrokerError unless the status is OK or MULTIPLE_RESULTS."""
-    if status.code in (stubs.OK, stubs.MULTIPLE_RESULTS):
-        return
-    message = f"{what}: {stubs.code_name(status.code)}: {status.message}".split("\n")[0]
-    # A proxy that cannot find a topic's broker, because it restarts say, takes the topic's type for unspecified.
-    type_unknown = status.code == stubs.TYPE_CONFLICT and "UNSPECIFIED" in status.message
-    raise BrokerError(message, code=status.code, retryable=type_unknown or status.code in RETRYABLE_CODES)
 
 
 class ConnectedClient:

@@ -21,7 +21,8 @@ from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig, ConnectedClient, Connection, subscription_settings
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite_order import VERIFY_SECONDS, PositionOrder, Verdict
+from litevoice_broker.lite_healing import Healer
+from litevoice_broker.lite_order import PositionOrder, Verdict
 from litevoice_broker.lite_owned import Delivery, Owned
 from litevoice_broker.lite_receiver import Fate, LiteReceiver
 from litevoice_broker.lite_subscription import LiteSubscription
@@ -34,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
-RECENT_SECONDS = 5.0
-HEALS_AT_ONCE = 32
 ASKED_AT_ONCE = 100
 """Owners asked for at a time after a reconnect; 5,000 take 1.5 to 2 s."""
 _REFRESH_ASSIGNMENTS_SYNCS = 10
@@ -82,6 +81,14 @@ class LiteChannel(ConnectedClient):
         self._on_evicted = on_evicted
         self._sync_seconds = sync_seconds
         self._admin = admin
+        self._owned: dict[str, Owned] = {}
+        self._healer = Healer(
+            self._owned,
+            claim=self._claim,
+            remove=self._remove,
+            spawn=self._spawn,
+            on_heal=self._connection.observer.on_heal,
+        )
         self._subscription = LiteSubscription(self._connection, parent_topic, group)
         self._receiver = LiteReceiver(
             self._connection,
@@ -89,12 +96,10 @@ class LiteChannel(ConnectedClient):
             group,
             long_poll_seconds=long_poll_seconds,
             judge=self._judge,
-            unanswered=self._unanswered,
+            unanswered=self._healer.after_lost_acknowledgement,
         )
-        self._owned: dict[str, Owned] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._heals = asyncio.Semaphore(HEALS_AT_ONCE)
         self._left_during_sync: set[str] | None = None
         self._sync_task: asyncio.Task[None] | None = None
         self._generation = 0
@@ -179,7 +184,7 @@ class LiteChannel(ConnectedClient):
                 self._forget(name)
                 self._spawn(self._remove(name))
             raise
-        self._verify_later(name, owned)
+        self._healer.after_takeover(name, owned)
 
     async def release(self, name: str) -> None:
         """Gives the LiteTopic up: nothing of it is delivered from this moment. Idempotent; never raises for the broker.
@@ -215,7 +220,7 @@ class LiteChannel(ConnectedClient):
             except BaseException:
                 owned.paused = owned.withheld = True
                 raise
-        self._verify_later(name, owned)
+        self._healer.after_takeover(name, owned)
 
     # --- takeover
 
@@ -257,38 +262,6 @@ class LiteChannel(ConnectedClient):
             owned.cancel_timers()
             if self._left_during_sync is not None:
                 self._left_during_sync.add(name)
-
-    def _verify_later(self, name: str, owned: Owned, number: int = 0) -> None:
-        """The wake-up for what waits in the log can get lost while the last owner still acknowledges."""
-
-        def verify() -> None:
-            if not owned.order.delivered:
-                self._spawn(self._heal(name, owned, then=lambda: self._verify_later(name, owned, number + 1)))
-
-        if number < len(VERIFY_SECONDS) and self._owned.get(name) is owned and not owned.paused:
-            owned.arm_verify(VERIFY_SECONDS[number], verify)
-
-    def _check_gap(self, name: str, owned: Owned) -> None:
-        if owned.order.gap:
-            self._connection.observer.on_heal()
-            self._spawn(self._heal(name, owned))
-
-    async def _heal(self, name: str, owned: Owned, then: Callable[[], None] | None = None) -> None:
-        """Takes the LiteTopic over again at the next position, unless it went away meanwhile."""
-        async with self._heals, owned.lock:
-            while self._owned.get(name) is owned and not owned.paused:
-                owned.order.heals += 1
-                owned.order.restart()
-                try:
-                    await self._claim(name, owned)
-                    break
-                except BrokerError as error:
-                    logger.info("heal failed", extra={"lite_topic": name, "reason": str(error)})
-                    await asyncio.sleep(owned.order.gap_wait_seconds())
-        if self._owned.get(name) is not owned:
-            await self._remove(name)
-        elif then is not None:
-            then()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -341,7 +314,7 @@ class LiteChannel(ConnectedClient):
         await self._sync()
         await self._receiver.assign()
         if reconnected:
-            self._heal_recent()
+            self._healer.after_reconnect()
         self._generation = self._connection.generation
 
     async def _sync_forever(self) -> None:
@@ -390,7 +363,7 @@ class LiteChannel(ConnectedClient):
         owned.last_message = time.monotonic()
         verdict = owned.order.offer(message.system_properties.queue_offset)
         if verdict is Verdict.WAIT:
-            owned.arm_gap(lambda: self._check_gap(name, owned))
+            self._healer.after_gap(name, owned)
             return Fate.WAIT
         if verdict is Verdict.DELIVER:
             self._deliver(name, message)
@@ -403,16 +376,3 @@ class LiteChannel(ConnectedClient):
             self._on_delivery(delivery)
         except Exception:
             logger.exception("delivery callback failed")
-
-    def _unanswered(self, names: Collection[str]) -> None:
-        for name in names:
-            owned = self._owned.get(name)
-            if owned is not None:
-                self._spawn(self._heal(name, owned))
-
-    def _heal_recent(self) -> None:
-        """After a change of proxy: what the old one had taken from the broker for us is lost on the way."""
-        now = time.monotonic()
-        for name, owned in self._owned.items():
-            if not owned.paused and not owned.deaf and now - owned.last_message < RECENT_SECONDS:
-                self._spawn(self._heal(name, owned))

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from litevoice_broker import stubs
-from litevoice_broker.connection import BrokerConfig, ConnectedClient, Connection, check_status
+from litevoice_broker.connection import BrokerConfig, ConnectedClient, Connection
 from litevoice_broker.errors import BrokerError, BrokerUnavailable, Overloaded
 from litevoice_broker.observing import Observer
+from litevoice_broker.status import check_status
 from litevoice_contracts.envelopes import MAX_BODY_BYTES
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from litevoice_broker import stubs
-from litevoice_broker.connection import RETRYABLE_CODES, Connection
+from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError
+from litevoice_broker.status import RETRYABLE_CODES
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,10 @@ import pytest
 from litevoice_broker import fastjson, signature, stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import AdminAccess
-from litevoice_broker.connection import BrokerConfig, check_status
+from litevoice_broker.connection import BrokerConfig
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.remoting import decode_frame, encode_request
+from litevoice_broker.status import check_status
 from litevoice_contracts.names import ClientId
 from litevoice_contracts.settings import BrokerSettings
 

@@ -102,7 +102,9 @@ class Admin:
             await self._wait_for_route(topic, 1)
 
     async def ensure_lite_topic(self, topic: str, *, expiration_minutes: int) -> None:
-        """Parent of LiteTopics, on all masters. `expiration_minutes` counts from a LiteTopic's last message; ≥ 15.
+        """Parent of LiteTopics, on all masters. `expiration_minutes` counts from a LiteTopic's last message.
+
+        Brokers wait 15 minutes at least (minLiteTTl); more than 35,791 overflow and expire at once.
 
         Raises BrokerError when the topic exists with another message type.
         """

@@ -45,6 +45,7 @@ BAD_GATEWAYS: list[tuple[str, dict[str, Any], str]] = [
     ("reply topic too long", {"rocketmq": {"replyTopic": "x" * 112}}, "spec.rocketmq.replyTopic"),
     ("topic of odd characters", {"rocketmq": {"replyTopic": "a b"}}, "spec.rocketmq.replyTopic"),
     ("authority without TLS", {"rocketmq": {"caSecret": "ca"}}, "caSecret needs tls"),
+    ("authority with TLS switched off", {"rocketmq": {"caSecret": "ca", "adminTls": False}}, "adminTls: true"),
     ("waiting longer than draining", {"drain": {"timeoutSeconds": 5, "turnWaitSeconds": 6}},
      "turnWaitSeconds must not exceed"),
     ("unknown policy", {"drain": {"policy": "Now"}}, "spec.drain.policy"),
@@ -83,6 +84,14 @@ def test_the_smallest_voice_gateway_gets_every_default(server: ApiServer) -> Non
     assert spec["drain"] == {"policy": "Auto", "timeoutSeconds": 60, "turnWaitSeconds": 2, "ratePerSecond": 200}
     assert spec["workers"]["pipeline"]["synthesizer"] == {"voice": "en"}
     assert spec["listen"] == {"port": 8080, "serviceType": "ClusterIP", "externalTrafficPolicy": "Cluster"}
+
+
+@pytest.mark.parametrize("tls", ["tls", "adminTls"])
+def test_an_authority_is_for_proxies_or_brokers(server: ApiServer, tls: str) -> None:
+    spec = server.create(GATEWAYS, voice_gateway(f"ca-for-{tls.lower()}", rocketmq={tls: True, "caSecret": "ca"}))[
+        "spec"
+    ]
+    assert spec["rocketmq"]["caSecret"] == "ca"
 
 
 IMMUTABLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [

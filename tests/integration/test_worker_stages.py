@@ -25,7 +25,7 @@ from litevoice_worker.stages import StageError
 from litevoice_worker.stages.respond_local import answer
 from litevoice_worker.stages.synthesize_espeak import EspeakSynthesizer
 from litevoice_worker.stages.transcribe_pocketsphinx import PocketsphinxTranscriber, default_grammar, read_grammar
-from litevoice_worker.stages.vad import SileroVad, VadPool
+from litevoice_worker.stages.vad import SileroNetwork, SileroVad
 from litevoice_worker.uplink import Numbered
 
 DEMO_QUESTIONS = [
@@ -49,6 +49,11 @@ def transcriber(executor: ThreadPoolExecutor) -> PocketsphinxTranscriber:
     return PocketsphinxTranscriber(default_grammar(), executor)
 
 
+@pytest.fixture(scope="module")
+def network() -> SileroNetwork:
+    return SileroNetwork()
+
+
 def hear(listener: Listener, stream: bytes, codec: Codec = PCM, packet_milliseconds: int = 20) -> list[Utterance]:
     """What a listener makes of a stream in packets; it is restarted after each utterance, as a session does."""
     listener.restart(TurnDetection(), 0)
@@ -70,39 +75,33 @@ def silence(seconds: float, codec: Codec = PCM) -> bytes:
 
 
 @pytest.mark.parametrize("voice", ["en", "en-us"])
-async def test_questions_in_a_stream_are_understood_exactly(transcriber: PocketsphinxTranscriber, voice: str) -> None:
+async def test_questions_in_a_stream_are_understood_exactly(
+    transcriber: PocketsphinxTranscriber, network: SileroNetwork, voice: str
+) -> None:
     stream = silence(1.0)
     for question in DEMO_QUESTIONS:
         stream += await speak(question, voice=voice) + silence(1.2)
-    utterances = hear(Listener(SileroVad(), 60), stream)
+    utterances = hear(Listener(SileroVad(network), 60), stream)
     assert [await transcriber.transcribe(utterance.samples, "") for utterance in utterances] == DEMO_QUESTIONS
 
 
 @pytest.mark.parametrize("codec", ["g711_ulaw/8000", "g711_alaw/8000"])
-async def test_a_telephone_is_understood_too(transcriber: PocketsphinxTranscriber, codec: Codec) -> None:
+async def test_a_telephone_is_understood_too(
+    transcriber: PocketsphinxTranscriber, network: SileroNetwork, codec: Codec
+) -> None:
     speech = resample(decode(await speak(DEMO_QUESTIONS[0]), PCM), 24_000, 8_000)
     stream = silence(0.6, codec) + encode(speech, codec) + silence(1.2, codec)
-    (utterance,) = hear(Listener(SileroVad(), 60), stream, codec)
+    (utterance,) = hear(Listener(SileroVad(network), 60), stream, codec)
     assert await transcriber.transcribe(utterance.samples, "en") == DEMO_QUESTIONS[0]
 
 
-async def test_the_size_of_packets_changes_nothing(transcriber: PocketsphinxTranscriber) -> None:
+async def test_the_size_of_packets_changes_nothing(
+    transcriber: PocketsphinxTranscriber, network: SileroNetwork
+) -> None:
     stream = silence(0.5) + await speak(DEMO_QUESTIONS[1]) + silence(1.0)
     for milliseconds in (10, 100, 10_000):
-        (utterance,) = hear(Listener(SileroVad(), 60), stream, packet_milliseconds=milliseconds)
+        (utterance,) = hear(Listener(SileroVad(network), 60), stream, packet_milliseconds=milliseconds)
         assert await transcriber.transcribe(utterance.samples, "") == DEMO_QUESTIONS[1]
-
-
-async def test_a_used_detector_is_as_good_as_a_new_one(executor: ThreadPoolExecutor) -> None:
-    stream = silence(0.5) + await speak(DEMO_QUESTIONS[0]) + silence(1.0)
-    pool = VadPool(executor)
-    used = await pool.take()
-    hear(Listener(used, 60), await speak("something else"))
-    pool.give_back(used)
-    assert await pool.take() is used
-    (first,), (second,) = hear(Listener(used, 60), stream), hear(Listener(SileroVad(), 60), stream)
-    assert np.array_equal(first.samples, second.samples)
-    assert first.audio_ms == second.audio_ms
 
 
 def noises() -> dict[str, Samples]:
@@ -119,10 +118,10 @@ def noises() -> dict[str, Samples]:
 
 
 @pytest.mark.parametrize("noise", noises())
-async def test_noise_is_not_speech(transcriber: PocketsphinxTranscriber, noise: str) -> None:
+async def test_noise_is_not_speech(transcriber: PocketsphinxTranscriber, network: SileroNetwork, noise: str) -> None:
     samples = noises()[noise]
     assert await transcriber.transcribe(samples, "") == ""
-    listener = Listener(SileroVad(), 60)
+    listener = Listener(SileroVad(network), 60)
     listener.restart(TurnDetection(), 0)
     data = resample(samples, 16_000, 24_000).tobytes()
     heard = listener.hear(Numbered(Mark(1, 0), Audio(data), PCM), data, 0)

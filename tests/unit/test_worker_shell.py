@@ -25,7 +25,6 @@ from litevoice_worker.runner import SessionRunner, Stages
 from litevoice_worker.sessions import IDLE_SECONDS, Sessions
 from litevoice_worker.settings import load, make_members, make_stages
 from litevoice_worker.stages import Answered, StageError
-from litevoice_worker.stages.vad import SileroVad, VadPool
 from litevoice_worker.steps import Prompt
 from litevoice_worker.turn import Limits, Session
 from tests.unit.worker_world import EnergyVad
@@ -155,26 +154,24 @@ async def test_handing_over_asks_for_what_is_open_and_stops(bench: Bench) -> Non
 
 async def test_the_registry_is_bounded_and_forgets_the_idle_first(bench: Bench) -> None:
     bench.voice.slow = True
-    with ThreadPoolExecutor(1) as executor:
-        pool = VadPool(executor, make=lambda: cast(SileroVad, EnergyVad()))
-        sessions = Sessions(3, pool, lambda session_id, _: bench.runner(session_id), bench.metrics)
-        busy = await sessions.get("busy", 0)
-        bench.text_turn(busy)
-        idle = await sessions.get("idle", 0)
-        used = await sessions.get("used", 1)
-        assert await sessions.get("busy", 0) is busy
-        assert await sessions.get("idle", 0) is idle
-        assert await sessions.get("used", 1) is used
-        await sessions.get("new", 1)
-        assert await sessions.get("busy", 0) is busy, "it is older, but in the middle of something"
-        assert await sessions.get("idle", 0) is not idle
-        value = bench.metrics.registry.get_sample_value
-        assert value("litevoice_worker_sessions") == 3
-        assert value("litevoice_worker_dropped_total", {"what": "sessions"}) == 2
-        sessions.forget_idle(asyncio.get_running_loop().time() + IDLE_SECONDS + 1)
-        assert value("litevoice_worker_sessions") == 1
-        await sessions.hand_over(0)
-        assert value("litevoice_worker_sessions") == 0
+    sessions = Sessions(3, bench.runner, bench.metrics)
+    busy = sessions.get("busy", 0)
+    bench.text_turn(busy)
+    idle = sessions.get("idle", 0)
+    used = sessions.get("used", 1)
+    assert sessions.get("busy", 0) is busy
+    assert sessions.get("idle", 0) is idle
+    assert sessions.get("used", 1) is used
+    sessions.get("new", 1)
+    assert sessions.get("busy", 0) is busy, "it is older, but in the middle of something"
+    assert sessions.get("idle", 0) is not idle
+    value = bench.metrics.registry.get_sample_value
+    assert value("litevoice_worker_sessions") == 3
+    assert value("litevoice_worker_dropped_total", {"what": "sessions"}) == 2
+    sessions.forget_idle(asyncio.get_running_loop().time() + IDLE_SECONDS + 1)
+    assert value("litevoice_worker_sessions") == 1
+    await sessions.hand_over(0)
+    assert value("litevoice_worker_sessions") == 0
 
 
 # Settings

@@ -24,7 +24,7 @@ from litevoice_worker.worker import Worker
 logger = logging.getLogger("litevoice_worker")
 
 COMPUTE_THREADS = 2
-"""For recognition and for making voice detectors; more work waits."""
+"""For recognition; more work waits."""
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ async def _run(
     if check_only:
         await stages.close()
         return
-    worker = Worker(settings, stages, make_members(settings, environment), executor, environment)
+    worker = Worker(settings, stages, make_members(settings, environment), environment)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -10,39 +10,33 @@ from dataclasses import dataclass
 from litevoice_contracts import metrics as names
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner
-from litevoice_worker.stages.vad import SileroVad, VadPool
 from litevoice_worker.steps import Count
 
 IDLE_SECONDS = 120.0
-"""A session that nothing came from for so long is forgotten: its voice detector alone takes 9 MB."""
+"""A session that nothing came from for so long is forgotten; it can be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     runner: SessionRunner
     partition: int
-    vad: SileroVad
 
 
 class Sessions:
-    """Registry. `make` builds the runner of a new session around a voice detector."""
+    """Registry. `make` builds the runner of a new session."""
 
-    def __init__(
-        self, limit: int, vads: VadPool, make: Callable[[str, SileroVad], SessionRunner], metrics: Metrics
-    ) -> None:
+    def __init__(self, limit: int, make: Callable[[str], SessionRunner], metrics: Metrics) -> None:
         self._limit = limit
-        self._vads = vads
         self._make = make
         self._metrics = metrics
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
-    async def get(self, session_id: str, partition: int) -> SessionRunner:
+    def get(self, session_id: str, partition: int) -> SessionRunner:
         """The session's runner, made when there is none."""
         entry = self._entries.get(session_id)
         if entry is None:
-            vad = await self._vads.take()
             self._make_room()
-            entry = _Entry(self._make(session_id, vad), partition, vad)
+            entry = _Entry(self._make(session_id), partition)
             self._entries[session_id] = entry
             self._metrics.sessions.set(len(self._entries))
         self._entries.move_to_end(session_id)
@@ -53,7 +47,6 @@ class Sessions:
         entry = self._entries.pop(session_id, None)
         if entry is not None:
             entry.runner.close()
-            self._vads.give_back(entry.vad)
             self._metrics.sessions.set(len(self._entries))
 
     def forget_idle(self, now: float) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig
@@ -24,7 +23,7 @@ from litevoice_worker.ownership import Ownership
 from litevoice_worker.runner import SessionRunner, Stages
 from litevoice_worker.sessions import Sessions
 from litevoice_worker.settings import names_of
-from litevoice_worker.stages.vad import SileroVad, VadPool
+from litevoice_worker.stages.vad import SileroNetwork, SileroVad
 from litevoice_worker.steps import Count
 from litevoice_worker.turn import Limits, Session
 
@@ -41,7 +40,6 @@ class Worker:
         settings: WorkerSettings,
         stages: Stages,
         members: Members,
-        executor: ThreadPoolExecutor,
         environment: Mapping[str, str],
     ) -> None:
         self._settings = settings
@@ -51,12 +49,13 @@ class Worker:
         self._pod = environment["POD_NAME"]
         self._address = environment["POD_IP"]
         self._leaving = False
+        self._network = SileroNetwork()
         self._metrics = Metrics()
         self._admin = Admin.from_settings(settings.broker)
         self._producer = Producer(self._config("worker-replies"), [self._names.reply_topic], observer=self._metrics)
         fence = self._config("worker-fence")
         self._fence = Fence(fence, self._names, on_lost=self._lost, admin=self._admin, observer=self._metrics)
-        self._sessions = Sessions(settings.max_sessions, VadPool(executor), self._make_session, self._metrics)
+        self._sessions = Sessions(settings.max_sessions, self._make_session, self._metrics)
         self._ownership = Ownership(
             worker=self._pod,
             names=self._names,
@@ -118,8 +117,8 @@ class Worker:
         config = self._config("worker-requests")
         return PartitionConsumer(config, topic, self._names.worker_group, handler=handle, observer=self._metrics)
 
-    def _make_session(self, session_id: str, vad: SileroVad) -> SessionRunner:
-        machine = Session(session_id, self._limits, vad)
+    def _make_session(self, session_id: str) -> SessionRunner:
+        machine = Session(session_id, self._limits, SileroVad(self._network))
         return SessionRunner(machine, self._stages, self._publish, self._metrics, self._sessions.forget)
 
     def _publish(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
@@ -133,7 +132,7 @@ class Worker:
         for message in messages:
             try:
                 envelope = UpEnvelope.decode(message.properties, message.body)
-                runner = await self._sessions.get(envelope.session_id, partition)
+                runner = self._sessions.get(envelope.session_id, partition)
                 runner.deliver(envelope, uncertain=message.offset < certain_from)
             except InvalidField as error:
                 self._skipped(partition, message.offset, error.field)

@@ -1,5 +1,5 @@
 """Silero voice activity detection. One network for the process, because each copy of it takes more than 9 MB; a session
-holds only what the network remembers of its stream, about 1.6 KB."""
+holds only what the network remembers of its stream, about 2 KB."""
 
 from __future__ import annotations
 

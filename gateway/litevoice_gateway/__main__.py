@@ -17,9 +17,9 @@ import msgspec
 import uvloop
 
 from litevoice_broker.errors import BrokerError
+from litevoice_contracts import json_logs
 from litevoice_contracts.control import MAX_LISTED_SESSIONS, SESSION_SORTS, DrainReport
 from litevoice_contracts.settings import GatewaySettings
-from litevoice_gateway import logs
 from litevoice_gateway.admin import Admin
 from litevoice_gateway.auth import ApiKeys
 from litevoice_gateway.drain import Drain
@@ -61,7 +61,7 @@ def main() -> int:
         return 0
     if arguments.command == "sessions":
         return _list_sessions(settings, keys, arguments)
-    logs.configure(settings.log_level)
+    json_logs.configure(settings.log_level)
     try:
         report = uvloop.run(serve(settings, keys))
         if TERMINATION_LOG.exists():

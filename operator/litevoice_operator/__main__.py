@@ -12,8 +12,8 @@ import sys
 
 import kopf
 
+from litevoice_contracts import json_logs
 from litevoice_contracts.errors import InvalidField
-from litevoice_operator import json_logs
 from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cluster, ClusterError
 from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.handlers.resources import register
@@ -99,7 +99,9 @@ def main() -> int:
     if arguments.check_config:
         print("the environment is fine")
         return 0
-    json_logs.set_up(settings.log_level)
+    # kopf reports every event and handler at info; what is worth knowing the operator logs itself.
+    quiet = ["aiohttp.access"] if settings.log_level == "debug" else ["aiohttp.access", "kopf"]
+    json_logs.configure(settings.log_level, quiet)
     asyncio.run(run(settings))
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -16,7 +15,6 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_operator.__main__ import main
 from litevoice_operator.adapters.broker import Installed
 from litevoice_operator.handlers.settings import EndlessBackoffs, operator_settings
-from litevoice_operator.json_logs import JsonFormatter
 from litevoice_operator.settings import Settings
 
 
@@ -145,9 +143,3 @@ def test_kopf_stays_out_of_the_way() -> None:
     assert settings.scanning.disabled is True
     assert settings.persistence.finalizer == "litevoice.dev/operator"
     assert settings.posting.level == logging.WARNING
-
-
-def test_log_lines() -> None:
-    record = logging.makeLogRecord({"name": "x", "levelname": "INFO", "levelno": 20, "msg": "drained", "sessions": 3})
-    line = json.loads(JsonFormatter().format(record))
-    assert (line["message"], line["sessions"], line["level"]) == ("drained", 3, "info")

@@ -15,14 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 import uvloop
 
 from litevoice_broker.errors import BrokerError
+from litevoice_contracts import json_logs
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import WorkerSettings
-from litevoice_worker import logs
 from litevoice_worker.settings import DEFAULT_PATH, load, make_members, make_stages
 from litevoice_worker.worker import Worker
 
 logger = logging.getLogger("litevoice_worker")
 
+CHATTY = ("httpx", "httpcore")
+"""They log each request."""
 COMPUTE_THREADS = 2
 """For recognition; more work waits."""
 
@@ -40,7 +42,7 @@ def main() -> None:
     environment = {"POD_NAME": socket.gethostname(), "POD_IP": "127.0.0.1", **os.environ}
     try:
         settings = load(environment.get("LITEVOICE_CONFIG", DEFAULT_PATH))
-        logs.configure(settings.log_level)
+        json_logs.configure(settings.log_level, quiet=CHATTY)
         with ThreadPoolExecutor(COMPUTE_THREADS, "compute") as executor:
             uvloop.run(_run(settings, executor, environment, check_only=arguments.check_config))
     except InvalidField as error:

@@ -1,0 +1,125 @@
+"""The session state machine with a client, a broker and a worker that do what a test says, in virtual time."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, TypeVar
+
+from litevoice_contracts import events
+from litevoice_contracts.conversation import Item, Mark, ResponseRequest, SessionConfig, Snapshot
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.events import DownEvent
+from litevoice_contracts.packets import Packet
+from litevoice_contracts.positions import EventId
+from litevoice_gateway import commands as do
+from litevoice_gateway.limits import Limits
+from litevoice_gateway.opening import Opening
+from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
+from litevoice_gateway.session import Session
+
+PCM = base64.b64encode(b"\1\2" * 480).decode()
+WALL = 5_000_000
+C = TypeVar("C", bound=do.Command)
+PENDING = ResponseRequest("r1", "i2")
+_READING = (do.PauseReading, do.ResumeReading)
+
+
+class Driver:
+    """A session with its clock; `log` has every command."""
+
+    def __init__(self, *, resume: EventId | None = None, limits: Limits | None = None, opened: bool = True) -> None:
+        self.now = 100.0
+        self.wall = WALL
+        self.log: list[do.Command] = []
+        self.limits = limits or Limits()
+        self.position = max(resume.snapshot, 0) if resume else 0
+        opening = Opening("s_1", SessionConfig(), resume, lambda: self.wall, client="c:1", principal="p")
+        self.session = Session(opening, OpenAIRealtime(lambda: "item_new"), self.limits, self.now)
+        if opened:
+            self.session.opened(self.now)
+            self.take()
+
+    def take(self) -> None:
+        self.log += self.session.take()
+
+    def say(self, **event: Any) -> None:
+        self.session.message(json.dumps(event), self.now)
+        self.take()
+
+    def audio(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.say(type="input_audio_buffer.append", audio=PCM)
+
+    def down(self, *happened: DownEvent, turn: int = 1, attempt: int = 0, snapshot: Snapshot | None = None) -> None:
+        epoch = max([envelope.epoch for envelope in self.published], default=0)
+        body = DownEnvelope(epoch, turn, list(happened), attempt, snapshot).encode()
+        self.session.delivered(self.position, body, self.now)
+        self.position += 1
+        self.take()
+
+    def pass_time(self, seconds: float, step: float = 0.05) -> None:
+        end = self.now + seconds
+        while self.now < end - 1e-9:
+            self.now = min(end, self.now + step)
+            self.session.tick(self.now)
+            self.take()
+
+    def confirm_all(self) -> None:
+        self.session.confirmed(self.session.unconfirmed, self.now)
+        self.take()
+
+    def all(self, kind: type[C]) -> list[C]:
+        return [command for command in self.log if isinstance(command, kind)]
+
+    def clear(self) -> None:
+        self.log.clear()
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        return [json.loads(command.data) for command in self.all(do.Send)]
+
+    @property
+    def types(self) -> list[str]:
+        return [message["type"] for message in self.sent]
+
+    @property
+    def published(self) -> list[UpEnvelope]:
+        return [command.envelope for command in self.all(do.Publish)]
+
+    @property
+    def packets(self) -> list[Packet]:
+        return [packet for envelope in self.published for packet in envelope.packets]
+
+    def is_reading(self) -> bool:
+        return next((isinstance(c, do.ResumeReading) for c in reversed(self.log) if isinstance(c, _READING)), True)
+
+    @property
+    def closes(self) -> list[int]:
+        return [command.code for command in self.all(do.SendClose)]
+
+
+def a_turn(driver: Driver) -> None:
+    """What a worker answers to one utterance, up to the first audio."""
+    spoken = Item("i1", "user", "hello", audio=True)
+    driver.down(events.SpeechStarted("i1", 100))
+    driver.down(events.SpeechStopped("i1", 900), events.InputCommitted("i1"))
+    driver.down(
+        events.InputTranscribed("i1", "hello", 0.8),
+        events.Progress(Mark(WALL, 9)),
+        snapshot=Snapshot(items=[spoken], turn=1, boundary=Mark(WALL, 9), pending=PENDING),
+    )
+    driver.down(events.ResponseStarted("r1", "i2", previous_item_id="i1"))
+    driver.down(events.TextDelta("r1", "i2", "One."))
+    driver.down(events.AudioDelta("r1", "i2", b"\0\1" * 100))
+    driver.down(events.TextDelta("r1", "i2", " Two."))
+    driver.down(events.AudioDelta("r1", "i2", b"\0\1" * 50))
+
+
+def finish(driver: Driver, attempt: int = 0) -> None:
+    items = [Item("i1", "user", "hello", audio=True), Item("i2", "assistant", "One. Two.", audio=True)]
+    driver.down(
+        events.ResponseFinished("r1", "i2", "completed", "One. Two."),
+        attempt=attempt,
+        snapshot=Snapshot(items=items, turn=1, boundary=Mark(WALL, 9)),
+    )

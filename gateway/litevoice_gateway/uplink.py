@@ -82,7 +82,7 @@ class Uplink:
 
     @property
     def retained_envelopes(self) -> int:
-        """The envelopes that they went out in: messages at the broker, each counted until it is done with as a whole."""
+        """The envelopes that they went out in, each counted until it is done with as a whole."""
         return self._retained_envelopes
 
     @property

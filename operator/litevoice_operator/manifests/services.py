@@ -12,10 +12,20 @@ def gateway_service(gateway: Gateway) -> Manifest:
     port = {"name": "ws", "port": listen.port, "targetPort": "ws", "protocol": "TCP", "appProtocol": "kubernetes.io/ws"}
     if listen.node_port is not None:
         port["nodePort"] = listen.node_port
-    spec = {"type": listen.service_type, "selector": selector_labels(gateway.name, "gateway"), "ports": [port]}
-    if listen.service_type != "ClusterIP":
-        spec["externalTrafficPolicy"] = listen.external_traffic_policy
-    return manifest(gateway, "v1", "Service", gateway.gateway_object, "gateway", spec=spec)
+    policy = {"externalTrafficPolicy": listen.external_traffic_policy} if listen.service_type != "ClusterIP" else {}
+    return manifest(
+        gateway,
+        "v1",
+        "Service",
+        gateway.gateway_object,
+        "gateway",
+        spec={
+            "type": listen.service_type,
+            "selector": selector_labels(gateway.name, "gateway"),
+            "ports": [port],
+            **policy,
+        },
+    )
 
 
 def worker_service(gateway: Gateway) -> Manifest:

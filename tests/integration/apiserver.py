@@ -12,11 +12,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from litevoice_dev import processes
@@ -210,6 +212,24 @@ class ApiServer:
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user"}}],
             "current-context": "test",
         }
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[ApiServer]:
+    """A started API server, without our resources."""
+    server = ApiServer(folder, programs())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """One for each file of tests, without our resources."""
+    with running(tmp_path_factory.mktemp("api")) as server:
+        yield server
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60.0) -> None:

@@ -20,7 +20,9 @@ from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMess
 from litevoice_broker.producer import Producer
 from litevoice_contracts.names import ClientId, Names
 from litevoice_dev.rocketmq import LocalRocketMQ
+from tests.integration.apiserver import server  # noqa: F401 - fixture
 from tests.integration.gateway_process import gateways, played_worker  # noqa: F401 - fixtures
+from tests.integration.operator_process import namespace, operator, operator_server  # noqa: F401 - fixtures
 
 os.environ["LITEVOICE_PORT_SHARE"] = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from litevoice_dev import processes
-from litevoice_dev.rocketmq import free_port
+from litevoice_dev.rocketmq import LocalRocketMQ, free_port
 from tests.integration.apiserver import HOST, REPOSITORY, ApiServer, Json, clean_environment, wait_until
 
 ROOT_KEY = b"integration tests' root key, 32+ bytes"
@@ -20,7 +23,7 @@ RESOURCES = "/apis/litevoice.dev/v1alpha1/namespaces"
 
 
 class OperatorProcess:
-    def __init__(self, server: ApiServer, folder: Path, **environment: str) -> None:
+    def __init__(self, server: ApiServer, rocketmq: LocalRocketMQ, folder: Path, **environment: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "root-key").write_bytes(ROOT_KEY)
         self.log = folder / "operator.log"
@@ -32,6 +35,8 @@ class OperatorProcess:
             "WORKER_IMAGE": "litevoice/worker:test",
             "LISTEN_PORT": str(self.port),
             "POD_NAME": "operator-0",
+            "ROCKETMQ_ENDPOINTS": rocketmq.endpoints,
+            "ROCKETMQ_NAME_SERVER": rocketmq.name_server,
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -176,3 +181,34 @@ class Namespace:
             },
         )
         self.server.merge(self.path("v1", "pods", name) + "/status", {"status": status})
+
+    @classmethod
+    def new(cls, server: ApiServer) -> Namespace:
+        """A namespace that no other test has."""
+        return cls(server, f"t-{secrets.token_hex(4)}")
+
+
+@pytest.fixture(scope="module")
+def operator_server(server: ApiServer) -> ApiServer:
+    """The file's API server with our resources and the operator's permissions."""
+    server.install_definitions()
+    grant_chart_rules(server)
+    return server
+
+
+@pytest.fixture(scope="module")
+def operator(
+    operator_server: ApiServer, rocketmq: LocalRocketMQ, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """One for each file of tests, beside an API server of its own."""
+    operator = OperatorProcess(operator_server, rocketmq, tmp_path_factory.mktemp("operator"))
+    try:
+        operator.start()
+        yield operator
+    finally:
+        operator.kill()
+
+
+@pytest.fixture
+def namespace(operator_server: ApiServer, operator: OperatorProcess) -> Namespace:
+    return Namespace.new(operator_server)

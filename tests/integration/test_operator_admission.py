@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.integration.apiserver import REPOSITORY, ApiServer, Json, Refused, programs
+from tests.integration.apiserver import REPOSITORY, ApiServer, Json, Refused
 from tests.integration.operator_process import RESOURCES, backlog_alert, voice_gateway
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
@@ -18,14 +17,9 @@ MODEL = {"baseUrl": "http://models:8000/v1", "model": "m"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    server = ApiServer(tmp_path_factory.mktemp("admission-api"), programs())
-    try:
-        server.start()
-        server.install_definitions()
-        yield server
-    finally:
-        server.stop()
+def server(server: ApiServer) -> ApiServer:
+    server.install_definitions()
+    return server
 
 
 BAD_GATEWAYS: list[tuple[str, dict[str, Any], str]] = [

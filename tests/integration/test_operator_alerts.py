@@ -6,11 +6,10 @@ import asyncio
 import base64
 import json
 import os
-import secrets
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,12 @@ from litevoice_contracts.names import Names, new_session_id
 from litevoice_dev import processes
 from litevoice_dev.rocketmq import LocalRocketMQ, free_port
 from litevoice_operator.manifests.paths import ADMIN_PORT
-from tests.integration.apiserver import ApiServer, decoded, programs, wait_until
+from tests.integration.apiserver import decoded, wait_until
 from tests.integration.conftest import BrokerKit
 from tests.integration.operator_process import (
     Namespace,
     OperatorProcess,
     backlog_alert,
-    grant_chart_rules,
     voice_gateway,
 )
 
@@ -37,39 +35,10 @@ NODE, GATEWAY_POD, POD_IP = "node-7", "demo-gateway-0", "127.0.88.1"
 AUDIO_100_MILLISECONDS = base64.b64encode(bytes(4800)).decode()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    server = ApiServer(tmp_path_factory.mktemp("alerts-api"), programs())
-    try:
-        server.start()
-        server.install_definitions()
-        grant_chart_rules(server)
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def operator(
-    server: ApiServer, rocketmq: LocalRocketMQ, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OperatorProcess]:
-    operator = OperatorProcess(
-        server,
-        tmp_path_factory.mktemp("operator"),
-        ROCKETMQ_ENDPOINTS=rocketmq.endpoints,
-        ROCKETMQ_NAME_SERVER=rocketmq.name_server,
-    )
-    try:
-        operator.start()
-        yield operator
-    finally:
-        operator.kill()
-
-
 @pytest.fixture
-def namespace(server: ApiServer, operator: OperatorProcess) -> Namespace:
+def namespace(namespace: Namespace) -> Namespace:
     """With a VoiceGateway `demo` whose names are at the broker, and an alert for each target."""
-    namespace = Namespace(server, f"t-{secrets.token_hex(4)}")
+    server = namespace.server
     server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 2}))
     for target in ("Replies", "Requests"):
         server.create(namespace.alerts, backlog_alert(target.lower(), "demo", target))

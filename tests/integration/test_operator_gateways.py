@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -16,45 +15,16 @@ from litevoice_contracts.control import DrainReport
 from litevoice_contracts.names import Names
 from litevoice_dev.rocketmq import LocalRocketMQ, free_port
 from litevoice_operator.manifests.keys import derive_keys
-from tests.integration.apiserver import ApiServer, decoded, programs, wait_until
-from tests.integration.operator_process import ROOT_KEY, Namespace, OperatorProcess, grant_chart_rules, voice_gateway
+from tests.integration.apiserver import ApiServer, decoded, wait_until
+from tests.integration.operator_process import ROOT_KEY, Namespace, OperatorProcess, voice_gateway
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    server = ApiServer(tmp_path_factory.mktemp("gateways-api"), programs())
-    try:
-        server.start()
-        server.install_definitions()
-        server.start_garbage_collector()
-        grant_chart_rules(server)
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def operator(
-    server: ApiServer, rocketmq: LocalRocketMQ, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OperatorProcess]:
-    operator = OperatorProcess(
-        server,
-        tmp_path_factory.mktemp("operator"),
-        ROCKETMQ_ENDPOINTS=rocketmq.endpoints,
-        ROCKETMQ_NAME_SERVER=rocketmq.name_server,
-    )
-    try:
-        operator.start()
-        yield operator
-    finally:
-        operator.kill()
-
-
-@pytest.fixture
-def namespace(server: ApiServer, operator: OperatorProcess) -> Namespace:
-    return Namespace(server, f"t-{secrets.token_hex(4)}")
+def operator_server(operator_server: ApiServer) -> ApiServer:
+    operator_server.start_garbage_collector()
+    return operator_server
 
 
 def missing(rocketmq: LocalRocketMQ, names: Names) -> list[str]:

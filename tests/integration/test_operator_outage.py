@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from litevoice_contracts.names import Names
 from litevoice_dev.rocketmq import LocalRocketMQ
-from tests.integration.apiserver import ApiServer, programs, wait_until
+from tests.integration.apiserver import ApiServer, running, wait_until
 from tests.integration.conftest import BrokerKit
 from tests.integration.operator_process import (
     Namespace,
@@ -30,22 +29,15 @@ BACK_SECONDS = 60
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ApiServer]:
-    server = ApiServer(tmp_path / "api", programs())
-    try:
-        server.start()
+    """One for each test."""
+    with running(tmp_path / "api") as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
 def operator(server: ApiServer, rocketmq: LocalRocketMQ, tmp_path: Path) -> Iterator[OperatorProcess]:
-    operator = OperatorProcess(
-        server,
-        tmp_path / "operator",
-        ROCKETMQ_ENDPOINTS=rocketmq.endpoints,
-        ROCKETMQ_NAME_SERVER=rocketmq.name_server,
-    )
+    """Not started yet."""
+    operator = OperatorProcess(server, rocketmq, tmp_path / "operator")
     yield operator
     operator.kill()
 
@@ -55,7 +47,7 @@ async def test_an_outage_of_the_api_server(
 ) -> None:
     await asyncio.to_thread(server.install_definitions)
     grant_chart_rules(server)
-    namespace = Namespace(server, f"t-{secrets.token_hex(4)}")
+    namespace = Namespace.new(server)
     gateway, alert = f"{namespace.gateways}/demo", f"{namespace.alerts}/requests"
     await asyncio.to_thread(operator.start)
     server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 1}))
@@ -112,7 +104,7 @@ async def test_an_operator_that_starts_before_the_api_server_and_its_definitions
     grant_chart_rules(server)
     await asyncio.to_thread(server.install_definitions)
     await asyncio.to_thread(wait_until, lambda: operator.answers("/readyz"), "the operator to be ready", 120)
-    namespace = Namespace(server, f"t-{secrets.token_hex(4)}")
+    namespace = Namespace.new(server)
     server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 1}))
     await asyncio.to_thread(namespace.wait_condition, f"{namespace.gateways}/demo", "Ready", "False")
 
@@ -121,17 +113,11 @@ async def test_an_operator_of_some_namespaces_needs_no_permission_elsewhere(
     server: ApiServer, rocketmq: LocalRocketMQ, tmp_path: Path
 ) -> None:
     await asyncio.to_thread(server.install_definitions)
-    served, other = (Namespace(server, f"t-{secrets.token_hex(4)}") for _ in range(2))
+    served, other = (Namespace.new(server) for _ in range(2))
     grant_chart_rules(server, served.name)
     for namespace in (other, served):
         server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 1}))
-    operator = OperatorProcess(
-        server,
-        tmp_path / "operator",
-        WATCH_NAMESPACES=served.name,
-        ROCKETMQ_ENDPOINTS=rocketmq.endpoints,
-        ROCKETMQ_NAME_SERVER=rocketmq.name_server,
-    )
+    operator = OperatorProcess(server, rocketmq, tmp_path / "operator", WATCH_NAMESPACES=served.name)
     try:
         await asyncio.to_thread(operator.start)
         await asyncio.to_thread(served.wait_condition, f"{served.gateways}/demo", "Ready", "False", "GatewaysNotReady")

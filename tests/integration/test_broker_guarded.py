@@ -28,9 +28,9 @@ from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack
 from litevoice_dev.voice_client import VoiceClient
 from litevoice_operator.api.voice_gateway import RocketMQ
-from tests.integration.apiserver import ApiServer, programs, wait_until
+from tests.integration.apiserver import ApiServer, wait_until
 from tests.integration.gateway_process import Gateways, close_code, delta_numbers, expect_error, opened, receive
-from tests.integration.operator_process import Namespace, OperatorProcess, grant_chart_rules, voice_gateway
+from tests.integration.operator_process import Namespace, OperatorProcess, voice_gateway
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
@@ -258,37 +258,27 @@ async def test_a_conversation(
         stack.kill()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ApiServer]:
-    server = ApiServer(tmp_path / "api", programs())
-    try:
-        server.start()
-        server.install_definitions()
-        grant_chart_rules(server)
-        yield server
-    finally:
-        server.stop()
-
-
 def test_the_operator(
-    server: ApiServer, rocketmq: LocalRocketMQ, access: AdminAccess, broker_section: dict[str, Any], tmp_path: Path
+    operator_server: ApiServer,
+    rocketmq: LocalRocketMQ,
+    access: AdminAccess,
+    broker_section: dict[str, Any],
+    tmp_path: Path,
 ) -> None:
     """It says what is wrong with its credentials, works with good ones, and gives them to nobody else."""
     environment = {
-        "ROCKETMQ_ENDPOINTS": rocketmq.endpoints,
-        "ROCKETMQ_NAME_SERVER": rocketmq.name_server,
         "ROCKETMQ_ADMIN_TLS": "true",
         "ROCKETMQ_CA_FILE": access.ca_file,
         "ROCKETMQ_CREDENTIALS_DIR": broker_section["credentialsDir"],
     }
     secret_key = Path(broker_section["credentialsDir"]) / "secretKey"
     secret_key.write_text("wrong")
-    operator = OperatorProcess(server, tmp_path / "operator", **environment)
-    namespace = Namespace(server, f"t-{secrets.token_hex(4)}")
+    operator = OperatorProcess(operator_server, rocketmq, tmp_path / "operator", **environment)
+    namespace = Namespace.new(operator_server)
     path = f"{namespace.gateways}/demo"
     try:
         operator.start()
-        server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 1}))
+        operator_server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 1}))
         condition = namespace.wait_condition(path, "Ready", "False", "BrokerRefused")
         assert "does not accept the credentials of litevoice" in condition["message"]
         assert "rocketmq.credentialsSecret" in condition["message"]
@@ -302,12 +292,12 @@ def test_the_operator(
 
         foreign = f"127.0.0.1:{rocketmq.name_server_part.port};{rocketmq.name_server}"
         spec = {"partitions": 1, "endpoints": rocketmq.endpoints, "nameServer": foreign}
-        server.create(namespace.gateways, voice_gateway("foreign", rocketmq=spec))
+        operator_server.create(namespace.gateways, voice_gateway("foreign", rocketmq=spec))
         condition = namespace.wait_condition(f"{namespace.gateways}/foreign", "Ready", "False", "BrokerRefused")
         assert "wants signed requests" in condition["message"]
 
-        server.request("DELETE", path)
-        wait_until(lambda: server.get(path) is None, "the VoiceGateway to be gone")
+        operator_server.request("DELETE", path)
+        wait_until(lambda: operator_server.get(path) is None, "the VoiceGateway to be gone")
         assert SECRET_KEY not in operator.log.read_text()
     finally:
         operator.kill()

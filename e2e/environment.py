@@ -26,8 +26,9 @@ class Endpoint:
     """Where callers reach the gateways.
 
     Attributes:
-        url: WebSocket base for OpenAI clients.
-        direct_url: the same through a node's address, without a proxy process in between; `url` where there is none.
+        url: WebSocket base for OpenAI clients; LITEVOICE_URL, when it is set.
+        direct_url: the same through a node's address, without a proxy process in between, whose buffers would hide for
+            long that a client does not read.
     """
 
     url: str
@@ -149,12 +150,12 @@ def ensure_api_key() -> None:
 def endpoint() -> Endpoint:
     """Where to call, once the VoiceGateway is ready."""
     key = kubectl_json("get", "secret", "-n", NAMESPACE, API_KEYS_SECRET)["data"]["demo"]
-    url = os.environ.get("LITEVOICE_URL", "ws://127.0.0.1:18080/v1")
-    direct = url
-    if os.environ.get("LITEVOICE_CLUSTER") != "existing":
-        nodes = kubectl_json("get", "nodes")["items"]
-        addresses = [a["address"] for n in nodes for a in n["status"]["addresses"] if a["type"] == "InternalIP"]
-        direct = f"ws://{addresses[0]}:30080/v1"
+    chosen = os.environ.get("LITEVOICE_URL", "")
+    nodes = kubectl_json("get", "nodes")["items"]
+    addresses = [a["address"] for n in nodes for a in n["status"]["addresses"] if a["type"] == "InternalIP"]
+    direct = chosen or f"ws://{addresses[0]}:30080/v1"
+    local = os.environ.get("LITEVOICE_CLUSTER") != "existing"
+    url = chosen or ("ws://127.0.0.1:18080/v1" if local else direct)
     return Endpoint(url, direct, base64.b64decode(key).decode())
 
 

@@ -150,11 +150,11 @@ class RemotingClient:
                 if is_response and future is not None and not future.done():
                     future.set_result(answer)
         except (OSError, asyncio.IncompleteReadError):
-            reason = reason or "the connection was closed"
+            pass
         except (BrokerError, ValueError) as error:
             reason = str(error)
         finally:
             writer.close()
             for future in self._waiting.values():
                 if not future.done():
-                    future.set_exception(BrokerUnavailable(f"{self._address}: {reason}"))
+                    future.set_exception(BrokerUnavailable(f"{self._address}: {reason or 'the connection was closed'}"))

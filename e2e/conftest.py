@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def kubeconfig() -> None:
-    if os.environ.get("LITEVOICE_CLUSTER") != "existing":
+    if environment.is_local():
         os.environ["KUBECONFIG"] = str(cache_folder() / "cluster" / "kubeconfig")
 
 

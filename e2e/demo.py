@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from e2e.environment import GATEWAY, NAMESPACE, SYSTEM_NAMESPACE, prepare
+from e2e.environment import GATEWAY, NAMESPACE, SYSTEM_NAMESPACE, is_local, prepare
 from e2e.scenarios import backlogs, takeover
 from e2e.shell import ROOT, cache_folder, kubectl, say
 from litevoice_dev.tally import Tally
@@ -51,13 +51,15 @@ async def demonstrate() -> bool:
     clean &= verdict(starved.lost)
 
     heading("look around")
-    show(f"""  export KUBECONFIG={cache_folder() / "cluster" / "kubeconfig"} PATH={cache_folder() / "bin"}:$PATH
-  kubectl get vgw,bla -A                                the gateways and the alerts
+    if is_local():
+        show(f"  export KUBECONFIG={cache_folder() / 'cluster' / 'kubeconfig'} PATH={cache_folder() / 'bin'}:$PATH")
+    show(f"""  kubectl get vgw,bla -A                                the gateways and the alerts
   kubectl describe bla -n {NAMESPACE}                          thresholds, top sessions, events
   kubectl logs -n {SYSTEM_NAMESPACE} deploy/litevoice-operator   what the operator does
   kubectl exec -n {NAMESPACE} deploy/{GATEWAY}-gateway -- python3 -m litevoice_gateway sessions
-  recordings                                            {OUTPUT}/*.wav
-  make demo-down                                        removes everything""")
+  recordings                                            {OUTPUT}/*.wav""")
+    if is_local():
+        show("  make demo-down                                        removes everything")
     return clean
 
 

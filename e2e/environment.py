@@ -36,6 +36,11 @@ class Endpoint:
     api_key: str
 
 
+def is_local() -> bool:
+    """Whether the cluster is our own, made by kind on this machine; otherwise the user brings one."""
+    return os.environ.get("LITEVOICE_CLUSTER") != "existing"
+
+
 def prepare() -> Endpoint:
     """Steps 1 to 4 of the demo; each is quick when it has been done before."""
     cluster_up()
@@ -64,7 +69,7 @@ def build_images() -> dict[str, str]:
 
 
 def load_images(images: dict[str, str]) -> None:
-    if os.environ.get("LITEVOICE_CLUSTER") == "existing":
+    if not is_local():
         say("images: an existing cluster pulls them by itself (set LITEVOICE_IMAGE_REGISTRY and push them first)")
         return
     run(("e2e/cluster/load", *images.values()), show=True)
@@ -154,8 +159,7 @@ def endpoint() -> Endpoint:
     nodes = kubectl_json("get", "nodes")["items"]
     addresses = [a["address"] for n in nodes for a in n["status"]["addresses"] if a["type"] == "InternalIP"]
     direct = chosen or f"ws://{addresses[0]}:30080/v1"
-    local = os.environ.get("LITEVOICE_CLUSTER") != "existing"
-    url = chosen or ("ws://127.0.0.1:18080/v1" if local else direct)
+    url = chosen or ("ws://127.0.0.1:18080/v1" if is_local() else direct)
     return Endpoint(url, direct, base64.b64decode(key).decode())
 
 

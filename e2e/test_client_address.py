@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 
 import pytest
 import websockets
@@ -15,9 +14,7 @@ from e2e.shell import kubectl, kubectl_json
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.mark.skipif(
-    os.environ.get("LITEVOICE_CLUSTER") == "existing", reason="needs nodes that are reachable from here"
-)
+@pytest.mark.skipif(not environment.is_local(), reason="needs nodes that are reachable from here")
 async def test_a_local_traffic_policy_shows_the_clients_own_address(endpoint: environment.Endpoint) -> None:
     set_policy("Local")
     try:

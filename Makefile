@@ -1,5 +1,6 @@
 # Every entry point of the project; `make help` lists them.
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 SHELL := /bin/bash
 PY := .venv/bin/python
 # Integration tests wait more than they compute; each job brings its own RocketMQ (about 1 GiB).

@@ -343,17 +343,15 @@ async def test_an_expired_session_is_gone_and_told_apart(
         try:
             numbers = 0
             async with asyncio.timeout(150):
-                while await admin.lite_topic(parent, mortal.session) is not None:
+                while not numbers or await admin.lite_topic(parent, mortal.session) is not None:
                     await say(down, mortal, alive, numbers)
                     numbers += 1
                     await asyncio.sleep(1)
-            await gateway.ready()
             async with gateway.connect(query=f"session_id={mortal.session}&last_event_id=evt_1_x") as socket:
                 await expect_error(socket, "session_expired")
                 assert await close_code(socket) == 1008
             await say(down, mortal, alive, numbers, numbers + 1)
             last = f"evt_{numbers - 1}_x"
-            await gateway.ready()
             async with gateway.connect(query=f"session_id={alive}&last_event_id={last}") as socket:
                 assert await opened(socket) == alive
                 assert delta_numbers([await receive(socket), await receive(socket)]) == [numbers, numbers + 1]

@@ -24,6 +24,7 @@ demo-down: ## remove everything that `make demo` made
 
 .PHONY: dev
 dev: venv ## gateway and worker as plain processes beside a local RocketMQ
+	@scripts/install-dev
 	@$(PY) -m litevoice_dev up
 
 .PHONY: dev-down
@@ -42,7 +43,7 @@ unit: venv ## unit tests: no sockets, virtual time
 .PHONY: integration
 integration: venv ## tests against a real RocketMQ and a real API server
 	@scripts/install-dev
-	@$(PY) -m pytest tests -m integration -n $(JOBS) --dist loadfile
+	@$(PY) -m pytest tests -m integration -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: e2e
 e2e: venv ## tests on a real Kubernetes cluster

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from e2e.environment import GATEWAY, NAMESPACE, SYSTEM_NAMESPACE, is_local, prepare
 from e2e.scenarios import backlogs, takeover
-from e2e.shell import ROOT, cache_folder, kubectl, say
+from e2e.shell import ROOT, CommandFailed, cache_folder, kubectl, say
+from litevoice_dev.speech import SpeechFailed
 from litevoice_dev.tally import Tally
+from litevoice_dev.voice_client import CallFailed
 
 OUTPUT = Path("demo-output")
 
@@ -64,7 +66,11 @@ async def demonstrate() -> bool:
 
 
 def main() -> int:
-    clean = asyncio.run(demonstrate())
+    try:
+        clean = asyncio.run(demonstrate())
+    except (CommandFailed, CallFailed, SpeechFailed, TimeoutError) as error:
+        say(f"stopped: {error}")
+        return 1
     say("nothing lost" if clean else "something was lost, see ✘ above")
     return 0 if clean else 1
 

@@ -182,15 +182,17 @@ def pods(component: str) -> list[str]:
     ]
 
 
+def listed_by(pod: str, session_id: str) -> str:
+    """What `litevoice-gateway sessions` says of the session in that pod."""
+    return kubectl("exec", "-n", NAMESPACE, pod, "--", "python3", "-m", "litevoice_gateway", "sessions", session_id)
+
+
 def pod_holding(session_id: str, timeout_seconds: float = 20) -> str:
     """The gateway pod whose sessions include `session_id`, as the pod itself says."""
 
     def look() -> str:
         for pod in pods("gateway"):
-            listing = kubectl(
-                "exec", "-n", NAMESPACE, pod, "--", "python3", "-m", "litevoice_gateway", "sessions", session_id
-            )
-            if session_id in listing:
+            if session_id in listed_by(pod, session_id):
                 return pod
         return ""
 

@@ -39,7 +39,5 @@ async def own_address_is_listed(endpoint: environment.Endpoint) -> bool:
     async with websockets.connect(url, additional_headers={"Authorization": f"Bearer {endpoint.api_key}"}) as call:
         created = json.loads(await call.recv())
         host, port = call.local_address[:2]
-        holder = environment.pod_holding(created["session"]["id"])
-        module = ("python3", "-m", "litevoice_gateway", "sessions", created["session"]["id"])
-        listing = kubectl("exec", "-n", environment.NAMESPACE, holder, "--", *module)
-        return f" {host}:{port} " in listing
+        session_id = created["session"]["id"]
+        return f" {host}:{port} " in environment.listed_by(environment.pod_holding(session_id), session_id)

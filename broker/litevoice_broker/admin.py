@@ -232,6 +232,8 @@ class Admin:
 
     async def lite_topics(self, parent: str, names: Collection[str]) -> list[LiteTopicInfo | None]:
         """Like `lite_topic`, for each of `names` in their order; all requests are in flight at once."""
+        if not names:
+            return []
         masters = list((await self.masters()).values())
         return await asyncio.gather(*(self._lite_topic(masters, parent, name) for name in names))
 

@@ -3,9 +3,10 @@ changes."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from litevoice_broker.admin import Admin, LiteTopicLag
+from litevoice_broker.admin import Admin, LiteTopicInfo, LiteTopicLag
 from litevoice_broker.config import AdminAccess
 from litevoice_contracts.names import ClientId, Names
 from litevoice_operator.decide.backlog import Waiting
@@ -75,14 +76,13 @@ class Broker:
         largest, oldest = [_waiting(topic) for topic in lag.by_count], [_waiting(topic) for topic in lag.by_age]
         existing = {waiting.name for waiting in largest}
         unsure = [waiting.name for waiting in oldest[:OLDEST_CHECKED] if waiting.name not in existing]
-        found = await self._connected.lite_topics(names.reply_topic, unsure) if unsure else []
+        found = await self._connected.lite_topics(names.reply_topic, unsure)
         return lag.total, largest, oldest, existing | {info.name for info in found if info is not None}
 
-    async def owner(self, names: Names, session_id: str) -> str:
-        """Pod that is subscribed to the session's LiteTopic; empty when none is."""
-        info = await self._connected.lite_topic(names.reply_topic, session_id)
-        owners = [ClientId.parse(subscriber) for subscriber in info.subscribers] if info else []
-        return next((owner.pod for owner in owners if owner is not None), "")
+    async def owners(self, names: Names, session_ids: Collection[str]) -> dict[str, str]:
+        """Session → the pod that is subscribed to its LiteTopic; empty when none is."""
+        found = await self._connected.lite_topics(names.reply_topic, session_ids)
+        return {session_id: _owner(info) for session_id, info in zip(session_ids, found, strict=True)}
 
     @property
     def _connected(self) -> Admin:
@@ -90,6 +90,11 @@ class Broker:
             name_server, admin_tls = self._used
             self._admin = Admin(name_server, access=self._installed.access_to(name_server, admin_tls))
         return self._admin
+
+
+def _owner(info: LiteTopicInfo | None) -> str:
+    owners = [ClientId.parse(subscriber) for subscriber in info.subscribers] if info else []
+    return next((owner.pod for owner in owners if owner is not None), "")
 
 
 def _waiting(topic: LiteTopicLag) -> Waiting:

@@ -50,22 +50,23 @@ class Backlogs:
 
     async def locate(self, gateway: Gateway, culprits: Sequence[Culprit]) -> list[Culprit]:
         """The same with owner pod, node and client address, as far as anybody knows them."""
-        return list(await asyncio.gather(*(self._locate(gateway, culprit) for culprit in culprits)))
+        unknown = {culprit.session for culprit in culprits if culprit.session and not culprit.pod}
+        owners = await self._broker.owners(gateway.names, unknown)
+        return list(
+            await asyncio.gather(*(self._locate(gateway, culprit, owners.get(culprit.session)) for culprit in culprits))
+        )
 
     async def _replies(self, gateway: Gateway) -> Sample:
         total, largest, oldest, existing = await self._broker.replies(gateway.names)
         by_age = sorted((*largest, *oldest), key=lambda waiting: waiting.age_seconds or 0.0, reverse=True)
         suspects = {w.name for w in (*largest[:SUSPECTS], *by_age[:SUSPECTS]) if w.messages and w.name in existing}
-        held = await asyncio.gather(*(self._held(gateway, name) for name in suspects))
-        abandoned = {name for name, is_held in zip(suspects, held, strict=True) if not is_held}
-        return reply_sample(total, largest, oldest, existing, abandoned)
-
-    async def _held(self, gateway: Gateway, session_id: str) -> bool:
-        """Whether a gateway has the session: it is subscribed, or keeps a client that reads too slowly."""
-        if await self._broker.owner(gateway.names, session_id):
-            return True
+        owners = await self._broker.owners(gateway.names, suspects)
+        ownerless = [name for name in suspects if not owners[name]]
+        # A slow reader's session may have no subscriber while its replies wait: then only its gateway knows.
         addresses = self._pods.addresses((gateway.namespace, gateway.name))
-        return await self._gateways.session(addresses, self._token, session_id) is not None
+        held = await asyncio.gather(*(self._gateways.session(addresses, self._token, name) for name in ownerless))
+        abandoned = {name for name, holder in zip(ownerless, held, strict=True) if holder is None}
+        return reply_sample(total, largest, oldest, existing, abandoned)
 
     async def _requests(self, gateway: Gateway) -> Sample:
         addresses = self._pods.addresses((gateway.namespace, gateway.name))
@@ -74,13 +75,13 @@ class Backlogs:
         )
         return request_sample(partitions, sessions, MAX_TOP)
 
-    async def _locate(self, gateway: Gateway, culprit: Culprit) -> Culprit:
+    async def _locate(self, gateway: Gateway, culprit: Culprit, owner: str | None) -> Culprit:
+        """`owner` by the broker's subscriptions, None when it was not asked."""
         key = (gateway.namespace, gateway.name)
         pod, client = culprit.pod, culprit.client
-        if culprit.session and not pod:
+        if owner is not None:
             addresses = self._pods.addresses(key)
-            pod = await self._broker.owner(gateway.names, culprit.session)
-            # A slow reader's session is unsubscribed while its replies wait: then only its gateway knows.
+            pod = owner
             asked = {pod: addresses[pod]} if pod in addresses else addresses
             if found := await self._gateways.session(asked, self._token, culprit.session):
                 pod, client = found[0], found[1].client

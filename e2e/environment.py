@@ -44,7 +44,8 @@ def is_local() -> bool:
 def prepare() -> Endpoint:
     """Steps 1 to 4 of the demo; each is quick when it has been done before."""
     say("tools")
-    run(("scripts/install-dev",), show=True)
+    for tools in ("install-dev", "install-helm"):
+        run((f"scripts/{tools}",), show=True)
     cluster_up()
     images = build_images()
     load_images(images)

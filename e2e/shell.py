@@ -39,17 +39,20 @@ def run(command: Sequence[str], *, text: str = "", show: bool = False, timeout_s
 
     `show` lets its messages (stderr) through as they come. Raises CommandFailed.
     """
-    result = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment(),
-        input=text,
-        stdout=subprocess.PIPE,
-        stderr=None if show else subprocess.PIPE,
-        text=True,
-        timeout=timeout_seconds,
-        check=False,
-    )
+    try:
+        result = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment(),
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=None if show else subprocess.PIPE,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise CommandFailed(f"{command[0]} is not installed") from None
     if result.returncode:
         said = "\n".join(((result.stdout or "") + (result.stderr or "")).splitlines()[-20:])
         raise CommandFailed(f"{' '.join(command)} exited with {result.returncode}:\n{said}")

@@ -189,6 +189,7 @@ class Hub:
     def _evicted(self, name: str) -> None:
         connection = self._sessions.get(name)
         if connection is not None:
+            logger.info("session taken over by another gateway", extra={"session": name})
             connection.evicted()
 
     # Tasks

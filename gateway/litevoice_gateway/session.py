@@ -70,6 +70,7 @@ class Session:
         self._evicted = False
         self._forced = False
         self._restarted = False
+        self._leaving = False
         self._drain_at_edge = False
         self._drain_by: float | None = None
         self._close_by: float | None = None
@@ -192,12 +193,17 @@ class Session:
             self._out.append(do.PauseReplies())
 
     def peer_closed(self, code: int, now: float) -> None:
-        """The client's Close was read: it sends nothing more."""
+        """The client's Close was read: it sends nothing more.
+
+        The connection goes when the broker has confirmed everything that was read of it. Clients come back elsewhere
+        when it is gone, so what they say there follows what they said here, however slow this pod is.
+        """
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._out.append(do.SendClose(code if code >= do.NORMAL else do.NORMAL, ""))
         self._end(now)
-        self._close_by = None
-        self._out.append(do.Disconnect())
+        self._close_by = now + self._limits.close_timeout_seconds
+        self._leaving = True
+        self._leave_if_confirmed()
 
     def disconnected(self, now: float) -> None:
         """The TCP connection is gone."""
@@ -232,11 +238,13 @@ class Session:
         """The broker has `packets` more of ours (the number from `Publish.fresh`)."""
         self._up.confirmed(packets, now)
         self._hold_back()
+        self._leave_if_confirmed()
 
     def not_confirmed(self, packets: int, now: float) -> None:
         """The broker client gave up on them: they are lost."""
         self._up.confirmed(packets, now)
         self._close(do.OVERLOAD, "the message broker does not answer", now, deaf=True)
+        self._leave_if_confirmed()
 
     def evicted(self, now: float) -> None:
         """Another gateway owns the session now, or another connection of this one.
@@ -393,6 +401,12 @@ class Session:
         """A session that ends before its log has settled publishes all the same."""
         if self.phase is Phase.LIVE and not self._up.is_open:
             self._up.begin(now)
+
+    def _leave_if_confirmed(self) -> None:
+        if self._leaving and not self._up.unconfirmed:
+            self._leaving = False
+            self._close_by = None
+            self._out.append(do.Disconnect())
 
     def _end(self, now: float) -> None:
         if self.phase is Phase.ENDED:

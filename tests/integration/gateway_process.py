@@ -30,6 +30,7 @@ from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Audio, Packet
 from litevoice_dev.rocketmq import HOST, LocalRocketMQ, free_port
 
+LOG_SHOWN = 10_000
 ALICE, BOB, ADMIN = "alices-secret-key", "bobs-secret-key", "the-admin-token-of-the-tests"
 
 
@@ -147,6 +148,7 @@ class Gateways:
             if gateway.process.returncode is None:
                 gateway.process.kill()
                 await gateway.process.wait()
+            print(gateway.log.name, gateway.log.read_text()[-LOG_SHOWN:], sep="\n")  # pytest shows it after a failure
 
 
 @dataclass

@@ -21,6 +21,43 @@ def test_the_clients_close_is_answered_and_the_epoch_ended() -> None:
     assert driver.packets[-1] == EpochEnd()
     assert len(driver.packets) == 3
     assert driver.all(do.End) == [do.End(True, "completed", 0)]
+
+
+def test_the_connection_goes_when_the_broker_has_confirmed_everything() -> None:
+    """What the client says elsewhere afterwards must not overtake it."""
+    driver = Driver()
+    driver.audio(2)
+    driver.session.drain(driver.now, at_edge=True, by=driver.now)
+    driver.take()
+    driver.session.confirmed(2, driver.now)
+    driver.audio(1)
+    driver.session.peer_closed(1012, driver.now)
+    driver.take()
+    assert driver.session.unconfirmed == 2, "one packet and the end of the epoch"
+    driver.session.confirmed(1, driver.now)
+    driver.pass_time(1)
+    assert not driver.all(do.Disconnect)
+    driver.confirm_all()
+    assert len(driver.all(do.Disconnect)) == 1
+    driver.pass_time(10)
+    assert len(driver.all(do.Disconnect)) == 1
+
+
+def test_but_a_silent_broker_does_not_hold_it_for_ever() -> None:
+    driver = Driver()
+    driver.audio(2)
+    driver.session.peer_closed(1000, driver.now)
+    driver.pass_time(1.9)
+    assert not driver.all(do.Disconnect)
+    driver.pass_time(0.2)
+    assert driver.all(do.Disconnect)
+    assert driver.all(do.End) == [do.End(True, "completed", 0)], "everything was read all the same"
+
+
+def test_with_nothing_to_confirm_it_goes_at_once() -> None:
+    driver = Driver()
+    driver.session.peer_closed(1000, driver.now)
+    driver.take()
     assert driver.all(do.Disconnect)
 
 

@@ -31,9 +31,11 @@ async def main(endpoints: str, parent_topic: str, group: str, *wanted: str) -> N
     await channel.start()
     await channel.wait_ready(60)
     for name, count in counts.items():
-        await channel.take_over(name, 0)
+        taking_over = asyncio.create_task(channel.take_over(name, 0))
         if count == 0:
+            await asyncio.sleep(0)  # begun: a pause now is in force before the first message can come
             channel.pause(name)
+        await taking_over
     print("owned", flush=True)
     await asyncio.Event().wait()
 

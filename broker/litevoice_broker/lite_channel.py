@@ -37,6 +37,8 @@ CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
 ASKED_AT_ONCE = 100
 """Owners asked for at a time after a reconnect; 5,000 take 1.5 to 2 s."""
+ASKED_SECONDS = 2.0
+"""How long an answer is waited for."""
 _REFRESH_ASSIGNMENTS_SYNCS = 10
 
 
@@ -47,8 +49,8 @@ class LiteChannel(ConnectedClient):
 
     `on_delivery` is called strictly by position, once for each, in the event loop; it must not block.
     `on_evicted` is called when somebody else took a LiteTopic over (newest wins); it is already forgotten here.
-    `admin`: with it, evictions that happened while the proxy could not be reached are found out after the reconnect;
-    without it, such a LiteTopic has two owners until one of them misses a position and takes it over again.
+    `admin`: with it, evictions whose notice is late or lost are found out after a reconnect and before a heal; without
+    it, such a LiteTopic has two owners until one of them misses a position and takes it over again.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class LiteChannel(ConnectedClient):
         self._healer = Healer(
             self._owned,
             claim=self._claim,
+            evict_taken=self._evict_taken,
             remove=self._remove,
             spawn=self._spawn,
             on_heal=self._connection.observer.on_heal,
@@ -147,19 +150,15 @@ class LiteChannel(ConnectedClient):
 
         Raises BrokerError when it failed; none of the new names is owned then.
         """
-        new = [name for name in names if name not in self._owned]
-        for name in new:
-            self._owned[name] = Owned(PositionOrder(0), self._lock(name))
-        claimed = {name: self._owned[name] for name in new}
+        new = {name: Owned(PositionOrder(0), self._lock(name)) for name in names if name not in self._owned}
+        self._owned |= new
         try:
             await self._retrying(lambda: self._subscription.begin(new))
         except BaseException:
-            for name, owned in claimed.items():
+            for name, owned in new.items():
                 if self._owned.get(name) is owned:
                     self._forget(name)
             raise
-        for owned in claimed.values():
-            owned.subscribed = True
 
     async def take_over(self, name: str, position: int) -> None:
         """Makes this process the owner, whoever was; delivery from `position`.
@@ -235,8 +234,7 @@ class LiteChannel(ConnectedClient):
             owned.deaf = deaf and not last
             return self._owned.get(name) is owned
 
-        subscribed, owned.subscribed = owned.subscribed, True
-        await self._subscription.claim(name, owned.order.next_position, subscribed=subscribed, wanted=wanted)
+        await self._subscription.claim(name, owned, wanted=wanted)
 
     async def _retrying(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
         for number in range(1, CLAIM_ATTEMPTS + 1):
@@ -286,23 +284,27 @@ class LiteChannel(ConnectedClient):
         except Exception:
             logger.exception("eviction callback failed")
 
-    async def _evict_taken(self) -> None:
-        """Notices that came while the proxy was away are lost; the broker still knows who subscribed.
+    async def _evict_taken(self, names: Collection[str]) -> None:
+        """Notices may be late, and those that came while the proxy was away are lost; the broker still knows who
+        subscribed. Beside ourselves it may list an evicted owner that a full sync has put back: that takes nothing.
 
         Sessions do not wait for the admin protocol: when it does not answer, they go on as without it.
         """
         if self._admin is None:
             return
         me = str(self._connection.config.client_id)
-        names = iter([name for name, owned in self._owned.items() if not owned.deaf])
-        while some := list(islice(names, ASKED_AT_ONCE)):
+        left = iter(names)
+        while some := list(islice(left, ASKED_AT_ONCE)):
             try:
-                found = await self._admin.lite_topics(self._parent_topic, some)
-            except BrokerError as error:
-                logger.warning("owners not checked after a reconnect", extra={"reason": str(error)})
+                async with asyncio.timeout(ASKED_SECONDS):
+                    found = await self._admin.lite_topics(self._parent_topic, some)
+            except (BrokerError, TimeoutError) as error:
+                logger.warning("owners not checked", extra={"reason": str(error) or f"no answer in {ASKED_SECONDS} s"})
                 return
             for name, info in zip(some, found, strict=True):
-                if info is not None and set(info.subscribers) - {me} and name in self._owned:
+                owned = self._owned.get(name)
+                others_only = info is not None and info.subscribers and me not in info.subscribers
+                if others_only and owned is not None and not owned.deaf:
                     self._evict(name)
 
     # --- full sync
@@ -310,7 +312,7 @@ class LiteChannel(ConnectedClient):
     async def _connected(self) -> None:
         reconnected = self._generation not in (0, self._connection.generation)
         if reconnected:
-            await self._evict_taken()
+            await self._evict_taken(list(self._owned))
         await self._sync()
         await self._receiver.assign()
         if reconnected:
@@ -338,13 +340,14 @@ class LiteChannel(ConnectedClient):
     async def _sync(self) -> None:
         """Tells the broker everything that is owned; what was lost meanwhile is taken out again at once.
 
-        RocketMQ 5.5.0 lets a full sync put an evicted client back beside the new owner.
+        RocketMQ 5.5.0 lets a full sync put an evicted client back beside the new owner. What is about to be taken over
+        for the first time is not told yet: that would make the takeover's own notice look like an eviction.
         """
         async with self._subscription.full_sync() as sync:
             left: set[str] = set()
             self._left_during_sync = left
             try:
-                await sync.replace(list(self._owned))
+                await sync.replace([name for name, owned in self._owned.items() if owned.subscribed])
             finally:
                 self._left_during_sync = None
                 gone = left - self._owned.keys()

@@ -19,20 +19,23 @@ RECENT_SECONDS = 5.0
 
 
 class Healer:
-    """`owned`: the channel's, by name; `claim` takes one over at its next position, `remove` unsubscribes what is not
-    owned any more, `spawn` runs work in the channel's background."""
+    """`owned`: the channel's, by name; `claim` takes one over at its next position, `evict_taken` forgets those of the
+    names that a newer owner has, `remove` unsubscribes what is not owned any more, `spawn` runs work in the channel's
+    background."""
 
     def __init__(
         self,
         owned: Mapping[str, Owned],
         *,
         claim: Callable[[str, Owned], Awaitable[None]],
+        evict_taken: Callable[[Collection[str]], Awaitable[None]],
         remove: Callable[[str], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         on_heal: Callable[[], None],
     ) -> None:
         self._owned = owned
         self._claim = claim
+        self._evict_taken = evict_taken
         self._remove = remove
         self._spawn = spawn
         self._on_heal = on_heal
@@ -72,8 +75,12 @@ class Healer:
                 self._spawn(self._heal(name, owned))
 
     async def _heal(self, name: str, owned: Owned, then: Callable[[], None] | None = None) -> None:
-        """Takes the LiteTopic over again at the next position, unless it went away meanwhile."""
+        """Takes the LiteTopic over again at the next position, unless it went away meanwhile.
+
+        Not from a newer owner: to the broker a heal looks like any takeover, and the newest wins.
+        """
         async with self._running, owned.lock:
+            await self._evict_taken([name])
             while self._owned.get(name) is owned and not owned.paused:
                 owned.order.heals += 1
                 owned.order.restart()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 
 from litevoice_broker import stubs
 from litevoice_broker.connection import Connection
 from litevoice_broker.lite_order import other_position
+from litevoice_broker.lite_owned import Owned
 
 BULK_NAMES = 2000
 """Names in one request; 2,000 take the broker 34 to 155 ms."""
@@ -29,8 +30,8 @@ class LiteSubscription:
         self._no_sync = asyncio.Event()
         self._no_sync.set()
 
-    async def claim(self, name: str, position: int, *, subscribed: bool, wanted: Callable[[bool], bool]) -> None:
-        """The takeover: afterwards this client is the only subscriber and delivery begins at `position`.
+    async def claim(self, name: str, owned: Owned, *, wanted: Callable[[bool], bool]) -> None:
+        """The takeover: afterwards this client is the only subscriber and delivery begins at the next position.
 
         Two resets, the first to another offset: the broker ignores a reset to the committed offset and leaves the
         LiteTopic blocked behind the last owner's un-acknowledged message. Before each of them this client is not
@@ -39,8 +40,10 @@ class LiteSubscription:
         is asked before each subscription, with whether it is the last one.
         """
         async with self._change():
-            if subscribed:
+            position = owned.order.next_position
+            if owned.subscribed:
                 await self._send(stubs.PARTIAL_REMOVE, [name])
+            owned.subscribed = True
             for offset in (other_position(position), position):
                 if not wanted(offset == position):
                     return
@@ -48,12 +51,14 @@ class LiteSubscription:
                 if offset != position:
                     await self._send(stubs.PARTIAL_REMOVE, [name])
 
-    async def begin(self, names: Collection[str]) -> None:
+    async def begin(self, new: Mapping[str, Owned]) -> None:
         """Bulk, for new LiteTopics: this client is the only subscriber, from position 0."""
         async with self._change():
-            for some in _chunks(names):
+            for some in _chunks(new):
                 await self._send(stubs.PARTIAL_REMOVE, some)
                 await self._send(stubs.PARTIAL_ADD, some, 0)
+                for name in some:
+                    new[name].subscribed = True
 
     async def remove(self, names: Collection[str]) -> None:
         async with self._change():

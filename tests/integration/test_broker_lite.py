@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 from collections import defaultdict
 from typing import Any
@@ -120,6 +121,26 @@ async def test_eviction_that_races_with_a_full_sync(kit: Any, admin: Admin) -> N
         await kit.until(lambda name=name: name in first_log.evicted)
         await first._sync()
         assert await subscribers(admin, kit, name) == ["second"], f"round {round_number}"
+
+
+async def test_a_takeover_that_waits_for_a_full_sync_does_not_evict_itself(kit: Any) -> None:
+    """Subscribed by the sync, the takeover would bring its caller a notice, which on a busy machine comes late."""
+    channel, log = await owner(kit, "a")
+    on_command, loop = channel._connection._on_command, asyncio.get_running_loop()
+    channel._connection._on_command = lambda command: loop.call_later(0.3, on_command, command)
+    producer = await kit.producer()
+    names = [new_name() for _ in range(10)]
+    for before, name in itertools.pairwise(names):  # the first one holds up the sync, the sync the second one
+        await asyncio.gather(channel.take_over(before, 0), channel._sync(), channel.take_over(name, 0))
+    last = new_name()
+    other, _ = await owner(kit, "b")
+    await channel.take_over(last, 0)
+    await other.take_over(last, 0)
+    await kit.until(lambda: last in log.evicted)  # notices do come, and in order
+    assert log.evicted == [last]
+    for name in names:
+        await send(producer, kit, name, 0, 1)
+    await kit.until(lambda: all(log.positions[name] == [0] for name in names))
 
 
 async def test_trap_repeated_subscription_is_no_eviction(kit: Any, admin: Admin) -> None:
@@ -269,6 +290,24 @@ async def test_gap_is_healed_by_taking_over_again(kit: Any, admin: Admin) -> Non
     await send(producer, kit, name, 2, 6)
     await kit.until(lambda: log.positions[name] == list(range(6)), timeout_seconds=8)
     assert heals >= 1
+
+
+async def test_a_heal_takes_nothing_from_a_newer_owner_whose_notice_is_late(kit: Any, admin: Admin) -> None:
+    first, first_log = await owner(kit, "first", admin=admin)
+    second, second_log = await owner(kit, "second", admin=admin)
+    producer = await kit.producer()
+    name = new_name()
+    await send(producer, kit, name, 0, 3)
+    await first.take_over(name, 0)
+    await kit.until(lambda: first_log.positions[name] == [0, 1, 2])
+    first._connection._on_command = lambda command: None  # the notice is on its way
+    await second.take_over(name, 3)
+    first._healer.after_lost_acknowledgement([name])
+    await kit.until(lambda: first_log.evicted == [name])
+    await send(producer, kit, name, 3, 6)
+    await kit.until(lambda: second_log.positions[name] == [3, 4, 5])
+    assert second_log.evicted == []
+    assert await subscribers(admin, kit, name) == ["second"]
 
 
 async def test_wake_up_lost_at_takeover_is_healed(kit: Any) -> None:

@@ -1,0 +1,131 @@
+"""Who owns a LiteTopic when notices, full syncs, takeovers and heals race with one another."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+from litevoice_broker.admin import Admin
+from tests.integration.lite_owners import new_name, owner, send, subscribers
+
+
+async def test_trap_full_sync_never_brings_an_evicted_owner_back(kit: Any, admin: Admin) -> None:
+    first, first_log = await owner(kit, "first", sync_seconds=0.1)
+    second, second_log = await owner(kit, "second", sync_seconds=0.1)
+    producer = await kit.producer()
+    name = new_name()
+    await first.take_over(name, 0)
+    await send(producer, kit, name, 0, 3)
+    await kit.until(lambda: first_log.positions[name] == [0, 1, 2])
+    await second.take_over(name, 3)
+    await kit.until(lambda: first_log.evicted == [name])
+    assert first.position(name) is None
+    for number in range(3, 23):  # twenty messages, over at least ten full syncs of both
+        await send(producer, kit, name, number, number + 1)
+        await asyncio.sleep(0.05)
+        assert await subscribers(admin, kit, name) == ["second"]
+    await kit.until(lambda: second_log.positions[name] == list(range(3, 23)))
+    assert first_log.positions[name] == [0, 1, 2]
+    assert second_log.evicted == []
+
+
+async def test_eviction_that_races_with_a_full_sync(kit: Any, admin: Admin) -> None:
+    first, first_log = await owner(kit, "first")
+    second, _ = await owner(kit, "second")
+    for round_number in range(15):
+        name = new_name()
+        await first.take_over(name, 0)
+        await asyncio.gather(first._sync(), second.take_over(name, 0), first._sync())
+        await kit.until(lambda name=name: name in first_log.evicted)
+        await first._sync()
+        assert await subscribers(admin, kit, name) == ["second"], f"round {round_number}"
+
+
+async def test_a_takeover_that_waits_for_a_full_sync_does_not_evict_itself(kit: Any) -> None:
+    """Subscribed by the sync, the takeover would bring its caller a notice, which on a busy machine comes late."""
+    channel, log = await owner(kit, "a")
+    on_command, loop = channel._connection._on_command, asyncio.get_running_loop()
+    channel._connection._on_command = lambda command: loop.call_later(0.3, on_command, command)
+    producer = await kit.producer()
+    names = [new_name() for _ in range(10)]
+    for before, name in itertools.pairwise(names):  # the first one holds up the sync, the sync the second one
+        await asyncio.gather(channel.take_over(before, 0), channel._sync(), channel.take_over(name, 0))
+    last = new_name()
+    other, _ = await owner(kit, "b")
+    await channel.take_over(last, 0)
+    await other.take_over(last, 0)
+    await kit.until(lambda: last in log.evicted)  # notices do come, and in order
+    assert log.evicted == [last]
+    for name in names:
+        await send(producer, kit, name, 0, 1)
+    await kit.until(lambda: all(log.positions[name] == [0] for name in names))
+
+
+async def test_trap_repeated_subscription_is_no_eviction(kit: Any, admin: Admin) -> None:
+    """The broker notifies every subscriber of the group when a LiteTopic is subscribed again, the caller included."""
+    channel, log = await owner(kit, "a", sync_seconds=0.1)
+    producer = await kit.producer()
+    name = new_name()
+    for number in range(10):
+        await channel.take_over(name, number)
+        await send(producer, kit, name, number, number + 1)
+        await kit.until(lambda number=number: log.positions[name] == list(range(number + 1)))
+    assert log.evicted == []
+    assert await subscribers(admin, kit, name) == ["a"]
+
+
+async def test_evicted_and_taken_again(kit: Any, admin: Admin) -> None:
+    first, first_log = await owner(kit, "first", sync_seconds=0.1)
+    second, second_log = await owner(kit, "second", sync_seconds=0.1)
+    producer = await kit.producer()
+    name = new_name()
+    sent = 0
+    for _ in range(10):
+        for channel, log in ((first, first_log), (second, second_log)):
+            await channel.take_over(name, sent)
+            await send(producer, kit, name, sent, sent + 1)
+            sent += 1
+            await kit.until(lambda log=log, last=sent - 1: log.positions[name][-1:] == [last])
+    assert sorted(first_log.positions[name] + second_log.positions[name]) == list(range(sent))
+    await kit.until(lambda: (first.owned, second.owned) == (0, 1))
+    assert first_log.evicted
+    assert second_log.evicted
+    assert await subscribers(admin, kit, name) == ["second"]
+
+
+async def test_two_takeovers_at_the_same_moment_end_with_one_owner_that_has_everything(kit: Any, admin: Admin) -> None:
+    """The broker may let both in without a notice; the first one to miss a position takes over again."""
+    owners = [await owner(kit, pod, sync_seconds=0.2) for pod in ("first", "second")]
+    producer = await kit.producer()
+    for _ in range(10):
+        name = new_name()
+        await asyncio.gather(*(channel.take_over(name, 0) for channel, _ in owners))
+        sent = 0
+        async with asyncio.timeout(20):
+            while True:
+                await send(producer, kit, name, sent, sent + 1)
+                sent += 1
+                left = [log for channel, log in owners if channel.position(name) is not None]
+                if len(left) == 1 and sent > 3:
+                    break
+        await kit.until(lambda log=left[0], name=name, sent=sent: log.positions[name] == list(range(sent)))
+        assert len(await subscribers(admin, kit, name)) == 1
+
+
+async def test_a_heal_takes_nothing_from_a_newer_owner_whose_notice_is_late(kit: Any, admin: Admin) -> None:
+    first, first_log = await owner(kit, "first", admin=admin)
+    second, second_log = await owner(kit, "second", admin=admin)
+    producer = await kit.producer()
+    name = new_name()
+    await send(producer, kit, name, 0, 3)
+    await first.take_over(name, 0)
+    await kit.until(lambda: first_log.positions[name] == [0, 1, 2])
+    first._connection._on_command = lambda command: None  # the notice is on its way
+    await second.take_over(name, 3)
+    first._healer.after_lost_acknowledgement([name])
+    await kit.until(lambda: first_log.evicted == [name])
+    await send(producer, kit, name, 3, 6)
+    await kit.until(lambda: second_log.positions[name] == [3, 4, 5])
+    assert second_log.evicted == []
+    assert await subscribers(admin, kit, name) == ["second"]

@@ -268,13 +268,15 @@ def delta_numbers(messages: list[dict[str, Any]]) -> list[int]:
 
 
 class Wire:
-    """A TCP way to the proxy that can be cut."""
+    """A TCP way to the proxy that can be cut, or held up with nothing lost."""
 
     def __init__(self, endpoints: str, port: int) -> None:
         host, _, number = endpoints.split(";", maxsplit=1)[0].partition(":")
         self._far = (host, int(number))
         self._port = port
         self._whole = True
+        self._flows = asyncio.Event()
+        self._flows.set()
         self._open: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Wire:
@@ -290,8 +292,12 @@ class Wire:
         for writer in self._open:
             writer.transport.abort()
 
+    def hold(self) -> None:
+        self._flows.clear()
+
     def mend(self) -> None:
         self._whole = True
+        self._flows.set()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._whole:
@@ -302,10 +308,10 @@ class Wire:
         await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         self._open -= {writer, far_writer}
 
-    @staticmethod
-    async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await source.read(65536):
+                await self._flows.wait()
                 sink.write(data)
                 await sink.drain()
         sink.close()

@@ -154,6 +154,30 @@ async def test_a_log_that_never_was_is_an_expired_session(gateways: Gateways) ->
         assert await close_code(socket) == 1008
 
 
+async def test_the_connection_goes_when_the_broker_has_everything(
+    gateways: Gateways, played_worker: PlayedWorker
+) -> None:
+    """A client comes back elsewhere when its connection is gone: it says nothing there before."""
+    proxy = free_port()
+    async with Wire(gateways.endpoints, proxy) as wire:
+        gateway = await gateways.start(endpoints=f"{HOST}:{proxy}", closeTimeoutSeconds=30)
+        async with gateway.connect() as socket:
+            session = await opened(socket)
+            wire.hold()
+            await socket.send(numbered_audio(1))
+            closing = asyncio.create_task(socket.close())
+            async with asyncio.timeout(20):
+                while (await gateway.ask("/v1/status")).json()["sessions"]:
+                    await asyncio.sleep(0.05)
+            assert await gateway.metric("litevoice_gateway_packets_published_total") == 0
+            assert not closing.done()
+            wire.mend()
+            await closing
+            audio_and_end_of_epoch = 2
+            assert await gateway.metric("litevoice_gateway_packets_published_total") == audio_and_end_of_epoch
+    await until(functools.partial(played_worker.has_audio, session, 1))
+
+
 # Drain
 
 

@@ -68,19 +68,20 @@ class Healer:
                 self._spawn(self._heal(name, owned))
 
     def after_reconnect(self) -> None:
-        """What the old proxy had taken from the broker for us is lost on the way."""
+        """What the old proxy had taken from the broker for us is lost on the way. Owners were asked for just before."""
         now = time.monotonic()
         for name, owned in self._owned.items():
             if not owned.paused and not owned.deaf and now - owned.last_message < RECENT_SECONDS:
-                self._spawn(self._heal(name, owned))
+                self._spawn(self._heal(name, owned, ask=False))
 
-    async def _heal(self, name: str, owned: Owned, then: Callable[[], None] | None = None) -> None:
+    async def _heal(self, name: str, owned: Owned, then: Callable[[], None] | None = None, *, ask: bool = True) -> None:
         """Takes the LiteTopic over again at the next position, unless it went away meanwhile.
 
         Not from a newer owner: to the broker a heal looks like any takeover, and the newest wins.
         """
         async with self._running, owned.lock:
-            await self._evict_taken([name])
+            if ask:
+                await self._evict_taken([name])
             while self._owned.get(name) is owned and not owned.paused:
                 owned.order.heals += 1
                 owned.order.restart()

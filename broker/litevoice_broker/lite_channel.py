@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
 ASKED_AT_ONCE = 100
-"""Owners asked for at a time after a reconnect; 5,000 take 1.5 to 2 s."""
+"""LiteTopics whose subscribers are asked for at a time; 5,000 take 1.5 to 2 s."""
 ASKED_SECONDS = 2.0
 """How long an answer is waited for."""
 _REFRESH_ASSIGNMENTS_SYNCS = 10
@@ -49,8 +49,9 @@ class LiteChannel(ConnectedClient):
 
     `on_delivery` is called strictly by position, once for each, in the event loop; it must not block.
     `on_evicted` is called when somebody else took a LiteTopic over (newest wins); it is already forgotten here.
-    `admin`: with it, evictions whose notice is late or lost are found out after a reconnect and before a heal; without
-    it, such a LiteTopic has two owners until one of them misses a position and takes it over again.
+    `admin`: with it, a notice older than the last takeover is told from a real one, and evictions whose notice got lost
+    are found out after a reconnect and before a heal. Without it, on a busy machine, a LiteTopic may have no owner or
+    two, until somebody takes it over again.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class LiteChannel(ConnectedClient):
         self._on_evicted = on_evicted
         self._sync_seconds = sync_seconds
         self._admin = admin
+        self._me = str(config.client_id)
         self._owned: dict[str, Owned] = {}
         self._healer = Healer(
             self._owned,
@@ -269,43 +271,51 @@ class LiteChannel(ConnectedClient):
     # --- eviction
 
     def _command(self, command: Any) -> None:
-        if not command.HasField("notify_unsubscribe_lite_command"):
-            return
-        name = command.notify_unsubscribe_lite_command.lite_topic
+        if command.HasField("notify_unsubscribe_lite_command"):
+            name = command.notify_unsubscribe_lite_command.lite_topic
+            owned = self._owned.get(name)
+            if owned is not None and not owned.deaf:
+                self._spawn(self._noticed(name, owned))
+
+    async def _noticed(self, name: str, owned: Owned) -> None:
+        """Notices and answers come on different streams: a late notice may be older than our last takeover. Then the
+        broker knows nobody but us."""
+        subscribers = (await self._subscribers([name])).get(name)
+        if subscribers != {self._me} and self._owned.get(name) is owned:
+            self._evict(name)
+
+    async def _evict_taken(self, names: Collection[str]) -> None:
+        """Notices that came while the proxy was away are lost; the broker still knows who subscribed. Beside ourselves
+        it may list an evicted owner that a full sync has put back: that takes nothing."""
+        for name, subscribers in (await self._subscribers(names)).items():
+            if subscribers and self._me not in subscribers:
+                self._evict(name)
+
+    def _evict(self, name: str) -> None:
         owned = self._owned.get(name)
         if owned is None or owned.deaf:
             return
-        self._evict(name)
-
-    def _evict(self, name: str) -> None:
         self._forget(name)
         try:
             self._on_evicted(name)
         except Exception:
             logger.exception("eviction callback failed")
 
-    async def _evict_taken(self, names: Collection[str]) -> None:
-        """Notices may be late, and those that came while the proxy was away are lost; the broker still knows who
-        subscribed. Beside ourselves it may list an evicted owner that a full sync has put back: that takes nothing.
-
-        Sessions do not wait for the admin protocol: when it does not answer, they go on as without it.
-        """
+    async def _subscribers(self, names: Collection[str]) -> dict[str, set[str]]:
+        """Client ids by name. Sessions do not wait for the admin protocol: who it does not tell about is left out."""
+        known: dict[str, set[str]] = {}
         if self._admin is None:
-            return
-        me = str(self._connection.config.client_id)
+            return known
         left = iter(names)
         while some := list(islice(left, ASKED_AT_ONCE)):
             try:
                 async with asyncio.timeout(ASKED_SECONDS):
                     found = await self._admin.lite_topics(self._parent_topic, some)
             except (BrokerError, TimeoutError) as error:
-                logger.warning("owners not checked", extra={"reason": str(error) or f"no answer in {ASKED_SECONDS} s"})
-                return
-            for name, info in zip(some, found, strict=True):
-                owned = self._owned.get(name)
-                others_only = info is not None and info.subscribers and me not in info.subscribers
-                if others_only and owned is not None and not owned.deaf:
-                    self._evict(name)
+                logger.warning("owners not known", extra={"reason": str(error) or f"no answer in {ASKED_SECONDS} s"})
+                break
+            known |= {name: set(info.subscribers) for name, info in zip(some, found, strict=True) if info is not None}
+        return known
 
     # --- full sync
 

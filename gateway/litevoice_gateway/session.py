@@ -210,6 +210,7 @@ class Session:
         self._forced = self.phase is Phase.CLOSING
         self._end(now)
         self._close_by = None
+        self._leaving = False
 
     # Inputs: the broker
 
@@ -268,6 +269,7 @@ class Session:
     def cut(self, now: float) -> None:
         """Ends without waiting for the peer any longer."""
         self._close_by = None
+        self._leaving = False
         self._forced = True
         self._end(now)
         self._out.append(do.Disconnect())

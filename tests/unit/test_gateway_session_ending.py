@@ -50,8 +50,19 @@ def test_but_a_silent_broker_does_not_hold_it_for_ever() -> None:
     driver.pass_time(1.9)
     assert not driver.all(do.Disconnect)
     driver.pass_time(0.2)
-    assert driver.all(do.Disconnect)
+    driver.confirm_all()
+    assert len(driver.all(do.Disconnect)) == 1
     assert driver.all(do.End) == [do.End(True, "completed", 0)], "everything was read all the same"
+
+
+def test_a_client_that_does_not_wait_for_the_confirmation_is_not_disconnected_twice() -> None:
+    driver = Driver()
+    driver.audio(2)
+    driver.session.peer_closed(1000, driver.now)
+    driver.session.disconnected(driver.now)
+    driver.take()
+    driver.confirm_all()
+    assert not driver.all(do.Disconnect)
 
 
 def test_with_nothing_to_confirm_it_goes_at_once() -> None:

@@ -72,10 +72,14 @@ def build_images() -> dict[str, str]:
 
 
 def load_images(images: dict[str, str]) -> None:
-    if not is_local():
-        say("images: an existing cluster pulls them by itself (set LITEVOICE_IMAGE_REGISTRY and push them first)")
-        return
-    run(("e2e/cluster/load", *images.values()), show=True)
+    """Brings them to the nodes: by kind, or for an existing cluster by the registry that its nodes pull from."""
+    if is_local():
+        run(("e2e/cluster/load", *images.values()), show=True)
+    elif os.environ.get("LITEVOICE_IMAGE_REGISTRY"):
+        for reference in images.values():
+            run(("docker", "push", reference), show=True)
+    else:
+        say("images: not pushed, LITEVOICE_IMAGE_REGISTRY is not set; the cluster's nodes must have them already")
 
 
 def apply_crds() -> None:

@@ -26,7 +26,7 @@ class Fence:
         names: Names,
         *,
         on_lost: Callable[[int], None],
-        admin: Admin | None = None,
+        admin: Admin,
         observer: Observer | None = None,
     ) -> None:
         self._partitions = {names.fence(partition): partition for partition in range(names.partitions)}

@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine
-from itertools import islice
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from itertools import count, islice
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -49,8 +49,8 @@ class LiteChannel(ConnectedClient):
 
     `on_delivery` is called strictly by position, once for each, in the event loop; it must not block.
     `on_evicted` is called when somebody else took a LiteTopic over (newest wins); it is already forgotten here.
-    `admin`: with it, a notice older than the last takeover is told from a real one, and evictions whose notice got lost
-    are found out after a reconnect and before a heal. Without it, on a busy machine, a LiteTopic may have no owner or
+    `admin` tells a notice older than the last takeover from a real one, and finds out, after a reconnect and before a
+    heal, evictions whose notice got lost. While it does not answer, a LiteTopic on a busy machine may have no owner or
     two, until somebody takes it over again.
     """
 
@@ -62,9 +62,9 @@ class LiteChannel(ConnectedClient):
         *,
         on_delivery: Callable[[Delivery], None],
         on_evicted: Callable[[str], None],
+        admin: Admin,
         sync_seconds: float = 3.0,
         long_poll_seconds: float = 5.0,
-        admin: Admin | None = None,
         observer: Observer | None = None,
     ) -> None:
         super().__init__(
@@ -107,6 +107,7 @@ class LiteChannel(ConnectedClient):
         self._tasks: set[asyncio.Task[None]] = set()
         self._left_during_sync: set[str] | None = None
         self._sync_task: asyncio.Task[None] | None = None
+        self._numbers = count(1)
         self._generation = 0
 
     # --- life
@@ -152,7 +153,8 @@ class LiteChannel(ConnectedClient):
 
         Raises BrokerError when it failed; none of the new names is owned then.
         """
-        new = {name: Owned(PositionOrder(0), self._lock(name)) for name in names if name not in self._owned}
+        number = next(self._numbers)
+        new = {name: Owned(PositionOrder(0), self._lock(name), number) for name in names if name not in self._owned}
         self._owned |= new
         try:
             await self._retrying(lambda: self._subscription.begin(new))
@@ -171,6 +173,7 @@ class LiteChannel(ConnectedClient):
         owned = self._owned.get(name)
         if owned is None:
             owned = self._owned[name] = Owned(PositionOrder(position), self._lock(name))
+        owned.number = next(self._numbers)
         owned.cancel_timers()
         owned.deaf = True
         owned.paused = owned.withheld = False
@@ -275,37 +278,41 @@ class LiteChannel(ConnectedClient):
             name = command.notify_unsubscribe_lite_command.lite_topic
             owned = self._owned.get(name)
             if owned is not None and not owned.deaf:
-                self._spawn(self._noticed(name, owned))
+                self._spawn(self._noticed(name))
 
-    async def _noticed(self, name: str, owned: Owned) -> None:
+    async def _noticed(self, name: str) -> None:
         """Notices and answers come on different streams: a late notice may be older than our last takeover. Then the
         broker knows nobody but us."""
+        numbers = self._numbers_of([name])
         subscribers = (await self._subscribers([name])).get(name)
-        if subscribers != {self._me} and self._owned.get(name) is owned:
-            self._evict(name)
+        if subscribers != {self._me}:
+            self._evict(numbers)
 
     async def _evict_taken(self, names: Collection[str]) -> None:
         """Notices that came while the proxy was away are lost; the broker still knows who subscribed. Beside ourselves
         it may list an evicted owner that a full sync has put back: that takes nothing."""
-        for name, subscribers in (await self._subscribers(names)).items():
-            if subscribers and self._me not in subscribers:
-                self._evict(name)
+        numbers = self._numbers_of(names)
+        known = await self._subscribers(names)
+        self._evict({name: at for name, at in numbers.items() if self._me not in (known.get(name) or {self._me})})
 
-    def _evict(self, name: str) -> None:
-        owned = self._owned.get(name)
-        if owned is None or owned.deaf:
-            return
-        self._forget(name)
-        try:
-            self._on_evicted(name)
-        except Exception:
-            logger.exception("eviction callback failed")
+    def _numbers_of(self, names: Iterable[str]) -> dict[str, int]:
+        return {name: owned.number for name in names if (owned := self._owned.get(name)) is not None}
+
+    def _evict(self, numbers: Mapping[str, int]) -> None:
+        """`numbers`: as they were when the broker was asked. What was taken over since is ours again, or soon."""
+        for name, number in numbers.items():
+            owned = self._owned.get(name)
+            if owned is None or owned.deaf or owned.number != number:
+                continue
+            self._forget(name)
+            try:
+                self._on_evicted(name)
+            except Exception:
+                logger.exception("eviction callback failed")
 
     async def _subscribers(self, names: Collection[str]) -> dict[str, set[str]]:
         """Client ids by name. Sessions do not wait for the admin protocol: who it does not tell about is left out."""
         known: dict[str, set[str]] = {}
-        if self._admin is None:
-            return known
         left = iter(names)
         while some := list(islice(left, ASKED_AT_ONCE)):
             try:

@@ -26,6 +26,8 @@ class Owned:
 
     order: PositionOrder
     lock: asyncio.Lock
+    number: int = 0
+    """Which takeover that our user asked for made it ours, counted over all LiteTopics of the channel."""
     subscribed: bool = False
     """The broker may know us as subscriber."""
     deaf: bool = False

@@ -24,9 +24,8 @@ class BrokerSettings(_Settings):
 
     endpoints: Annotated[str, Field(min_length=1, pattern=r"^[^:;,\s]+:\d+(;[^:;,\s]+:\d+)*$")]
     """gRPC endpoints of the proxies, `host:port[;host:port…]`."""
-    name_server: Annotated[str, Field(pattern=r"^([^:;,\s]+:\d+(;[^:;,\s]+:\d+)*)?$")] = ""
-    """Name servers, `host:port[;host:port…]`, for the admin protocol. Workers need them; a gateway without them does
-    not notice sessions that were taken from it while it could not reach its proxy, until it misses a reply."""
+    name_server: Annotated[str, Field(min_length=1, pattern=r"^[^:;,\s]+:\d+(;[^:;,\s]+:\d+)*$")]
+    """Name servers, `host:port[;host:port…]`, for the admin protocol: gateways and workers ask who owns a session."""
     request_topic: str
     reply_topic: str
     partitions: Annotated[int, Field(ge=1, le=100)]

@@ -93,7 +93,12 @@ async def audit_replies(settings: BrokerSettings, session_id: str) -> None:
             complete.set()
 
     channel = LiteChannel(
-        broker_config(settings), names.reply_topic, group, on_delivery=show, on_evicted=lambda _name: None
+        broker_config(settings),
+        names.reply_topic,
+        group,
+        on_delivery=show,
+        on_evicted=lambda _name: None,
+        admin=admin,
     )
     await channel.start()
     await channel.wait_ready(60)

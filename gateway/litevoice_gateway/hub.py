@@ -58,7 +58,7 @@ class Hub:
             self._names.partition_topics,
             observer=metrics,
         )
-        self._admin = Admin.from_settings(settings.broker) if settings.broker.name_server else None
+        self._admin = Admin.from_settings(settings.broker)
         self._channel = LiteChannel(
             BrokerConfig.from_settings(settings.broker, ClientId.new(pod, address, "gateway")),
             self._names.reply_topic,
@@ -81,8 +81,7 @@ class Hub:
         """Waits for the broker to confirm what is pending (bounded), then leaves."""
         await self.producer.close()
         await self._channel.close()
-        if self._admin is not None:
-            await self._admin.close()
+        await self._admin.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -91,6 +91,7 @@ class BrokerKit:
         self.names = names
         self.endpoints = rocketmq.endpoints
         self.name_server = rocketmq.name_server
+        self.admin = Admin(rocketmq.name_server)
         self._open: list[Producer | LiteChannel | PartitionConsumer | Fence] = []
 
     def config(self, pod: str = "pod", **changes: Any) -> BrokerConfig:
@@ -119,7 +120,7 @@ class BrokerKit:
             self.names.gateway_group,
             on_delivery=on_delivery,
             on_evicted=on_evicted,
-            **options,
+            **{"admin": self.admin, **options},
         )
         self.closed_later(channel)
         await channel.start()
@@ -144,6 +145,7 @@ class BrokerKit:
         await asyncio.gather(
             *(client.abandon() if isinstance(client, PartitionConsumer) else client.close() for client in self._open)
         )
+        await self.admin.close()
 
     async def until(self, condition: Callable[[], object], timeout_seconds: float = 30.0) -> None:
         """Waits for a condition, never for a time."""

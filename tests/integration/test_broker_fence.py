@@ -14,7 +14,7 @@ from litevoice_broker.fence import Fence
 
 async def fence(kit: Any, pod: str) -> tuple[Fence, list[int]]:
     lost: list[int] = []
-    made = Fence(kit.config(pod), kit.names, on_lost=lost.append)
+    made = Fence(kit.config(pod), kit.names, on_lost=lost.append, admin=kit.admin)
     kit.closed_later(made)
     await made.start()
     await made.wait_ready(60)

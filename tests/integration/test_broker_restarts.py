@@ -165,6 +165,7 @@ async def test_absent_proxy_at_start_is_waited_for(kit: Any, rocketmq: LocalRock
             kit.names.gateway_group,
             on_delivery=seen.append,
             on_evicted=lambda name: None,
+            admin=kit.admin,
         )
         kit.closed_later(channel)
         channel.on_health(lambda: changes.append(channel.ready))
@@ -204,7 +205,7 @@ async def test_eviction_during_a_lost_link_is_found_out_after_it(
     replies: list[Delivery] = []
     reply_topic = kit.names.reply_topic
     first = Fence(kit.config("first"), kit.names, on_lost=lost.append, admin=admin)
-    sessions = await kit.channel(replies.append, evicted.append, config=kit.config("first"), admin=admin)
+    sessions = await kit.channel(replies.append, evicted.append, config=kit.config("first"))
     other_proxy = rocketmq.add_proxy()
     try:
         await first.start()
@@ -219,7 +220,7 @@ async def test_eviction_during_a_lost_link_is_found_out_after_it(
         await second.wait_ready(60)
         taken: list[Delivery] = []
         taker = kit.config("second", endpoints=other_proxy.address)
-        other = await kit.channel(taken.append, config=taker, admin=admin)
+        other = await kit.channel(taken.append, config=taker)
         producer = await kit.producer(config=kit.config("producer", endpoints=other_proxy.address))
         rocketmq.proxy.freeze()
         try:

@@ -113,6 +113,7 @@ async def test_twenty_takeovers_after_kill_9_of_the_owner_with_unacknowledged_me
             sys.executable,
             str(PROCESSES / "reply_owner.py"),
             kit.endpoints,
+            kit.name_server,
             kit.names.reply_topic,
             kit.names.gateway_group,
             *(f"{name}={count}" for name, count in names.items()),

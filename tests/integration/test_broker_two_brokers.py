@@ -59,6 +59,7 @@ async def test_two_brokers_two_proxies(cluster: LocalRocketMQ, kit: Any) -> None
             NAMES.gateway_group,
             on_delivery=take,
             on_evicted=evicted.append,
+            admin=admin,
         )
         kit.closed_later(channel)
         owners.append(channel)

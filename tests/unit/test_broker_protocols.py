@@ -162,7 +162,13 @@ def test_bad_name_server_is_named(name_server: str) -> None:
 
 def settings(folder: str) -> BrokerSettings:
     return BrokerSettings(
-        endpoints="h:1", request_topic="x", reply_topic="y", partitions=1, credentials_dir=folder, ca_file="ca.pem"
+        endpoints="h:1",
+        name_server="n:1",
+        request_topic="x",
+        reply_topic="y",
+        partitions=1,
+        credentials_dir=folder,
+        ca_file="ca.pem",
     )
 
 

@@ -166,13 +166,22 @@ def test_keys_that_cannot_be_read_stay_in_force(tmp_path: Path) -> None:
 # Settings
 
 
+BROKER = {
+    "endpoints": "proxy:8081",
+    "nameServer": "names:9876",
+    "requestTopic": "requests",
+    "replyTopic": "replies",
+    "partitions": 4,
+}
+
+
 def settings_file(tmp_path: Path, **changes: Any) -> Path:
     for folder in ("api", "keys"):
         (tmp_path / folder).mkdir(exist_ok=True)
     (tmp_path / "keys" / "session-signing-key").write_text("s" * 32)
     (tmp_path / "keys" / "admin-token").write_text("t" * 32)
     content = {
-        "broker": {"endpoints": "proxy:8081", "requestTopic": "requests", "replyTopic": "replies", "partitions": 4},
+        "broker": BROKER,
         "apiKeysDir": str(tmp_path / "api"),
         "keysDir": str(tmp_path / "keys"),
         **changes,
@@ -195,14 +204,9 @@ def test_settings_and_keys_are_read(tmp_path: Path) -> None:
     [
         ({"listenPort": 0}, "listenPort"),
         ({"batchMillisecond": 5}, "batchMillisecond"),
-        (
-            {"broker": {"endpoints": "proxy", "requestTopic": "a", "replyTopic": "b", "partitions": 1}},
-            "broker.endpoints",
-        ),
-        (
-            {"broker": {"endpoints": "p:1", "requestTopic": "a b", "replyTopic": "b", "partitions": 1}},
-            "rocketmq.requestTopic",
-        ),
+        ({"broker": BROKER | {"endpoints": "proxy"}}, "broker.endpoints"),
+        ({"broker": BROKER | {"nameServer": ""}}, "broker.nameServer"),
+        ({"broker": BROKER | {"requestTopic": "a b"}}, "rocketmq.requestTopic"),
         ({"apiKeysDir": "/nowhere"}, "apiKeysDir"),
     ],
 )

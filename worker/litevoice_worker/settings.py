@@ -35,8 +35,6 @@ def load(path: str) -> WorkerSettings:
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidField(".".join(str(part) for part in first["loc"]) or "settings", first["msg"]) from error
-    if not settings.broker.name_server:
-        raise InvalidField("broker.nameServer", "host:port[;host:port…], workers need the admin protocol")
     if bool(settings.members.service) == bool(settings.members.static):
         raise InvalidField("members", "either service or static")
     if settings.members.service.count("/") != (1 if settings.members.service else 0):

@@ -1,6 +1,7 @@
 """Owns LiteTopics, takes a few messages of each and then leaves what comes un-acknowledged: it is there to be killed.
 
-Arguments: endpoints, parent topic, group, and ``name=count`` for each LiteTopic. Prints `owned`, then `name position`.
+Arguments: endpoints, name server, parent topic, group, and ``name=count`` for each LiteTopic. Prints `owned`, then
+`name position`.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig
 from litevoice_broker.lite_channel import Delivery, LiteChannel
 from litevoice_contracts.names import ClientId
 
 
-async def main(endpoints: str, parent_topic: str, group: str, *wanted: str) -> None:
+async def main(endpoints: str, name_server: str, parent_topic: str, group: str, *wanted: str) -> None:
     counts = {name: int(count) for name, count in (argument.split("=") for argument in wanted)}
 
     def delivered(delivery: Delivery) -> None:
@@ -27,6 +29,7 @@ async def main(endpoints: str, parent_topic: str, group: str, *wanted: str) -> N
         group,
         on_delivery=delivered,
         on_evicted=lambda name: print("evicted", name, flush=True),
+        admin=Admin(name_server),
     )
     await channel.start()
     await channel.wait_ready(60)

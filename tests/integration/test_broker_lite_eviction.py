@@ -90,8 +90,10 @@ async def test_taken_again_while_the_broker_is_asked_about_a_notice(kit: Any) ->
     second, second_log = await owner(kit, "second")
     ask = first._subscribers
     asked: list[dict[str, set[str]]] = []
+    taken = asyncio.Event()
 
     async def ask_and_take_again(names: list[str]) -> dict[str, set[str]]:
+        await taken.wait()
         asked.append(await ask(names))
         await first.take_over(name, 0)
         return asked[-1]
@@ -100,6 +102,7 @@ async def test_taken_again_while_the_broker_is_asked_about_a_notice(kit: Any) ->
     name = new_name()
     await first.take_over(name, 0)
     await second.take_over(name, 0)
+    taken.set()
     await kit.until(lambda: second_log.evicted == [name])
     assert asked == [{name: {second._me}}]
     await send(await kit.producer(), kit, name, 0, 5)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from e2e.environment import GATEWAY, NAMESPACE, SYSTEM_NAMESPACE, is_local, prepare
 from e2e.scenarios import backlogs, takeover
-from e2e.shell import ROOT, CommandFailed, cache_folder, kubectl, say
+from e2e.shell import ROOT, CommandFailed, cache_folder, kubectl, progress, say
 from litevoice_dev.speech import SpeechFailed
 from litevoice_dev.tally import Tally
 from litevoice_dev.voice_client import CallFailed
@@ -37,18 +37,21 @@ async def demonstrate() -> bool:
     show(kubectl("get", "vgw,bla", "-n", NAMESPACE).rstrip())
 
     heading("5–6  a conversation that survives the death of its pod")
-    call = await takeover.hold(endpoint, ROOT / OUTPUT, show)
+    with progress("the call goes on"):
+        call = await takeover.hold(endpoint, ROOT / OUTPUT, show)
     show(f"  moved from {call.pod_before} to {call.pod_after} (close code {call.close_code})")
     show(f"  gap {call.gap_ms:.0f} ms without a connection; the listener heard nothing for {call.stall_ms:.0f} ms")
     clean = verdict(call.packets, call.events)
 
     heading("7a  a caller that stops reading: its replies wait at the broker")
-    slow = await backlogs.slow_reader(endpoint, show)
+    with progress("until the alert fires and clears again"):
+        slow = await backlogs.slow_reader(endpoint, show)
     show(f"  {backlogs.REPLIES_ALERT} is {slow.cleared.get('state')} again")
     clean &= verdict(slow.lost)
 
     heading("7b  no workers: requests wait at the broker")
-    starved = await backlogs.no_workers(endpoint, show)
+    with progress("until the alert fires and clears again"):
+        starved = await backlogs.no_workers(endpoint, show)
     show(f"  {backlogs.REQUESTS_ALERT} is {starved.cleared.get('state')} again; answered “{starved.answer.text}”")
     clean &= verdict(starved.lost)
 

@@ -8,7 +8,7 @@ import os
 import secrets
 from dataclasses import dataclass
 
-from e2e.shell import ROOT, CommandFailed, kubectl, kubectl_json, run, say, wait_until
+from e2e.shell import ROOT, CommandFailed, kubectl, kubectl_json, progress, run, say, wait_until
 
 NAMESPACE = "voice"
 """Where the example VoiceGateway lives."""
@@ -77,7 +77,8 @@ def load_images(images: dict[str, str]) -> None:
         run(("e2e/cluster/load", *images.values()), show=True)
     elif os.environ.get("LITEVOICE_IMAGE_REGISTRY"):
         for reference in images.values():
-            run(("docker", "push", reference), show=True)
+            say(f"pushing {reference}")
+            run(("docker", "push", "--quiet", reference), show=True)
     else:
         say("images: not pushed, LITEVOICE_IMAGE_REGISTRY is not set; the cluster's nodes must have them already")
 
@@ -101,14 +102,15 @@ def install_chart(images: dict[str, str], *settings: str) -> None:
     ):
         repository, _, tag = images[name].rpartition(":")
         arguments += [f"{key}.image.repository={repository}", f"{key}.image.tag={tag}"]
-    run(
-        (
-            "helm", "upgrade", "--install", RELEASE, "charts/litevoice", "--namespace", SYSTEM_NAMESPACE,
-            "--create-namespace", "--wait", "--timeout", "6m",
-            *(part for setting in arguments for part in ("--set", setting)),
-        ),
-        show=True,
-    )  # fmt: skip
+    with progress("waiting for the operator and RocketMQ"):
+        run(
+            (
+                "helm", "upgrade", "--install", RELEASE, "charts/litevoice", "--namespace", SYSTEM_NAMESPACE,
+                "--create-namespace", "--wait", "--timeout", "6m",
+                *(part for setting in arguments for part in ("--set", setting)),
+            ),
+            show=True,
+        )  # fmt: skip
 
 
 def upgrade_gateway_image() -> None:
@@ -141,9 +143,11 @@ def apply_examples() -> None:
 
 def wait_ready() -> None:
     for resource in ("vgw", "bla"):
-        kubectl(
-            "wait", "-n", NAMESPACE, "--for=condition=Ready", resource, "--all", "--timeout=300s", timeout_seconds=330
-        )
+        with progress(f"waiting until {resource} is Ready"):
+            kubectl(
+                "wait", "-n", NAMESPACE, "--for=condition=Ready", resource, "--all", "--timeout=300s",
+                timeout_seconds=330,
+            )  # fmt: skip
 
 
 def ensure_api_key() -> None:

@@ -75,7 +75,7 @@ class Admin:
             name: entry["brokerAddrs"][_MASTER] for name, entry in table.items() if _MASTER in entry["brokerAddrs"]
         }
         if not found:
-            raise BrokerUnavailable(f"no RocketMQ broker is registered at {';'.join(self._name_servers)}")
+            raise BrokerUnavailable(f"nameServer: no RocketMQ broker is registered at {';'.join(self._name_servers)}")
         return dict(sorted(found.items()))
 
     # --- topics and groups
@@ -281,14 +281,14 @@ class Admin:
         return client
 
     async def _ask_name_server(self, code: int, fields: Mapping[str, object] | None = None) -> dict[str, Any]:
-        last: BrokerUnavailable | None = None
+        reason = ""
         for address in self._name_servers:
             try:
                 body = parse((await self._client(address).call(code, fields)).body)
                 return body if isinstance(body, dict) else {}
             except BrokerUnavailable as error:
-                last = error
-        raise last or BrokerUnavailable("no name server configured")
+                reason = str(error)
+        raise BrokerUnavailable(f"nameServer: {reason}")
 
     async def _route(self, topic: str) -> list[str]:
         """Names of the brokers that hold the topic."""

@@ -199,7 +199,7 @@ class Connection:
                 reason = f"proxy {host}:{port} ended the connection"
             except (BrokerError, grpc.aio.AioRpcError, TimeoutError, OSError) as error:
                 details = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error) or "timeout"
-                reason = f"cannot reach proxy {host}:{port}: {details}"
+                reason = f"endpoints: cannot reach proxy {host}:{port}: {details}"
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -349,7 +349,7 @@ class ConnectedClient:
 
     @property
     def unready_reason(self) -> str:
-        """ "" when ready, else a sentence like ``cannot reach proxy 10.0.0.1:8081: …``."""
+        """ "" when ready, else a sentence like ``endpoints: cannot reach proxy 10.0.0.1:8081: …``."""
         return self._connection.health.reason
 
     async def wait_ready(self, timeout_seconds: float) -> None:

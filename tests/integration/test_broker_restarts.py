@@ -170,7 +170,7 @@ async def test_absent_proxy_at_start_is_waited_for(kit: Any, rocketmq: LocalRock
         kit.closed_later(channel)
         channel.on_health(lambda: changes.append(channel.ready))
         await channel.start()
-        await kit.until(lambda: "cannot reach proxy" in channel.unready_reason)
+        await kit.until(lambda: "endpoints: cannot reach proxy" in channel.unready_reason)
         with pytest.raises(BrokerUnavailable, match="not ready after"):
             await channel.wait_ready(0.2)
     finally:

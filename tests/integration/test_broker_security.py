@@ -30,7 +30,7 @@ async def test_tls_refuses_an_unknown_authority(kit: Any) -> None:
     producer = Producer(kit.config("producer", tls=True), kit.names.partition_topics)
     kit.closed_later(producer)
     await producer.start()
-    await kit.until(lambda: "cannot reach proxy" in producer.unready_reason)
+    await kit.until(lambda: "endpoints: cannot reach proxy" in producer.unready_reason)
     assert not producer.ready
 
 

@@ -12,30 +12,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import atexit
+import contextlib
 import json
-import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError
+from litevoice_broker.remoting import RemotingClient
 from litevoice_dev import processes
+from litevoice_dev.ports import HOST, free_port, listens
 from litevoice_dev.rocketmq_jars import FILES, lib_folder, say
 
-HOST = "127.0.0.1"
+_Result = TypeVar("_Result")
 START_TIMEOUT_SECONDS = 120.0
+_UPDATE_BROKER_CONFIG = 25
 _JAVA = [
     "java",
     "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
@@ -92,7 +93,7 @@ class Part:
             *self._arguments,
         ]
         self._process = processes.spawn(command, log=self.log, env={"ROCKETMQ_HOME": str(self._owner.folder)})
-        self.wait_until(lambda: _listens(self.port), f"listens on port {self.port}")
+        self.wait_until(lambda: listens(self.port), f"listens on port {self.port}")
 
     def stop(self) -> None:
         if self._process is not None:
@@ -126,11 +127,34 @@ class Part:
 
 
 class Broker(Part):
-    """Counts as started when the name server lists it: a proxy that starts earlier dies."""
+    """Counts as started when the name server lists it: a proxy that starts earlier dies.
+
+    RocketMQ 5.5.0 registers at its start only when its link to the name server is there within some milliseconds, and
+    10 s later otherwise. The first start is told to register, by a setting that is sent again unchanged; restarts take
+    what they take anywhere.
+    """
+
+    _restarts = False
 
     def start(self) -> None:
         super().start()
-        self.wait_until(lambda: self.name in self._owner.registered_brokers(), "registered at the name server")
+        self.wait_until(self._registered, "registered at the name server")
+        self._restarts = True
+
+    def _registered(self) -> bool:
+        if self.name in self._owner.registered_brokers():
+            return True
+        if not self._restarts:
+            outside_any_running_loop(self.register)
+        return False
+
+    async def register(self) -> None:
+        """Tells it to register at the name server now; no error when it does not answer."""
+        access = self._owner.access
+        client = RemotingClient(self.address, access=access, tls=access.ssl_context(), timeout_seconds=2.0)
+        with contextlib.suppress(BrokerError):
+            await client.call(_UPDATE_BROKER_CONFIG, body=b"brokerPermission=6")
+        await client.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +232,7 @@ class LocalRocketMQ:
         return properties | dict(self.java_properties)
 
     @property
-    def broker(self) -> Part:
+    def broker(self) -> Broker:
         return self.broker_parts[0]
 
     @property
@@ -278,8 +302,7 @@ class LocalRocketMQ:
             finally:
                 await admin.close()
 
-        with ThreadPoolExecutor(1) as outside_any_running_loop:
-            return outside_any_running_loop.submit(asyncio.run, ask()).result()
+        return outside_any_running_loop(ask)
 
     def _make_name_server(self) -> Part:
         port = self.ports.name_server or free_port()
@@ -297,7 +320,7 @@ class LocalRocketMQ:
             port,
         )
 
-    def _make_broker(self, index: int) -> Part:
+    def _make_broker(self, index: int) -> Broker:
         port = (self.ports.broker if index == 0 else 0) or free_port(also=(-2, 1))
         name = f"broker-{chr(ord('a') + index)}"
         store = self.folder / "store" / name
@@ -318,42 +341,10 @@ class LocalRocketMQ:
         )
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((HOST, port)) == 0
-
-
-_handed_out: set[int] = set()
-_SHARES = 4
-_PORTS_PER_SHARE = 4000
-_FIRST_PORT = 15_500
-
-
-def free_port(also: Sequence[int] = ()) -> int:
-    """A port below the kernel's ephemeral range, so that no outgoing connection takes it during a restart.
-
-    `also`: offsets whose ports must be free too. Processes that take ports at the same time each have a share of their
-    own when LITEVOICE_PORT_SHARE tells them apart (0, 1, 2 …): what one of them restarts is not bound for a moment.
-    """
-    first = _FIRST_PORT + _PORTS_PER_SHARE * (int(os.environ.get("LITEVOICE_PORT_SHARE", "0")) % _SHARES)
-    for _ in range(1000):
-        port = random.randrange(first, first + _PORTS_PER_SHARE)
-        wanted = {port, *(port + offset for offset in also)}
-        if wanted & _handed_out or not all(_bindable(number) for number in wanted):
-            continue
-        _handed_out.update(wanted)
-        return port
-    raise RuntimeError(f"no free port from {first} on")
-
-
-def _bindable(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
+def outside_any_running_loop(work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
+    """What `work` returns; the caller may itself be called by a running event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(work())).result()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

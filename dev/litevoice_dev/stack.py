@@ -20,7 +20,7 @@ from litevoice_contracts.control import READY_PATH, SESSIONS_PATH, STATUS_PATH
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import BrokerSettings, GatewaySettings, MembersSettings, WorkerSettings
 from litevoice_dev import processes
-from litevoice_dev.rocketmq import free_port
+from litevoice_dev.ports import free_port
 from litevoice_dev.rocketmq_jars import say
 
 HOST = "127.0.0.1"

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from litevoice_dev import processes
-from litevoice_dev.rocketmq import free_port
+from litevoice_dev.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"

@@ -28,7 +28,8 @@ from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Audio, Packet
-from litevoice_dev.rocketmq import HOST, LocalRocketMQ, free_port
+from litevoice_dev.ports import HOST, free_port
+from litevoice_dev.rocketmq import LocalRocketMQ
 
 LOG_SHOWN = 10_000
 ALICE, BOB, ADMIN = "alices-secret-key", "bobs-secret-key", "the-admin-token-of-the-tests"

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from litevoice_dev import processes
-from litevoice_dev.rocketmq import LocalRocketMQ, free_port
+from litevoice_dev.ports import free_port
+from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.apiserver import HOST, REPOSITORY, ApiServer, Json, clean_environment, wait_until
 
 ROOT_KEY = b"integration tests' root key, 32+ bytes"

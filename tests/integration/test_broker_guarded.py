@@ -23,7 +23,8 @@ from litevoice_broker.producer import Producer
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_contracts.events import AudioDelta
 from litevoice_contracts.names import ClientId, Names, new_session_id
-from litevoice_dev.rocketmq import HOST, LocalRocketMQ
+from litevoice_dev.ports import HOST
+from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack
 from litevoice_dev.voice_client import VoiceClient

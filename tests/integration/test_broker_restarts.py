@@ -127,6 +127,21 @@ async def test_broker_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocket
     await traffic.end()
 
 
+async def test_trap_a_broker_that_missed_its_registration_can_be_told_to_register(
+    admin: Admin, rocketmq: LocalRocketMQ
+) -> None:
+    """By itself it would do so 10 s after its start, and every 30 s."""
+    fields = {"brokerName": "broker-a", "clusterName": "DefaultCluster", "brokerId": 0}
+    unregister = 104
+    client = admin._client(rocketmq.name_server)
+    await client.call(unregister, {**fields, "brokerAddr": rocketmq.broker.address})
+    async with asyncio.timeout(30):  # the name server collects such requests
+        while await asyncio.to_thread(rocketmq.registered_brokers):
+            await asyncio.sleep(0.02)
+    await rocketmq.broker.register()
+    assert await asyncio.to_thread(rocketmq.registered_brokers) == ["broker-a"]
+
+
 @pytest.mark.timeout(420)
 async def test_proxy_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
     await asyncio.to_thread(rocketmq.proxy.kill)

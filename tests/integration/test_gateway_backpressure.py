@@ -14,7 +14,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from litevoice_contracts import events
-from litevoice_dev.rocketmq import HOST, LocalRocketMQ, free_port
+from litevoice_dev.ports import HOST, free_port
+from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.gateway_process import (
     Gateways,
     PlayedWorker,

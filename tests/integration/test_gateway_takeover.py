@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Item, Snapshot
 from litevoice_contracts.packets import Audio, EpochEnd
-from litevoice_dev.rocketmq import HOST, free_port
+from litevoice_dev.ports import HOST, free_port
 from tests.integration.gateway_process import (
     ALICE,
     Gateways,

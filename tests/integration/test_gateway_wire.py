@@ -19,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Snapshot
 from litevoice_contracts.packets import EpochEnd, Update
-from litevoice_dev.rocketmq import HOST
+from litevoice_dev.ports import HOST
 from tests.integration.gateway_process import (
     ALICE,
     BOB,

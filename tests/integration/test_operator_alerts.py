@@ -18,7 +18,8 @@ import websockets
 
 from litevoice_contracts.names import Names, new_session_id
 from litevoice_dev import processes
-from litevoice_dev.rocketmq import LocalRocketMQ, free_port
+from litevoice_dev.ports import free_port
+from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_operator.manifests.paths import ADMIN_PORT
 from tests.integration.apiserver import decoded, wait_until
 from tests.integration.conftest import BrokerKit

@@ -13,7 +13,8 @@ import pytest
 from litevoice_broker.admin import Admin
 from litevoice_contracts.control import DrainReport
 from litevoice_contracts.names import Names
-from litevoice_dev.rocketmq import LocalRocketMQ, free_port
+from litevoice_dev.ports import free_port
+from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_operator.manifests.keys import derive_keys
 from tests.integration.apiserver import ApiServer, decoded, wait_until
 from tests.integration.operator_process import ROOT_KEY, Namespace, OperatorProcess, voice_gateway

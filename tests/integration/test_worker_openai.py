@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from litevoice_contracts.conversation import Item
 from litevoice_contracts.settings import OpenAICompatible
-from litevoice_dev.rocketmq import free_port
+from litevoice_dev.ports import free_port
 from litevoice_worker.stages import Answered, StageError
 from litevoice_worker.stages.respond_openai import OpenAIResponder
 from litevoice_worker.stages.synthesize_openai import OpenAISynthesizer

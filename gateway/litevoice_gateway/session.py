@@ -16,7 +16,8 @@ from litevoice_contracts.packets import Update
 from litevoice_contracts.positions import START
 from litevoice_gateway import commands as do
 from litevoice_gateway.downlink import Downlink
-from litevoice_gateway.limits import Limits, TokenBucket
+from litevoice_gateway.intake import Intake
+from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.protocols import ClientProtocol, Problem, Refusal
 from litevoice_gateway.restore import Folded, Step
@@ -28,10 +29,6 @@ snapshot; and after SETTLE_MAX_SECONDS at the latest."""
 SETTLE_MAX_SECONDS = 0.5
 STALL_SECONDS = 10.0
 """How long a session may stay at max_pending_packets before it is closed with 1013."""
-MAX_OWN_EVENTS = 100
-"""Errors that wait for a client that does not read, before it is not read either."""
-MAX_EARLY_MESSAGES = 100
-"""Messages that wait for the session to be restored, before the client is not read."""
 
 
 class Phase(Enum):
@@ -57,13 +54,8 @@ class Session:
         self._up = Upstream(self.id, opening.traceparent, limits, self._folded, opening.wall_milliseconds, self._out)
         self._config = opening.config
         self._updates_in_flight = 0
-        self._bucket = TokenBucket(limits.max_events_per_second, now)
-        self._early: list[str] = []
-        self._early_bytes = 0
-        self._throttled_until: float | None = None
+        self._intake = Intake(limits, self._out, now)
         self._down = Downlink(self.id, protocol, self._target)
-        self._own_events_unread = 0
-        self._reading = True
         self._opened_at: float | None = None
         self._began = self._live_since = self._heard = self._active = now
         self._deaf = False
@@ -140,11 +132,10 @@ class Session:
             return
         self._active = now
         if self.phase is Phase.RESTORING:  # the configuration that it meets is not known yet
-            self._early.append(text)
-            self._early_bytes += len(text)
+            self._intake.keep(text)
             self._hold_back()
             return
-        self._throttle(now)
+        self._spend(now)
         try:
             event = self._protocol.decode(text, self._config)
         except Refusal as refusal:
@@ -157,19 +148,11 @@ class Session:
             self._updates_in_flight += 1
         self._hold_back()
 
-    def _throttle(self, now: float) -> None:
-        """Beyond its rate a client is read later, never refused: what it sends may be speech from a lost connection."""
-        wait = self._bucket.spend(now)
-        if wait and self._throttled_until is None and self.phase is Phase.LIVE:
-            self._out.append(do.Refused("rate_limited"))
-        if wait and self.phase is Phase.LIVE:
-            self._throttled_until = now + wait
-            self._out.append(do.WakeAt(self._throttled_until))
-
     def unusable(self, problem: Problem, now: float) -> None:
         """A message that is not decoded at all: too large, or binary."""
         if not self._deaf and self.phase is not Phase.ENDED:
             self._active = now
+            self._spend(now)
             self._problem(problem)
 
     def broken(self, code: int, problem: Problem, now: float) -> None:
@@ -186,7 +169,7 @@ class Session:
         self.reading_replies = can_write
         self._heard = now
         if can_write:
-            self._own_events_unread = 0
+            self._intake.all_read()
             self._out.append(do.ResumeReplies())
             self._hold_back()
         else:
@@ -283,9 +266,8 @@ class Session:
             self._expire(now)
         if self.phase not in (Phase.LIVE, Phase.CLOSING):
             return
-        if self._throttled_until is not None and (now >= self._throttled_until or self.phase is Phase.CLOSING):
-            self._throttled_until = None
-            self._hold_back()
+        self._intake.tick(now, closing=self.phase is Phase.CLOSING)
+        self._hold_back()
         self._begin_if_settled(now)
         self._up.tick(now, probe=self.phase is Phase.LIVE and self.reading_replies)
         if now - self._active >= self._limits.idle_timeout_seconds:
@@ -306,8 +288,7 @@ class Session:
             self._out.append(do.WakeAt(now + SETTLE_SECONDS))
         else:
             self._up.begin(now)
-        early, self._early, self._early_bytes = self._early, [], 0
-        for text in early:
+        for text in self._intake.take_early():
             self.message(text, now)
         self._hold_back()
 
@@ -360,22 +341,17 @@ class Session:
         self._out.append(do.Refused(problem.code))
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._out.append(do.Send(self._down.problem(problem)))
-            if not self.reading_replies:
-                self._own_events_unread += 1
-                self._hold_back()
+            self._intake.told(unread=not self.reading_replies)
+            self._hold_back()
+
+    def _spend(self, now: float) -> None:
+        if self.phase is Phase.LIVE:
+            self._intake.spend(now)
 
     def _hold_back(self) -> None:
         """Reads the client's socket or not, by what waits here for the broker, the restore, or the client itself."""
-        reading = (
-            self._up.full_since is None
-            and self._throttled_until is None
-            and self._own_events_unread < MAX_OWN_EVENTS
-            and len(self._early) < MAX_EARLY_MESSAGES
-            and self._early_bytes < self._limits.max_frame_bytes
-        )
-        if reading != self._reading and self.phase is not Phase.ENDED:
-            self._reading = reading
-            self._out.append(do.ResumeReading() if reading else do.PauseReading())
+        if self.phase is not Phase.ENDED:
+            self._intake.settle(full=self._up.full_since is not None)
 
     # Closing
 
@@ -396,7 +372,7 @@ class Session:
         self.phase = Phase.CLOSING
         self._deaf = self._deaf or deaf
         self._close_by = now + self._limits.close_timeout_seconds
-        self._own_events_unread = 0
+        self._intake.all_read()
         self._hold_back()
 
     def _open_late(self, now: float) -> None:
@@ -418,4 +394,4 @@ class Session:
         self.phase = Phase.ENDED
         moved = self._restarted or self._evicted
         outcome: do.Outcome = "forced" if self._forced else "moved" if moved else "completed"
-        self._out.append(do.End(not self._evicted, outcome, self._up.collected + len(self._early)))
+        self._out.append(do.End(not self._evicted, outcome, self._up.collected + self._intake.early))

@@ -9,9 +9,10 @@ from litevoice_contracts.conversation import Item, Mark, SessionConfig, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_contracts.packets import Audio, Clear, Commit, CreateResponse, Update
 from litevoice_gateway import commands as do
+from litevoice_gateway.intake import MAX_EARLY_MESSAGES
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.protocols import Problem
-from litevoice_gateway.session import MAX_EARLY_MESSAGES, Phase
+from litevoice_gateway.session import Phase
 from tests.unit.gateway_driver import PCM, PENDING, WALL, Driver, a_turn, finish
 
 # Opening
@@ -92,6 +93,22 @@ def test_bad_events_are_answered_and_the_session_lives_on() -> None:
     assert driver.sent[0]["error"]["event_id"] == "mine"
     assert len(driver.packets) == 1
     assert driver.closes == []
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_events_that_are_refused_count_too(readable: bool) -> None:
+    driver = Driver(limits=Limits(max_events_per_second=10))
+    driver.clear()
+    for _ in range(25):
+        if readable:
+            driver.say(type="nonsense")
+        else:
+            driver.session.unusable(Problem("invalid_message", "binary", "message"), driver.now)
+            driver.take()
+    assert len(driver.sent) == 25
+    assert not driver.is_reading()
+    driver.pass_time(0.7)
+    assert driver.is_reading()
 
 
 def test_too_many_events_are_read_later_and_none_is_refused() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from litevoice_gateway import commands as do
+from litevoice_gateway.intake import MAX_OWN_EVENTS
 from litevoice_gateway.limits import Limits
-from litevoice_gateway.session import MAX_OWN_EVENTS, STALL_SECONDS
+from litevoice_gateway.session import STALL_SECONDS
 from tests.unit.gateway_driver import Driver
 
 # Slow readers

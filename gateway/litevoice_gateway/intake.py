@@ -1,0 +1,87 @@
+"""Whether a client is read now, sans I/O: everything that waits for somebody else is bounded by not reading more."""
+
+from __future__ import annotations
+
+from litevoice_gateway import commands as do
+from litevoice_gateway.limits import Limits, TokenBucket
+
+MAX_OWN_EVENTS = 100
+"""Errors that wait for a client that does not read, before it is not read either."""
+MAX_EARLY_MESSAGES = 100
+"""Messages that wait for the session to be restored, before the client is not read."""
+
+
+class Intake:
+    """Commands go into `out`; `settle` tells when they change."""
+
+    __slots__ = (
+        "_bucket",
+        "_early",
+        "_early_bytes",
+        "_max_early_bytes",
+        "_out",
+        "_own_events_unread",
+        "_reading",
+        "_throttled_until",
+    )
+
+    def __init__(self, limits: Limits, out: list[do.Command], now: float) -> None:
+        self._bucket = TokenBucket(limits.max_events_per_second, now)
+        self._max_early_bytes = limits.max_frame_bytes
+        self._out = out
+        self._early: list[str] = []
+        self._early_bytes = 0
+        self._own_events_unread = 0
+        self._throttled_until: float | None = None
+        self._reading = True
+
+    @property
+    def early(self) -> int:
+        """Number of messages that wait for the session to be restored."""
+        return len(self._early)
+
+    def keep(self, text: str) -> None:
+        """A message that came before the session was restored."""
+        self._early.append(text)
+        self._early_bytes += len(text)
+
+    def take_early(self) -> list[str]:
+        early, self._early, self._early_bytes = self._early, [], 0
+        return early
+
+    def spend(self, now: float) -> None:
+        """One more message. Beyond its rate a client is read later, never refused: what it sends may be speech from a
+        lost connection."""
+        wait = self._bucket.spend(now)
+        if not wait:
+            return
+        if self._throttled_until is None:
+            self._out.append(do.Refused("rate_limited"))
+        self._throttled_until = now + wait
+        self._out.append(do.WakeAt(self._throttled_until))
+
+    def tick(self, now: float, *, closing: bool) -> None:
+        """`closing`: whatever is still on its way is read, so that the client's Close is."""
+        if self._throttled_until is not None and (closing or now >= self._throttled_until):
+            self._throttled_until = None
+
+    def told(self, *, unread: bool) -> None:
+        """An event of the gateway's own was sent; `unread`: to a client that does not read."""
+        self._own_events_unread += unread
+
+    def all_read(self) -> None:
+        """The client reads on, or what it has not read does not matter any more."""
+        self._own_events_unread = 0
+
+    def settle(self, *, full: bool) -> None:
+        """Reads the client's socket or not; `full`: too much waits for the broker."""
+        reading = (
+            not full
+            and self._throttled_until is None
+            and self._own_events_unread < MAX_OWN_EVENTS
+            and len(self._early) < MAX_EARLY_MESSAGES
+            and self._early_bytes < self._max_early_bytes
+        )
+        if reading != self._reading:
+            self._reading = reading
+            self._out.append(do.ResumeReading() if reading else do.PauseReading())

@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from itertools import count, islice
+from collections.abc import Callable, Collection, Coroutine
+from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -21,6 +21,7 @@ from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig, ConnectedClient, Connection, subscription_settings
 from litevoice_broker.errors import BrokerError
+from litevoice_broker.lite_eviction import Evictions
 from litevoice_broker.lite_healing import Healer
 from litevoice_broker.lite_order import PositionOrder, Verdict
 from litevoice_broker.lite_owned import Delivery, Owned
@@ -35,10 +36,6 @@ logger = logging.getLogger(__name__)
 
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
-ASKED_AT_ONCE = 100
-"""LiteTopics whose subscribers are asked for at a time; 5,000 take 1.5 to 2 s."""
-ASKED_SECONDS = 2.0
-"""How long an answer is waited for."""
 _REFRESH_ASSIGNMENTS_SYNCS = 10
 
 
@@ -83,13 +80,20 @@ class LiteChannel(ConnectedClient):
         self._on_delivery = on_delivery
         self._on_evicted = on_evicted
         self._sync_seconds = sync_seconds
-        self._admin = admin
-        self._me = str(config.client_id)
         self._owned: dict[str, Owned] = {}
+        self._evictions = Evictions(
+            self._owned,
+            me=str(config.client_id),
+            admin=admin,
+            parent_topic=parent_topic,
+            evict=self._evict,
+            step_out=lambda name: self._subscription.remove([name]),
+            claim_again=lambda name: self._healer.heal([name], ask=False),
+        )
         self._healer = Healer(
             self._owned,
             claim=self._claim,
-            evict_taken=self._evict_taken,
+            leave_if_taken=self._evictions.leave_if_taken,
             remove=self._remove,
             spawn=self._spawn,
             on_heal=self._connection.observer.on_heal,
@@ -101,7 +105,7 @@ class LiteChannel(ConnectedClient):
             group,
             long_poll_seconds=long_poll_seconds,
             judge=self._judge,
-            unanswered=self._healer.after_lost_acknowledgement,
+            unanswered=self._healer.heal,
         )
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -278,58 +282,21 @@ class LiteChannel(ConnectedClient):
             name = command.notify_unsubscribe_lite_command.lite_topic
             owned = self._owned.get(name)
             if owned is not None and not owned.deaf:
-                self._spawn(self._noticed(name))
+                self._spawn(self._evictions.noticed(name, owned))
 
-    async def _noticed(self, name: str) -> None:
-        """Notices and answers come on different streams: a late notice may be older than our last takeover. Then the
-        broker knows nobody but us."""
-        numbers = self._numbers_of([name])
-        subscribers = (await self._subscribers([name])).get(name)
-        if subscribers != {self._me}:
-            self._evict(numbers)
-
-    async def _evict_taken(self, names: Collection[str]) -> None:
-        """Notices that came while the proxy was away are lost; the broker still knows who subscribed. Beside ourselves
-        it may list an evicted owner that a full sync has put back: that takes nothing."""
-        numbers = self._numbers_of(names)
-        known = await self._subscribers(names)
-        self._evict({name: at for name, at in numbers.items() if self._me not in (known.get(name) or {self._me})})
-
-    def _numbers_of(self, names: Iterable[str]) -> dict[str, int]:
-        return {name: owned.number for name in names if (owned := self._owned.get(name)) is not None}
-
-    def _evict(self, numbers: Mapping[str, int]) -> None:
-        """`numbers`: as they were when the broker was asked. What was taken over since is ours again, or soon."""
-        for name, number in numbers.items():
-            owned = self._owned.get(name)
-            if owned is None or owned.deaf or owned.number != number:
-                continue
-            self._forget(name)
-            try:
-                self._on_evicted(name)
-            except Exception:
-                logger.exception("eviction callback failed")
-
-    async def _subscribers(self, names: Collection[str]) -> dict[str, set[str]]:
-        """Client ids by name. Sessions do not wait for the admin protocol: who it does not tell about is left out."""
-        known: dict[str, set[str]] = {}
-        left = iter(names)
-        while some := list(islice(left, ASKED_AT_ONCE)):
-            try:
-                async with asyncio.timeout(ASKED_SECONDS):
-                    found = await self._admin.lite_topics(self._parent_topic, some)
-            except (BrokerError, TimeoutError) as error:
-                logger.warning("owners not known", extra={"reason": str(error) or f"no answer in {ASKED_SECONDS} s"})
-                break
-            known |= {name: set(info.subscribers) for name, info in zip(some, found, strict=True) if info is not None}
-        return known
+    def _evict(self, name: str) -> None:
+        self._forget(name)
+        try:
+            self._on_evicted(name)
+        except Exception:
+            logger.exception("eviction callback failed")
 
     # --- full sync
 
     async def _connected(self) -> None:
         reconnected = self._generation not in (0, self._connection.generation)
         if reconnected:
-            await self._evict_taken(list(self._owned))
+            await self._evictions.evict_taken(list(self._owned))
         await self._sync()
         await self._receiver.assign()
         if reconnected:
@@ -364,7 +331,10 @@ class LiteChannel(ConnectedClient):
             left: set[str] = set()
             self._left_during_sync = left
             try:
-                await sync.replace([name for name, owned in self._owned.items() if owned.subscribed])
+                names = [name for name, owned in self._owned.items() if owned.subscribed]
+                for name in names:
+                    self._owned[name].synced = True
+                await sync.replace(names)
             finally:
                 self._left_during_sync = None
                 gone = left - self._owned.keys()
@@ -375,7 +345,7 @@ class LiteChannel(ConnectedClient):
 
     def _judge(self, name: str, message: Any) -> Fate:
         owned = self._owned.get(name)
-        if owned is None:
+        if owned is None or owned.doubts:
             return Fate.HAND_BACK
         if owned.paused:
             owned.withheld = True

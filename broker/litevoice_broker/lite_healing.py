@@ -19,8 +19,8 @@ RECENT_SECONDS = 5.0
 
 
 class Healer:
-    """`owned`: the channel's, by name; `claim` takes one over at its next position, `evict_taken` forgets those of the
-    names that a newer owner has, `remove` unsubscribes what is not owned any more, `spawn` runs work in the channel's
+    """`owned`: the channel's, by name; `claim` takes one over at its next position, `leave_if_taken` forgets it when a
+    newer owner has it, `remove` unsubscribes what is not owned any more, `spawn` runs work in the channel's
     background."""
 
     def __init__(
@@ -28,14 +28,14 @@ class Healer:
         owned: Mapping[str, Owned],
         *,
         claim: Callable[[str, Owned], Awaitable[None]],
-        evict_taken: Callable[[Collection[str]], Awaitable[None]],
+        leave_if_taken: Callable[[str, Owned], Awaitable[None]],
         remove: Callable[[str], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         on_heal: Callable[[], None],
     ) -> None:
         self._owned = owned
         self._claim = claim
-        self._evict_taken = evict_taken
+        self._leave_if_taken = leave_if_taken
         self._remove = remove
         self._spawn = spawn
         self._on_heal = on_heal
@@ -61,11 +61,12 @@ class Healer:
 
         owned.arm_gap(check)
 
-    def after_lost_acknowledgement(self, names: Collection[str]) -> None:
+    def heal(self, names: Collection[str], *, ask: bool = True) -> None:
+        """Something may have been lost: an acknowledgement, or the subscription."""
         for name in names:
             owned = self._owned.get(name)
             if owned is not None:
-                self._spawn(self._heal(name, owned))
+                self._spawn(self._heal(name, owned, ask=ask))
 
     def after_reconnect(self) -> None:
         """What the old proxy had taken from the broker for us is lost on the way. Owners were asked for just before."""
@@ -81,7 +82,7 @@ class Healer:
         """
         async with self._running, owned.lock:
             if ask:
-                await self._evict_taken([name])
+                await self._leave_if_taken(name, owned)
             while self._owned.get(name) is owned and not owned.paused:
                 owned.order.heals += 1
                 owned.order.restart()

@@ -30,6 +30,10 @@ class Owned:
     """Which takeover that our user asked for made it ours, counted over all LiteTopics of the channel."""
     subscribed: bool = False
     """The broker may know us as subscriber."""
+    synced: bool = False
+    """A full sync has named it since its last takeover, and may have put us back beside a newer owner."""
+    doubts: int = 0
+    """Notices that are being asked about: what comes meanwhile is handed back, it may be somebody else's."""
     deaf: bool = False
     """A takeover that our user asked for has not come to its last step: notices belong to what it overrides."""
     paused: bool = False

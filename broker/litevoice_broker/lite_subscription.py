@@ -43,7 +43,7 @@ class LiteSubscription:
             position = owned.order.next_position
             if owned.subscribed:
                 await self._send(stubs.PARTIAL_REMOVE, [name])
-            owned.subscribed = True
+            owned.subscribed, owned.synced = True, False
             for offset in (other_position(position), position):
                 if not wanted(offset == position):
                     return

@@ -21,6 +21,9 @@ INVISIBLE_SECONDS = 10.0
 KEPT_SECONDS = 300.0
 """How often the broker hands out again what is kept there for a slow reader."""
 HAND_BACK_SECONDS = 0.05
+WAIT_SECONDS = 1.0
+"""When a message that came too early is handed out again, unless a takeover brings it before; to a newer owner, if the
+one that it came to is none any more, which otherwise stood still for INVISIBLE_SECONDS."""
 ACK_SECONDS = 0.3
 """How long acknowledgements are repeated; then the LiteTopics are taken over again, which frees them as well."""
 _POLL_BACKOFF_MAX_SECONDS = 1.0
@@ -32,7 +35,7 @@ class Fate(Enum):
     DONE = auto()
     """Acknowledged."""
     WAIT = auto()
-    """Left alone; a takeover brings it again."""
+    """Something before it is missing; it comes again."""
     KEEP = auto()
     """Stays un-acknowledged at the broker, for long."""
     HAND_BACK = auto()
@@ -114,6 +117,8 @@ class LiteReceiver:
                 done.append(message)
             elif fate is Fate.HAND_BACK:
                 self._spawn(self._change_invisible(message, HAND_BACK_SECONDS))
+            elif fate is Fate.WAIT:
+                self._spawn(self._change_invisible(message, WAIT_SECONDS))
             elif fate is Fate.KEEP and name not in kept:  # the first of them holds the others
                 kept.add(name)
                 self._spawn(self._change_invisible(message, KEPT_SECONDS))

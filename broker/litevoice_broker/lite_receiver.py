@@ -112,16 +112,17 @@ class LiteReceiver:
         kept: set[str] = set()
         for message in messages:
             name = message.system_properties.lite_topic
-            fate = self._judge(name, message)
-            if fate is Fate.DONE:
-                done.append(message)
-            elif fate is Fate.HAND_BACK:
-                self._spawn(self._change_invisible(message, HAND_BACK_SECONDS))
-            elif fate is Fate.WAIT:
-                self._spawn(self._change_invisible(message, WAIT_SECONDS))
-            elif fate is Fate.KEEP and name not in kept:  # the first of them holds the others
-                kept.add(name)
-                self._spawn(self._change_invisible(message, KEPT_SECONDS))
+            match self._judge(name, message):
+                case Fate.DONE:
+                    done.append(message)
+                case Fate.HAND_BACK:
+                    self._spawn(self._change_invisible(message, HAND_BACK_SECONDS))
+                case Fate.WAIT:
+                    self._spawn(self._change_invisible(message, WAIT_SECONDS))
+                case Fate.KEEP:
+                    if name not in kept:  # the first of them holds the others
+                        kept.add(name)
+                        self._spawn(self._change_invisible(message, KEPT_SECONDS))
         left = await acknowledge(
             self._connection, self._group, self._parent_topic, done, patient=lambda seconds: seconds < ACK_SECONDS
         )

@@ -142,10 +142,11 @@ def apply_examples() -> None:
 
 
 def wait_ready() -> None:
-    for resource in ("vgw", "bla"):
-        with progress(f"waiting until {resource} is Ready"):
+    """All resources are Ready, and no rollout is under way that would move a call on its own."""
+    for resource, condition in (("vgw", "Reconciling=False"), ("vgw", "Ready"), ("bla", "Ready")):
+        with progress(f"waiting until {resource} is {condition}"):
             kubectl(
-                "wait", "-n", NAMESPACE, "--for=condition=Ready", resource, "--all", "--timeout=300s",
+                "wait", "-n", NAMESPACE, f"--for=condition={condition}", resource, "--all", "--timeout=300s",
                 timeout_seconds=330,
             )  # fmt: skip
 

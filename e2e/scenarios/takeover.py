@@ -101,8 +101,8 @@ async def _interrupted(
     await disturb(outcome.pod_before)
     await call.wait_for(lambda: call.answers_since(start) >= 1, 120, "the rest of the second answer")
     await call.wait_for(lambda: len(call.reconnects) > before, 60, "a reconnect")
-    reconnect = call.reconnects[-1]
-    outcome.close_code, outcome.gap_ms = reconnect.code, (reconnect.back_at - call.reconnects[before].lost_at) * 1000
+    outcome.close_code = call.reconnects[-1].code
+    outcome.gap_ms = max(reconnect.back_at - reconnect.lost_at for reconnect in call.reconnects[before:]) * 1000
     outcome.stall_ms = stall_seconds(call, start) * 1000
     return call.answer(start, spoken_until)
 

@@ -55,6 +55,8 @@ class Evictions:
         owned.doubts += 1
         try:
             async with owned.lock:  # in the middle of a takeover of our own nobody would be listed
+                if not self._is(name, owned, number):
+                    return
                 ours = await self._look(name, owned, noticed=True)
                 if self._is(name, owned, number) and not ours:
                     self._evict(name)
@@ -66,16 +68,17 @@ class Evictions:
     async def _look(self, name: str, owned: Owned, *, noticed: bool) -> bool | None:
         """Whether `name` is still ours, None when nobody answers; the caller holds `owned.lock`.
 
-        Who is listed decides. Nobody: after a notice somebody is in the middle of a takeover. Somebody beside us: they
-        have nothing when only a full sync of theirs can have put them there. When a full sync of ours can have put us
-        there, and when nobody is listed without a notice, it is decided by who is there when we have stepped out and
-        whoever was taking over is done; if nobody is, it is ours to claim again (`owned.subscribed` is False).
+        Who is listed decides. Nobody: after a notice somebody is in the middle of a takeover, unless we have stepped
+        out before and not claimed it again yet. Somebody beside us: they have nothing when only a full sync of theirs
+        can have put them there. When a full sync of ours can have put us there, and when nobody is listed without a
+        notice, it is decided by who is there when we have stepped out and whoever was taking over is done; if nobody
+        is, it is ours to claim again (`owned.subscribed` is False).
         """
         subscribers = (await self._ask([name])).get(name)
         if subscribers is None:
             return None
         others = subscribers - {self._me}
-        if self._me not in subscribers and (others or noticed):
+        if self._me not in subscribers and (others or (noticed and owned.subscribed)):
             return False
         if subscribers and not (others and owned.synced):
             return True

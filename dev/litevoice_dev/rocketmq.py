@@ -134,19 +134,18 @@ class Broker(Part):
     what they take anywhere.
     """
 
-    _restarts = False
-
     def start(self) -> None:
+        first = self._process is None
         super().start()
-        self.wait_until(self._registered, "registered at the name server")
-        self._restarts = True
 
-    def _registered(self) -> bool:
-        if self.name in self._owner.registered_brokers():
-            return True
-        if not self._restarts:
-            outside_any_running_loop(self.register)
-        return False
+        def registered() -> bool:
+            if self.name in self._owner.registered_brokers():
+                return True
+            if first:
+                outside_any_running_loop(self.register)
+            return False
+
+        self.wait_until(registered, "registered at the name server")
 
     async def register(self) -> None:
         """Tells it to register at the name server now; no error when it does not answer."""

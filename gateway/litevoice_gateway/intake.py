@@ -60,14 +60,16 @@ class Intake:
         self._throttled_until = now + wait
         self._out.append(do.WakeAt(self._throttled_until))
 
-    def tick(self, now: float, *, closing: bool) -> None:
-        """`closing`: whatever is still on its way is read, so that the client's Close is."""
-        if self._throttled_until is not None and (closing or now >= self._throttled_until):
-            self._throttled_until = None
+    def throttle_ends(self, now: float, *, closing: bool) -> bool:
+        """Whether it ends just now; `closing`: at once, what is on its way is read, so that the client's Close is."""
+        if self._throttled_until is None or not (closing or now >= self._throttled_until):
+            return False
+        self._throttled_until = None
+        return True
 
-    def told(self, *, unread: bool) -> None:
-        """An event of the gateway's own was sent; `unread`: to a client that does not read."""
-        self._own_events_unread += unread
+    def unread(self) -> None:
+        """An event of the gateway's own was sent to a client that does not read."""
+        self._own_events_unread += 1
 
     def all_read(self) -> None:
         """The client reads on, or what it has not read does not matter any more."""

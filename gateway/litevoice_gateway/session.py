@@ -266,8 +266,8 @@ class Session:
             self._expire(now)
         if self.phase not in (Phase.LIVE, Phase.CLOSING):
             return
-        self._intake.tick(now, closing=self.phase is Phase.CLOSING)
-        self._hold_back()
+        if self._intake.throttle_ends(now, closing=self.phase is Phase.CLOSING):
+            self._hold_back()
         self._begin_if_settled(now)
         self._up.tick(now, probe=self.phase is Phase.LIVE and self.reading_replies)
         if now - self._active >= self._limits.idle_timeout_seconds:
@@ -341,7 +341,8 @@ class Session:
         self._out.append(do.Refused(problem.code))
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._out.append(do.Send(self._down.problem(problem)))
-            self._intake.told(unread=not self.reading_replies)
+            if not self.reading_replies:
+                self._intake.unread()
             self._hold_back()
 
     def _spend(self, now: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import defaultdict
 from typing import Any
@@ -38,13 +37,6 @@ async def send(producer: Producer, kit: Any, name: str, first: int, last: int) -
 async def subscribers(admin: Admin, kit: Any, name: str) -> list[str]:
     info = await admin.lite_topic(kit.names.reply_topic, name)
     return [] if info is None else [client.split("@")[0] for client in info.subscribers]
-
-
-async def until_subscribed(admin: Admin, kit: Any, name: str, pods: list[str]) -> None:
-    """Exactly these, not one put back by every full sync, nor nobody for good. A heal lists nobody for a moment."""
-    async with asyncio.timeout(10):
-        while await subscribers(admin, kit, name) != pods:
-            await asyncio.sleep(0.02)
 
 
 async def owner(kit: Any, pod: str, **options: Any) -> tuple[Any, Log]:

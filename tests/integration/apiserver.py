@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 START_TIMEOUT_SECONDS = 120.0
 
+GROUP = "litevoice.dev"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 Json = dict[str, Any]
@@ -176,6 +177,27 @@ class ApiServer:
             resource["name"] == definition["spec"]["names"]["plural"]
             for resource in (self.get(f"/apis/{group}/{version}") or {}).get("resources", [])
         )
+
+    def definitions(self) -> dict[str, Json]:
+        """Our CRDs by name."""
+        items = self.request("GET", DEFINITIONS)["items"]
+        return {item["metadata"]["name"]: item for item in items if item["spec"]["group"] == GROUP}
+
+    def remove_definitions(self) -> None:
+        """Returns when our CRDs are gone. One that is deleted in the moments after it was made may find its storage
+        `(re)initializing`; Kubernetes 1.37 then tries again only after minutes, or as soon as its metadata change."""
+        for name in self.definitions():
+            self.request("DELETE", f"{DEFINITIONS}/{name}")
+        wait_until(self._removed, "the CRDs to be gone")
+
+    def _removed(self) -> bool:
+        left = self.definitions()
+        for name, definition in left.items():
+            reasons = {c["type"]: c["reason"] for c in definition["status"].get("conditions") or []}
+            if reasons.get("Terminating") == "InstanceDeletionFailed":
+                with suppress(Refused):  # gone by now
+                    self.merge(f"{DEFINITIONS}/{name}", {"metadata": {"annotations": {"again": str(time.monotonic())}}})
+        return not left
 
     @property
     def _tls(self) -> ssl.SSLContext:

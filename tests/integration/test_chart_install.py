@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +18,6 @@ from tests.integration.apiserver import (
     clean_environment,
     decoded,
     programs,
-    wait_until,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,21 +67,13 @@ def helm(server: ApiServer, tmp_path: Path) -> Iterator[Helm]:
     yield helm
     for release in json.loads(helm("list", "--all-namespaces", "--output", "json")):
         helm("uninstall", release["name"], namespace=release["namespace"])
-    for definition in definitions(server):
-        server.request("DELETE", f"{DEFINITIONS}/{definition}")
-    wait_until(lambda: not definitions(server), "the CRDs to be gone")
+    server.remove_definitions()
     if server.get(root_key_path()):
         server.request("DELETE", root_key_path())
 
 
-def definitions(server: ApiServer) -> dict[str, dict[str, Any]]:
-    """litevoice's CRDs by name."""
-    items = server.request("GET", DEFINITIONS)["items"]
-    return {item["metadata"]["name"]: item for item in items if item["spec"]["group"] == "litevoice.dev"}
-
-
 def owner(server: ApiServer, definition: str = GATEWAYS) -> str:
-    annotations = definitions(server)[definition]["metadata"].get("annotations", {})
+    annotations = server.definitions()[definition]["metadata"].get("annotations", {})
     return str(annotations.get("meta.helm.sh/release-name", ""))
 
 
@@ -107,7 +97,7 @@ def chart_with_a_new_description(folder: Path) -> Path:
 
 
 def description(server: ApiServer) -> str:
-    version = definitions(server)[GATEWAYS]["spec"]["versions"][0]
+    version = server.definitions()[GATEWAYS]["spec"]["versions"][0]
     return str(version["schema"]["openAPIV3Schema"]["description"])
 
 
@@ -123,10 +113,10 @@ def test_an_upgrade_upgrades_the_crds_of_the_release(server: ApiServer, helm: He
 
 def test_crds_that_were_applied_before_are_left_alone(server: ApiServer, helm: Helm, tmp_path: Path) -> None:
     server.install_definitions()
-    before = {name: item["spec"] for name, item in definitions(server).items()}
+    before = {name: item["spec"] for name, item in server.definitions().items()}
     notes = helm.install()
     helm.install(chart=chart_with_a_new_description(tmp_path))
-    assert {name: item["spec"] for name, item in definitions(server).items()} == before
+    assert {name: item["spec"] for name, item in server.definitions().items()} == before
     assert owner(server) == ""
     assert "do not belong to this release" in notes
 
@@ -140,7 +130,7 @@ def test_crds_that_were_applied_before_can_be_handed_to_the_release(
         "labels": {"app.kubernetes.io/managed-by": "Helm"},
         "annotations": {"meta.helm.sh/release-name": "litevoice", "meta.helm.sh/release-namespace": NAMESPACE},
     }
-    for name in definitions(server):
+    for name in server.definitions():
         server.merge(f"{DEFINITIONS}/{name}", {"metadata": metadata})
     helm.install(chart=chart_with_a_new_description(tmp_path))
     assert description(server) == "of the next release"
@@ -151,14 +141,14 @@ def test_a_second_release_leaves_the_crds_to_the_first(server: ApiServer, helm: 
     helm.install("watchNamespaces={two}", release="second", namespace="two")
     assert owner(server) == "first"
     helm("uninstall", "second", namespace="two")
-    assert set(definitions(server)) == {GATEWAYS, "backlogalerts.litevoice.dev"}
+    assert set(server.definitions()) == {GATEWAYS, "backlogalerts.litevoice.dev"}
 
 
 def test_crds_and_root_key_outlive_the_release(server: ApiServer, helm: Helm) -> None:
     helm.install()
     key = root_key(server)
     helm("uninstall", "litevoice")
-    assert set(definitions(server)) == {GATEWAYS, "backlogalerts.litevoice.dev"}
+    assert set(server.definitions()) == {GATEWAYS, "backlogalerts.litevoice.dev"}
     helm.install()
     assert root_key(server) == key
     assert owner(server) == "litevoice"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from e2e.shell import ROOT, CommandFailed, kubectl, kubectl_json, progress, run, say, wait_until
 
@@ -50,8 +53,11 @@ def prepare() -> Endpoint:
     images = build_images()
     load_images(images)
     apply_crds()
-    install_chart(images)
-    apply_examples()
+    try:
+        install_chart(images)
+        apply_examples()
+    except CommandFailed as error:
+        raise CommandFailed("\n".join([str(error), *unready()])) from error
     return endpoint()
 
 
@@ -149,6 +155,29 @@ def wait_ready() -> None:
                 "wait", "-n", NAMESPACE, f"--for=condition={condition}", resource, "--all", "--timeout=300s",
                 timeout_seconds=330,
             )  # fmt: skip
+
+
+def unready() -> Iterator[str]:
+    """What our resources say, and our containers that are not ready with the last lines that they logged."""
+    with contextlib.suppress(CommandFailed):  # nobody answers: that is in the error already
+        yield kubectl("get", "vgw,bla", "--all-namespaces", "--output=wide")
+        for namespace in (SYSTEM_NAMESPACE, NAMESPACE):
+            for pod in kubectl_json("get", "pods", "-n", namespace)["items"]:
+                yield from _unready_in(pod, f"{namespace}/{pod['metadata']['name']}")
+
+
+def _unready_in(pod: Any, name: str) -> Iterator[str]:
+    for condition in pod["status"].get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            yield f"pod {name} is not scheduled: {condition.get('message', '')}"
+    for container in pod["status"].get("containerStatuses", []):
+        if container["ready"]:
+            continue
+        ((state, details),) = container["state"].items()
+        reason = details.get("message") or details.get("reason") or ""
+        yield f"container {container['name']} of pod {name} is not ready: {state} {reason}"
+        with contextlib.suppress(CommandFailed):
+            yield kubectl("logs", "-n", *name.split("/"), "-c", container["name"], "--tail=12")
 
 
 def ensure_api_key() -> None:

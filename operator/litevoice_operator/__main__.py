@@ -102,6 +102,7 @@ def main() -> int:
     # kopf reports every event and handler at info; what is worth knowing the operator logs itself.
     quiet = ["aiohttp.access"] if settings.log_level == "debug" else ["aiohttp.access", "kopf"]
     json_logs.configure(settings.log_level, quiet)
+    os.environ.setdefault("POD_ID", settings.pod_name)  # else kopf asks for the user's name: it may have none
     asyncio.run(run(settings))
     return 0
 

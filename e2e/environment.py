@@ -21,7 +21,8 @@ RELEASE = "litevoice"
 GATEWAY = "demo"
 API_KEYS_SECRET = "demo-api-keys"
 EXAMPLES = ("voicegateway.yaml", "backlogalert-replies.yaml", "backlogalert-requests.yaml")
-IMAGES = ("operator", "gateway", "worker", "rocketmq")
+OFFICIAL_ROCKETMQ = "apache/rocketmq:5.5.0"
+OFFICIAL_ROCKETMQ_USER = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +74,44 @@ def cluster_up() -> None:
 def build_images() -> dict[str, str]:
     """Image references by name."""
     say("images")
-    lines = run(("images/build", *IMAGES), show=True).splitlines()
+    images = _built("operator", "gateway", "worker")
+    official = rocketmq_image()
+    return images | ({"rocketmq": official} if official else _built("rocketmq"))
+
+
+def _built(*names: str) -> dict[str, str]:
+    lines = run(("images/build", *names), show=True).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def rocketmq_image() -> str:
+    """The official image, or the one like it that LITEVOICE_ROCKETMQ_IMAGE names; empty where we build our own."""
+    chosen = os.environ.get("LITEVOICE_ROCKETMQ_IMAGE", "")
+    if chosen == "own":
+        return ""
+    reference = chosen or OFFICIAL_ROCKETMQ
+    try:
+        with progress(f"pulling {reference}"):
+            run(("timeout", "600", "docker", "pull", "--quiet", reference))
+    except CommandFailed as error:
+        if chosen:
+            raise CommandFailed(
+                f'LITEVOICE_ROCKETMQ_IMAGE must be "own" or an image that can be pulled: {error}'
+            ) from None
+        say(f"no image registry answers for {reference}: building RocketMQ's image from Maven Central's jars")
+        return ""
+    return reference
 
 
 def load_images(images: dict[str, str]) -> None:
     """Brings them to the nodes: by kind, or for an existing cluster by the registry that its nodes pull from."""
     if is_local():
         run(("e2e/cluster/load", *images.values()), show=True)
-    elif os.environ.get("LITEVOICE_IMAGE_REGISTRY"):
+    elif registry := os.environ.get("LITEVOICE_IMAGE_REGISTRY"):
         for reference in images.values():
-            say(f"pushing {reference}")
-            run(("docker", "push", "--quiet", reference), show=True)
+            if reference.startswith(f"{registry}/"):  # others come from where we have pulled them from
+                say(f"pushing {reference}")
+                run(("docker", "push", "--quiet", reference), show=True)
     else:
         say("images: not pushed, LITEVOICE_IMAGE_REGISTRY is not set; the cluster's nodes must have them already")
 
@@ -108,6 +135,8 @@ def install_chart(images: dict[str, str], *settings: str) -> None:
     ):
         repository, _, tag = images[name].rpartition(":")
         arguments += [f"{key}.image.repository={repository}", f"{key}.image.tag={tag}"]
+    if not images["rocketmq"].rpartition(":")[0].endswith("litevoice/rocketmq"):
+        arguments.append(f"rocketmq.dev.userId={OFFICIAL_ROCKETMQ_USER}")
     with progress("waiting for the operator and RocketMQ"):
         run(
             (

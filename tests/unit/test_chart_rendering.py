@@ -254,6 +254,12 @@ def pods(manifests: dict[tuple[str, str], Manifest]) -> list[Manifest]:
     ]
 
 
+def test_rocketmq_runs_as_the_user_who_can_read_the_images_jars(chart: Chart) -> None:
+    rendered = chart.render(*DEV, "rocketmq.dev.userId=3000")
+    users = [pod["securityContext"] for pod in pods(rendered)]
+    assert sorted((u["runAsUser"], u["runAsGroup"], u["fsGroup"]) for u in users) == [(3000,) * 3, (65532,) * 3]
+
+
 def test_pods_are_restricted(with_rocketmq: dict[tuple[str, str], Manifest]) -> None:
     """The Pod Security Standard `restricted`, and a read-only root file system on top."""
     assert len(pods(with_rocketmq)) == 2

@@ -69,11 +69,12 @@ imagePullSecrets:
 {{- end -}}
 {{- end -}}
 
+{{- /* The argument is the user's and the group's id. */ -}}
 {{- define "litevoice.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault

@@ -82,7 +82,7 @@ find_jars() {
       return
     fi
   done
-  fail "no RocketMQ jars in ROCKETMQ_LIB, /opt/rocketmq/lib or ROCKETMQ_HOME/lib"
+  fail "no RocketMQ jars that user $(id -u) can read in ROCKETMQ_LIB, /opt/rocketmq/lib or ROCKETMQ_HOME/lib"
 }
 
 # run PART HEAP MAIN_CLASS ARGUMENTS... : home is the part's scratch folder.

@@ -100,6 +100,10 @@ def rocketmq_image() -> str:
             ) from None
         say(f"no image registry answers for {reference}: building RocketMQ's image from Maven Central's jars")
         return ""
+    registry = os.environ.get("LITEVOICE_IMAGE_REGISTRY")
+    if registry and not reference.startswith(f"{registry}/"):
+        pulled, reference = reference, f"{registry}/{OFFICIAL_ROCKETMQ}"
+        run(("docker", "tag", pulled, reference))
     return reference
 
 
@@ -107,11 +111,10 @@ def load_images(images: dict[str, str]) -> None:
     """Brings them to the nodes: by kind, or for an existing cluster by the registry that its nodes pull from."""
     if is_local():
         run(("e2e/cluster/load", *images.values()), show=True)
-    elif registry := os.environ.get("LITEVOICE_IMAGE_REGISTRY"):
+    elif os.environ.get("LITEVOICE_IMAGE_REGISTRY"):
         for reference in images.values():
-            if reference.startswith(f"{registry}/"):  # others come from where we have pulled them from
-                say(f"pushing {reference}")
-                run(("docker", "push", "--quiet", reference), show=True)
+            say(f"pushing {reference}")
+            run(("docker", "push", "--quiet", reference), show=True)
     else:
         say("images: not pushed, LITEVOICE_IMAGE_REGISTRY is not set; the cluster's nodes must have them already")
 

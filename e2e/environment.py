@@ -195,21 +195,22 @@ def unready() -> Iterator[str]:
         yield kubectl("get", "vgw,bla", "--all-namespaces", "--output=wide")
         for namespace in (SYSTEM_NAMESPACE, NAMESPACE):
             for pod in kubectl_json("get", "pods", "-n", namespace)["items"]:
-                yield from _unready_in(pod, f"{namespace}/{pod['metadata']['name']}")
+                yield from _unready_in(pod)
 
 
-def _unready_in(pod: Any, name: str) -> Iterator[str]:
+def _unready_in(pod: Any) -> Iterator[str]:
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     for condition in pod["status"].get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            yield f"pod {name} is not scheduled: {condition.get('message', '')}"
+            yield f"pod {namespace}/{name} is not scheduled: {condition.get('message', '')}"
     for container in pod["status"].get("containerStatuses", []):
         if container["ready"]:
             continue
         ((state, details),) = container["state"].items()
         reason = details.get("message") or details.get("reason") or ""
-        yield f"container {container['name']} of pod {name} is not ready: {state} {reason}"
+        yield f"container {container['name']} of pod {namespace}/{name} is not ready: {state} {reason}"
         with contextlib.suppress(CommandFailed):
-            yield kubectl("logs", "-n", *name.split("/"), "-c", container["name"], "--tail=12")
+            yield kubectl("logs", "-n", namespace, name, "-c", container["name"], "--tail=12")
 
 
 def ensure_api_key() -> None:

@@ -36,6 +36,7 @@ from litevoice_dev.rocketmq_jars import FILES, lib_folder, say
 
 _Result = TypeVar("_Result")
 START_TIMEOUT_SECONDS = 120.0
+_PROXY_STARTS = 5
 _UPDATE_BROKER_CONFIG = 25
 _JAVA = [
     "java",
@@ -47,6 +48,10 @@ _JAVA = [
     "-XX:TieredStopAtLevel=1",  # starts faster and leaves the cores to the tests
     "-XX:-UsePerfData",
 ]
+
+
+class StartError(RuntimeError):
+    """A part that died before it was up; the message holds the end of its log."""
 
 
 class Part:
@@ -73,7 +78,7 @@ class Part:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Raises RuntimeError with the end of the log when the process dies or does not listen in time."""
+        """Raises StartError when the process dies, RuntimeError when it does not listen in time."""
         if self.running:
             return
         home = self._owner.folder / "home" / self.name
@@ -117,7 +122,7 @@ class Part:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not condition():
             if not self.running:
-                raise RuntimeError(f"RocketMQ {self.name} ended before it {what}:\n{processes.last_lines(self.log)}")
+                raise StartError(f"RocketMQ {self.name} ended before it {what}:\n{processes.last_lines(self.log)}")
             if time.monotonic() > deadline:
                 raise RuntimeError(
                     f"RocketMQ {self.name} never {what} ({START_TIMEOUT_SECONDS:.0f} s):\n"
@@ -154,6 +159,22 @@ class Broker(Part):
         with contextlib.suppress(BrokerError):
             await client.call(_UPDATE_BROKER_CONFIG, body=b"brokerPermission=6")
         await client.close()
+
+
+class Proxy(Part):
+    """Started again when it ends at its start, as Kubernetes would do it.
+
+    RocketMQ 5.5.0 gives the name server and the broker 3 s each for an answer about a topic of the proxy's own and ends
+    without it: on a busy machine that is too short.
+    """
+
+    def start(self) -> None:
+        for _ in range(_PROXY_STARTS - 1):
+            try:
+                return super().start()
+            except StartError:
+                self._owner.progress(f"RocketMQ {self.name} ended before it was up: starting it again")
+        return super().start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +225,7 @@ class LocalRocketMQ:
         self.lib = lib_folder(self.progress)
         self.name_server_part = self._make_name_server()
         self.broker_parts = [self._make_broker(index) for index in range(self.brokers)]
-        self.proxy_parts: list[Part] = []
+        self.proxy_parts: list[Proxy] = []
         self.add_proxy(ports=(self.ports.proxy, self.ports.proxy_remoting))
         atexit.register(self.kill)
 
@@ -235,7 +256,7 @@ class LocalRocketMQ:
         return self.broker_parts[0]
 
     @property
-    def proxy(self) -> Part:
+    def proxy(self) -> Proxy:
         return self.proxy_parts[0]
 
     def start(self) -> None:
@@ -256,7 +277,7 @@ class LocalRocketMQ:
         for part in (*self.proxy_parts, *self.broker_parts, self.name_server_part):
             part.kill()
 
-    def add_proxy(self, *, ports: tuple[int, int] = (0, 0), settings: Mapping[str, Any] | None = None) -> Part:
+    def add_proxy(self, *, ports: tuple[int, int] = (0, 0), settings: Mapping[str, Any] | None = None) -> Proxy:
         """One more proxy in front of the same brokers; not started yet."""
         grpc_port, remoting_port = ports[0] or free_port(), ports[1] or free_port()
         name = f"proxy-{len(self.proxy_parts)}"
@@ -278,7 +299,7 @@ class LocalRocketMQ:
             }
         path = self.folder / "conf" / f"{name}.json"
         path.write_text(json.dumps(configuration | dict(self.proxy_settings) | dict(settings or {}), indent=1))
-        part = Part(
+        part = Proxy(
             self,
             name,
             "org.apache.rocketmq.proxy.ProxyStartup",

@@ -17,6 +17,7 @@ from litevoice_broker.fence import Fence
 from litevoice_broker.lite_channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionMessage
 from litevoice_broker.producer import Producer
+from litevoice_dev.processes import last_lines
 from litevoice_dev.rocketmq import LocalRocketMQ
 
 
@@ -201,6 +202,24 @@ async def test_absent_proxy_at_start_is_waited_for(kit: Any, rocketmq: LocalRock
     producer = await kit.producer()
     await producer.send_lite(kit.names.reply_topic, "s-early", b"x")
     await kit.until(lambda: len(seen) == 1)
+
+
+@pytest.mark.timeout(420)
+async def test_a_proxy_that_ends_at_its_start_is_started_again(rocketmq: LocalRocketMQ, kit: Any) -> None:
+    """It asks the name server about its own topic and ends when there is no answer in 3 s."""
+    proxy = rocketmq.add_proxy()
+    rocketmq.name_server_part.freeze()
+    try:
+        start = asyncio.create_task(asyncio.to_thread(proxy.start))
+        try:
+            await kit.until(lambda: start.done() or "failed on cluster" in last_lines(proxy.log), 120)
+        finally:
+            rocketmq.name_server_part.thaw()
+        await start
+        assert proxy.running
+    finally:
+        rocketmq.proxy_parts.remove(proxy)
+        proxy.kill()
 
 
 async def test_missing_topic_at_start_is_waited_for(kit: Any, admin: Admin) -> None:

@@ -21,7 +21,6 @@ RELEASE = "litevoice"
 GATEWAY = "demo"
 API_KEYS_SECRET = "demo-api-keys"
 EXAMPLES = ("voicegateway.yaml", "backlogalert-replies.yaml", "backlogalert-requests.yaml")
-OFFICIAL_ROCKETMQ = "apache/rocketmq:5.5.0"
 OFFICIAL_ROCKETMQ_USER = 3000
 
 
@@ -74,37 +73,8 @@ def cluster_up() -> None:
 def build_images() -> dict[str, str]:
     """Image references by name."""
     say("images")
-    images = _built("operator", "gateway", "worker")
-    official = rocketmq_image()
-    return images | ({"rocketmq": official} if official else _built("rocketmq"))
-
-
-def _built(*names: str) -> dict[str, str]:
-    lines = run(("images/build", *names), show=True).splitlines()
+    lines = run(("images/build",), show=True).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
-
-
-def rocketmq_image() -> str:
-    """The official image, or the one like it that LITEVOICE_ROCKETMQ_IMAGE names; empty where we build our own."""
-    chosen = os.environ.get("LITEVOICE_ROCKETMQ_IMAGE", "")
-    if chosen == "own":
-        return ""
-    reference = chosen or OFFICIAL_ROCKETMQ
-    try:
-        with progress(f"pulling {reference}"):
-            run(("timeout", "600", "docker", "pull", "--quiet", reference))
-    except CommandFailed as error:
-        if chosen:
-            raise CommandFailed(
-                f'LITEVOICE_ROCKETMQ_IMAGE must be "own" or an image that can be pulled: {error}'
-            ) from None
-        say(f"no image registry answers for {reference}: building RocketMQ's image from Maven Central's jars")
-        return ""
-    registry = os.environ.get("LITEVOICE_IMAGE_REGISTRY")
-    if registry and not reference.startswith(f"{registry}/"):
-        pulled, reference = reference, f"{registry}/{OFFICIAL_ROCKETMQ}"
-        run(("docker", "tag", pulled, reference))
-    return reference
 
 
 def load_images(images: dict[str, str]) -> None:

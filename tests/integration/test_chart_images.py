@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -15,11 +16,20 @@ STRICT = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-ne
 pytestmark = pytest.mark.timeout(1800)
 
 
-def build(*names: str) -> dict[str, str]:
-    lines = subprocess.run(
-        [ROOT / "images" / "build", *names], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout.splitlines()
-    return dict(line.split("=", 1) for line in lines)
+def run_build(*names: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "images" / "build", *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LITEVOICE_ROCKETMQ_IMAGE": "own", **settings},
+    )
+
+
+def build(*names: str, **settings: str) -> dict[str, str]:
+    result = run_build(*names, **settings)
+    assert result.returncode == 0, result.stderr
+    return dict(line.split("=", 1) for line in result.stdout.splitlines())
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +55,29 @@ def test_second_build_keeps_the_references(images: dict[str, str]) -> None:
 
 
 def test_unknown_image_is_refused() -> None:
-    result = subprocess.run([ROOT / "images" / "build", "gatewy"], capture_output=True, text=True, check=False)
+    result = run_build("gatewy")
     assert result.returncode == 1
     assert 'no image "gatewy"; there are: gateway, worker, operator, rocketmq' in result.stderr
+
+
+def test_a_given_rocketmq_image_is_taken_as_it_is(images: dict[str, str]) -> None:
+    given = "litevoice-test/apache/rocketmq:5.5.0"
+    in_registry = "registry.test/team/apache/rocketmq:5.5.0"
+    subprocess.run(["docker", "tag", images["rocketmq"], given], check=True)
+    try:
+        assert build("rocketmq", LITEVOICE_ROCKETMQ_IMAGE=given) == {"rocketmq": given}
+        chosen = {"LITEVOICE_ROCKETMQ_IMAGE": given, "LITEVOICE_IMAGE_REGISTRY": "registry.test/team"}
+        assert build("rocketmq", **chosen) == {"rocketmq": in_registry}
+    finally:
+        subprocess.run(["docker", "rmi", given, in_registry], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize("variable", ["LITEVOICE_ROCKETMQ_IMAGE", "LITEVOICE_BASE_JAVA"])
+def test_a_given_image_that_cannot_be_had_is_named(images: dict[str, str], variable: str) -> None:
+    result = run_build("rocketmq", **{variable: "127.0.0.1:1/none:1"})
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"{variable}: cannot pull 127.0.0.1:1/none:1: " in result.stderr
+    assert "connection refused" in result.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -70,6 +70,11 @@ class ResumeReplies:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimAgain:
+    """Take the LiteTopic over again: what must be in its log does not come."""
+
+
+@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Call `tick` at this time, even when no other tick is due."""
 
@@ -132,6 +137,7 @@ Command = (
     | ResumeReading
     | PauseReplies
     | ResumeReplies
+    | ClaimAgain
     | WakeAt
     | Opened
     | Replayed

@@ -172,6 +172,30 @@ async def test_wake_up_lost_at_takeover_is_healed(kit: Any) -> None:
     assert lost == 3
 
 
+async def test_claiming_again_brings_the_rest_of_a_log_that_came_to_a_halt(kit: Any) -> None:
+    channel, log = await owner(kit, "a")
+    producer = await kit.producer()
+    name = new_name()
+    await send(producer, kit, name, 0, 5)
+    judge, lost = channel._receiver._judge, 0
+
+    def lose_all_but_the_first(name: str, message: Any) -> Fate:
+        nonlocal lost
+        if log.positions[name] and lost < 3:
+            lost += 1
+            return Fate.KEEP
+        fate: Fate = judge(name, message)
+        return fate
+
+    channel._receiver._judge = lose_all_but_the_first
+    await channel.take_over(name, 1)
+    await kit.until(lambda: lost == 3)
+    assert log.positions[name] == [1]
+    channel.claim_again(name)
+    # the broker itself would hand them out again much later
+    await kit.until(lambda: log.positions[name] == [1, 2, 3, 4], timeout_seconds=8)
+
+
 async def test_take_over_at_every_position_of_the_log(kit: Any) -> None:
     channel, log = await owner(kit, "a")
     producer = await kit.producer()

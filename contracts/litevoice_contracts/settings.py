@@ -69,7 +69,7 @@ class GatewaySettings(_Settings):
     probe_seconds: Annotated[int, Field(ge=1, le=600)] = 5
     """A turn that shows no progress for so long makes the gateway ask the worker (turn probe)."""
     restore_timeout_seconds: Annotated[int, Field(ge=1, le=120)] = 10
-    """How long a resumed session may take to be read back from its LiteTopic before it counts as expired."""
+    """How long nothing may be heard of a resumed session that is read back before it counts as expired."""
     drain_policy: Literal["Migrate", "Complete", "Auto"] = "Auto"
     drain_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     """All sessions must be gone by then; the rest is cut."""

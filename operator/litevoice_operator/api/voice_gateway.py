@@ -75,7 +75,7 @@ class Session(Api):
     probe_seconds: Annotated[Int32, Field(ge=1, le=600)] = 5
     """A turn without progress for so long makes the gateway ask the worker."""
     restore_timeout_seconds: Annotated[Int32, Field(ge=1, le=120)] = 10
-    """How long a resumed session may take to be read back before it counts as expired."""
+    """How long nothing may be heard of a resumed session that is read back before it counts as expired."""
 
 
 class Audio(Api):

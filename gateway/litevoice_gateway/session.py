@@ -28,9 +28,9 @@ SETTLE_SECONDS = 0.06
 snapshot; and after SETTLE_MAX_SECONDS at the latest."""
 SETTLE_MAX_SECONDS = 0.5
 STALL_SECONDS = 10.0
+"""How long a session may stay at max_pending_packets before it is closed with 1013."""
 CLAIM_AGAIN_SECONDS = 2.0
 """A restore that hears nothing for this long takes over again: the broker may have lost the wake-up for the rest."""
-"""How long a session may stay at max_pending_packets before it is closed with 1013."""
 
 
 class Phase(Enum):

@@ -68,8 +68,8 @@ class GatewaySettings(_Settings):
     """A session without a client event and without a reply for so long is closed with 1000."""
     probe_seconds: Annotated[int, Field(ge=1, le=600)] = 5
     """A turn that shows no progress for so long makes the gateway ask the worker (turn probe)."""
-    restore_timeout_seconds: Annotated[int, Field(ge=1, le=120)] = 10
-    """How long nothing may be heard of a resumed session that is read back before it counts as expired."""
+    restore_timeout_seconds: Annotated[int, Field(ge=1, le=120)] = 30
+    """Silence of a log that is read back after which its session counts as expired; longer than a broker's restart."""
     drain_policy: Literal["Migrate", "Complete", "Auto"] = "Auto"
     drain_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     """All sessions must be gone by then; the rest is cut."""

@@ -18,7 +18,7 @@ class Limits:
     retained_seconds: int = 60
     idle_timeout_seconds: float = 900.0
     probe_seconds: float = 5.0
-    restore_timeout_seconds: float = 10.0
+    restore_timeout_seconds: float = 30.0
     close_timeout_seconds: float = 2.0
 
     @classmethod

@@ -340,7 +340,7 @@ async def test_an_expired_session_is_gone_and_told_apart(
     gateways = Gateways(tmp_path, rocketmq.endpoints, rocketmq.name_server, mortal.soon, broker_section)
     (tmp_path / "keys" / "session-signing-key").write_text(mortal.signing_key)
     async with producer(rocketmq, access, mortal) as down:
-        gateway = await gateways.start()
+        gateway = await gateways.start(restoreTimeoutSeconds=5)
         try:
             numbers = 0
             async with asyncio.timeout(150):

@@ -220,7 +220,7 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
                     await connection.send_raw(numbered_audio(sent[number]))
                     sent[number] += 1
                 await asyncio.sleep(0.02)
-            await until(lambda: listening.done() or len(received[number]) >= deltas)
+            await until(lambda: listening.done() or len(received[number]) >= deltas, 120)
             assert not listening.done(), listening.exception()
             listening.cancel()
         await client.close()

@@ -104,7 +104,7 @@ def test_a_log_that_is_gone_expires_the_session() -> None:
     driver = Driver(resume=EventId.parse("evt_40_38"), opened=False)
     driver.session.opened(driver.now)
     driver.audio()
-    driver.pass_time(10.1)
+    driver.pass_time(30.1)
     assert driver.types == ["error"]
     assert driver.sent[0]["error"]["code"] == "session_expired"
     assert driver.closes == [1008]

@@ -74,8 +74,8 @@ class Session(Api):
     """What waits in the pod for a client that reads slowly; beyond it, replies wait at the broker."""
     probe_seconds: Annotated[Int32, Field(ge=1, le=600)] = 5
     """A turn without progress for so long makes the gateway ask the worker."""
-    restore_timeout_seconds: Annotated[Int32, Field(ge=1, le=120)] = 10
-    """How long nothing may be heard of a resumed session that is read back before it counts as expired."""
+    restore_timeout_seconds: Annotated[Int32, Field(ge=1, le=120)] = 30
+    """Silence of a log that is read back after which its session counts as expired; longer than a broker's restart."""
 
 
 class Audio(Api):

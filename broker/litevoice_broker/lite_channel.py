@@ -230,11 +230,6 @@ class LiteChannel(ConnectedClient):
                 raise
         self._healer.after_takeover(name, owned)
 
-    def claim_again(self, name: str) -> None:
-        """Takes over again at the next position, in the background, unless another has taken the LiteTopic: for callers
-        who know that there is more than what came."""
-        self._healer.heal([name])
-
     # --- takeover
 
     def _lock(self, name: str) -> asyncio.Lock:

@@ -70,11 +70,6 @@ class ResumeReplies:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimAgain:
-    """Take the LiteTopic over again: what must be in its log does not come."""
-
-
-@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Call `tick` at this time, even when no other tick is due."""
 
@@ -137,7 +132,6 @@ Command = (
     | ResumeReading
     | PauseReplies
     | ResumeReplies
-    | ClaimAgain
     | WakeAt
     | Opened
     | Replayed

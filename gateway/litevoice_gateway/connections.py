@@ -161,8 +161,6 @@ class Connection:
                     self._pause_replies(True)
                 case do.ResumeReplies():
                     self._pause_replies(False)
-                case do.ClaimAgain():
-                    self._hub.claim_again(self)
                 case do.End():
                     self._end(command)
                 case do.Opened():

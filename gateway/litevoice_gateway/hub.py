@@ -180,11 +180,6 @@ class Hub:
         if self._sessions.get(connection.session.id) is connection:
             await self._channel.resume(connection.session.id)
 
-    def claim_again(self, connection: Connection) -> None:
-        if self._sessions.get(connection.session.id) is connection:
-            logger.info("restore brings nothing: taking over again", extra={"session": connection.session.id})
-            self._channel.claim_again(connection.session.id)
-
     def _delivered(self, delivery: Delivery) -> None:
         connection = self._sessions.get(delivery.name)
         if connection is not None:

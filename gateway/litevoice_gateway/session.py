@@ -29,8 +29,6 @@ snapshot; and after SETTLE_MAX_SECONDS at the latest."""
 SETTLE_MAX_SECONDS = 0.5
 STALL_SECONDS = 10.0
 """How long a session may stay at max_pending_packets before it is closed with 1013."""
-CLAIM_AGAIN_SECONDS = 2.0
-"""A restore that hears nothing for this long takes over again: the broker may have lost the wake-up for the rest."""
 
 
 class Phase(Enum):
@@ -59,7 +57,6 @@ class Session:
         self._intake = Intake(limits, self._out, now)
         self._down = Downlink(self.id, protocol, self._target)
         self._opened_at: float | None = None
-        self._claimed_at = now
         self._began = self._live_since = self._heard = self._active = now
         self._deaf = False
         self._evicted = False
@@ -120,7 +117,7 @@ class Session:
 
     def opened(self, now: float) -> None:
         """The LiteTopic is ours, from `Opening.position` on."""
-        self._opened_at = self._claimed_at = now
+        self._opened_at = now
         if self.phase is Phase.RESTORING and self._folded.position >= self._target.position:
             self._go_live(now)
 
@@ -264,8 +261,9 @@ class Session:
         """Everything that happens by the clock alone."""
         if self._close_by is not None and now >= self._close_by:
             self.cut(now)
-        if self.phase is Phase.RESTORING and self._opened_at is not None:
-            self._wait_for_restore(now, since=max(self._opened_at, self._heard))
+        opened, patience = self._opened_at, self._limits.restore_timeout_seconds
+        if self.phase is Phase.RESTORING and opened is not None and now - max(opened, self._heard) >= patience:
+            self._expire(now)
         if self.phase not in (Phase.LIVE, Phase.CLOSING):
             return
         if self._intake.throttle_ends(now, closing=self.phase is Phase.CLOSING):
@@ -293,14 +291,6 @@ class Session:
         for text in self._intake.take_early():
             self.message(text, now)
         self._hold_back()
-
-    def _wait_for_restore(self, now: float, since: float) -> None:
-        """`since`: when the log was last heard of. A slow restore is no expired one."""
-        if now - since >= self._limits.restore_timeout_seconds:
-            self._expire(now)
-        elif now - max(since, self._claimed_at) >= CLAIM_AGAIN_SECONDS:
-            self._claimed_at = now
-            self._out.append(do.ClaimAgain())
 
     def _expire(self, now: float) -> None:
         text = "the session's events are not kept any more, or last_event_id was never given out: begin a new session"

@@ -9,7 +9,7 @@ from litevoice_contracts.events import DownEvent
 from litevoice_contracts.packets import Audio
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
-from litevoice_gateway.session import CLAIM_AGAIN_SECONDS, SETTLE_MAX_SECONDS, SETTLE_SECONDS
+from litevoice_gateway.session import SETTLE_MAX_SECONDS, SETTLE_SECONDS
 from tests.unit.gateway_driver import WALL, Driver, a_turn, finish
 
 
@@ -110,24 +110,6 @@ def test_a_log_that_is_gone_expires_the_session() -> None:
     assert driver.closes == [1008]
     driver.pass_time(3)
     assert driver.all(do.End) == [do.End(True, "forced", 1)]
-
-
-def test_a_restore_that_comes_to_a_halt_takes_over_again() -> None:
-    bodies = log_of_a_turn()
-    driver = Driver(resume=EventId.parse("evt_5_2"), opened=False)
-    driver.session.opened(driver.now)
-    driver.session.delivered(2, bodies[2], driver.now)
-    driver.pass_time(CLAIM_AGAIN_SECONDS - 0.2)
-    assert driver.all(do.ClaimAgain) == []
-    driver.pass_time(0.4)
-    assert driver.all(do.ClaimAgain) == [do.ClaimAgain()]
-    driver.pass_time(CLAIM_AGAIN_SECONDS)
-    assert driver.all(do.ClaimAgain) == [do.ClaimAgain()] * 2
-    for position in range(3, 6):
-        driver.session.delivered(position, bodies[position], driver.now)
-    driver.pass_time(3)
-    assert driver.all(do.ClaimAgain) == [do.ClaimAgain()] * 2
-    assert driver.types[0] == "session.created"
 
 
 def test_a_slow_restore_is_not_an_expired_session() -> None:

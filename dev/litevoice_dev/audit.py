@@ -85,6 +85,8 @@ async def audit_replies(settings: BrokerSettings, session_id: str) -> None:
         digest = hashlib.sha256(b"".join(e.audio for e in down.events if isinstance(e, AudioDelta))).hexdigest()
         print_line(
             position=delivery.position,
+            turn=down.turn,
+            attempt=down.attempt,
             types=[type(e).__name__ for e in down.events],
             visible=any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
             audio=digest if any(isinstance(e, AudioDelta) for e in down.events) else "",

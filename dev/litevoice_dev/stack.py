@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from litevoice_broker.admin import Admin
-from litevoice_contracts.control import READY_PATH, SESSIONS_PATH, STATUS_PATH
+from litevoice_contracts.control import METRICS_PATH, READY_PATH, SESSIONS_PATH, STATUS_PATH
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import BrokerSettings, GatewaySettings, MembersSettings, WorkerSettings
 from litevoice_dev import processes
@@ -25,6 +26,12 @@ from litevoice_dev.rocketmq_jars import say
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_SECONDS = 60.0
+
+
+def sample(text: str, name: str, **labels: str) -> float:
+    """The value with exactly these labels in a Prometheus text exposition, 0 when it has none."""
+    samples = (one for family in text_string_to_metric_families(text) for one in family.samples)
+    return next((one.value for one in samples if (one.name, one.labels) == (name, labels)), 0.0)
 
 
 @dataclass
@@ -46,6 +53,13 @@ class Member:
     def terminate(self) -> None:
         """SIGTERM, as a kubelet sends it; returns at once."""
         self.process.send_signal(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it hangs, its connections stay open. `thaw` ends it."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     async def wait_gone(self, timeout_seconds: float = 60) -> int:
         """Exit code of a terminated process. Raises TimeoutError."""
@@ -90,6 +104,11 @@ class Member:
                 last = error
             await asyncio.sleep(0.1)
         raise RuntimeError(f"{self.name}: status never fitted, the last was {last}")
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """See `sample`."""
+        async with httpx.AsyncClient(timeout=5.0) as http:
+            return sample((await http.get(self.admin_url + METRICS_PATH)).text, name, **labels)
 
     async def holds(self, session_id: str) -> bool:
         """Whether this gateway owns the session."""

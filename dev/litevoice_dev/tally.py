@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,19 +65,34 @@ def tally_packets(sent: int, messages: Iterable[Mapping[str, Any]], session_id: 
     return tally("audio packets, client → broker", range(sent), marks)
 
 
-def tally_events(heard_ids: Iterable[str], log: Iterable[Mapping[str, Any]]) -> Tally:
-    """`heard_ids`: event ids as the client got them; `log`: lines of `audit replies`.
+def tally_events(heard_ids: Iterable[str], log: Sequence[Mapping[str, Any]]) -> Tally:
+    """`heard_ids`: event ids as the client got them; `log`: lines of `audit replies`, in order.
 
     Positions of the log that hold something for the client must come once each and in order, and the parts of each
-    position without a hole.
+    position without a hole. What a worker still said of a turn that was begun again is not for the client.
     """
     parts = [event for event in map(EventId.parse, heard_ids) if event.part != LAST_PART]
     keys = [event.position * LAST_PART + event.part for event in parts]
     count = Counter(event.position for event in parts)
+    overtaken = _overtaken(log, count)
     expected = [
         line["position"] * LAST_PART + part
         for line in log
-        if line["visible"]
+        if line["visible"] and line["position"] not in overtaken
         for part in range(max(1, count[line["position"]]))
     ]
     return tally("events, broker → client", expected, keys)
+
+
+def _overtaken(log: Sequence[Mapping[str, Any]], heard: Container[int]) -> set[int]:
+    """Positions at the end of an attempt at a turn whose later attempt was heard: the gateway had asked for that one
+    already. A position that was left out before one of its own attempt that was heard is none of them."""
+    heard_later: dict[int, set[int]] = {}
+    overtaken = set()
+    for line in reversed(log):
+        attempts = heard_later.setdefault(line["turn"], set())
+        if line["visible"] and line["position"] in heard:
+            attempts.add(line["attempt"])
+        elif line["attempt"] not in attempts and max(attempts, default=0) > line["attempt"]:
+            overtaken.add(line["position"])
+    return overtaken

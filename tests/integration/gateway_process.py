@@ -30,6 +30,7 @@ from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Audio, Packet
 from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.rocketmq import LocalRocketMQ
+from litevoice_dev.stack import sample
 
 LOG_SHOWN = 10_000
 ALICE, BOB, ADMIN = "alices-secret-key", "bobs-secret-key", "the-admin-token-of-the-tests"
@@ -78,9 +79,7 @@ class Gateway:
             raise AssertionError(f"gateway is not ready: {reason}\n{self.log.read_text()[-3000:]}") from None
 
     async def metric(self, name: str, **labels: str) -> float:
-        text = (await self.ask("/metrics")).text
-        wanted = name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else "")
-        return next((float(line.split()[-1]) for line in text.splitlines() if line.split()[:1] == [wanted]), 0.0)
+        return sample((await self.ask("/metrics")).text, name, **labels)
 
     def connect(self, key: str | None = ALICE, *, query: str = "model=test", **options: Any) -> connect:
         headers = dict(options.pop("additional_headers", {}))

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from litevoice_contracts import metrics
 from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack
@@ -161,6 +162,30 @@ async def test_a_killed_worker_is_replaced_in_the_middle_of_its_answer(stack: Lo
         assert bytes(answer.audio) == bytes(undisturbed.audio), "continued to the byte"
         third = await call.ask(await speak(MEMORY))
         assert LONG.lower() in third.text.lower()
+
+
+async def test_a_turn_that_slow_workers_begin_twice_is_heard_once(stack: LocalStack) -> None:
+    """The gateway has asked for the turn again when the first attempt at it comes after all."""
+    gateway = stack.gateways[0]
+    async with VoiceClient(gateway.url, stack.api_key) as call:
+        for worker in stack.workers:
+            worker.freeze()
+        asking = asyncio.create_task(call.ask(await speak(FIRST)))
+        async with asyncio.timeout(60):
+            while not await gateway.metric(metrics.GATEWAY_REPLAYS):
+                await asyncio.sleep(0.1)
+        for worker in stack.workers:
+            worker.thaw()
+        answer = await asking
+        assert (answer.question, answer.status) == (FIRST.lower(), "completed")
+        assert "paris" in answer.text.lower()
+        dropped = await gateway.metric(metrics.GATEWAY_DROPPED, what="stale_attempt")
+    async with Audit(stack, "replies", call.session_id) as audit:
+        attempts = {line["attempt"] for line in await audit.finished() if line["visible"]}
+    assert attempts == {0, 1}
+    assert dropped > 0
+    events = await events_tally(stack, call)
+    assert events.clean, events
 
 
 async def test_a_gateway_without_a_broker_says_so_and_recovers(rocketmq: LocalRocketMQ, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -174,17 +173,10 @@ async def until(condition: Callable[[], object], what: str, timeout_seconds: flo
         raise AssertionError(f"never saw {what}") from None
 
 
-async def metric(worker: Member, name: str, label: str = "") -> float:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        text = (await http.get(f"{worker.admin_url}/metrics")).text
-    found = re.search(rf"^{name}{re.escape(label)} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
 async def shared_out(stack: LocalStack) -> bool:
     """Every worker has exactly the partitions that are its own."""
     firsts = [ranking(partition, WORKERS)[0] for partition in range(stack.names.partitions)]
-    owned = [await metric(worker, metrics.WORKER_PARTITIONS) for worker in stack.workers]
+    owned = [await worker.metric(metrics.WORKER_PARTITIONS) for worker in stack.workers]
     return owned == [firsts.count(worker.name) for worker in stack.workers]
 
 
@@ -255,7 +247,7 @@ async def test_a_worker_that_comes_back_takes_its_partitions_again(office: Offic
 
 async def owns(worker: Member, partitions: int) -> bool:
     with contextlib.suppress(httpx.TransportError):
-        return await metric(worker, metrics.WORKER_PARTITIONS) == partitions
+        return await worker.metric(metrics.WORKER_PARTITIONS) == partitions
     return False
 
 
@@ -277,7 +269,7 @@ async def test_bad_messages_do_not_stop_a_partition(office: Office) -> None:
     await until(lambda: caller.answers, "the answer behind the bad messages")
     assert caller.answers[0].text == "The capital of France is Paris."
     worker = owner_of(office, 0)
-    assert await metric(worker, metrics.WORKER_DROPPED, '{what="bad_envelope"}') == len(bad)
+    assert await worker.metric(metrics.WORKER_DROPPED, what="bad_envelope") == len(bad)
     log = worker.log.read_text()
     assert log.count("envelope skipped") == len(bad)
     assert "capital" not in log, "no content in logs"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from litevoice_contracts.positions import LAST_PART
 from litevoice_dev.audit import read_mark
 from litevoice_dev.microphone import PACKET_BYTES, mark
 from litevoice_dev.tally import tally, tally_events, tally_packets
@@ -58,8 +59,30 @@ def test_packets_of_other_sessions_and_replays_do_not_count() -> None:
     ],
 )
 def test_events(description: str, ids: list[str], clean: bool) -> None:
-    log = [{"position": p, "visible": p in (1, 3)} for p in range(4)]
+    log = [log_line(position, visible=position in (1, 3)) for position in range(4)]
     assert tally_events(ids, log).clean == clean, description
+
+
+@pytest.mark.parametrize(
+    ("description", "heard", "lost"),
+    [
+        ("the end of the attempt that was given up", [1, 4, 5], []),
+        ("all of it", [4, 5], []),
+        ("nothing of the attempt after it", [1], [2, 3, 4, 5]),
+        ("a hole in the attempt that was given up", [1, 3, 4, 5], [2]),
+        ("a hole in the attempt after it", [1, 5], [4]),
+        ("the end of the attempt after it", [1, 4], [5]),
+    ],
+)
+def test_events_of_a_turn_that_was_begun_again(description: str, heard: list[int], lost: list[int]) -> None:
+    log = [log_line(0, turn=1), *(log_line(p, turn=2) for p in (1, 2, 3)), *(log_line(p, 2, 1) for p in (4, 5))]
+    result = tally_events([f"evt_{position}_0" for position in [0, *heard]], log)
+    assert [key // LAST_PART for key in result.lost] == lost, description
+
+
+def log_line(position: int, turn: int = 1, attempt: int = 0, *, visible: bool = True) -> dict[str, Any]:
+    """As `audit replies` prints it."""
+    return {"position": position, "turn": turn, "attempt": attempt, "visible": visible}
 
 
 @pytest.mark.parametrize("number", [0, 1, 4711, (1 << 32) - 1])

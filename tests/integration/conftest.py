@@ -21,7 +21,7 @@ from litevoice_broker.producer import Producer
 from litevoice_contracts.names import ClientId, Names
 from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.apiserver import server  # noqa: F401 - fixture
-from tests.integration.gateway_process import gateways, played_worker  # noqa: F401 - fixtures
+from tests.integration.gateway_process import PATIENCE_SECONDS, gateways, played_worker  # noqa: F401 - fixtures
 from tests.integration.operator_process import namespace, operator, operator_server  # noqa: F401 - fixtures
 
 os.environ["LITEVOICE_PORT_SHARE"] = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
@@ -147,7 +147,7 @@ class BrokerKit:
         )
         await self.admin.close()
 
-    async def until(self, condition: Callable[[], object], timeout_seconds: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], object], timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Waits for a condition, never for a time."""
         async with asyncio.timeout(timeout_seconds):
             while not condition():

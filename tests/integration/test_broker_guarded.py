@@ -184,7 +184,7 @@ async def test_signed_requests_over_tls_are_let_in(kit: Any, admin: Admin, names
     info = await admin.lite_topic(names.reply_topic, "s-signed")
     assert info is not None
     assert [client.split("@")[0] for client in info.subscribers] == ["owner"]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await admin.lite_lag(names.gateway_group, 10)).total:
             await asyncio.sleep(0.05)
     assert [lag.broker_offset for lag in await admin.partition_lag(names)] == [1, 0]

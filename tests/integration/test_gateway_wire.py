@@ -23,6 +23,7 @@ from litevoice_dev.ports import HOST
 from tests.integration.gateway_process import (
     ALICE,
     BOB,
+    PATIENCE_SECONDS,
     Gateways,
     PlayedWorker,
     close_code,
@@ -32,7 +33,7 @@ from tests.integration.gateway_process import (
     until,
 )
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(420)
 
 # The way in
 
@@ -92,14 +93,14 @@ async def test_conformance(gateways: Gateways, played_worker: PlayedWorker) -> N
     gateway = await gateways.start(maxFrameBytes=4096)
     async with gateway.connect() as socket:
         session = await opened(socket)
-        await asyncio.wait_for(await socket.ping(b"are you there"), 10)
+        await asyncio.wait_for(await socket.ping(b"are you there"), PATIENCE_SECONDS)
 
         async def pieces() -> AsyncIterator[str]:
             text = numbered_audio(1)
             for start in range(0, len(text), 100):
                 yield text[start : start + 100]
                 if start == 300:
-                    await asyncio.wait_for(await socket.ping(), 10)
+                    await asyncio.wait_for(await socket.ping(), PATIENCE_SECONDS)
 
         await socket.send(pieces())
         await until(lambda: played_worker.audio_numbers(session) == [1])
@@ -140,7 +141,7 @@ async def test_broken_frames_close_with_the_right_code(gateways: Gateways) -> No
             if explained:
                 await expect_error(socket, "protocol_error")
             assert await close_code(socket) == code, what
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await gateway.ask("/v1/status")).json()["sessions"]:
             await asyncio.sleep(0.02)
 
@@ -152,7 +153,7 @@ async def test_the_openai_client_talks_through_the_broker(gateways: Gateways, pl
     gateway = await gateways.start()
     client = AsyncOpenAI(api_key=ALICE, websocket_base_url=f"ws://{HOST}:{gateway.port}/v1", base_url="http://x/v1")
     async with client.realtime.connect(model="test") as connection:
-        created = await asyncio.wait_for(connection.recv(), 20)
+        created = await asyncio.wait_for(connection.recv(), PATIENCE_SECONDS)
         assert created.type == "session.created"
         session = str(created.session.id)  # type: ignore[union-attr]
         await connection.session.update(session={"type": "realtime", "instructions": "be brief"})
@@ -161,7 +162,7 @@ async def test_the_openai_client_talks_through_the_broker(gateways: Gateways, pl
         assert isinstance(updated, Update)
         assert updated.config.instructions == "be brief"
         await played_worker.say(session, events.SessionUpdated(), snapshot=Snapshot(config=updated.config))
-        answer = await asyncio.wait_for(connection.recv(), 20)
+        answer = await asyncio.wait_for(connection.recv(), PATIENCE_SECONDS)
         assert answer.type == "session.updated"
         assert answer.session.instructions == "be brief"  # type: ignore[union-attr]
         await connection.input_audio_buffer.append(audio=base64.b64encode(bytes(960)).decode())
@@ -173,7 +174,7 @@ async def test_the_openai_client_talks_through_the_broker(gateways: Gateways, pl
             session, events.ResponseFinished("r1", "i1", "completed", "Hello."), snapshot=Snapshot()
         )
         got = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             async for event in connection:
                 got.append(event)
                 if event.type == "response.done":
@@ -215,7 +216,7 @@ async def test_admin_api(gateways: Gateways, played_worker: PlayedWorker) -> Non
         assert (await gateway.ask(f"/v1/sessions/{one}")).json()["principal"] == "alice"
         status = (await gateway.ask("/v1/status")).json()
         assert (status["sessions"], status["ready"], status["pod"]) == (2, True, "gateway-0")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await gateway.metric("litevoice_gateway_packets_published_total") < 5:
                 await asyncio.sleep(0.02)
         assert await gateway.metric("litevoice_gateway_sessions") == 2

@@ -39,10 +39,14 @@ PATIENCE_SECONDS = 120.0
 ALICE, BOB, ADMIN = "alices-secret-key", "bobs-secret-key", "the-admin-token-of-the-tests"
 
 
-async def until(condition: Callable[[], object], timeout_seconds: float = PATIENCE_SECONDS) -> None:
-    async with asyncio.timeout(timeout_seconds):
-        while not condition():
-            await asyncio.sleep(0.05)
+async def until(condition: Callable[[], object], seen: Callable[[], object] = lambda: "") -> None:
+    """Raises AssertionError with `seen()` when it never holds."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"never came: {seen()}") from None
 
 
 @dataclass
@@ -131,6 +135,8 @@ class Gateways:
             "adminPort": admin_port,
             "apiKeysDir": str(self._folder / "api"),
             "keysDir": str(self._folder / "keys"),
+            # The played worker does not begin a turn again: after a replay, all that it says would be left out.
+            "probeSeconds": 600,
             **changes,
         }
         config, log = self._folder / f"gateway-{number}.json", self._folder / f"gateway-{number}.log"

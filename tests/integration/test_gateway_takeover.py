@@ -11,6 +11,7 @@ import signal
 import struct
 from typing import Any
 
+import httpx
 import pytest
 from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -192,8 +193,15 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
     reconnects = [0] * count
     stop = asyncio.Event()
 
+    any_http = httpx.AsyncClient(verify=False)  # unused; each client would read all certificates for one of its own
+
     async def talk(number: int) -> None:
-        client = AsyncOpenAI(api_key=ALICE, websocket_base_url=f"ws://{HOST}:{first.port}/v1", base_url="http://x/v1")
+        client = AsyncOpenAI(
+            api_key=ALICE,
+            websocket_base_url=f"ws://{HOST}:{first.port}/v1",
+            base_url="http://x/v1",
+            http_client=any_http,
+        )
         last = ""
 
         def reconnecting(_event: Any) -> Any:
@@ -221,14 +229,18 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
                     await connection.send_raw(numbered_audio(sent[number]))
                     sent[number] += 1
                 await asyncio.sleep(0.02)
-            await until(lambda: listening.done() or len(received[number]) >= deltas)
+            await until(
+                lambda: listening.done() or len(received[number]) >= deltas,
+                lambda: f"{sessions[number]} after {last}; received: {received[number]}",
+            )
             assert not listening.done(), listening.exception()
             listening.cancel()
         await client.close()
 
     deltas = 60
     talks = [asyncio.create_task(talk(number)) for number in range(count)]
-    await until(lambda: all(sessions))
+    await until(lambda: all(sessions) or any(task.done() for task in talks), lambda: sessions)
+    assert all(sessions), [task.exception() for task in talks if task.done()]
     current = second
 
     async def answers() -> None:
@@ -242,7 +254,7 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
             await asyncio.sleep(0.03)
 
     answering = asyncio.create_task(answers())
-    await until(lambda: all(len(got) > 10 for got in received))
+    await until(lambda: all(len(got) > 10 for got in received), lambda: received)
     first.process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(first.process.wait(), PATIENCE_SECONDS) == 0
     await until(lambda: all(reconnects))

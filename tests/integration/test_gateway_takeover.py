@@ -11,9 +11,8 @@ import signal
 import struct
 from typing import Any
 
-import httpx
 import pytest
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from litevoice_contracts import events
@@ -193,14 +192,14 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
     reconnects = [0] * count
     stop = asyncio.Event()
 
-    any_http = httpx.AsyncClient(verify=False)  # unused; each client would read all certificates for one of its own
+    http = DefaultAsyncHttpxClient(verify=False)  # unused: without it each client reads all certificates for its own
 
     async def talk(number: int) -> None:
         client = AsyncOpenAI(
             api_key=ALICE,
             websocket_base_url=f"ws://{HOST}:{first.port}/v1",
             base_url="http://x/v1",
-            http_client=any_http,
+            http_client=http,
         )
         last = ""
 

@@ -112,7 +112,7 @@ class LiteChannel(ConnectedClient):
         self._left_during_sync: set[str] | None = None
         self._sync_task: asyncio.Task[None] | None = None
         self._numbers = count(1)
-        self._generation = 0
+        self._generation = self._synced_link = 0
 
     # --- life
 
@@ -294,14 +294,20 @@ class LiteChannel(ConnectedClient):
     # --- full sync
 
     async def _connected(self) -> None:
-        reconnected = self._generation not in (0, self._connection.generation)
+        link = self._connection.generation
+        reconnected = self._generation not in (0, link)
         if reconnected:
             await self._evictions.evict_taken(list(self._owned))
+        self._synced_link = link
         await self._sync()
         await self._receiver.assign()
         if reconnected:
-            self._healer.after_reconnect()
-        self._generation = self._connection.generation
+            # The full sync may have put us beside an owner that has come since the question before it.
+            recent = self._healer.recent
+            beside = await self._evictions.evict_taken(recent)
+            self._healer.heal(beside)
+            self._healer.heal(recent - beside, ask=False)
+        self._generation = link
 
     async def _sync_forever(self) -> None:
         syncs = 0
@@ -325,9 +331,12 @@ class LiteChannel(ConnectedClient):
         """Tells the broker everything that is owned; what was lost meanwhile is taken out again at once.
 
         RocketMQ 5.5.0 lets a full sync put an evicted client back beside the new owner. What is about to be taken over
-        for the first time is not told yet: that would make the takeover's own notice look like an eviction.
+        for the first time is not told yet: that would make the takeover's own notice look like an eviction. Nothing is
+        told over a new link before `_connected` has asked who was evicted while there was none.
         """
         async with self._subscription.full_sync() as sync:
+            if self._synced_link != self._connection.generation:
+                return
             left: set[str] = set()
             self._left_during_sync = left
             try:

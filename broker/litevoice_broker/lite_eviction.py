@@ -98,15 +98,20 @@ class Evictions:
         if await self._look(name, owned, noticed=False) is False and self._is(name, owned, number):
             self._evict(name)
 
-    async def evict_taken(self, names: Collection[str]) -> None:
-        """Notices that came while the proxy was away are lost; the broker still knows who subscribed. Beside ourselves
-        it may list an evicted owner that a full sync has put back: that takes nothing."""
+    async def evict_taken(self, names: Collection[str]) -> set[str]:
+        """Notices that came while the proxy was away are lost; the broker still knows who subscribed. Returns what it
+        lists somebody for beside ourselves: an evicted owner that a full sync has put back, them or us."""
         asked = {name: (owned, owned.number) for name in names if (owned := self._owned.get(name)) is not None}
         known = await self._ask(asked)
+        beside = set()
         for name, (owned, number) in asked.items():
-            subscribers = known.get(name)
-            if subscribers and self._me not in subscribers and self._is(name, owned, number):
-                self._evict(name)
+            subscribers = known.get(name, set())
+            if subscribers - {self._me} and self._is(name, owned, number):
+                if self._me in subscribers:
+                    beside.add(name)
+                else:
+                    self._evict(name)
+        return beside
 
     def _is(self, name: str, owned: Owned, number: int) -> bool:
         """Whether it is still owned by the same takeover: one since then, or under way, has made it ours again."""

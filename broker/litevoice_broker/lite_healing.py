@@ -68,12 +68,15 @@ class Healer:
             if owned is not None:
                 self._spawn(self._heal(name, owned, ask=ask))
 
-    def after_reconnect(self) -> None:
-        """What the old proxy had taken from the broker for us is lost on the way. Owners were asked for just before."""
+    @property
+    def recent(self) -> set[str]:
+        """What the old proxy may have taken from the broker for us, and lost, when the link broke a moment ago."""
         now = time.monotonic()
-        for name, owned in self._owned.items():
-            if not owned.paused and not owned.deaf and now - owned.last_message < RECENT_SECONDS:
-                self._spawn(self._heal(name, owned, ask=False))
+        return {
+            name
+            for name, owned in self._owned.items()
+            if not owned.paused and not owned.deaf and now - owned.last_message < RECENT_SECONDS
+        }
 
     async def _heal(self, name: str, owned: Owned, then: Callable[[], None] | None = None, *, ask: bool = True) -> None:
         """Takes the LiteTopic over again at the next position, unless it went away meanwhile.
@@ -81,9 +84,12 @@ class Healer:
         Not from a newer owner: to the broker a heal looks like any takeover, and the newest wins.
         """
         async with self._running, owned.lock:
-            if ask:
-                await self._leave_if_taken(name, owned)
             while self._owned.get(name) is owned and not owned.paused:
+                if ask:
+                    await self._leave_if_taken(name, owned)
+                    if self._owned.get(name) is not owned:
+                        break
+                ask = True  # another try may come over another link, after an eviction that nobody told us of
                 owned.order.heals += 1
                 owned.order.restart()
                 try:

@@ -150,6 +150,7 @@ class Connection:
                     self._wake_at(at)
                 case do.SendClose(code=code, reason=reason):
                     self._hub.metrics.closes.labels(str(code)).inc()
+                    self._log_close(code, reason)
                     self.transport.send_close(code, reason)
                 case do.Disconnect():
                     self.transport.disconnect()
@@ -171,6 +172,11 @@ class Connection:
                     self._hub.metrics.dropped.labels(what).inc(count)
                 case do.Refused(code=code):
                     self._hub.metrics.client_errors.labels(code).inc()
+
+    def _log_close(self, code: int, reason: str) -> None:
+        """Only what an operator may have to explain: not the plan, and not the echo of the client's own Close."""
+        if reason and code not in (do.NORMAL, do.RESTART, do.REPLACED):
+            logger.warning("session closed", extra={"session": self.session.id, "code": code, "reason": reason})
 
     def _publish(self, command: do.Publish) -> None:
         self._unsent.append(command)

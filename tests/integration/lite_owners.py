@@ -41,4 +41,5 @@ async def subscribers(admin: Admin, kit: Any, name: str) -> list[str]:
 
 async def owner(kit: Any, pod: str, **options: Any) -> tuple[Any, Log]:
     log = Log()
-    return await kit.channel(log.take, log.evicted.append, config=kit.config(pod), **options), log
+    options = {"config": kit.config(pod), **options}
+    return await kit.channel(log.take, log.evicted.append, **options), log

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
 
-from litevoice_broker.admin import Admin
+from litevoice_broker.admin import Admin, LiteTopicInfo
+from litevoice_dev.ports import HOST, free_port
+from litevoice_dev.rocketmq import LocalRocketMQ
+from tests.integration.gateway_process import Wire
 from tests.integration.lite_owners import Log, new_name, owner, send, subscribers
 
 
@@ -277,3 +280,39 @@ async def test_a_heal_takes_nothing_from_a_newer_owner_whose_notice_is_late(kit:
     await kit.until(lambda: second_log.positions[name] == [3, 4, 5])
     assert second_log.evicted == []
     assert await subscribers(admin, kit, name) == ["second"]
+
+
+# A lost link
+
+
+async def test_what_was_taken_during_a_lost_link_is_not_taken_back(
+    kit: Any, admin: Admin, rocketmq: LocalRocketMQ
+) -> None:
+    """A full sync over the new link, before the owners were asked for, would list the loser beside the new owner; its
+    messages of a moment ago would then be fetched by a takeover."""
+
+    class SlowAdmin(Admin):
+        async def lite_topics(self, parent: str, names: Collection[str]) -> list[LiteTopicInfo | None]:
+            await asyncio.sleep(0.1)
+            return await super().lite_topics(parent, names)
+
+    port = free_port()
+    async with Wire(rocketmq.endpoints, port) as wire:
+        config = kit.config("first", endpoints=f"{HOST}:{port}")
+        slow = SlowAdmin(rocketmq.name_server)
+        first, first_log = await owner(kit, "first", config=config, sync_seconds=0.001, admin=slow)
+        second, second_log = await owner(kit, "second")
+        for number in range(1, 4):
+            name = await message(kit)
+            await take(kit, first, first_log, name)
+            wire.cut()
+            await kit.until(lambda: not first.ready)
+            await take(kit, second, second_log, name)
+            wire.mend()
+            await kit.until(lambda number=number: len(first_log.evicted + second_log.evicted) == number)
+            assert second_log.evicted == []
+            assert first_log.evicted[-1] == name
+            await first.wait_ready(60)
+            assert await subscribers(admin, kit, name) == ["second"]
+        await first.close()
+        await slow.close()

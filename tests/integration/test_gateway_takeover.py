@@ -22,6 +22,7 @@ from litevoice_dev.ports import HOST, free_port
 from tests.integration.gateway_process import (
     ALICE,
     PATIENCE_SECONDS,
+    Gateway,
     Gateways,
     PlayedWorker,
     Wire,
@@ -36,6 +37,10 @@ from tests.integration.gateway_process import (
 )
 
 pytestmark = pytest.mark.timeout(420)
+
+
+def log_lines(gateway: Gateway) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gateway.log.read_text().splitlines() if line.startswith("{")]
 
 
 async def test_another_gateway_takes_over_after_the_last_event(gateways: Gateways, played_worker: PlayedWorker) -> None:
@@ -153,6 +158,8 @@ async def test_a_log_that_never_was_is_an_expired_session(gateways: Gateways) ->
     async with gateway.connect(query=f"session_id={session}&last_event_id=evt_40_38") as socket:
         await expect_error(socket, "session_expired")
         assert await close_code(socket) == 1008
+    (closed,) = [line for line in log_lines(gateway) if line["message"] == "session closed"]
+    assert (closed["session"], closed["code"], closed["reason"]) == (session, 1008, "session expired")
 
 
 async def test_the_connection_goes_when_the_broker_has_everything(
@@ -264,8 +271,7 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
         await until(functools.partial(played_worker.has_audio, sessions[number], sent[number]))
         assert played_worker.audio_numbers(sessions[number]) == list(range(sent[number]))
         assert received[number] == list(range(deltas))
-    log = [json.loads(line) for line in first.log.read_text().splitlines() if line.startswith("{")]
-    (over,) = [line["report"] for line in log if line["message"] == "drain is over"]
+    (over,) = [line["report"] for line in log_lines(first) if line["message"] == "drain is over"]
     assert (over["sessions"], over["moved"]) == (count, count)
     assert over.get("lost_packets", 0) == 0
     assert over.get("forced", 0) == 0

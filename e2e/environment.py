@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from e2e.shell import ROOT, CommandFailed, kubectl, kubectl_json, progress, run, say, wait_until
+from e2e.shell import ROOT, CommandFailed, kubectl, kubectl_json, progress, run, say, side_by_side, wait_until
 
 NAMESPACE = "voice"
 """Where the example VoiceGateway lives."""
@@ -45,12 +45,9 @@ def is_local() -> bool:
 
 
 def prepare() -> Endpoint:
-    """Steps 1 to 4 of the demo; each is quick when it has been done before."""
-    say("tools")
-    for tools in ("install-dev", "install-helm"):
-        run((f"scripts/{tools}",), show=True)
-    cluster_up()
-    images = build_images()
+    """Steps 1 to 4 of the demo; each is quick when it has been done before. What takes long is made side by side."""
+    say("tools, cluster and images")
+    images = side_by_side(build_images, cluster_up, install_tools)
     load_images(images)
     apply_crds()
     try:
@@ -61,9 +58,13 @@ def prepare() -> Endpoint:
     return endpoint()
 
 
+def install_tools() -> None:
+    for tools in ("install-dev", "install-helm"):
+        run((f"scripts/{tools}",), show=True)
+
+
 def cluster_up() -> None:
     """A kind cluster, or the current KUBECONFIG with LITEVOICE_CLUSTER=existing."""
-    say("cluster")
     for line in run(("e2e/cluster/up",), show=True).splitlines():
         name, equals, value = line.removeprefix("export ").partition("=")
         if equals and name == "KUBECONFIG":
@@ -72,7 +73,6 @@ def cluster_up() -> None:
 
 def build_images() -> dict[str, str]:
     """Image references by name."""
-    say("images")
     lines = run(("images/build",), show=True).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 _started = time.monotonic()
+_running: set[subprocess.Popen[str]] = set()
+_Result = TypeVar("_Result")
 
 
 class CommandFailed(RuntimeError):  # noqa: N818 - reads as what it is
@@ -60,23 +64,59 @@ def run(command: Sequence[str], *, text: str = "", show: bool = False, timeout_s
     `show` lets its messages (stderr) through as they come. Raises CommandFailed.
     """
     try:
-        result = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=environment(),
-            input=text,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if show else subprocess.PIPE,
             text=True,
-            timeout=timeout_seconds,
-            check=False,
         )
     except FileNotFoundError:
         raise CommandFailed(f"{command[0]} is not installed") from None
-    if result.returncode:
-        said = "\n".join(((result.stdout or "") + (result.stderr or "")).splitlines()[-20:])
-        raise CommandFailed(f"{' '.join(command)} exited with {result.returncode}:\n{said}")
-    return result.stdout
+    _running.add(process)
+    try:
+        output, complaint = process.communicate(text, timeout_seconds)
+    except BaseException:
+        _end(process)
+        raise
+    finally:
+        _running.discard(process)
+    if process.returncode:
+        said = "\n".join(((output or "") + (complaint or "")).splitlines()[-20:])
+        raise CommandFailed(f"{' '.join(command)} exited with {process.returncode}:\n{said}")
+    return str(output)
+
+
+def side_by_side(work: Callable[[], _Result], *others: Callable[[], object]) -> _Result:
+    """What `work` returns, when all are done. The first error ends the commands that the others run, and is raised."""
+    with ThreadPoolExecutor(1 + len(others)) as pool:
+        first = pool.submit(work)
+        futures: list[Future[Any]] = [first, *(pool.submit(other) for other in others)]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            for process in list(_running):
+                _end(process)
+            raise
+    return first.result()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """SIGTERM to it and to all that it has started."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(status.parent.name))
+    tree = [process.pid]
+    for pid in tree:
+        tree += children.get(pid, [])
+    for pid in tree:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def kubectl(*arguments: str, text: str = "", timeout_seconds: float = 300) -> str:

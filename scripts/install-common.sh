@@ -10,13 +10,16 @@ export PATH="$cache/bin:$PATH:/usr/sbin:/sbin"
 say() { printf '→ %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# with_progress LOG_NAME TEXT COMMAND... : runs the command with its output in a log; says TEXT, then the elapsed
-# seconds every 20 s; shows the end of the log when the command fails.
+# with_progress [--far FUNCTION] NAME TEXT COMMAND...: runs the command with its output in a log; says TEXT, then every
+# 20 s how long it has taken and, if FUNCTION can tell from the log, how far it is; shows the end of the log when the
+# command fails. Several may run side by side, so each line names its own.
 with_progress() {
-  local log=$cache/log/$1.log text=$2 start=$SECONDS ticker status
+  local far=true start=$SECONDS name text log ticker status
+  [ "$1" != --far ] || { far=$2 && shift 2; }
+  name=$1 text=$2 log=$cache/log/$1.log
   shift 2
   say "$text"
-  { while sleep 20; do say "… $((SECONDS - start)) s"; done; } </dev/null >/dev/null 9>&- &
+  { while sleep 20; do say "… $name: $((SECONDS - start)) s$("$far" "$log")"; done; } </dev/null >/dev/null 9>&- &
   ticker=$!
   set +e # not `|| status=$?`: that would let the command go on after its own errors
   (set -e; "$@") >"$log" 2>&1 </dev/null
@@ -27,7 +30,19 @@ with_progress() {
     tail -n 30 "$log" >&2
     fail "$text: failed (exit code $status); the whole log: $log"
   fi
-  say "done in $((SECONDS - start)) s"
+  say "$name: done in $((SECONDS - start)) s"
+}
+
+# go_packages LOG: how far a `go build -v` is whose log says before it `packages: TOTAL`.
+go_packages() {
+  local total compiled
+  total=$(sed -n 's/^packages: //p' "$1")
+  compiled=$(grep -cE '^[A-Za-z0-9./_~-]+$' "$1") || true
+  if [ "$compiled" -gt 0 ]; then
+    echo ", $compiled${total:+ of $total} packages compiled"
+  else
+    echo ", $(grep -c '^go: downloading' "$1") modules fetched"
+  fi
 }
 
 stop_ticker() {
@@ -60,18 +75,27 @@ need_go() {
   command -v go >/dev/null || fail "Go is missing; install Go 1.26 or later (https://go.dev/dl)"
 }
 
-# apt_install PACKAGE...: installs what is missing, without starting services.
-apt_install() {
-  local missing=() package
+missing_packages() {
+  local package
   for package in "$@"; do
-    dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
   done
-  [ ${#missing[@]} = 0 ] && return
-  command -v apt-get >/dev/null || fail "cannot install ${missing[*]}: this is not a Debian system"
-  need_root "installing ${missing[*]}"
-  with_progress apt-update "reading the package lists" apt-get update -q
-  with_progress apt-install "installing ${missing[*]}" \
-    env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+# apt_install PACKAGE...: installs what is missing, without starting services; one at a time on this machine.
+apt_install() {
+  [ -n "$(missing_packages "$@")" ] || return 0
+  command -v apt-get >/dev/null || fail "cannot install $*: this is not a Debian system"
+  need_root "installing $*"
+  (
+    exec 8>"$cache/apt.lock"
+    flock 8
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} != 0 ] || exit 0
+    with_progress apt-update "reading the package lists" apt-get update -q
+    with_progress apt-install "installing ${missing[*]}" \
+      env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+  )
 }
 
 # debian_mirror SUITE: where this machine itself takes Debian packages from.
@@ -84,10 +108,38 @@ debian_mirror() {
   echo "$mirror"
 }
 
-# bootstrap_debian SUITE FOLDER PACKAGES(with commas): a minimal Debian with these packages.
-bootstrap_debian() {
-  local proxy
+# make_debian SUITE ARCHIVE [OPTION...]: mmdebstrap into a tar archive ("-" is standard output), without what only a
+# person at a terminal or a package manager wants. openjdk's alternatives need the folder for man pages.
+make_debian() {
+  local suite=$1 archive=$2 folder proxy options=(--mode=root --skip=output/dev)
+  shift 2
   proxy=$(apt-config dump --format '%v%n' Acquire::http::Proxy)
-  mkdir -p "$cache/debs"
-  ${proxy:+env "http_proxy=$proxy"} debootstrap --variant=minbase --cache-dir="$cache/debs" --include="$3" "$1" "$2" "$(debian_mirror "$1")"
+  [ -z "$proxy" ] || options+=(--aptopt="Acquire::http::Proxy \"$proxy\"")
+  for folder in doc info lintian locale man; do options+=(--dpkgopt="path-exclude=/usr/share/$folder/*"); done
+  # shellcheck disable=SC2016 # $1 is mmdebstrap's: the root folder
+  options+=(--customize-hook='mkdir -p "$1/usr/share/man/man1"; rm -rf "$1"/var/log/* "$1"/usr/share/zoneinfo/right')
+  mmdebstrap "${options[@]}" "$@" "$suite" "$archive" "$(debian_mirror "$suite")"
+}
+
+# shared_debian SUITE: prints an archive of the packages that every Debian needs, made once for base images and nodes.
+shared_debian() {
+  local archive
+  apt_install mmdebstrap
+  archive=$cache/debian-$1-$(declare -f make_debian | sha256sum | cut -c1-12).tar
+  if [ ! -f "$archive" ]; then
+    hold_lock debian
+    [ -f "$archive" ] || with_progress debian "making a Debian $1 that base images and nodes share (about 40 s, once)" \
+      make_shared_debian "$1" "$archive"
+  fi
+  echo "$archive"
+}
+
+make_shared_debian() {
+  make_debian "$1" "$2.new.tar" --variant=minbase --include=ca-certificates
+  mv "$2.new.tar" "$2"
+}
+
+# extend_debian SHARED SUITE ARCHIVE PACKAGES(with commas) [OPTION...]: what shared_debian printed, and these packages.
+extend_debian() {
+  make_debian "$2" "$3" --variant=custom --skip=check/empty --setup-hook="tar-in $1 /" --include="$4" "${@:5}"
 }

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.integration.shared_rocketmq import OneForAllJobs
 
 settings.register_profile("litevoice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("litevoice")  # a test's time says nothing on a machine that is shared
 
 TIERS = {"unit": "unit", "architecture": "unit", "integration": "integration"}
+
+_rocketmq = pytest.StashKey[OneForAllJobs]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None) and config.option.markexpr == "integration":
+        config.stash[_rocketmq] = OneForAllJobs()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    if shared := node.config.stash.get(_rocketmq, None):
+        node.workerinput["rocketmq"] = shared.folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if shared := config.stash.get(_rocketmq, None):
+        shared.end()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Sequence
 
 HOST = "127.0.0.1"
-_SHARES = 4
-_PORTS_PER_SHARE = 4000
+_SHARES = 8
+_PORTS_PER_SHARE = 2000
 _FIRST_PORT = 15_500
 _handed_out: set[int] = set()
 

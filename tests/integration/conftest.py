@@ -1,11 +1,10 @@
-"""One real RocketMQ for all integration tests of a run, and names of their own for each test."""
+"""Names of their own for each test at the run's one RocketMQ, and clients for them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import secrets
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.apiserver import server  # noqa: F401 - fixture
 from tests.integration.gateway_process import PATIENCE_SECONDS, gateways, played_worker  # noqa: F401 - fixtures
 from tests.integration.operator_process import namespace, operator, operator_server  # noqa: F401 - fixtures
+from tests.integration.shared_rocketmq import AnyRocketMQ, SharedRocketMQ, of_all_jobs, running
 
 os.environ["LITEVOICE_PORT_SHARE"] = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 
@@ -31,44 +31,36 @@ _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
 
 
 @pytest.fixture(scope="session")
-def test_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Key and self-signed certificate for 127.0.0.1, which is its own authority."""
-    folder = tmp_path_factory.mktemp("certificate")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return key, certificate
-
-
-@pytest.fixture(scope="session")
 def shared_rocketmq(
-    tmp_path_factory: pytest.TempPathFactory, test_certificate: tuple[Path, Path]
-) -> Iterator[LocalRocketMQ]:
-    """Shared by all tests: one that kills a part must leave it running again."""
-    cluster = LocalRocketMQ(
-        tmp_path_factory.mktemp("rocketmq"), tls_key=test_certificate[0], tls_certificate=test_certificate[1]
-    )
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.kill()  # nobody needs the store any more
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SharedRocketMQ]:
+    """Shared by all tests; those that kill a part of theirs bring their own (`own_rocketmq`)."""
+    if folder := getattr(request.config, "workerinput", {}).get("rocketmq"):
+        yield of_all_jobs(Path(folder))
+    else:
+        with running(tmp_path_factory.mktemp("rocketmq")) as shared:
+            yield shared
 
 
 @pytest.fixture(scope="session")
-def rocketmq(shared_rocketmq: LocalRocketMQ) -> LocalRocketMQ:
+def rocketmq(shared_rocketmq: SharedRocketMQ) -> SharedRocketMQ:
     """The one that a test uses: a module may bring its own."""
     return shared_rocketmq
 
 
+@pytest.fixture(scope="module")
+def own_rocketmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRocketMQ]:
+    """For one file of tests that stop, kill or freeze its parts, and leave them running again."""
+    cluster = LocalRocketMQ(tmp_path_factory.mktemp("rocketmq"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
+
+
 @pytest.fixture
-async def admin(rocketmq: LocalRocketMQ) -> AsyncIterator[Admin]:
+async def admin(rocketmq: AnyRocketMQ) -> AsyncIterator[Admin]:
     admin = Admin(rocketmq.name_server)
     yield admin
     await admin.close()
@@ -87,7 +79,7 @@ async def names(admin: Admin) -> AsyncIterator[Names]:
 class BrokerKit:
     """Makes clients for a test and closes them after it."""
 
-    def __init__(self, rocketmq: LocalRocketMQ, names: Names) -> None:
+    def __init__(self, rocketmq: AnyRocketMQ, names: Names) -> None:
         self.names = names
         self.endpoints = rocketmq.endpoints
         self.name_server = rocketmq.name_server
@@ -155,7 +147,7 @@ class BrokerKit:
 
 
 @pytest.fixture
-async def kit(rocketmq: LocalRocketMQ, names: Names) -> AsyncIterator[BrokerKit]:
+async def kit(rocketmq: AnyRocketMQ, names: Names) -> AsyncIterator[BrokerKit]:
     kit = BrokerKit(rocketmq, names)
     yield kit
     await kit.close()

@@ -30,8 +30,8 @@ from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Audio, Packet
 from litevoice_dev.ports import HOST, free_port
-from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.stack import sample
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 LOG_SHOWN = 10_000
 PATIENCE_SECONDS = 120.0
@@ -203,14 +203,14 @@ class PlayedWorker:
 
 
 @pytest.fixture
-async def gateways(tmp_path: Path, rocketmq: LocalRocketMQ, names: Names) -> AsyncIterator[Gateways]:
+async def gateways(tmp_path: Path, rocketmq: SharedRocketMQ, names: Names) -> AsyncIterator[Gateways]:
     made = Gateways(tmp_path, rocketmq.endpoints, rocketmq.name_server, names)
     yield made
     await made.stop()
 
 
 @pytest.fixture
-async def played_worker(rocketmq: LocalRocketMQ, names: Names) -> AsyncIterator[PlayedWorker]:
+async def played_worker(rocketmq: SharedRocketMQ, names: Names) -> AsyncIterator[PlayedWorker]:
     def config(role: str) -> BrokerConfig:
         return BrokerConfig(rocketmq.endpoints, ClientId.new("test", HOST, role))
 

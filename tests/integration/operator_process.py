@@ -16,15 +16,15 @@ import yaml
 
 from litevoice_dev import processes
 from litevoice_dev.ports import free_port
-from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.apiserver import HOST, REPOSITORY, ApiServer, Json, clean_environment, wait_until
+from tests.integration.shared_rocketmq import AnyRocketMQ, SharedRocketMQ
 
 ROOT_KEY = b"integration tests' root key, 32+ bytes"
 RESOURCES = "/apis/litevoice.dev/v1alpha1/namespaces"
 
 
 class OperatorProcess:
-    def __init__(self, server: ApiServer, rocketmq: LocalRocketMQ, folder: Path, **environment: str) -> None:
+    def __init__(self, server: ApiServer, rocketmq: AnyRocketMQ, folder: Path, **environment: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "root-key").write_bytes(ROOT_KEY)
         self.log = folder / "operator.log"
@@ -199,7 +199,7 @@ def operator_server(server: ApiServer) -> ApiServer:
 
 @pytest.fixture(scope="module")
 def operator(
-    operator_server: ApiServer, rocketmq: LocalRocketMQ, tmp_path_factory: pytest.TempPathFactory
+    operator_server: ApiServer, rocketmq: SharedRocketMQ, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
     """One for each file of tests, beside an API server of its own."""
     operator = OperatorProcess(operator_server, rocketmq, tmp_path_factory.mktemp("operator"))

@@ -32,6 +32,7 @@ from litevoice_operator.api.voice_gateway import RocketMQ
 from tests.integration.apiserver import ApiServer, wait_until
 from tests.integration.gateway_process import Gateways, close_code, delta_numbers, expect_error, opened, receive
 from tests.integration.operator_process import Namespace, OperatorProcess, voice_gateway
+from tests.integration.shared_rocketmq import SharedRocketMQ, make_certificate
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
@@ -40,6 +41,11 @@ ACCESS_KEY, SECRET_KEY = "litevoice", "a-secret-for-tests"
 SIGNED: dict[str, Any] = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
 STRANGERS = [{"access_key": "", "secret_key": ""}, {"secret_key": "wrong"}, {"access_key": "nobody"}]
 STRANGER_IDS = ["none", "wrong secret", "unknown user"]
+
+
+@pytest.fixture(scope="module")
+def test_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture(scope="module")
@@ -308,20 +314,20 @@ def test_the_operator(
 
 
 async def test_an_idle_broker_flushes_its_unused_timer_wheel_seldom(
-    shared_rocketmq: LocalRocketMQ, rocketmq: LocalRocketMQ
+    shared_rocketmq: SharedRocketMQ, rocketmq: LocalRocketMQ
 ) -> None:
     """Each flush writes this file, too. The guarded broker has RocketMQ's default, the other one our setting."""
 
-    def flushed(cluster: LocalRocketMQ) -> int:
-        return (cluster.folder / "store" / cluster.broker.name / "config" / "timercheck").stat().st_mtime_ns
+    def flushed(folder: Path | str) -> int:
+        return (Path(folder) / "store" / rocketmq.broker.name / "config" / "timercheck").stat().st_mtime_ns
 
     started = time.monotonic()
-    by_default, by_us = {flushed(rocketmq)}, {flushed(shared_rocketmq)}
+    by_default, by_us = {flushed(rocketmq.folder)}, {flushed(shared_rocketmq.folder)}
     async with asyncio.timeout(120):
         while len(by_default) <= 5:
             await asyncio.sleep(0.1)
-            by_default.add(flushed(rocketmq))
-            by_us.add(flushed(shared_rocketmq))
+            by_default.add(flushed(rocketmq.folder))
+            by_us.add(flushed(shared_rocketmq.folder))
     allowed = 1 + (time.monotonic() - started) / 60
     assert len(by_us) - 1 <= allowed
 

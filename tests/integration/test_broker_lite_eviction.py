@@ -11,9 +11,9 @@ import pytest
 
 from litevoice_broker.admin import Admin, LiteTopicInfo
 from litevoice_dev.ports import HOST, free_port
-from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.gateway_process import Wire
 from tests.integration.lite_owners import Log, new_name, owner, send, subscribers
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 
 def hold_notices(channel: Any) -> tuple[list[Any], Callable[[], None]]:
@@ -286,7 +286,7 @@ async def test_a_heal_takes_nothing_from_a_newer_owner_whose_notice_is_late(kit:
 
 
 async def test_what_was_taken_during_a_lost_link_is_not_taken_back(
-    kit: Any, admin: Admin, rocketmq: LocalRocketMQ
+    kit: Any, admin: Admin, rocketmq: SharedRocketMQ
 ) -> None:
     """A full sync over the new link, before the owners were asked for, would list the loser beside the new owner; its
     messages of a moment ago would then be fetched by a takeover."""

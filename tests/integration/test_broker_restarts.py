@@ -105,6 +105,11 @@ def _without_repeats(bodies: list[bytes]) -> list[bytes]:
     return list(dict.fromkeys(bodies))
 
 
+@pytest.fixture(scope="module")
+def rocketmq(own_rocketmq: LocalRocketMQ) -> LocalRocketMQ:
+    return own_rocketmq
+
+
 @pytest.fixture
 async def traffic(kit: Any, rocketmq: LocalRocketMQ) -> AsyncIterator[Traffic]:
     traffic = Traffic(kit)

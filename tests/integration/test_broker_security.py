@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,11 @@ from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite_channel import Delivery
 from litevoice_broker.producer import Producer
 from litevoice_contracts.names import Names
-from litevoice_dev.rocketmq import LocalRocketMQ
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 
-async def test_tls_with_our_own_authority(kit: Any, test_certificate: tuple[Path, Path]) -> None:
-    tls = {"tls": True, "ca_file": str(test_certificate[1])}
+async def test_tls_with_our_own_authority(kit: Any, rocketmq: SharedRocketMQ) -> None:
+    tls = {"tls": True, "ca_file": rocketmq.certificate}
     seen: list[Delivery] = []
     channel = await kit.channel(seen.append, config=kit.config("owner", **tls))
     producer = await kit.producer(config=kit.config("producer", **tls))
@@ -34,24 +33,22 @@ async def test_tls_refuses_an_unknown_authority(kit: Any) -> None:
     assert not producer.ready
 
 
-async def test_admin_over_tls(rocketmq: LocalRocketMQ, names: Names, test_certificate: tuple[Path, Path]) -> None:
+async def test_admin_over_tls(rocketmq: SharedRocketMQ, names: Names) -> None:
     """Name server and broker speak plain text and TLS on the same port."""
-    admin = Admin(rocketmq.name_server, access=AdminAccess(tls=True, ca_file=str(test_certificate[1])))
+    admin = Admin(rocketmq.name_server, access=AdminAccess(tls=True, ca_file=rocketmq.certificate))
     assert await admin.names_exist(names) == []
     assert [lag.lag for lag in await admin.partition_lag(names)] == [0, 0]
     await admin.close()
 
 
-async def test_admin_refuses_an_unknown_authority(rocketmq: LocalRocketMQ) -> None:
+async def test_admin_refuses_an_unknown_authority(rocketmq: SharedRocketMQ) -> None:
     admin = Admin(rocketmq.name_server, access=AdminAccess(tls=True))
     with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not fit ca_file"):
         await admin.masters()
 
 
-async def test_admin_refuses_a_certificate_of_another_address(
-    rocketmq: LocalRocketMQ, test_certificate: tuple[Path, Path]
-) -> None:
-    elsewhere = f"localhost:{rocketmq.name_server_part.port}"
-    admin = Admin(elsewhere, access=AdminAccess(tls=True, ca_file=str(test_certificate[1])))
+async def test_admin_refuses_a_certificate_of_another_address(rocketmq: SharedRocketMQ) -> None:
+    elsewhere = f"localhost:{rocketmq.name_server_port}"
+    admin = Admin(elsewhere, access=AdminAccess(tls=True, ca_file=rocketmq.certificate))
     with pytest.raises(BrokerError, match=r"the certificate of localhost:\d+ does not fit .*Hostname mismatch"):
         await admin.masters()

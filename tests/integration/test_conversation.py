@@ -21,6 +21,7 @@ from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack
 from litevoice_dev.tally import Tally, tally_events, tally_packets
 from litevoice_dev.voice_client import Answer, VoiceClient
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -72,7 +73,7 @@ class Audit:
 
 
 @pytest.fixture
-async def stack(rocketmq: LocalRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
+async def stack(rocketmq: SharedRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
     made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server)
     try:
         await made.start(gateways=2)
@@ -188,7 +189,7 @@ async def test_a_turn_that_slow_workers_begin_twice_is_heard_once(stack: LocalSt
     assert events.clean, events
 
 
-async def test_a_gateway_without_a_broker_says_so_and_recovers(rocketmq: LocalRocketMQ, tmp_path: Path) -> None:
+async def test_a_gateway_without_a_broker_says_so_and_recovers(rocketmq: SharedRocketMQ, tmp_path: Path) -> None:
     own = LocalRocketMQ(tmp_path / "rocketmq")
     stack = LocalStack(tmp_path / "stack", own.endpoints, own.name_server, worker_names=("worker-0",))
     try:

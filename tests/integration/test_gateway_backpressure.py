@@ -15,7 +15,6 @@ from websockets.exceptions import InvalidStatus
 
 from litevoice_contracts import events
 from litevoice_dev.ports import HOST, free_port
-from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.gateway_process import (
     PATIENCE_SECONDS,
     Gateways,
@@ -27,6 +26,7 @@ from tests.integration.gateway_process import (
     receive,
     until,
 )
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -71,7 +71,7 @@ async def test_a_slow_readers_replies_wait_at_the_broker(gateways: Gateways, pla
 
 
 async def test_a_gateway_without_a_broker_waits_for_it_and_says_why(
-    gateways: Gateways, rocketmq: LocalRocketMQ
+    gateways: Gateways, rocketmq: SharedRocketMQ
 ) -> None:
     port = free_port()
     gateway = await gateways.start(ready=False, endpoints=f"{HOST}:{port}")
@@ -96,7 +96,7 @@ async def test_a_gateway_without_a_broker_waits_for_it_and_says_why(
 
 
 async def test_when_the_broker_goes_away_packets_wait_then_the_session_is_sent_elsewhere(
-    gateways: Gateways, played_worker: PlayedWorker, rocketmq: LocalRocketMQ
+    gateways: Gateways, played_worker: PlayedWorker, rocketmq: SharedRocketMQ
 ) -> None:
     port = free_port()
     async with Wire(rocketmq.endpoints, port) as wire:

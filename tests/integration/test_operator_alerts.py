@@ -19,7 +19,6 @@ import websockets
 from litevoice_contracts.names import Names, new_session_id
 from litevoice_dev import processes
 from litevoice_dev.ports import free_port
-from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_operator.manifests.paths import ADMIN_PORT
 from tests.integration.apiserver import decoded, wait_until
 from tests.integration.conftest import BrokerKit
@@ -29,6 +28,7 @@ from tests.integration.operator_process import (
     backlog_alert,
     voice_gateway,
 )
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
@@ -49,7 +49,7 @@ def namespace(namespace: Namespace) -> Namespace:
 
 
 @pytest.fixture
-async def broker(rocketmq: LocalRocketMQ, namespace: Namespace) -> AsyncIterator[BrokerKit]:
+async def broker(rocketmq: SharedRocketMQ, namespace: Namespace) -> AsyncIterator[BrokerKit]:
     kit = BrokerKit(rocketmq, Names.default(namespace.name, "demo", 2))
     yield kit
     await kit.close()
@@ -209,7 +209,7 @@ def test_an_alert_about_nothing_says_so(namespace: Namespace) -> None:
 
 
 async def test_an_alert_ends_with_its_gateway_and_not_with_its_broker(
-    namespace: Namespace, broker: BrokerKit, rocketmq: LocalRocketMQ
+    namespace: Namespace, broker: BrokerKit, rocketmq: SharedRocketMQ
 ) -> None:
     path = f"{namespace.alerts}/requests"
     producer = await broker.producer()

@@ -14,10 +14,10 @@ from litevoice_broker.admin import Admin
 from litevoice_contracts.control import DrainReport
 from litevoice_contracts.names import Names
 from litevoice_dev.ports import free_port
-from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_operator.manifests.keys import derive_keys
 from tests.integration.apiserver import ApiServer, decoded, wait_until
 from tests.integration.operator_process import ROOT_KEY, Namespace, OperatorProcess, voice_gateway
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
@@ -28,7 +28,7 @@ def operator_server(operator_server: ApiServer) -> ApiServer:
     return operator_server
 
 
-def missing(rocketmq: LocalRocketMQ, names: Names) -> list[str]:
+def missing(rocketmq: SharedRocketMQ, names: Names) -> list[str]:
     """What the broker does not have."""
 
     async def ask() -> list[str]:
@@ -45,7 +45,7 @@ def deployment(namespace: Namespace, name: str) -> dict[str, Any]:
     return namespace.get("apps/v1", "deployments", name) or {}
 
 
-def test_from_creation_to_removal(namespace: Namespace, rocketmq: LocalRocketMQ) -> None:
+def test_from_creation_to_removal(namespace: Namespace, rocketmq: SharedRocketMQ) -> None:
     server, path = namespace.server, f"{namespace.gateways}/demo"
     server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 3}))
     names = Names.default(namespace.name, "demo", 3)
@@ -129,7 +129,7 @@ def test_what_is_removed_by_hand_comes_back_when_the_operator_restarts(
     wait_until(lambda: namespace.get("v1", "services", "demo-gateway") is not None, "the Service to be back")
 
 
-def test_a_broker_that_is_not_there_is_told_and_then_used(namespace: Namespace, rocketmq: LocalRocketMQ) -> None:
+def test_a_broker_that_is_not_there_is_told_and_then_used(namespace: Namespace, rocketmq: SharedRocketMQ) -> None:
     path, nowhere = f"{namespace.gateways}/demo", f"127.0.0.1:{free_port()}"
     namespace.server.create(namespace.gateways, voice_gateway("demo", rocketmq={"nameServer": nowhere}))
     condition = namespace.wait_condition(path, "Ready", "False", "BrokerUnavailable")

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from litevoice_contracts.names import Names
-from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.apiserver import ApiServer, running, wait_until
 from tests.integration.conftest import BrokerKit
 from tests.integration.operator_process import (
@@ -20,6 +19,7 @@ from tests.integration.operator_process import (
     grant_chart_rules,
     voice_gateway,
 )
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def operator(server: ApiServer, rocketmq: LocalRocketMQ, tmp_path: Path) -> Iterator[OperatorProcess]:
+def operator(server: ApiServer, rocketmq: SharedRocketMQ, tmp_path: Path) -> Iterator[OperatorProcess]:
     """Not started yet."""
     operator = OperatorProcess(server, rocketmq, tmp_path / "operator")
     yield operator
@@ -43,7 +43,7 @@ def operator(server: ApiServer, rocketmq: LocalRocketMQ, tmp_path: Path) -> Iter
 
 
 async def test_an_outage_of_the_api_server(
-    server: ApiServer, operator: OperatorProcess, rocketmq: LocalRocketMQ
+    server: ApiServer, operator: OperatorProcess, rocketmq: SharedRocketMQ
 ) -> None:
     await asyncio.to_thread(server.install_definitions)
     grant_chart_rules(server)
@@ -110,7 +110,7 @@ async def test_an_operator_that_starts_before_the_api_server_and_its_definitions
 
 
 async def test_an_operator_of_some_namespaces_needs_no_permission_elsewhere(
-    server: ApiServer, rocketmq: LocalRocketMQ, tmp_path: Path
+    server: ApiServer, rocketmq: SharedRocketMQ, tmp_path: Path
 ) -> None:
     await asyncio.to_thread(server.install_definitions)
     served, other = (Namespace.new(server) for _ in range(2))

@@ -23,13 +23,13 @@ from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import Names, partition_of
 from litevoice_contracts.packets import Audio, CreateItem, CreateResponse, Packet
-from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack, Member
 from litevoice_gateway.restore import Folded
 from litevoice_gateway.uplink import Uplink
 from litevoice_worker.partitions import ranking
 from tests.integration.conftest import BrokerKit
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -144,7 +144,7 @@ class Office:
 
 
 @pytest.fixture
-async def office(rocketmq: LocalRocketMQ, kit: BrokerKit, tmp_path: Path) -> AsyncIterator[Office]:
+async def office(rocketmq: SharedRocketMQ, kit: BrokerKit, tmp_path: Path) -> AsyncIterator[Office]:
     stack = LocalStack(tmp_path, rocketmq.endpoints, rocketmq.name_server, names=kit.names, worker_names=WORKERS)
     office = Office(kit, stack, await kit.producer())
     try:
@@ -275,7 +275,7 @@ async def test_bad_messages_do_not_stop_a_partition(office: Office) -> None:
     assert "capital" not in log, "no content in logs"
 
 
-async def test_without_a_broker_a_worker_says_so(rocketmq: LocalRocketMQ, names: Names, tmp_path: Path) -> None:
+async def test_without_a_broker_a_worker_says_so(rocketmq: SharedRocketMQ, names: Names, tmp_path: Path) -> None:
     stack = LocalStack(tmp_path, "127.0.0.1:9", rocketmq.name_server, names=names, worker_names=("worker-0",))
     worker = stack.start_worker("worker-0")
     try:

@@ -3,8 +3,10 @@
 .NOTPARALLEL:
 SHELL := /bin/bash
 PY := .venv/bin/python
-# Integration tests wait more than they compute; each job brings its own RocketMQ (about 1 GiB).
-JOBS ?= 3
+# Integration tests wait more than they compute; all jobs share one RocketMQ (about 1 GiB).
+JOBS ?= 4
+# The slowest tests of a tier, shown after it.
+SLOWEST := --durations=12 --durations-min=2
 
 .PHONY: help
 help: ## list the targets
@@ -33,25 +35,25 @@ dev-down: venv ## stop what `make dev` started
 
 .PHONY: check
 check: venv ## format, lint, types, import rules, generated files
-	@scripts/check
+	@scripts/tier check scripts/check
 
 .PHONY: unit
 unit: venv ## unit tests: no sockets, virtual time
 	@scripts/install-helm >/dev/null
-	@$(PY) -m pytest tests -m unit -q
+	@scripts/tier unit $(PY) -m pytest tests -m unit -q $(SLOWEST)
 
 .PHONY: integration
 integration: venv ## tests against a real RocketMQ and a real API server
 	@scripts/install-dev
-	@$(PY) -m pytest tests -m integration -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	@scripts/tier integration $(PY) -m pytest tests -m integration -n $(JOBS) --dist loadfile --no-loadscope-reorder $(SLOWEST)
 
 .PHONY: e2e
 e2e: venv ## tests on a real Kubernetes cluster
-	@$(PY) -m e2e.prepare
-	@$(PY) -m pytest e2e -m e2e
+	@scripts/tier e2e scripts/e2e $(SLOWEST)
 
 .PHONY: test
 test: check unit integration e2e ## everything
+	@scripts/tier --report
 
 .PHONY: format
 format: venv ## format the code

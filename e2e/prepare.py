@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from e2e.environment import prepare
-from e2e.shell import say
+from e2e.shell import CommandFailed, say
 
 if __name__ == "__main__":
-    say(f"ready: {prepare().url}")
+    try:
+        say(f"ready: {prepare().url}")
+    except CommandFailed as error:
+        say(f"stopped: {error}")
+        sys.exit(1)

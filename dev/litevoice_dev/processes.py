@@ -7,8 +7,9 @@ import queue
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 _Job = tuple["Future[subprocess.Popen[bytes]]", list[str], dict[str, str], Path]
@@ -17,7 +18,28 @@ _start_lock = threading.Lock()
 _spawner: threading.Thread | None = None
 
 
-def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A child and where to ask about it: its log, and its admin API if it has one."""
+
+    alive: Callable[[], bool]
+    log: Path
+    admin_url: str = ""
+    admin_token: str = ""
+
+
+spawned: list[Spawned] = []
+"""All children, oldest first, for who reports a failure."""
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    admin_url: str = "",
+    admin_token: str = "",
+) -> subprocess.Popen[bytes]:
     """Starts `command` in its own session, output appended to `log`; the kernel kills it when this process ends.
 
     The kernel watches the *thread* that forked, so all children come from one thread that lives as long as the process.
@@ -29,7 +51,9 @@ def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = 
             _spawner.start()
     result: Future[subprocess.Popen[bytes]] = Future()
     _jobs.put((result, ["setpriv", "--pdeathsig", "KILL", *command], {**os.environ, **(env or {})}, log))
-    return result.result()
+    process = result.result()
+    spawned.append(Spawned(lambda: process.poll() is None, log, admin_url, admin_token))
+    return process
 
 
 def _spawn_loop() -> None:

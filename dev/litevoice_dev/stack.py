@@ -266,9 +266,12 @@ class LocalStack:
     def _spawn(self, name: str, package: str, settings: str, admin_port: int) -> Member:
         config, log = self.folder / f"{name}.json", self.folder / f"{name}.log"
         config.write_text(settings)
+        admin_url = f"http://{HOST}:{admin_port}"
         process = processes.spawn(
             [sys.executable, "-m", package],
             log=log,
             env={"LITEVOICE_CONFIG": str(config), "POD_NAME": name, "POD_IP": HOST, "POD_NAMESPACE": "dev"},
+            admin_url=admin_url,
+            admin_token=self.admin_token,
         )
-        return Member(name, process, f"http://{HOST}:{admin_port}", log, self.admin_token)
+        return Member(name, process, admin_url, log, self.admin_token)

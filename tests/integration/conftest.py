@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,9 @@ from litevoice_broker.lite_channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts.names import ClientId, Names
+from litevoice_dev import processes
 from litevoice_dev.rocketmq import LocalRocketMQ
+from tests.integration import failure_report
 from tests.integration.apiserver import server  # noqa: F401 - fixture
 from tests.integration.gateway_process import PATIENCE_SECONDS, gateways, played_worker  # noqa: F401 - fixtures
 from tests.integration.operator_process import namespace, operator, operator_server  # noqa: F401 - fixtures
@@ -28,6 +30,27 @@ os.environ["LITEVOICE_PORT_SHARE"] = os.environ.get("PYTEST_XDIST_WORKER", "gw0"
 
 EXPIRATION_MINUTES = 30
 _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
+
+
+_processes_before = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    item.stash[_processes_before] = len(processes.spawned)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and call.when != "teardown":
+        shared = getattr(item.config, "workerinput", {}).get("rocketmq")
+        logs = Path(shared) / "logs" if shared else None
+        report.sections += failure_report.sections(item.stash.get(_processes_before, 0), logs)
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -29,11 +29,11 @@ from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Audio, Packet
+from litevoice_dev import processes
 from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.stack import sample
 from tests.integration.shared_rocketmq import SharedRocketMQ
 
-LOG_SHOWN = 10_000
 PATIENCE_SECONDS = 120.0
 """Only for what never comes: two cores that run three brokers beside one another can be this slow."""
 ALICE, BOB, ADMIN = "alices-secret-key", "bobs-secret-key", "the-admin-token-of-the-tests"
@@ -146,6 +146,8 @@ class Gateways:
             env={"PATH": "/usr/bin:/bin", "HOME": str(self._folder), "POD_NAME": f"gateway-{number}"},
             stderr=log.open("wb"),
         )
+        admin_url = f"http://{HOST}:{admin_port}"
+        processes.spawned.append(processes.Spawned(lambda: process.returncode is None, log, admin_url, ADMIN))
         gateway = Gateway(process, port, admin_port, log)
         self.running.append(gateway)
         if ready:
@@ -157,7 +159,6 @@ class Gateways:
             if gateway.process.returncode is None:
                 gateway.process.kill()
                 await gateway.process.wait()
-            print(gateway.log.name, gateway.log.read_text()[-LOG_SHOWN:], sep="\n")  # pytest shows it after a failure
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from e2e.environment import prepare
-from e2e.shell import say
+from litevoice_dev.progress import say
 
 if __name__ == "__main__":
     say(f"ready: {prepare().url}")

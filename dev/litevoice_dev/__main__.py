@@ -109,7 +109,7 @@ async def talk(folder: Path) -> None:
             print(f"  first audio after {answer.latency_seconds * 1000:.0f} ms; {path}\n")
 
 
-async def attempt(folder: Path) -> int:
+async def attempt(folder: Path, broker: try_it.RunningBroker | None) -> int:
     """`try`; the exit code."""
     work = asyncio.current_task()
     assert work is not None
@@ -119,7 +119,7 @@ async def attempt(folder: Path) -> int:
         raise SystemExit(f"it runs already (process {pid_file.read_text()})")
     pid_file.write_text(str(os.getpid()))
     try:
-        good = await try_it.try_it(own)
+        good = await try_it.try_it(own, broker)
     except (BrokerError, LookupError, RuntimeError, TimeoutError) as error:
         progress.say(f"stopped: {str(error) or type(error).__name__}")
         good = False
@@ -141,18 +141,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(
             name, help=text, description=description or text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        command.add_argument("--folder", type=Path, default=default_folder(), help="for data, settings and logs")
+        command.add_argument(
+            "--folder", type=Path, default=default_folder(), help="for data, settings and logs (default: %(default)s)"
+        )
+        if name == "try":
+            command.add_argument("--endpoints", help="proxies of a RocketMQ that runs already: host:port[;host:port…]")
+            command.add_argument("--name-server", help="its name servers, likewise")
     chosen = parser.parse_args(arguments)
+    broker = None
+    if chosen.command == "try" and (chosen.endpoints or chosen.name_server):
+        if not (chosen.endpoints and chosen.name_server):
+            parser.error("try: --endpoints and --name-server belong together")
+        broker = try_it.RunningBroker(chosen.endpoints, chosen.name_server)
     chosen.folder.mkdir(parents=True, exist_ok=True)
     if chosen.command == "down":
         down(chosen.folder)
         return 0
     if chosen.command == "try":
         try:
-            return asyncio.run(attempt(chosen.folder))
-        except (KeyboardInterrupt, asyncio.CancelledError):
+            return asyncio.run(attempt(chosen.folder, broker))
+        except (KeyboardInterrupt, asyncio.CancelledError) as stopped:
             progress.say("stopped; nothing is left running")
-            return 130
+            return 128 + (signal.SIGINT if isinstance(stopped, KeyboardInterrupt) else signal.SIGTERM)
     asyncio.run(up(chosen.folder) if chosen.command == "up" else talk(chosen.folder))
     return 0
 

@@ -13,7 +13,8 @@ _started = time.monotonic()
 
 def say(text: str) -> None:
     """One line of progress, with the seconds since the start of this program."""
-    print(f"[{time.monotonic() - _started:5.0f} s] {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"[{time.monotonic() - _started:5.0f} s] {text}\n")  # at once: other threads say something, too
+    sys.stderr.flush()
 
 
 @contextlib.contextmanager

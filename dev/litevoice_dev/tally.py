@@ -44,16 +44,17 @@ class Tally:
     def cut(self, sent_before: int, sent_after: int) -> Tally:
         """The same, with what was in flight when a connection was cut told from what is lost.
 
-        It is one run of numbers: nothing the broker has confirmed can be in it, and the caller sends in order.
+        It is one run of numbers up to the last that went into that connection: packets go to the broker in order, so a
+        hole with something behind it that arrived is another kind of loss.
 
         Args:
             sent_before: how many had been sent when the connection was cut.
             sent_after: how many when the caller noticed; the next one may have been on its way already.
         """
-        possible = range(sent_before - MAX_IN_FLIGHT_PACKETS, sent_after + 1)
         run: list[int] = []
         for number in reversed(self.lost):
-            if number in possible and (not run or number == run[0] - 1):
+            follows = number == run[0] - 1 if run else sent_after - 1 <= number <= sent_after
+            if follows and number >= sent_before - MAX_IN_FLIGHT_PACKETS:
                 run.insert(0, number)
         return replace(self, lost=[number for number in self.lost if number not in run], in_flight=run)
 

@@ -16,37 +16,62 @@ import importlib
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from litevoice_contracts.names import Names
 from litevoice_dev.progress import say
 from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.stack import LocalStack
 
 OUTPUT = Path("try-output")
+NAMES = Names("try-requests", "try-replies", 4)
 SLOW_READERS_QUESTION = "tell me about the moon"
 NEXT = """  make dev    gateways and workers that stay up, to talk to with a client of your own
   make demo   the same on a Kubernetes cluster: the operator, rollouts without loss, alerts"""
 
 
-async def try_it(folder: Path) -> bool:
-    """Whether every check held. `folder`: for data, settings and logs; emptied first, and removed when all is well."""
+@dataclass(frozen=True, slots=True)
+class RunningBroker:
+    """`endpoints`: proxies, ``host:port[;host:port…]``; `name_server`: likewise."""
+
+    endpoints: str
+    name_server: str
+
+
+async def try_it(folder: Path, broker: RunningBroker | None = None) -> bool:
+    """Whether every check held.
+
+    Args:
+        folder: for data, settings and logs; emptied first, and kept only when something is wrong.
+        broker: a RocketMQ that runs already, instead of one of our own.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    rocketmq = LocalRocketMQ(folder / "rocketmq", progress=say)
-    stack = LocalStack(folder / "stack", rocketmq.endpoints, rocketmq.name_server, progress=say)
+    own: LocalRocketMQ | None = None
+    if broker is None:
+        own = LocalRocketMQ(folder / "rocketmq", progress=say)
+        broker = RunningBroker(own.endpoints, own.name_server)
+    stack = LocalStack(folder / "stack", broker.endpoints, broker.name_server, NAMES, progress=say)
+    wrong = True
     try:
-        started = in_daemon_thread(rocketmq.start)
-        stack.launch(gateways=2)  # they wait for it
+        started = in_daemon_thread(own.start) if own else None
+        stack.launch(gateways=2)  # they wait for RocketMQ
         await asyncio.to_thread(import_clients)
-        await started
+        if started:
+            await started
         await stack.ensure_names()
         await stack.wait_ready()
-        good = await demonstrate(stack)
+        wrong = not await demonstrate(stack)
+    except asyncio.CancelledError:
+        wrong = False
+        raise
     finally:
         stack.kill()
-        rocketmq.kill()
-    if good:
-        shutil.rmtree(folder)
-    return good
+        if own:
+            own.kill()
+        if not wrong:
+            shutil.rmtree(folder)
+    return not wrong
 
 
 def import_clients() -> None:

@@ -16,6 +16,11 @@ help: ## list the targets
 venv: ## the Python environment in .venv
 	@scripts/bootstrap
 
+.PHONY: try
+try: venv ## the idea in one minute, without a cluster: a spoken conversation survives kill -9 of its gateway
+	@scripts/install-dev
+	@$(PY) -m litevoice_dev try
+
 .PHONY: demo
 demo: venv ## a real cluster, a real broker, a spoken conversation that survives the death of its pod
 	@$(PY) -m e2e.demo

@@ -6,28 +6,18 @@ import asyncio
 import sys
 from pathlib import Path
 
+from e2e import no_workers
+from e2e.alerts import REPLIES_ALERT, REQUESTS_ALERT, AlertWatch
+from e2e.cluster_place import DELETE_POD, ClusterPlace
 from e2e.environment import GATEWAY, NAMESPACE, SYSTEM_NAMESPACE, is_local, prepare
-from e2e.scenarios import backlogs, takeover
-from e2e.shell import ROOT, CommandFailed, cache_folder, kubectl, progress, say
+from e2e.shell import ROOT, CommandFailed, cache_folder, kubectl
+from litevoice_dev.progress import progress, say
+from litevoice_dev.scenarios import slow_reader, takeover
+from litevoice_dev.scenarios.printing import heading, show, verdict
 from litevoice_dev.speech import SpeechFailed
-from litevoice_dev.tally import Tally
 from litevoice_dev.voice_client import CallFailed
 
 OUTPUT = Path("demo-output")
-
-
-def show(text: str) -> None:
-    print(text, flush=True)
-
-
-def heading(text: str) -> None:
-    show(f"\n━━ {text}")
-
-
-def verdict(*tallies: Tally) -> bool:
-    for tally in tallies:
-        show(f"  {'✔' if tally.clean else '✘'} {tally}")
-    return all(tally.clean for tally in tallies)
 
 
 async def demonstrate() -> bool:
@@ -36,24 +26,23 @@ async def demonstrate() -> bool:
     endpoint = await asyncio.to_thread(prepare)
     show(kubectl("get", "vgw,bla", "-n", NAMESPACE).rstrip())
 
+    place = ClusterPlace(endpoint)
+
     heading("5–6  a conversation that survives the death of its pod")
     with progress("the call goes on"):
-        call = await takeover.hold(endpoint, ROOT / OUTPUT, show)
-    show(f"  moved from {call.pod_before} to {call.pod_after} (close code {call.close_code})")
-    show(f"  gap {call.gap_ms:.0f} ms without a connection; the listener heard nothing for {call.stall_ms:.0f} ms")
-    clean = verdict(call.packets, call.events)
+        call = await takeover.hold(place, DELETE_POD, takeover.LONG, ROOT / OUTPUT, show)
+    clean = takeover.show_outcome(call)
 
     heading("7a  a caller that stops reading: its replies wait at the broker")
     with progress("until the alert fires and clears again"):
-        slow = await backlogs.slow_reader(endpoint, show)
-    show(f"  {backlogs.REPLIES_ALERT} is {slow.cleared.get('state')} again")
-    clean &= verdict(slow.lost)
+        slow = await slow_reader.stop_reading(place, AlertWatch(REPLIES_ALERT, show), show)
+    clean &= verdict([slow.events], slow.problems)
 
     heading("7b  no workers: requests wait at the broker")
     with progress("until the alert fires and clears again"):
-        starved = await backlogs.no_workers(endpoint, show)
-    show(f"  {backlogs.REQUESTS_ALERT} is {starved.cleared.get('state')} again; answered “{starved.answer.text}”")
-    clean &= verdict(starved.lost)
+        starved = await no_workers.starve(place, AlertWatch(REQUESTS_ALERT, show), show)
+    show(f"  answered “{starved.answer.text}”")
+    clean &= verdict([starved.packets])
 
     heading("look around")
     if is_local():

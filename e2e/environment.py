@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from e2e.shell import ROOT, CommandFailed, kubectl, kubectl_json, progress, run, say, side_by_side, wait_until
+from e2e.shell import ROOT, CommandFailed, kubectl, kubectl_json, run, side_by_side, wait_until
+from litevoice_dev.progress import progress, say
 
 NAMESPACE = "voice"
 """Where the example VoiceGateway lives."""

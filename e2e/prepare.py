@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from e2e.environment import prepare
-from e2e.shell import CommandFailed, say
+from e2e.shell import CommandFailed
+from litevoice_dev.progress import say
 
 if __name__ == "__main__":
     try:

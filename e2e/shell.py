@@ -1,4 +1,4 @@
-"""Runs the command line tools that a user would run, and shows what takes long."""
+"""Runs the command line tools that a user would run."""
 
 from __future__ import annotations
 
@@ -7,45 +7,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
-_started = time.monotonic()
 _running: set[subprocess.Popen[str]] = set()
 _Result = TypeVar("_Result")
 
 
 class CommandFailed(RuntimeError):  # noqa: N818 - reads as what it is
     """A tool exited with an error; the message holds the command and the end of what it said."""
-
-
-def say(text: str) -> None:
-    """One line of progress on stderr, with the seconds since the start."""
-    print(f"[{time.monotonic() - _started:5.0f} s] {text}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def progress(what: str) -> Iterator[None]:
-    """Says every 20 seconds that `what` goes on."""
-    over, began = threading.Event(), time.monotonic()
-
-    def tell() -> None:
-        while not over.wait(20):
-            say(f"… {what} ({time.monotonic() - began:.0f} s)")
-
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def cache_folder() -> Path:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from e2e import environment
-from e2e.scenarios import backlogs, takeover
+from e2e import environment, no_workers
+from e2e.alerts import REPLIES_ALERT, REQUESTS_ALERT, AlertWatch
+from e2e.cluster_place import DELETE_POD, ClusterPlace
 from e2e.shell import kubectl, kubectl_json
+from litevoice_dev.scenarios import slow_reader, takeover
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -29,11 +31,9 @@ def test_the_resources_are_ready(endpoint: environment.Endpoint) -> None:
 
 
 async def test_a_call_survives_the_deletion_of_its_pod(endpoint: environment.Endpoint, tmp_path: Path) -> None:
-    call = await takeover.hold(endpoint, tmp_path, print)
-    assert [a.question for a in call.answers] == [q.lower() for q in takeover.QUESTIONS]
-    assert [a.status for a in call.answers] == ["completed"] * 3
-    assert takeover.QUESTIONS[0].lower() in call.answers[2].text.lower(), "the memory of the conversation"
-    assert call.pod_before != call.pod_after
+    call = await takeover.hold(ClusterPlace(endpoint), DELETE_POD, takeover.LONG, tmp_path, print)
+    assert len(call.answers) == len(takeover.LONG.questions)
+    assert call.problems == []
     assert call.close_code == 1012
     assert call.packets.clean, call.packets
     assert call.events.clean, call.events
@@ -48,18 +48,20 @@ def assert_top(status: dict[str, Any], session_id: str) -> None:
 
 
 async def test_a_reader_that_stops_is_an_alert_and_loses_nothing(endpoint: environment.Endpoint) -> None:
-    outcome = await backlogs.slow_reader(endpoint, print)
-    assert_top(outcome.firing, outcome.session_id)
-    assert any(outcome.session_id in event for event in outcome.kubernetes_events)
-    assert outcome.cleared["state"] == "Inactive"
-    assert outcome.answer.status == "completed"
-    assert outcome.lost.clean, outcome.lost
+    alert = AlertWatch(REPLIES_ALERT, print)
+    outcome = await slow_reader.stop_reading(ClusterPlace(endpoint), alert, print)
+    assert_top(alert.firing, outcome.session_id)
+    assert any(outcome.session_id in event for event in alert.kubernetes_events)
+    assert alert.cleared["state"] == "Inactive"
+    assert outcome.problems == []
+    assert outcome.events.clean, outcome.events
 
 
 async def test_missing_workers_are_an_alert_and_nothing_is_lost(endpoint: environment.Endpoint) -> None:
-    outcome = await backlogs.no_workers(endpoint, print)
-    assert_top(outcome.firing, outcome.session_id)
-    assert outcome.cleared["state"] == "Inactive"
-    assert outcome.answer.question == backlogs.SHORT_QUESTION.lower()
+    alert = AlertWatch(REQUESTS_ALERT, print)
+    outcome = await no_workers.starve(ClusterPlace(endpoint), alert, print)
+    assert_top(alert.firing, outcome.session_id)
+    assert alert.cleared["state"] == "Inactive"
+    assert outcome.answer.question == no_workers.QUESTION.lower()
     assert outcome.answer.status == "completed"
-    assert outcome.lost.clean, outcome.lost
+    assert outcome.packets.clean, outcome.packets

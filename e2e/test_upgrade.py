@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from e2e import environment
-from e2e.scenarios import takeover
+from e2e.cluster_place import ClusterPlace
 from e2e.shell import kubectl
+from litevoice_dev.scenarios import takeover
+from litevoice_dev.scenarios.place import Disturbance
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -22,11 +24,11 @@ async def test_a_call_survives_a_helm_upgrade_that_rolls_the_gateways(
     async def upgrade(_pod: str) -> None:
         await asyncio.to_thread(environment.upgrade_gateway_image)
 
-    call = await takeover.hold(endpoint, tmp_path, print, disturb=upgrade)
+    disturbance = Disturbance("helm upgrade under", upgrade, cuts=False)
+    call = await takeover.hold(ClusterPlace(endpoint), disturbance, takeover.LONG, tmp_path, print)
     selector = f"app.kubernetes.io/instance={environment.GATEWAY},app.kubernetes.io/component=gateway"
     kubectl("rollout", "status", "-n", environment.NAMESPACE, "deployment", "-l", selector, "--timeout=180s")
     assert before.isdisjoint(environment.pods("gateway")), "every gateway pod was replaced"
-    assert [a.status for a in call.answers] == ["completed"] * 3
-    assert takeover.QUESTIONS[0].lower() in call.answers[2].text.lower()
+    assert call.problems == []
     assert call.packets.clean, call.packets
     assert call.events.clean, call.events

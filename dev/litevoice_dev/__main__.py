@@ -1,9 +1,4 @@
-"""`make dev`: RocketMQ, two gateways and two workers on this machine, for people who write agents.
-
-python -m litevoice_dev up       start everything, say how to talk to it, stay until Ctrl-C
-python -m litevoice_dev down     stop what `up` started
-python -m litevoice_dev talk     hold a short spoken conversation with it
-"""
+"""RocketMQ, two gateways and two workers on this machine: for a first look, and for people who write agents."""
 
 from __future__ import annotations
 
@@ -13,15 +8,16 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from litevoice_broker.errors import BrokerError
+from litevoice_dev import progress, try_it
 from litevoice_dev.rocketmq import DEV_PORTS, LocalRocketMQ
 from litevoice_dev.rocketmq_jars import say
-from litevoice_dev.speech import speak, write_wav
 from litevoice_dev.stack import LocalStack
-from litevoice_dev.voice_client import VoiceClient
 
 GATEWAY_PORTS = (8080, 8083)
 QUESTIONS = ("what is the capital of France", "how many days are in a week", "what did I ask first")
@@ -96,6 +92,9 @@ def down(folder: Path) -> None:
 
 
 async def talk(folder: Path) -> None:
+    from litevoice_dev.speech import speak, write_wav
+    from litevoice_dev.voice_client import VoiceClient
+
     try:
         stack = json.loads((folder / "stack.json").read_text())
     except FileNotFoundError:
@@ -110,17 +109,63 @@ async def talk(folder: Path) -> None:
             print(f"  first audio after {answer.latency_seconds * 1000:.0f} ms; {path}\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("up", "down", "talk"))
-    parser.add_argument("--folder", type=Path, default=default_folder(), help="where data, settings and logs go")
+async def attempt(folder: Path, broker: try_it.RunningBroker | None) -> int:
+    """`try`; the exit code."""
+    work = asyncio.current_task()
+    assert work is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
+    pid_file, own = folder / "try.pid", folder / "try"
+    if running(pid_file):
+        raise SystemExit(f"it runs already (process {pid_file.read_text()})")
+    pid_file.write_text(str(os.getpid()))
+    try:
+        good = await try_it.try_it(own, broker)
+    except (BrokerError, LookupError, RuntimeError, TimeoutError) as error:
+        progress.say(f"stopped: {str(error) or type(error).__name__}")
+        good = False
+    finally:
+        pid_file.unlink(missing_ok=True)
+    progress.say("every check held, nothing is left running" if good else f"something is wrong, see above; logs: {own}")
+    return 0 if good else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m litevoice_dev", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text, description in (
+        ("try", "see the idea in one minute: a call survives kill -9 of its gateway", try_it.__doc__),
+        ("up", "start everything, say how to talk to it, stay until Ctrl-C", None),
+        ("down", "stop what `up` started", None),
+        ("talk", "hold a short spoken conversation with it", None),
+    ):
+        command = commands.add_parser(
+            name, help=text, description=description or text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add_argument(
+            "--folder", type=Path, default=default_folder(), help="for data, settings and logs (default: %(default)s)"
+        )
+        if name == "try":
+            command.add_argument("--endpoints", help="proxies of a RocketMQ that runs already: host:port[;host:port…]")
+            command.add_argument("--name-server", help="its name servers, likewise")
     chosen = parser.parse_args(arguments)
+    broker = None
+    if chosen.command == "try" and (chosen.endpoints or chosen.name_server):
+        if not (chosen.endpoints and chosen.name_server):
+            parser.error("try: --endpoints and --name-server belong together")
+        broker = try_it.RunningBroker(chosen.endpoints, chosen.name_server)
     chosen.folder.mkdir(parents=True, exist_ok=True)
     if chosen.command == "down":
         down(chosen.folder)
-    else:
-        asyncio.run(up(chosen.folder) if chosen.command == "up" else talk(chosen.folder))
+        return 0
+    if chosen.command == "try":
+        try:
+            return asyncio.run(attempt(chosen.folder, broker))
+        except (KeyboardInterrupt, asyncio.CancelledError) as stopped:
+            progress.say("stopped; nothing is left running")
+            return 128 + (signal.SIGINT if isinstance(stopped, KeyboardInterrupt) else signal.SIGTERM)
+    asyncio.run(up(chosen.folder) if chosen.command == "up" else talk(chosen.folder))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,12 @@ from litevoice_contracts.settings import BrokerSettings
 
 MARKED_PACKET_BYTES = 960
 
+Line = dict[str, Any]
+"""What an audit says of one message."""
 
-def print_line(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
+
+def print_line(line: Line) -> None:
+    print(json.dumps(line), flush=True)
 
 
 def read_mark(pcm: bytes) -> int:
@@ -45,11 +49,15 @@ def audited_names(settings: BrokerSettings) -> Names:
     return Names(settings.request_topic, settings.reply_topic, settings.partitions)
 
 
-async def audit_requests(settings: BrokerSettings) -> None:
-    """Prints every upstream message from now on; the line `{"ready": true}` says from when."""
+@contextlib.asynccontextmanager
+async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None]) -> AsyncIterator[None]:
+    """`take` gets every upstream message from now on; entered when every partition is being read."""
     names, group = audited_names(settings), f"{settings.request_topic}-audit"
     admin = Admin.from_settings(settings)
-    await admin.ensure_group(group, orderly=True)
+    try:
+        await admin.ensure_group(group, orderly=True)
+    finally:
+        await admin.close()
 
     async def show(messages: Sequence[PartitionMessage]) -> None:
         for message in messages:
@@ -58,56 +66,91 @@ async def audit_requests(settings: BrokerSettings) -> None:
                 read_mark(p.data) if isinstance(p, Audio) and len(p.data) == MARKED_PACKET_BYTES else None
                 for p in up.packets
             ]
-            print_line(session=up.session_id, epoch=up.epoch, seq=up.seq, attempt=up.attempt, marks=marks)
+            take(
+                {
+                    "session": up.session_id,
+                    "epoch": up.epoch,
+                    "seq": up.seq,
+                    "attempt": up.attempt,
+                    "marks": marks,
+                }
+            )
 
-    consumers = []
-    for topic in names.partition_topics:
-        consumers.append(PartitionConsumer(broker_config(settings), topic, group, handler=show))
-        await consumers[-1].start()
-    for consumer in consumers:
-        await consumer.wait_ready(60)
-    print_line(ready=True)
-    await asyncio.Event().wait()
+    consumers = [
+        PartitionConsumer(broker_config(settings), topic, group, handler=show) for topic in names.partition_topics
+    ]
+    try:
+        for consumer in consumers:
+            await consumer.start()
+        for consumer in consumers:
+            await consumer.wait_ready(60)
+        yield
+    finally:
+        await asyncio.gather(*(consumer.abandon() for consumer in consumers))
 
 
-async def audit_replies(settings: BrokerSettings, session_id: str) -> None:
-    """Prints every position of the session's LiteTopic, from the first to the last at the time of the call."""
+async def read_replies(settings: BrokerSettings, session_id: str) -> list[Line]:
+    """Every position of the session's LiteTopic, from the first to the last at the time of the call.
+
+    Raises LookupError when the broker has no such LiteTopic.
+    """
     names, group = audited_names(settings), f"{settings.reply_topic}-audit"
-    admin = Admin.from_settings(settings)
-    await admin.ensure_group(group, orderly=True, lite_bind_topic=names.reply_topic, exclusive=True)
-    info = await admin.lite_topic(names.reply_topic, session_id)
-    if info is None:
-        raise SystemExit(f"the broker has no LiteTopic {session_id} under {names.reply_topic}")
-    complete = asyncio.Event()
+    lines: list[Line] = []
+    last, complete = 0, asyncio.Event()
 
-    def show(delivery: Delivery) -> None:
+    def take(delivery: Delivery) -> None:
         down = DownEnvelope.decode(delivery.body)
         digest = hashlib.sha256(b"".join(e.audio for e in down.events if isinstance(e, AudioDelta))).hexdigest()
-        print_line(
-            position=delivery.position,
-            turn=down.turn,
-            attempt=down.attempt,
-            types=[type(e).__name__ for e in down.events],
-            visible=any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
-            audio=digest if any(isinstance(e, AudioDelta) for e in down.events) else "",
+        lines.append(
+            {
+                "position": delivery.position,
+                "turn": down.turn,
+                "attempt": down.attempt,
+                "types": [type(e).__name__ for e in down.events],
+                "visible": any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
+                "audio": digest if any(isinstance(e, AudioDelta) for e in down.events) else "",
+            }
         )
-        if delivery.position >= info.max_offset - 1:
+        if delivery.position >= last:
             complete.set()
 
-    channel = LiteChannel(
-        broker_config(settings),
-        names.reply_topic,
-        group,
-        on_delivery=show,
-        on_evicted=lambda _name: None,
-        admin=admin,
-    )
-    await channel.start()
-    await channel.wait_ready(60)
-    await channel.take_over(session_id, 0)
-    await complete.wait()
-    await channel.close()
-    await admin.close()
+    admin = Admin.from_settings(settings)
+    channel: LiteChannel | None = None
+    try:
+        await admin.ensure_group(group, orderly=True, lite_bind_topic=names.reply_topic, exclusive=True)
+        info = await admin.lite_topic(names.reply_topic, session_id)
+        if info is None:
+            raise LookupError(f"the broker has no LiteTopic {session_id} under {names.reply_topic}")
+        last = info.max_offset - 1
+        channel = LiteChannel(
+            broker_config(settings),
+            names.reply_topic,
+            group,
+            on_delivery=take,
+            on_evicted=lambda _name: None,
+            admin=admin,
+        )
+        await channel.start()
+        await channel.wait_ready(60)
+        await channel.take_over(session_id, 0)
+        await complete.wait()
+    finally:
+        if channel is not None:
+            await channel.close()
+        await admin.close()
+    return lines
+
+
+async def print_requests(settings: BrokerSettings) -> None:
+    """For ever; the line `{"ready": true}` says from when."""
+    async with reading_requests(settings, print_line):
+        print_line({"ready": True})
+        await asyncio.Event().wait()
+
+
+async def print_replies(settings: BrokerSettings, session_id: str) -> None:
+    for line in await read_replies(settings, session_id):
+        print_line(line)
 
 
 def broker_config(settings: BrokerSettings) -> BrokerConfig:
@@ -123,9 +166,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.what == "replies" and not chosen.session:
         parser.error("replies: which session?")
     settings = BrokerSettings.model_validate(json.loads(chosen.settings.read_text())["broker"])
-    work = audit_requests(settings) if chosen.what == "requests" else audit_replies(settings, chosen.session)
+    work = print_requests(settings) if chosen.what == "requests" else print_replies(settings, chosen.session)
     try:
         asyncio.run(work)
+    except LookupError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import signal
 import subprocess
@@ -167,13 +166,6 @@ class LocalStack:
             }
         )
 
-    @property
-    def settings_file(self) -> Path:
-        """A file with the `broker` section, for tools such as the audit."""
-        path = self.folder / "broker.json"
-        path.write_text(json.dumps({"broker": self.broker_settings.model_dump(by_alias=True)}))
-        return path
-
     async def ensure_names(self) -> None:
         """Topics and groups at the broker."""
         admin = Admin.from_settings(self.broker_settings)
@@ -185,11 +177,18 @@ class LocalStack:
     async def start(self, gateways: int = 2) -> None:
         """Topics, all workers and `gateways` gateways; returns when all are ready."""
         await self.ensure_names()
+        self.launch(gateways)
+        await self.wait_ready()
+
+    def launch(self, gateways: int = 2) -> None:
+        """All workers and `gateways` gateways; they wait for the broker, when it is not there yet."""
         self.progress(f"starting {len(self.worker_names)} workers and {gateways} gateways")
         for name in self.worker_names:
             self.start_worker(name)
         for _ in range(gateways):
             self.start_gateway()
+
+    async def wait_ready(self) -> None:
         await asyncio.gather(*(member.wait_ready() for member in (*self.workers, *self.gateways)))
 
     def start_gateway(self) -> Member:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from litevoice_contracts.positions import LAST_PART, EventId
 
+MAX_IN_FLIGHT_PACKETS = 100
+"""2 s of audio: more than a gateway collects, and a busy broker takes to confirm, before a connection is cut."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Attributes: expected and arrived count distinct things; lost, duplicated and reordered name them."""
+    """Expected and arrived count distinct things; the others name them.
+
+    Attributes:
+        lost: what should have arrived and did not, but for `in_flight`.
+        in_flight: what did not arrive because it was under way when a connection was cut (see `cut`).
+    """
 
     what: str
     expected: int
@@ -20,16 +28,35 @@ class Tally:
     lost: list[int] = field(default_factory=list)
     duplicated: list[int] = field(default_factory=list)
     reordered: list[int] = field(default_factory=list)
+    in_flight: list[int] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
+        """Nothing is wrong. What was under way when a connection was cut is a limit of the protocol."""
         return self.expected > 0 and not (self.lost or self.duplicated or self.reordered)
 
     def __str__(self) -> str:
         return (
             f"{self.what}: {self.expected} sent, {self.arrived} arrived, {len(self.lost)} lost, "
-            f"{len(self.duplicated)} duplicated, {len(self.reordered)} reordered"
+            f"{len(self.in_flight)} lost in flight, {len(self.duplicated)} duplicated, {len(self.reordered)} reordered"
         )
+
+    def cut(self, sent_before: int, sent_after: int) -> Tally:
+        """The same, with what was in flight when a connection was cut told from what is lost.
+
+        It is one run of numbers up to the last that went into that connection: packets go to the broker in order, so a
+        hole with something behind it that arrived is another kind of loss.
+
+        Args:
+            sent_before: how many had been sent when the connection was cut.
+            sent_after: how many when the caller noticed; the next one may have been on its way already.
+        """
+        run: list[int] = []
+        for number in reversed(self.lost):
+            follows = number == run[0] - 1 if run else sent_after - 1 <= number <= sent_after
+            if follows and number >= sent_before - MAX_IN_FLIGHT_PACKETS:
+                run.insert(0, number)
+        return replace(self, lost=[number for number in self.lost if number not in run], in_flight=run)
 
 
 def tally(what: str, expected: Iterable[int], arrived: Sequence[int]) -> Tally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import collections
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -52,10 +53,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """The connection was lost at `lost_at` with `code`; `back_at` is the first event after it."""
+    """The connection was lost at `lost_at` with `code`, after `sent` packets; `back_at` is the first event after it."""
 
     code: int | None
     lost_at: float
+    sent: int
     back_at: float
 
 
@@ -68,6 +70,7 @@ class VoiceClient:
 
     Args:
         url: WebSocket base, e.g. ``ws://127.0.0.1:8080/v1``.
+        more_urls: where else to look for a gateway when the connection is lost, where no Service stands before them.
         session: passed to `session.update` when given.
         websocket_options: passed to the WebSocket library (e.g. a socket with a small receive buffer).
     """
@@ -77,9 +80,11 @@ class VoiceClient:
         url: str,
         api_key: str,
         *,
+        more_urls: Sequence[str] = (),
         session: dict[str, Any] | None = None,
         websocket_options: dict[str, Any] | None = None,
     ) -> None:
+        self._urls = collections.deque([url, *more_urls])
         self._client = AsyncOpenAI(api_key=api_key, base_url="http://unused.invalid/v1", websocket_base_url=url)
         self._session = session
         self._websocket_options = websocket_options or {}
@@ -87,7 +92,7 @@ class VoiceClient:
         self._reading.set()
         self._changed = asyncio.Condition()
         self._failure: BaseException | None = None
-        self._lost: tuple[int | None, float] | None = None
+        self._lost: tuple[int | None, float, int] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.heard: list[Heard] = []
         self.reconnects: list[Reconnect] = []
@@ -202,7 +207,9 @@ class VoiceClient:
             self._changed.notify_all()
 
     def _on_reconnecting(self, event: Any) -> Any:
-        self._lost = self._lost or (getattr(event, "close_code", None), time.monotonic())
+        self._lost = self._lost or (getattr(event, "close_code", None), time.monotonic(), self.microphone.sent)
+        self._urls.rotate(-1)
+        self._client.websocket_base_url = self._urls[0]
         seen = next((h.event_id for h in reversed(self.heard) if h.event_id), "")
         return {"extra_query": {"session_id": self.session_id, "last_event_id": seen}}
 

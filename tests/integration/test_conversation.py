@@ -6,70 +6,23 @@ The caller is the unchanged openai client; the audit reads the broker in consume
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from litevoice_contracts import metrics
+from litevoice_dev.local_place import LocalPlace
 from litevoice_dev.rocketmq import LocalRocketMQ
+from litevoice_dev.scenarios.audits import audited_events, audited_packets
 from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack
-from litevoice_dev.tally import Tally, tally_events, tally_packets
 from litevoice_dev.voice_client import Answer, VoiceClient
 from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(420)
 
 FIRST, LONG, MEMORY = "what is the capital of France", "tell me the story of the lighthouse", "what did I ask first"
-
-
-class Audit:
-    """`python -m litevoice_dev.audit` as a process; `lines` are what it has printed so far."""
-
-    def __init__(self, stack: LocalStack, *arguments: str) -> None:
-        self._command = [
-            sys.executable,
-            "-m",
-            "litevoice_dev.audit",
-            arguments[0],
-            str(stack.settings_file),
-            *arguments[1:],
-        ]
-        self.lines: list[dict[str, Any]] = []
-
-    async def __aenter__(self) -> Audit:
-        self._process = await asyncio.create_subprocess_exec(*self._command, stdout=asyncio.subprocess.PIPE)
-        self._reader = asyncio.create_task(self._read())
-        return self
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            self.lines.append(json.loads(line))
-
-    async def until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
-        for _ in range(int(timeout_seconds / 0.1)):
-            if condition():
-                return
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"the audit never saw {what}; {len(self.lines)} lines")
-
-    async def finished(self) -> list[dict[str, Any]]:
-        async with asyncio.timeout(60):
-            await self._reader
-            assert await self._process.wait() == 0
-        return self.lines
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGKILL)
-        await self._process.wait()
-        await asyncio.gather(self._reader, return_exceptions=True)
 
 
 @pytest.fixture
@@ -80,15 +33,6 @@ async def stack(rocketmq: SharedRocketMQ, tmp_path: Path) -> AsyncIterator[Local
         yield made
     finally:
         made.kill()
-
-
-async def events_tally(stack: LocalStack, call: VoiceClient) -> Tally:
-    """What the caller heard against the session's whole LiteTopic, up to the last position that was heard."""
-    async with Audit(stack, "replies", call.session_id) as audit:
-        log = await audit.finished()
-    heard = [h.event_id for h in call.heard]
-    last = max(int(i.split("_")[1]) for i in heard if i.split("_")[1].isdigit())
-    return tally_events(heard, [line for line in log if line["position"] <= last])
 
 
 async def interrupted(call: VoiceClient, question: str, disturb: Callable[[], Awaitable[None]]) -> Answer:
@@ -102,8 +46,8 @@ async def interrupted(call: VoiceClient, question: str, disturb: Callable[[], Aw
 
 
 async def test_a_call_moves_between_gateways_and_loses_nothing(stack: LocalStack) -> None:
-    async with Audit(stack, "requests") as audit:
-        await audit.until(lambda: any(line.get("ready") for line in audit.lines), "every partition")
+    place = LocalPlace(stack)
+    async with place.requests() as read:
         async with VoiceClient(stack.gateways[0].url, stack.api_key) as call:
             first = await call.ask(await speak(FIRST))
             assert (first.question, first.status) == (FIRST.lower(), "completed")
@@ -122,10 +66,8 @@ async def test_a_call_moves_between_gateways_and_loses_nothing(stack: LocalStack
             assert [r.code for r in call.reconnects] == [1012]
             third = await call.ask(await speak(MEMORY))
             assert FIRST.lower() in third.text.lower()
-        sent = call.microphone.sent
-        await audit.until(lambda: not tally_packets(sent, audit.lines, call.session_id).lost, "every packet")
-        packets = tally_packets(sent, audit.lines, call.session_id)
-    events = await events_tally(stack, call)
+        packets = await audited_packets(read, call)
+    events = await audited_events(place, call)
     assert packets.clean, packets
     assert events.clean, events
 
@@ -143,7 +85,7 @@ async def test_a_killed_gateway_loses_no_answer(stack: LocalStack) -> None:
         assert second.status == "completed"
         third = await call.ask(await speak(MEMORY))
         assert FIRST.lower() in third.text.lower()
-    events = await events_tally(stack, call)
+    events = await audited_events(LocalPlace(stack), call)
     assert events.clean, events
 
 
@@ -181,11 +123,10 @@ async def test_a_turn_that_slow_workers_begin_twice_is_heard_once(stack: LocalSt
         assert (answer.question, answer.status) == (FIRST.lower(), "completed")
         assert "paris" in answer.text.lower()
         dropped = await gateway.metric(metrics.GATEWAY_DROPPED, what="stale_attempt")
-    async with Audit(stack, "replies", call.session_id) as audit:
-        attempts = {line["attempt"] for line in await audit.finished() if line["visible"]}
+    attempts = {line["attempt"] for line in await LocalPlace(stack).replies(call.session_id) if line["visible"]}
     assert attempts == {0, 1}
     assert dropped > 0
-    events = await events_tally(stack, call)
+    events = await audited_events(LocalPlace(stack), call)
     assert events.clean, events
 
 

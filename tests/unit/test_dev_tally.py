@@ -35,6 +35,35 @@ def test_nothing_expected_is_not_clean() -> None:
     assert not tally("packets", [], []).clean
 
 
+@pytest.mark.parametrize(
+    ("description", "missing", "in_flight", "lost"),
+    [
+        ("nothing is missing", [], [], []),
+        ("a run from before the cut to what was sent until it was noticed", [*range(495, 505)], [*range(495, 505)], []),
+        ("the last packet before it was noticed", [504], [504], []),
+        ("the next packet was on its way then", [504, 505], [504, 505], []),
+        ("a packet after that", [505, 506], [505], [506]),
+        ("a run that something follows which arrived", [495, 496, 497], [], [495, 496, 497]),
+        ("a hole before the run", [480, 503, 504], [503, 504], [480]),
+        ("a packet that was sent long before", [399], [], [399]),
+        ("a run that is too long", [*range(390, 505)], [*range(400, 505)], [*range(390, 400)]),
+        ("everything from the cut on", [*range(500, 1000)], [*range(500, 506)], [*range(506, 1000)]),
+    ],
+)
+def test_what_was_in_flight_when_a_connection_was_cut(
+    description: str, missing: list[int], in_flight: list[int], lost: list[int]
+) -> None:
+    arrived = [number for number in range(1000) if number not in missing]
+    result = tally("packets", range(1000), arrived).cut(sent_before=500, sent_after=505)
+    assert (result.in_flight, result.lost) == (in_flight, lost), description
+    assert result.clean == (not lost), description
+
+
+@pytest.mark.parametrize("arrived", [[0, 1, 1, 2], [0, 2, 1]])
+def test_a_cut_excuses_nothing_doubled_or_reordered(arrived: list[int]) -> None:
+    assert not tally("packets", range(3), arrived).cut(sent_before=1, sent_after=2).clean
+
+
 def test_packets_of_other_sessions_and_replays_do_not_count() -> None:
     lines: list[dict[str, Any]] = [
         {"ready": True},

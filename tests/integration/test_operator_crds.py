@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from litevoice_contracts.names import Names
 from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.apiserver import CRDS, ApiServer, running, wait_until
+from tests.integration.conftest import BrokerKit
 from tests.integration.operator_process import (
     Namespace,
     OperatorProcess,
@@ -61,12 +64,13 @@ def older_definitions(folder: Path) -> Path:
         else:
             del fields(schema, "spec")["keepFiringForSeconds"]
             del fields(schema, "status")["top"]
+            del fields(schema, "status")["since"]
         (folder / file.name).write_text(yaml.safe_dump(definition))
     return folder
 
 
 def test_crds_that_come_late_are_older_and_are_upgraded(
-    server: ApiServer, operator: OperatorProcess, tmp_path: Path
+    server: ApiServer, operator: OperatorProcess, rocketmq: LocalRocketMQ, tmp_path: Path
 ) -> None:
     grant_chart_rules(server)
     server.kill_server()
@@ -81,21 +85,23 @@ def test_crds_that_come_late_are_older_and_are_upgraded(
     wait_until(lambda: operator.answers("/readyz"), "the operator to be ready")
     pid = operator.pid
     namespace = Namespace.new(server)
-    gateway, alert = f"{namespace.gateways}/demo", f"{namespace.alerts}/replies"
+    gateway, alert = f"{namespace.gateways}/demo", f"{namespace.alerts}/requests"
     wanted = voice_gateway("demo", audio={"batchMilliseconds": 20}, rocketmq={"partitions": 1})
     created = server.request("POST", namespace.gateways, wanted)
     assert "audio" not in created["spec"], "the API server drops what the older CRD does not know"
-    server.request("POST", namespace.alerts, backlog_alert("replies", "demo", "Replies"))
+    server.request("POST", namespace.alerts, backlog_alert("requests", "demo", "Requests"))
     told = namespace.wait_condition(gateway, "CRDOutdated", "True", "OlderThanOperator")["message"]
     assert "It drops spec.audio, spec.pod.resources." in told
     assert "It refuses spec.logLevel debug, status.selector longer than 10." in told
     assert INSTALL in told
     assert "sessions" not in (server.get(gateway) or {})["status"], "the CRD refused all but the conditions"
     told = namespace.wait_condition(alert, "CRDOutdated", "True", "OlderThanOperator")["message"]
-    assert "It drops spec.keepFiringForSeconds, status.top." in told
+    assert "It drops spec.keepFiringForSeconds, status.since, status.top." in told
     ready = namespace.wait_condition(alert, "Ready", "True", "CRDOutdated")
     assert "status.top" in ready["message"], "what older CRDs print with -o wide says it, too"
-    assert (server.get(alert) or {})["status"]["state"] == "Inactive", "the rest of the status is written"
+    asyncio.run(pile_up(rocketmq, Names.default(namespace.name, "demo", 1)))
+    namespace.wait_condition(alert, "Firing", "True")
+    assert (server.get(alert) or {})["status"]["state"] == "Firing", "the rest of the status is written"
     (logged,) = [line for line in log_lines(operator) if line.get("crd") == "voicegateways.litevoice.dev"]
     assert logged["lacks"] == ["spec.audio", "spec.pod.resources"]
     assert batch_milliseconds(namespace) == 100
@@ -104,13 +110,25 @@ def test_crds_that_come_late_are_older_and_are_upgraded(
     namespace.wait_condition(gateway, "CRDOutdated", "False", "UpToDate")
     namespace.wait_condition(alert, "CRDOutdated", "False", "UpToDate")
     wait_until(lambda: "sessions" in (server.get(gateway) or {})["status"], "the whole status")
-    assert namespace.wait_condition(alert, "Ready", "True", "Measuring")
+    namespace.wait_condition(alert, "Ready", "True", "Measuring")
+    assert namespace.condition(alert, "Firing")["status"] == "True", "the upgrade resolves nothing"
     assert (server.get(gateway) or {})["metadata"]["uid"] == created["metadata"]["uid"], (
         "an upgrade keeps what is there"
     )
     server.merge(gateway, {"spec": wanted["spec"]})
     wait_until(lambda: batch_milliseconds(namespace) == 20, "the gateways' setting")
     assert operator.pid == pid
+
+
+async def pile_up(rocketmq: LocalRocketMQ, names: Names) -> None:
+    """Requests that no worker takes."""
+    kit = BrokerKit(rocketmq, names)
+    try:
+        producer = await kit.producer()
+        for _ in range(20):
+            await producer.send_fifo(names.partition_topic(0), "s_1", {}, b"waits")
+    finally:
+        await kit.close()
 
 
 def batch_milliseconds(namespace: Namespace) -> int:

@@ -43,6 +43,8 @@ class AlertReconciler:
         self._statuses = statuses
         self._find_gateway = find_gateway
         self._key = key
+        self._state: AlertState | None = None
+        """As last written; remembered, because an older CRD may have dropped parts of it. None: as the status says."""
         self._published: Severity | None = None
 
     async def close(self) -> None:
@@ -77,7 +79,7 @@ class AlertReconciler:
         try:
             sample = await backlogs.measure(gateway, spec.target)
             now = time.time()
-            state, transition = next_state(alert_state(previous), spec, sample.value, now)
+            state, transition = next_state(self._state or alert_state(previous), spec, sample.value, now)
             shown = sample.culprits[: spec.top] if state.phase != "Inactive" else ()
             top = await backlogs.locate(gateway, shown)
         except BrokerError as error:
@@ -89,6 +91,7 @@ class AlertReconciler:
         await self._statuses.write(
             resource, measured_status(resource.metadata, previous, state, sample.value, top, now)
         )
+        self._state = state
         self._publish(state)
         changes = seconds_until_change(state, spec, time.time())
         return POLL_SECONDS if changes is None else min(POLL_SECONDS, max(changes, STARTING_PAUSE_SECONDS))
@@ -101,9 +104,10 @@ class AlertReconciler:
 
     async def _orphaned(self, resource: Resource, reason: str, message: str) -> float:
         previous = BacklogAlertStatus.model_validate(resource.status)
-        if previous.state == "Firing":
+        if (self._state or alert_state(previous)).phase == "Firing":
             await self._cluster.post_event(resource.reference, "Normal", "Resolved", message)
         await self._statuses.write(resource, orphaned_status(resource.metadata, previous, reason, message, time.time()))
+        self._state = None
         self._publish(AlertState())
         return POLL_SECONDS
 

@@ -13,7 +13,8 @@ from litevoice_operator.api.base import GROUP
 from litevoice_operator.api.definitions import schemas
 from litevoice_operator.decide.crds import INSTALL, Difference, Schema, compare
 
-CHECK_SECONDS = 10.0
+CHECK_SECONDS, RETRY_SECONDS = 10.0, 2.0
+"""Between looks, and after one that failed: a CRD that was just installed is published a second or two later."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,16 +38,16 @@ class InstalledCrds:
         self._cluster = cluster
         self._built = schemas()
         self._crds = {kind.kind: InstalledCrd(f"{kind.plural}.{GROUP}") for kind in (VOICE_GATEWAY, BACKLOG_ALERT)}
-        self._looked_at = -CHECK_SECONDS
+        self._next_look_at = 0.0
         self._looking = asyncio.Lock()
         self._trouble = ""
 
     async def get(self, kind: str) -> InstalledCrd:
         """At most CHECK_SECONDS old, or the last that could be read."""
         async with self._looking:
-            if time.monotonic() - self._looked_at >= CHECK_SECONDS:
+            if time.monotonic() >= self._next_look_at:
                 await self._look()
-                self._looked_at = time.monotonic()
+                self._next_look_at = time.monotonic() + (RETRY_SECONDS if self._trouble else CHECK_SECONDS)
         return self._crds[kind]
 
     async def _look(self) -> None:

@@ -104,6 +104,7 @@ async def test_an_operator_of_some_namespaces_needs_no_permission_elsewhere(
     try:
         await asyncio.to_thread(operator.start)
         await asyncio.to_thread(served.wait_condition, f"{served.gateways}/demo", "Ready", "False", "GatewaysNotReady")
+        await asyncio.to_thread(served.wait_condition, f"{served.gateways}/demo", "CRDOutdated", "False", "UpToDate")
         assert "status" not in (server.get(f"{other.gateways}/demo") or {})
         server.request("DELETE", f"{served.gateways}/demo")
         await asyncio.to_thread(

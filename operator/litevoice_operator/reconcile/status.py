@@ -14,7 +14,8 @@ from litevoice_operator.api.voice_gateway_status import VoiceGatewayStatus
 from litevoice_operator.decide.crds import crd_finding, known_part, with_crd_finding
 from litevoice_operator.reconcile.crds import InstalledCrds
 
-UNPROCESSABLE = 422
+REFUSED = (422, 500)
+"""A value out of bounds; a value of another type, which server-side apply calls an error of its own."""
 
 
 class Statuses:
@@ -31,15 +32,15 @@ class Statuses:
         conditions = with_crd_finding(status.conditions, previous, finding, resource.metadata.generation, time.time())
         content: dict[str, Any] = status.model_copy(update={"conditions": conditions}).to_object()
         if crd.schema is not None:
-            content = known_part({"status": content}, crd.schema)["status"]
+            content = known_part({"status": content}, crd.schema).get("status", {})
         if content == resource.status:
             return
         try:
             await self._apply(resource, content)
         except ClusterError as error:
-            if error.status != UNPROCESSABLE or crd.difference is None or not crd.difference.refuses:
+            if error.status not in REFUSED or crd.difference is None or not crd.difference.refuses:
                 raise
-            await self._apply(resource, {"conditions": content["conditions"]})
+            await self._apply(resource, {"conditions": content.get("conditions", [])})
 
     async def _apply(self, resource: Resource, content: dict[str, Any]) -> None:
         metadata = resource.metadata

@@ -65,7 +65,7 @@ format: venv ## format the code
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 .PHONY: crds
-crds: venv ## write crds/ and the chart's copy from the pydantic models
+crds: venv ## write crds/ from the pydantic models
 	@$(PY) -m litevoice_operator.crdgen
 
 .PHONY: lock

@@ -91,6 +91,7 @@ def load_images(images: dict[str, str]) -> None:
 
 
 def apply_crds() -> None:
+    """As the README says; forced, because an existing cluster's may come from a chart that still carried them."""
     say("CRDs")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
     for plural in ("voicegateways", "backlogalerts"):

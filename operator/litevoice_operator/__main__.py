@@ -16,37 +16,68 @@ from litevoice_contracts import json_logs
 from litevoice_contracts.errors import InvalidField
 from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cluster, ClusterError
 from litevoice_operator.adapters.gateways import Gateways
+from litevoice_operator.api.base import GROUP, VERSION
+from litevoice_operator.decide.crds import INSTALL
 from litevoice_operator.handlers.resources import register
 from litevoice_operator.handlers.settings import operator_settings
 from litevoice_operator.manifests.paths import ADMIN_PORT
 from litevoice_operator.reconcile.controller import Controller
+from litevoice_operator.reconcile.crds import InstalledCrds
 from litevoice_operator.reconcile.gateway import Surroundings
 from litevoice_operator.reconcile.pods import PodCache
+from litevoice_operator.reconcile.status import Statuses
 from litevoice_operator.server import serve
 from litevoice_operator.settings import HELP, Settings
 
-DEFINITIONS_PAUSE_SECONDS = 3.0
+CRDS_PAUSE_SECONDS = 3.0
 
 _log = logging.getLogger("litevoice_operator")
 
 
+class Readiness:
+    """Attributes:
+    ready: set by kopf once it watches.
+    waits_for: what stands in its way until then, as told by /readyz and the log.
+    """
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.waits_for = "starting"
+
+    def __call__(self) -> str:
+        return "" if self.ready.is_set() else self.waits_for
+
+    def wait_for(self, what: str, **facts: object) -> None:
+        """Logged when it is news."""
+        if what != self.waits_for:
+            _log.warning("operator waits", extra={"for": what, **facts})
+        self.waits_for = what
+
+
 async def run(settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Waits for the API server and the CRDs as long as it takes."""
-    stop, ready = asyncio.Event(), asyncio.Event()
+    stop, readiness = asyncio.Event(), Readiness()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = await serve(settings.listen_port, ready.is_set)
+    runner = await serve(settings.listen_port, readiness)
     try:
         async with await Cluster.connect(settings.pod_name) as cluster, Gateways(ADMIN_PORT) as gateways:
-            await _definitions_served(cluster, stop)
+            await _crds_served(cluster, readiness, stop)
             if stop.is_set():
                 return
+            readiness.waits_for = "its watches"
             around = Surroundings(
-                cluster, gateways, PodCache(), settings.defaults, settings.installed, settings.root_key
+                cluster,
+                Statuses(cluster, InstalledCrds(cluster)),
+                gateways,
+                PodCache(),
+                settings.defaults,
+                settings.installed,
+                settings.root_key,
             )
             controller = Controller(around)
             try:
-                await _watch(settings, controller, stop, ready)
+                await _watch(settings, controller, stop, readiness.ready)
             finally:
                 await controller.close()
     finally:
@@ -68,18 +99,19 @@ async def _watch(settings: Settings, controller: Controller, stop: asyncio.Event
     )
 
 
-async def _definitions_served(cluster: Cluster, stop: asyncio.Event) -> None:
+async def _crds_served(cluster: Cluster, readiness: Readiness, stop: asyncio.Event) -> None:
     """kopf looks only once which resources exist, so they must be there before it starts."""
     while not stop.is_set():
         try:
-            missing = {VOICE_GATEWAY.plural, BACKLOG_ALERT.plural} - await cluster.served_resources()
+            missing = {kind.plural for kind in (VOICE_GATEWAY, BACKLOG_ALERT)} - await cluster.served_resources()
             if not missing:
                 return
-            _log.warning("custom resource definitions are missing", extra={"missing": sorted(missing)})
+            names = ", ".join(sorted(f"{plural}.{GROUP}" for plural in missing))
+            readiness.wait_for(f"CRDs that serve {VERSION}: {names}; install them: {INSTALL}")
         except ClusterError as error:
-            _log.warning("API server does not answer", extra={"error": str(error)})
+            readiness.wait_for("the API server", error=str(error))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), DEFINITIONS_PAUSE_SECONDS)
+            await asyncio.wait_for(stop.wait(), CRDS_PAUSE_SECONDS)
 
 
 def main() -> int:

@@ -1,38 +1,17 @@
-"""Custom resource definitions from the pydantic models: `python -m litevoice_operator.crdgen [--check]`.
-
-The API server wants a structural OpenAPI v3 schema, which is less than JSON Schema: this module translates, and
-refuses what it cannot say instead of letting the API server prune it silently.
-"""
+"""Writes the custom resource definitions into crds/: `python -m litevoice_operator.crdgen [--check]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
-from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus
-from litevoice_operator.api.base import GROUP, VALIDATIONS, VERSION
-from litevoice_operator.api.voice_gateway import OBJECT_RULES, VoiceGatewaySpec
-from litevoice_operator.api.voice_gateway_status import VoiceGatewayStatus
+from litevoice_operator.api.definitions import definitions
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).resolve().parents[2] / "crds"
 HEADER = "# Made from the models in operator/litevoice_operator/api by `make crds`; do not edit.\n"
-
-_COPIED = frozenset(
-    {
-        *("type", "format", "default", "enum", "pattern", "required"),
-        *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
-    }
-)
-_IGNORED = frozenset({"title"})
-_TRANSLATED = frozenset(
-    {"properties", "items", "additionalProperties", "exclusiveMinimum", "exclusiveMaximum", "const"}
-)
 
 
 class _NoAliases(yaml.SafeDumper):
@@ -42,210 +21,6 @@ class _NoAliases(yaml.SafeDumper):
         return True
 
 
-class NotStructuralError(TypeError):
-    """A model uses something that the schema of a CRD cannot say."""
-
-
-def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's schema without references, unions and everything else that a structural schema must not hold."""
-    schema = model.model_json_schema(by_alias=True, mode="validation")
-    return _structural(schema, schema.get("$defs", {}), model.__name__)
-
-
-def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:
-    node = _without_null(_dereferenced(node, definitions), definitions, path)
-    if "x-kubernetes-int-or-string" in node:
-        return {key: value for key, value in node.items() if key not in _IGNORED}
-    result: dict[str, Any] = {}
-    for key, value in node.items():
-        if key == "default" and value in (None, {}, []):
-            continue  # see _with_object_default
-        if key == "description":
-            result[key] = " ".join(value.split())
-        elif key in _COPIED or key.startswith("x-kubernetes-"):
-            result[key] = value
-        elif key not in _IGNORED | _TRANSLATED | {"$defs"}:
-            raise NotStructuralError(f"{path}: {key}")
-    if "const" in node:
-        result["enum"] = [node["const"]]
-    if "type" not in result:
-        raise NotStructuralError(f"{path}: no type")
-    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if exclusive in node:  # JSON Schema: a number; OpenAPI v3.0: a flag beside the bound
-            result |= {bound: node[exclusive], exclusive: True}
-    if "properties" in node:
-        result["properties"] = {
-            name: _structural(child, definitions, f"{path}.{name}") for name, child in node["properties"].items()
-        }
-        _with_object_default(result)
-    elif isinstance(values := node.get("additionalProperties"), Mapping):
-        result["additionalProperties"] = _structural(values, definitions, f"{path}.*")
-    if "items" in node:
-        result["items"] = _structural(node["items"], definitions, f"{path}[]")
-    return result
-
-
-def _with_object_default(node: dict[str, Any]) -> None:
-    """An object that may be absent gets its fields' defaults as its own: the API server would fill them into `{}`
-    too, but checks CEL rules against the default as it stands."""
-    node.pop("default", None)
-    defaults = {name: child["default"] for name, child in node["properties"].items() if "default" in child}
-    if defaults and not node.get("required"):
-        node["default"] = defaults
-
-
-def _without_defaults(node: dict[str, Any]) -> dict[str, Any]:
-    """A status says what was seen: nothing must be made up for it."""
-    result = {key: value for key, value in node.items() if key != "default"}
-    if "properties" in result:
-        result["properties"] = {name: _without_defaults(child) for name, child in result["properties"].items()}
-    if "items" in result:
-        result["items"] = _without_defaults(result["items"])
-    return result
-
-
-def _dereferenced(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    while "$ref" in node:
-        target = definitions[node["$ref"].rsplit("/", 1)[1]]
-        node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
-    return node
-
-
-def _without_null(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    """`X | None` means a field that may be absent; Kubernetes has no null for that."""
-    if "anyOf" not in node or "x-kubernetes-int-or-string" in node:
-        return node
-    branches = [branch for branch in node["anyOf"] if branch.get("type") != "null"]
-    if len(branches) != 1:
-        raise NotStructuralError(f"{path}: a union of {len(branches)} types")
-    outer = {key: value for key, value in node.items() if key not in ("anyOf", "default")}
-    return {**_dereferenced(branches[0], definitions), **outer}
-
-
-def _column(name: str, json_path: str, kind: str = "string", *, wide: bool = False) -> dict[str, Any]:
-    return {"name": name, "type": kind, "jsonPath": json_path, **({"priority": 1} if wide else {})}
-
-
-def _ready(field: str) -> str:
-    return f'.status.conditions[?(@.type=="Ready")].{field}'
-
-
-def _definition(
-    kind: str,
-    plural: str,
-    short_name: str,
-    spec: type[BaseModel],
-    status: type[BaseModel],
-    columns: list[dict[str, Any]],
-    *,
-    description: str,
-    rules: list[dict[str, str]] | None = None,
-    scale: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    spec_schema, status_schema = structural_schema(spec), _without_defaults(structural_schema(status))
-    spec_schema.pop("default", None)
-    subresources: dict[str, Any] = {"status": {}}
-    if scale:
-        subresources["scale"] = dict(scale)
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": kind,
-                "listKind": f"{kind}List",
-                "plural": plural,
-                "singular": kind.lower(),
-                "shortNames": [short_name],
-                "categories": ["litevoice"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": subresources,
-                    "additionalPrinterColumns": [*columns, _column("Age", ".metadata.creationTimestamp", "date")],
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "description": description,
-                            "required": ["spec"],
-                            "properties": {
-                                "apiVersion": {"type": "string"},
-                                "kind": {"type": "string"},
-                                "metadata": {"type": "object"},
-                                "spec": spec_schema,
-                                "status": status_schema,
-                            },
-                            **({VALIDATIONS: rules} if rules else {}),
-                        }
-                    },
-                }
-            ],
-        },
-    }
-
-
-def definitions() -> dict[str, dict[str, Any]]:
-    """File name → custom resource definition."""
-    return {
-        "voicegateways.yaml": _definition(
-            "VoiceGateway",
-            "voicegateways",
-            "vgw",
-            VoiceGatewaySpec,
-            VoiceGatewayStatus,
-            [
-                _column("Ready", _ready("status")),
-                _column("Gateways", ".status.readyReplicas", "integer"),
-                _column("Workers", ".status.workers.readyReplicas", "integer"),
-                _column("Sessions", ".status.sessions", "integer"),
-                _column("Reason", _ready("reason"), wide=True),
-                _column("Message", _ready("message"), wide=True),
-            ],
-            description="A fleet of gateways and workers that hold voice sessions over RocketMQ LiteTopics.",
-            rules=OBJECT_RULES,
-            scale={
-                "specReplicasPath": ".spec.replicas",
-                "statusReplicasPath": ".status.replicas",
-                "labelSelectorPath": ".status.selector",
-            },
-        ),
-        "backlogalerts.yaml": _definition(
-            "BacklogAlert",
-            "backlogalerts",
-            "bla",
-            BacklogAlertSpec,
-            BacklogAlertStatus,
-            [
-                _column("State", ".status.state"),
-                _column("Severity", ".status.severity"),
-                _column("Gateway", ".spec.gatewayRef.name"),
-                _column("Target", ".spec.target"),
-                _column("Messages", ".status.value.messages", "integer"),
-                _column("Oldest", ".status.value.ageSeconds", "integer"),
-                _column("Ready", _ready("status")),
-                _column("Since", ".status.since", "date"),
-                _column("Reason", _ready("reason"), wide=True),
-                _column("Message", _ready("message"), wide=True),
-            ],
-            description="Tells when requests or replies of a VoiceGateway pile up at the broker, and whose they are.",
-        ),
-    }
-
-
-def targets() -> list[Path]:
-    """Where the files go: beside the chart, and into it, so that `helm upgrade` can upgrade them."""
-    folders = [REPOSITORY / "crds"]
-    if (chart := REPOSITORY / "charts" / "litevoice").is_dir():
-        folders.append(chart / "files" / "crds")
-    return folders
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file differs")
@@ -253,16 +28,15 @@ def main() -> int:
     differing = []
     for name, definition in definitions().items():
         text = HEADER + yaml.dump(definition, Dumper=_NoAliases, sort_keys=False, width=120, allow_unicode=True)
-        for folder in targets():
-            path = folder / name
-            if path.is_file() and path.read_text() == text:
-                continue
-            differing.append(str(path.relative_to(REPOSITORY)))
-            if not check:
-                folder.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
+        path = FOLDER / name
+        if path.is_file() and path.read_text() == text:
+            continue
+        differing.append(name)
+        if not check:
+            FOLDER.mkdir(exist_ok=True)
+            path.write_text(text)
     if check and differing:
-        sys.stderr.write(f"{', '.join(differing)}: not what the models say; run `make crds`\n")
+        sys.stderr.write(f"crds/: {', '.join(differing)}: not what the models say; run `make crds`\n")
         return 1
     return 0
 

@@ -10,16 +10,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from litevoice_contracts.control import HEALTH_PATH, METRICS_PATH, READY_PATH
 
 
-async def serve(port: int, ready: Callable[[], bool]) -> web.AppRunner:
-    """Listens until the runner is cleaned up."""
+async def serve(port: int, waits_for: Callable[[], str]) -> web.AppRunner:
+    """Listens until the runner is cleaned up. `waits_for`: why the operator is not ready; empty when it is."""
 
     async def health(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def readiness(_: web.Request) -> web.Response:
-        if ready():
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text="waits for the API server or for the custom resource definitions\n")
+        if why := waits_for():
+            return web.Response(status=503, text=f"{why}\n")
+        return web.Response(text="ok\n")
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

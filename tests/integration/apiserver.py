@@ -25,6 +25,7 @@ from litevoice_dev import processes
 from litevoice_dev.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+CRDS = REPOSITORY / "crds"
 HOST = "127.0.0.1"
 START_TIMEOUT_SECONDS = 120.0
 
@@ -162,11 +163,19 @@ class ApiServer:
                 return None
             raise
 
-    def install_definitions(self) -> None:
-        """The files in crds/; returns when their resources are served."""
-        for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
+    def kubectl(self, *arguments: str) -> str:
+        """Its standard output, as the cluster's administrator; raises AssertionError with what it said."""
+        cache = f"--cache-dir={self._folder}/kubectl"  # the usual one goes by the address, and ports come again
+        command = [str(self._program), "kubectl", f"--kubeconfig={self.kubeconfig}", cache, *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=REPOSITORY)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def install_definitions(self, folder: Path = CRDS) -> None:
+        """As users do, also to upgrade them; returns when their resources are served."""
+        self.kubectl("apply", "--server-side", "-f", str(folder))
+        for file in sorted(folder.glob("*.yaml")):
             definition = yaml.safe_load(file.read_text())
-            self.create(DEFINITIONS, definition)
             wait_until(partial(self._established, definition["metadata"]["name"]), f"{file.name} to be served")
 
     def _established(self, name: str) -> bool:

@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,14 @@ class OperatorProcess:
                 return bool(response.status == 200)
         except OSError:
             return False
+
+    def waits_for(self) -> str:
+        """What /readyz says as long as the operator is not ready."""
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.port}/readyz", timeout=5):
+                return ""
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
 
     def metrics(self) -> str:
         with urllib.request.urlopen(f"http://{HOST}:{self.port}/metrics", timeout=5) as response:

@@ -1,4 +1,4 @@
-"""The chart on a real API server: install, upgrade, removal, who owns the CRDs, what the operator may do."""
+"""The chart on a real API server: install, upgrade, removal, what becomes of the CRDs, what the operator may do."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ import pytest
 import yaml
 
 from tests.integration.apiserver import (
-    DEFINITIONS,
+    CRDS,
     ApiServer,
+    Json,
     Refused,
     clean_environment,
     decoded,
     programs,
 )
+from tests.integration.operator_process import RESOURCES, voice_gateway
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "litevoice"
 NAMESPACE = "litevoice-system"
 GATEWAYS = "voicegateways.litevoice.dev"
+INSTALL_CRDS = "kubectl apply --server-side -f crds/"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:litevoice-operator"
 
 pytestmark = pytest.mark.timeout(1800)
@@ -72,11 +75,6 @@ def helm(server: ApiServer, tmp_path: Path) -> Iterator[Helm]:
         server.request("DELETE", root_key_path())
 
 
-def owner(server: ApiServer, definition: str = GATEWAYS) -> str:
-    annotations = server.definitions()[definition]["metadata"].get("annotations", {})
-    return str(annotations.get("meta.helm.sh/release-name", ""))
-
-
 def root_key_path(namespace: str = NAMESPACE) -> str:
     return f"/api/v1/namespaces/{namespace}/secrets/litevoice-root-key"
 
@@ -87,74 +85,67 @@ def root_key(server: ApiServer) -> str:
     return decoded(secret)["root-key"]
 
 
-def chart_with_a_new_description(folder: Path) -> Path:
-    chart = Path(shutil.copytree(CHART, folder / "litevoice"))
-    file = chart / "files" / "crds" / "voicegateways.yaml"
-    definition = yaml.safe_load(file.read_text())
-    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = "of the next release"
-    file.write_text(yaml.safe_dump(definition))
-    return chart
-
-
-def description(server: ApiServer) -> str:
-    version = server.definitions()[GATEWAYS]["spec"]["versions"][0]
-    return str(version["schema"]["openAPIV3Schema"]["description"])
-
-
 # ---- CRDs ------------------------------------------------------------------------------------------------------
 
 
-def test_an_upgrade_upgrades_the_crds_of_the_release(server: ApiServer, helm: Helm, tmp_path: Path) -> None:
-    helm.install()
-    assert owner(server) == "litevoice"
-    helm.install(chart=chart_with_a_new_description(tmp_path))
-    assert description(server) == "of the next release"
-
-
-def test_crds_that_were_applied_before_are_left_alone(server: ApiServer, helm: Helm, tmp_path: Path) -> None:
-    server.install_definitions()
-    before = {name: item["spec"] for name, item in server.definitions().items()}
+def test_missing_crds_are_told_with_the_command(server: ApiServer, helm: Helm) -> None:
     notes = helm.install()
-    helm.install(chart=chart_with_a_new_description(tmp_path))
-    assert {name: item["spec"] for name, item in server.definitions().items()} == before
-    assert owner(server) == ""
-    assert "do not belong to this release" in notes
-
-
-def test_crds_that_were_applied_before_can_be_handed_to_the_release(
-    server: ApiServer, helm: Helm, tmp_path: Path
-) -> None:
+    assert "THE CRDs ARE MISSING" in notes
+    assert INSTALL_CRDS in notes
     server.install_definitions()
+    assert "MISSING" not in helm.install()
+
+
+def chart_that_carries_crds(folder: Path) -> Path:
+    """As it was before the CRDs had one way in: in a template, with the annotation that keeps them. Its CRD lacks a
+    field."""
+    chart = Path(shutil.copytree(CHART, folder / "litevoice"))
+    crds = [yaml.safe_load(file.read_text()) for file in CRDS.glob("*.yaml")]
+    for crd in crds:
+        crd["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+        if crd["metadata"]["name"] == GATEWAYS:
+            del spec_fields(crd)["audio"]
+    (chart / "templates" / "crds.yaml").write_text(yaml.safe_dump_all(crds))
+    return chart
+
+
+def spec_fields(crd: Json) -> Json:
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    fields: Json = schema["properties"]["spec"]["properties"]
+    return fields
+
+
+def test_an_upgrade_from_a_chart_that_carried_the_crds(server: ApiServer, helm: Helm, tmp_path: Path) -> None:
+    helm.install(chart=chart_that_carries_crds(tmp_path))
+    path = f"{RESOURCES}/one/voicegateways"
+    server.kubectl("wait", "--for=condition=Established", f"crd/{GATEWAYS}", "--timeout=60s")
+    uid = server.create(path, voice_gateway("demo"))["metadata"]["uid"]
+
+    def kept() -> bool:
+        return bool(server.request("GET", f"{path}/demo")["metadata"]["uid"] == uid)
+
     helm.install()
-    metadata = {
-        "labels": {"app.kubernetes.io/managed-by": "Helm"},
-        "annotations": {"meta.helm.sh/release-name": "litevoice", "meta.helm.sh/release-namespace": NAMESPACE},
-    }
-    for name in server.definitions():
-        server.merge(f"{DEFINITIONS}/{name}", {"metadata": metadata})
-    helm.install(chart=chart_with_a_new_description(tmp_path))
-    assert description(server) == "of the next release"
-
-
-def test_a_second_release_leaves_the_crds_to_the_first(server: ApiServer, helm: Helm) -> None:
-    helm.install("watchNamespaces={one}", release="first", namespace="one")
-    helm.install("watchNamespaces={two}", release="second", namespace="two")
-    assert owner(server) == "first"
-    helm("uninstall", "second", namespace="two")
-    assert set(server.definitions()) == {GATEWAYS, "backlogalerts.litevoice.dev"}
-
-
-def test_crds_and_root_key_outlive_the_release(server: ApiServer, helm: Helm) -> None:
-    helm.install()
-    key = root_key(server)
+    assert "audio" not in spec_fields(server.definitions()[GATEWAYS]), "helm neither removes nor changes it"
+    assert kept()
+    with pytest.raises(AssertionError, match="conflict with"):
+        server.install_definitions()
+    server.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
+    assert "audio" in spec_fields(server.definitions()[GATEWAYS])
+    server.install_definitions()  # once is enough
+    assert kept()
     helm("uninstall", "litevoice")
-    assert set(server.definitions()) == {GATEWAYS, "backlogalerts.litevoice.dev"}
-    helm.install()
-    assert root_key(server) == key
-    assert owner(server) == "litevoice"
+    assert kept()
 
 
 # ---- root key --------------------------------------------------------------------------------------------------
+
+
+def test_the_root_key_outlives_the_release(server: ApiServer, helm: Helm) -> None:
+    helm.install()
+    key = root_key(server)
+    helm("uninstall", "litevoice")
+    helm.install()
+    assert root_key(server) == key
 
 
 def test_an_upgrade_keeps_the_root_key(server: ApiServer, helm: Helm) -> None:
@@ -211,6 +202,7 @@ def test_operator_may_what_it_needs_everywhere(server: ApiServer, helm: Helm) ->
         ("get", "secrets"),
         ("list", "secrets"),
         ("create", "pods"),
+        ("get", "customresourcedefinitions.apiextensions.k8s.io"),
         ("delete", "nodes"),
         ("escalate", "roles.rbac.authorization.k8s.io"),
     ]:

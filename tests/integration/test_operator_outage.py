@@ -1,4 +1,4 @@
-"""How the operator stands to the API server: an outage of 90 s, a late start, permissions in some namespaces only."""
+"""How the operator stands to the API server: an outage of 90 s, permissions in some namespaces only."""
 
 from __future__ import annotations
 
@@ -92,23 +92,6 @@ async def test_an_outage_of_the_api_server(
     assert operator.pid == pid
 
 
-async def test_an_operator_that_starts_before_the_api_server_and_its_definitions(
-    server: ApiServer, operator: OperatorProcess
-) -> None:
-    server.kill_server()
-    operator.start(wait=False)
-    await asyncio.to_thread(wait_until, lambda: operator.answers("/healthz"), "the operator to live", 120)
-    assert not operator.answers("/readyz")
-    await asyncio.to_thread(server.start)
-    assert not operator.answers("/readyz"), "without its definitions it has nothing to watch"
-    grant_chart_rules(server)
-    await asyncio.to_thread(server.install_definitions)
-    await asyncio.to_thread(wait_until, lambda: operator.answers("/readyz"), "the operator to be ready", 120)
-    namespace = Namespace.new(server)
-    server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 1}))
-    await asyncio.to_thread(namespace.wait_condition, f"{namespace.gateways}/demo", "Ready", "False")
-
-
 async def test_an_operator_of_some_namespaces_needs_no_permission_elsewhere(
     server: ApiServer, rocketmq: SharedRocketMQ, tmp_path: Path
 ) -> None:
@@ -121,6 +104,7 @@ async def test_an_operator_of_some_namespaces_needs_no_permission_elsewhere(
     try:
         await asyncio.to_thread(operator.start)
         await asyncio.to_thread(served.wait_condition, f"{served.gateways}/demo", "Ready", "False", "GatewaysNotReady")
+        await asyncio.to_thread(served.wait_condition, f"{served.gateways}/demo", "CRDOutdated", "False", "UpToDate")
         assert "status" not in (server.get(f"{other.gateways}/demo") or {})
         server.request("DELETE", f"{served.gateways}/demo")
         await asyncio.to_thread(

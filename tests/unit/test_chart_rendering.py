@@ -71,12 +71,15 @@ def test_lint(chart: Chart) -> None:
     assert result.returncode == 0, result.stdout
 
 
+def test_crds_are_not_the_charts() -> None:
+    """They have one way in. Helm would install this folder's once and never upgrade them."""
+    assert not (CHART / "crds").exists()
+
+
 def test_default_objects(defaults: dict[tuple[str, str], Manifest]) -> None:
     assert set(defaults) == {
         ("ServiceAccount", "lv-litevoice-operator"),
         ("Secret", "lv-litevoice-root-key"),
-        ("CustomResourceDefinition", "voicegateways.litevoice.dev"),
-        ("CustomResourceDefinition", "backlogalerts.litevoice.dev"),
         ("ClusterRole", "ns-lv-litevoice-operator"),
         ("ClusterRoleBinding", "ns-lv-litevoice-operator"),
         ("Service", "lv-litevoice-operator-metrics"),
@@ -329,23 +332,6 @@ def test_nothing_is_granted_by_wildcard(defaults: dict[tuple[str, str], Manifest
     assert {verb for resource, verb in granted if resource == "secrets"} == {"create", "patch"}
     assert {verb for resource, verb in granted if resource == "pods"} == {"get", "list", "watch"}
     assert not {verb for _, verb in granted} & {"escalate", "bind", "impersonate", "deletecollection"}
-
-
-# ---- CRDs ------------------------------------------------------------------------------------------------------
-
-
-def test_crds_are_the_generated_ones_and_stay(defaults: dict[tuple[str, str], Manifest]) -> None:
-    files = sorted((ROOT / "crds").glob("*.yaml"))
-    assert len(files) == 2
-    for file in files:
-        wanted = yaml.safe_load(file.read_text())
-        rendered = defaults["CustomResourceDefinition", wanted["metadata"]["name"]]
-        assert rendered["spec"] == wanted["spec"]
-        assert rendered["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-
-
-def test_crds_can_be_left_out(chart: Chart) -> None:
-    assert not [kind for kind, _ in chart.render("crds.install=false") if kind == "CustomResourceDefinition"]
 
 
 # ---- development RocketMQ --------------------------------------------------------------------------------------

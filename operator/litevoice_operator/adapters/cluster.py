@@ -16,7 +16,7 @@ from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
-from litevoice_operator.api.base import API_VERSION
+from litevoice_operator.api.base import API_VERSION, GROUP
 
 FIELD_MANAGER = "litevoice-operator"
 REQUEST_TIMEOUT_SECONDS = 15.0
@@ -113,6 +113,17 @@ class Cluster:
                 return set()
             raise
         return {str(resource["name"]) for resource in answer.get("resources") or []}
+
+    async def served_schemas(self) -> dict[str, dict[str, Any]]:
+        """Kind → schema of the whole object, as the installed CRDs define it; the API server publishes a change within
+        seconds. Everybody who may discover the API may read it: it needs no permission for the CRDs themselves."""
+        answer = await self._request("GET", f"/openapi/v3/apis/{API_VERSION}")
+        return {
+            kind["kind"]: schema
+            for schema in answer["components"]["schemas"].values()
+            for kind in schema.get("x-kubernetes-group-version-kind", ())
+            if kind["group"] == GROUP
+        }
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """None when it does not exist."""

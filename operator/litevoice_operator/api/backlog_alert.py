@@ -103,7 +103,8 @@ class BacklogAlertStatus(Api):
     observed_generation: Int64 | None = None
     """metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready: the backlog can be measured; it does not depend on how large it is. Firing: the alert fires."""
+    """Ready: the backlog can be measured; it does not depend on how large it is. Firing: the alert fires. CRDOutdated:
+    the installed CRD is older than the operator."""
     state: AlertPhase = "Inactive"
     """Inactive; Pending: exceeded, but not for long enough; Firing."""
     severity: Severity | None = None

@@ -12,6 +12,7 @@ READY = "Ready"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 FIRING = "Firing"
+CRD_OUTDATED = "CRDOutdated"
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -21,7 +22,8 @@ class Condition(Api):
 
     type: Annotated[str, Field(max_length=316)]
     """Ready: everything wanted is there and works. Reconciling: the operator is on its way there. Stalled: it cannot
-    get there until somebody changes something. Firing: the alert's threshold is exceeded."""
+    get there until somebody changes something. Firing: the alert's threshold is exceeded. CRDOutdated: the installed
+    CRD is older than the operator; the message names the fields that it drops."""
     status: ConditionStatus
     """True, False or Unknown."""
     observed_generation: Annotated[Int64 | None, Field(ge=0)] = None

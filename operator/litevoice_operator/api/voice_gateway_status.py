@@ -67,7 +67,7 @@ class VoiceGatewayStatus(Api):
     observed_generation: Int64 | None = None
     """metadata.generation that this status is about."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, Reconciling, Stalled."""
+    """Ready, Reconciling, Stalled, CRDOutdated."""
     replicas: Int32 = 0
     """Gateways that exist."""
     ready_replicas: Int32 = 0

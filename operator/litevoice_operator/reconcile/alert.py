@@ -25,17 +25,26 @@ from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.gateway import GatewayReconciler
 from litevoice_operator.reconcile.loop import Key
 from litevoice_operator.reconcile.names import broker_problem
-from litevoice_operator.reconcile.status import write_status
+from litevoice_operator.reconcile.status import Statuses
 
 POLL_SECONDS = 5.0
 STARTING_PAUSE_SECONDS = 1.0
 
 
 class AlertReconciler:
-    def __init__(self, cluster: Cluster, find_gateway: Callable[[Key], GatewayReconciler | None], key: Key) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        statuses: Statuses,
+        find_gateway: Callable[[Key], GatewayReconciler | None],
+        key: Key,
+    ) -> None:
         self._cluster = cluster
+        self._statuses = statuses
         self._find_gateway = find_gateway
         self._key = key
+        self._state: AlertState | None = None
+        """As last written; remembered, because an older CRD may have dropped parts of it. None: as the status says."""
         self._published: Severity | None = None
 
     async def close(self) -> None:
@@ -70,7 +79,7 @@ class AlertReconciler:
         try:
             sample = await backlogs.measure(gateway, spec.target)
             now = time.time()
-            state, transition = next_state(alert_state(previous), spec, sample.value, now)
+            state, transition = next_state(self._state or alert_state(previous), spec, sample.value, now)
             shown = sample.culprits[: spec.top] if state.phase != "Inactive" else ()
             top = await backlogs.locate(gateway, shown)
         except BrokerError as error:
@@ -79,9 +88,10 @@ class AlertReconciler:
         if transition is not None:  # before the status: told twice is better than never
             event = event_text(transition, spec, state, sample.value, top)
             await self._cluster.post_event(resource.reference, event.type, event.reason, event.message)
-        await write_status(
-            self._cluster, resource, measured_status(resource.metadata, previous, state, sample.value, top, now)
+        await self._statuses.write(
+            resource, measured_status(resource.metadata, previous, state, sample.value, top, now)
         )
+        self._state = state
         self._publish(state)
         changes = seconds_until_change(state, spec, time.time())
         return POLL_SECONDS if changes is None else min(POLL_SECONDS, max(changes, STARTING_PAUSE_SECONDS))
@@ -89,16 +99,15 @@ class AlertReconciler:
     async def _unmeasured(self, resource: Resource, reason: str, message: str) -> float:
         previous = BacklogAlertStatus.model_validate(resource.status)
         status = unmeasured_status(resource.metadata, previous, reason, message, time.time())
-        await write_status(self._cluster, resource, status)
+        await self._statuses.write(resource, status)
         return POLL_SECONDS
 
     async def _orphaned(self, resource: Resource, reason: str, message: str) -> float:
         previous = BacklogAlertStatus.model_validate(resource.status)
-        if previous.state == "Firing":
+        if (self._state or alert_state(previous)).phase == "Firing":
             await self._cluster.post_event(resource.reference, "Normal", "Resolved", message)
-        await write_status(
-            self._cluster, resource, orphaned_status(resource.metadata, previous, reason, message, time.time())
-        )
+        await self._statuses.write(resource, orphaned_status(resource.metadata, previous, reason, message, time.time()))
+        self._state = None
         self._publish(AlertState())
         return POLL_SECONDS
 

@@ -35,7 +35,8 @@ class Controller:
     def alert_seen(self, body: Mapping[str, Any]) -> None:
         resource = Resource.model_validate(body)
         if resource.metadata.deletion_timestamp is None and self._changed(resource):
-            self._start(resource, AlertReconciler(self._around.cluster, self._gateways.get, resource.key))
+            around = self._around
+            self._start(resource, AlertReconciler(around.cluster, around.statuses, self._gateways.get, resource.key))
 
     def gone(self, body: Mapping[str, Any]) -> None:
         """A custom resource was deleted: its loop finds nothing any more, and ends."""

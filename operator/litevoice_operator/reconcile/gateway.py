@@ -26,7 +26,7 @@ from litevoice_operator.reconcile.loop import Key
 from litevoice_operator.reconcile.names import BrokerNames
 from litevoice_operator.reconcile.objects import OwnedObjects
 from litevoice_operator.reconcile.pods import PodCache
-from litevoice_operator.reconcile.status import write_status
+from litevoice_operator.reconcile.status import Statuses
 
 SETTLED_PAUSE_SECONDS = 10.0
 UNSETTLED_PAUSE_SECONDS = 2.0
@@ -40,6 +40,7 @@ class Surroundings:
     """What all reconcilers share."""
 
     cluster: Cluster
+    statuses: Statuses
     gateways: Gateways
     pods: PodCache
     defaults: Defaults
@@ -79,7 +80,7 @@ class GatewayReconciler:
         observed = await self._observe(problem)
         previous = VoiceGatewayStatus.model_validate(resource.status)
         status = gateway_status(resource.metadata, observed, previous, time.time())
-        await write_status(self._around.cluster, resource, status)
+        await self._around.statuses.write(resource, status)
         settled = problem is None and observed.gateways.settled and observed.workers.settled
         return SETTLED_PAUSE_SECONDS if settled else UNSETTLED_PAUSE_SECONDS
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.speech import RATE, speak, write_wav
 from litevoice_dev.stack import LocalStack
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "ask.py"
 QUESTION = "please count to ten"
@@ -21,7 +21,7 @@ ANSWER = "One, two, three, four, five, six, seven, eight, nine, ten."
 
 
 @pytest.fixture
-async def stack(rocketmq: LocalRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
+async def stack(rocketmq: SharedRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
     made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server)
     try:
         await made.start(gateways=2)

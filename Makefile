@@ -68,6 +68,10 @@ format: venv ## format the code
 crds: venv ## write crds/ from the pydantic models
 	@$(PY) -m litevoice_operator.crdgen
 
+.PHONY: reference
+reference: venv ## write docs/reference from CRDs, settings, chart, metrics and protocol events
+	@$(PY) -m litevoice_dev.reference
+
 .PHONY: lock
 lock: ## resolve the dependencies anew into locks/
 	@scripts/bootstrap && scripts/lock

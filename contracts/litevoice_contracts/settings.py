@@ -27,12 +27,15 @@ class BrokerSettings(_Settings):
     name_server: Annotated[str, Field(min_length=1, pattern=r"^[^:;,\s]+:\d+(;[^:;,\s]+:\d+)*$")]
     """Name servers, `host:port[;host:port…]`, for the admin protocol: gateways and workers ask who owns a session."""
     request_topic: str
+    """Base name of the request topics; partition 7 of `X` is the topic `X-07`."""
     reply_topic: str
+    """Parent topic of the sessions' LiteTopics."""
     partitions: Annotated[int, Field(ge=1, le=100)]
+    """Number of request partitions."""
     tls: bool = False
     """Speak TLS to the proxies."""
     admin_tls: bool = False
-    """Speak TLS to name servers and brokers, whose certificates are other ones than the proxies'."""
+    """Speak TLS to name servers and brokers; their certificates are not the proxies' own."""
     ca_file: str = ""
     """PEM file with the certificate authorities to trust; empty: the system's."""
     credentials_dir: str = ""
@@ -43,43 +46,51 @@ class GatewaySettings(_Settings):
     """Everything a gateway needs to know."""
 
     broker: BrokerSettings
+    """How to reach RocketMQ, and the names to use there."""
     listen_host: str = "0.0.0.0"
+    """Address that clients connect to."""
     listen_port: Port = 8080
+    """Port that clients connect to."""
     admin_host: str = "0.0.0.0"
+    """Address of the admin port."""
     admin_port: Port = 9090
+    """Port of `/healthz`, `/readyz`, `/metrics` and the admin API under `/v1`."""
     api_keys_dir: str
-    """Folder of files: file name = principal, content = its API keys, one per line. Re-read when it changes."""
+    """Folder of files: file name = principal, content = its API keys, one per line. Read again when it changes."""
     keys_dir: str
     """Folder with the files `session-signing-key` (at least 32 bytes) and `admin-token`."""
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 5000
     """Sessions per pod; one more is refused with 1013."""
     max_frame_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 1 << 20
+    """Largest WebSocket message from a client; more is answered with an error, 4 times as much closes with 1009."""
     max_events_per_second: Annotated[int, Field(ge=10, le=10_000)] = 200
-    """Client events per second and session (burst: twice as many); more is read later, and counted."""
+    """Client events per second and session (burst: twice as many); beyond it the socket is read later."""
     retained_seconds: Annotated[int, Field(ge=5, le=600)] = 60
-    """Audio of the open turn that is kept for a replay."""
+    """How much audio of the open turn is kept for a replay."""
     max_pending_packets: Annotated[int, Field(ge=10, le=100_000)] = 3000
-    """Packets of one session that wait for the broker's confirmation; at the bound the connection is no longer read."""
+    """Packets of one session waiting for the broker's confirmation; at the bound the socket is no longer read."""
     send_buffer_bytes: Annotated[int, Field(ge=4096, le=16 << 20)] = 256 * 1024
     """What may wait in the pod for a client that reads slowly; beyond it, replies wait at the broker."""
     batch_milliseconds: Annotated[int, Field(ge=0, le=1000)] = 100
     """How long frames of one session are collected into one message."""
     idle_timeout_seconds: Annotated[int, Field(ge=10, le=86_400)] = 900
-    """A session without a client event and without a reply for so long is closed with 1000."""
+    """A session with no client event and no reply for this long is closed with 1000."""
     probe_seconds: Annotated[int, Field(ge=1, le=600)] = 5
-    """A turn that shows no progress for so long makes the gateway ask the worker (turn probe)."""
+    """When a turn makes no progress for this long, the gateway asks the worker."""
     restore_timeout_seconds: Annotated[int, Field(ge=1, le=120)] = 30
-    """Silence of a log that is read back after which its session counts as expired; longer than a broker's restart."""
+    """A session that is being resumed counts as expired when its log delivers nothing for this long."""
     drain_policy: Literal["Migrate", "Complete", "Auto"] = "Auto"
+    """As `spec.drain.policy` of a VoiceGateway."""
     drain_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
-    """All sessions must be gone by then; the rest is cut."""
+    """Sessions still open by then are cut."""
     drain_turn_wait_seconds: Annotated[int, Field(ge=0, le=600)] = 2
     """How long a session may wait for the end of its turn before it is moved."""
     drain_rate_per_second: Annotated[int, Field(ge=1, le=10_000)] = 200
     """Sessions moved per second."""
     close_timeout_seconds: Annotated[float, Field(ge=0.1, le=30)] = 2.0
-    """How long the peer may take to answer our Close while we keep reading."""
+    """How long a client may take to answer a Close; it is read until then."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
 
 
 class OpenAICompatible(_Settings):
@@ -88,15 +99,18 @@ class OpenAICompatible(_Settings):
     base_url: Annotated[str, Field(pattern=r"^https?://")]
     """For example `http://vllm:8000/v1`."""
     model: Annotated[str, Field(min_length=1)]
+    """Name of the model at that endpoint."""
     api_key_file: str = ""
-    """File that holds the key; empty: no key is sent."""
+    """File that holds the API key, read at start; empty: no key is sent."""
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 30
+    """Time limit of a request; for a streamed answer, of the wait for its next piece."""
 
 
 class TranscriberSettings(_Settings):
     """Speech to text. Without `openai`: pocketsphinx with a grammar, in the pod."""
 
     openai: OpenAICompatible | None = None
+    """`audio/transcriptions`."""
     grammar_file: str = ""
     """JSGF grammar for pocketsphinx; empty: the one that comes with litevoice."""
 
@@ -105,12 +119,14 @@ class ResponderSettings(_Settings):
     """Text to answer. Without `openai`: a deterministic local responder for development."""
 
     openai: OpenAICompatible | None = None
+    """`chat/completions`, streamed."""
 
 
 class SynthesizerSettings(_Settings):
     """Text to speech. Without `openai`: espeak-ng, in the pod."""
 
     openai: OpenAICompatible | None = None
+    """`audio/speech`."""
     voice: str = "en"
     """espeak-ng voice, or the endpoint's, unless the session names one."""
 
@@ -119,8 +135,11 @@ class PipelineSettings(_Settings):
     """The stages of a turn."""
 
     transcriber: TranscriberSettings = TranscriberSettings()
+    """Speech to text."""
     responder: ResponderSettings = ResponderSettings()
+    """Text to answer."""
     synthesizer: SynthesizerSettings = SynthesizerSettings()
+    """Text to speech."""
     ahead_milliseconds: Annotated[int, Field(ge=200, le=600_000)] = 2000
     """Audio is published at most this far ahead of real time, so that an interruption wastes little."""
     max_utterance_seconds: Annotated[int, Field(ge=1, le=600)] = 60
@@ -140,12 +159,18 @@ class WorkerSettings(_Settings):
     """Everything a worker needs to know."""
 
     broker: BrokerSettings
+    """How to reach RocketMQ, and the names to use there."""
     admin_host: str = "0.0.0.0"
+    """Address of the admin port."""
     admin_port: Port = 9090
+    """Port of `/healthz`, `/readyz` and `/metrics`."""
     members: MembersSettings
+    """Where the worker learns which workers are ready: either `service` or `static`."""
     pipeline: PipelineSettings = PipelineSettings()
+    """The stages of a turn."""
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 2000
-    """Sessions kept in memory; the least recently used idle one is forgotten first (it can be replayed)."""
+    """Sessions kept in memory; beyond it, the least recently used idle one is forgotten (it can be replayed)."""
     epoch_wait_milliseconds: Annotated[int, Field(ge=0, le=10_000)] = 500
     """How long packets of a new owner wait for the last packet of the old one."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""

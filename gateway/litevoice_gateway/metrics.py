@@ -22,27 +22,45 @@ class Metrics:
         def seconds(name: str, text: str, *labels: str) -> Histogram:
             return Histogram(name, text, labels, buckets=_SECONDS, registry=registry)
 
-        self.sessions = Gauge(names.GATEWAY_SESSIONS, "Sessions that this pod owns.", registry=registry)
+        self.sessions = Gauge(names.GATEWAY_SESSIONS, "Sessions this pod owns.", registry=registry)
         self.slow_readers = Gauge(
-            names.GATEWAY_SLOW_READERS, "Sessions whose replies wait at the broker.", registry=registry
+            names.GATEWAY_SLOW_READERS, "Sessions whose client reads too slowly.", registry=registry
         )
-        self.connections = counter(names.GATEWAY_CONNECTIONS, "Upgrade requests.", "outcome")
-        self.closes = counter(names.GATEWAY_CLOSES, "Close frames sent.", "code")
-        self.client_events = counter(names.GATEWAY_CLIENT_EVENTS, "Client events accepted.", "type")
-        self.client_errors = counter(names.GATEWAY_CLIENT_ERRORS, "Client events refused.", "code")
-        self.packets = counter(names.GATEWAY_PACKETS, "Packets that the broker has confirmed.")
-        self.packets_lost = counter(names.GATEWAY_PACKETS_LOST, "Packets read from clients and never confirmed.")
+        self.connections = counter(
+            names.GATEWAY_CONNECTIONS,
+            "Upgrade requests: accepted, invalid (400, 404), unauthorized (401), forbidden (403), draining or "
+            "unavailable (503), overload (closed with 1013).",
+            "outcome",
+        )
+        self.closes = counter(names.GATEWAY_CLOSES, "Close frames sent, by close code.", "code")
+        self.client_events = counter(names.GATEWAY_CLIENT_EVENTS, "Client events accepted, by their type.", "type")
+        self.client_errors = counter(
+            names.GATEWAY_CLIENT_ERRORS, "Client events answered with an error, by its code.", "code"
+        )
+        self.packets = counter(names.GATEWAY_PACKETS, "Packets confirmed by the broker.")
+        self.packets_lost = counter(
+            names.GATEWAY_PACKETS_LOST, "Packets read from clients and not confirmed by the broker."
+        )
         self.events_sent = counter(names.GATEWAY_EVENTS_SENT, "Events sent to clients.")
-        self.takeovers = counter(names.GATEWAY_TAKEOVERS, "Sessions resumed here.")
-        self.takeover_seconds = seconds(names.GATEWAY_TAKEOVER_SECONDS, "Upgrade to restored, of resumed sessions.")
-        self.evictions = counter(names.GATEWAY_EVICTIONS, "Sessions that a newer connection took.")
-        self.replays = counter(names.GATEWAY_REPLAYS, "Open turns sent again.")
-        self.dropped = counter(names.GATEWAY_DROPPED, "What was not used, at a bound or by a rule.", "what")
-        self.publish_seconds = seconds(names.GATEWAY_PUBLISH_SECONDS, "Hand-over to the broker's confirmation.")
-        self.broker_send_seconds = seconds(names.BROKER_SEND_SECONDS, "One send request.", "kind")
-        self.broker_send_errors = counter(names.BROKER_SEND_ERRORS, "Send requests that failed.", "kind")
-        self.broker_reconnects = counter(names.BROKER_RECONNECTS, "Links to a proxy made anew.")
-        self.broker_heals = counter(names.BROKER_HEALS, "Takeovers that repaired a missing position.")
+        self.takeovers = counter(names.GATEWAY_TAKEOVERS, "Sessions resumed on this pod.")
+        self.takeover_seconds = seconds(
+            names.GATEWAY_TAKEOVER_SECONDS, "From the upgrade of a resumed session until it is restored."
+        )
+        self.evictions = counter(names.GATEWAY_EVICTIONS, "Sessions lost to a newer connection (close code 4001).")
+        self.replays = counter(names.GATEWAY_REPLAYS, "Open turns sent to a worker again.")
+        self.dropped = counter(
+            names.GATEWAY_DROPPED,
+            "Dropped: retained_packets (older than retainedSeconds), stale_attempt (replies of a replayed turn's "
+            "earlier attempt), bad_envelope (unreadable).",
+            "what",
+        )
+        self.publish_seconds = seconds(
+            names.GATEWAY_PUBLISH_SECONDS, "From handing a message to the producer to the broker's confirmation."
+        )
+        self.broker_send_seconds = seconds(names.BROKER_SEND_SECONDS, "Send requests: fifo or lite.", "kind")
+        self.broker_send_errors = counter(names.BROKER_SEND_ERRORS, "Failed send requests: fifo or lite.", "kind")
+        self.broker_reconnects = counter(names.BROKER_RECONNECTS, "Reconnections to a proxy.")
+        self.broker_heals = counter(names.BROKER_HEALS, "Takeovers repeated because a position was missing.")
 
     def accepted(self, kind: str) -> None:
         """One client event was accepted; the label's counter is looked up once, this is the hot path."""

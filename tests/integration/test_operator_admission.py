@@ -138,7 +138,7 @@ def test_bad_alerts_are_refused(server: ApiServer, description: str, spec: dict[
     assert field in str(caught.value)
 
 
-@pytest.mark.parametrize("file", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "examples").rglob("*.yaml")), ids=lambda file: file.name)
 def test_examples_are_accepted(server: ApiServer, file: Any) -> None:
     manifest: Json = yaml.safe_load(file.read_text())
     path = {"VoiceGateway": GATEWAYS, "BacklogAlert": ALERTS, "Secret": "/api/v1/namespaces/default/secrets"}

@@ -107,7 +107,7 @@ def test_bounds_and_defaults_are_those_of_the_program(
     assert limits(part, name) == limits(settings, setting)
 
 
-@pytest.mark.parametrize("file", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "examples").rglob("*.yaml")), ids=lambda file: file.name)
 def test_examples_use_only_known_fields(file: Path) -> None:
     manifest = yaml.safe_load(file.read_text())
     known = {definition["spec"]["names"]["kind"]: definition for definition in definitions().values()}

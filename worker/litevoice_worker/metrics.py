@@ -19,11 +19,16 @@ class Metrics:
             name: Counter(name, text, labels, registry=self.registry)
             for name, text, labels in (
                 (names.WORKER_PACKETS, "Packets applied.", ()),
-                (names.WORKER_DUPLICATES, "Packets that came again and were dropped.", ()),
-                (names.WORKER_GAPS, "Times that packets were missing and asked for.", ()),
-                (names.WORKER_TURNS, "Responses that ended.", ("outcome",)),
+                (names.WORKER_DUPLICATES, "Packets received more than once and dropped.", ()),
+                (names.WORKER_GAPS, "Gaps: packets were missing and were asked for.", ()),
+                (names.WORKER_TURNS, "Responses ended: completed, cancelled, incomplete or failed.", ("outcome",)),
                 (names.WORKER_REPLIES, "Messages published to sessions.", ()),
-                (names.WORKER_DROPPED, "What was given up at a bound or could not be read.", ("what",)),
+                (
+                    names.WORKER_DROPPED,
+                    "Dropped: conversation_items (the oldest, beyond what a snapshot holds), sessions (the least "
+                    "recently used, beyond maxSessions), bad_envelope (unreadable).",
+                    ("what",),
+                ),
             )
         }
         self._first_audio = Histogram(
@@ -33,18 +38,28 @@ class Metrics:
             registry=self.registry,
         )
         self._stages = Histogram(
-            names.WORKER_STAGE_SECONDS, "Time of one call.", ("stage",), buckets=_SECONDS, registry=self.registry
+            names.WORKER_STAGE_SECONDS,
+            "One call of a stage: vad, asr, respond (until the first sentence) or tts.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.sessions = Gauge(names.WORKER_SESSIONS, "Sessions in memory.", registry=self.registry)
         self.partitions = Gauge(names.WORKER_PARTITIONS, "Partitions owned.", registry=self.registry)
         self._send = Histogram(
-            names.BROKER_SEND_SECONDS, "Send requests.", ("kind",), buckets=_SECONDS, registry=self.registry
+            names.BROKER_SEND_SECONDS,
+            "Send requests: fifo or lite.",
+            ("kind",),
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self._send_errors = Counter(
-            names.BROKER_SEND_ERRORS, "Send requests that failed.", ("kind",), registry=self.registry
+            names.BROKER_SEND_ERRORS, "Failed send requests: fifo or lite.", ("kind",), registry=self.registry
         )
-        self._reconnects = Counter(names.BROKER_RECONNECTS, "Connections made again.", registry=self.registry)
-        self._heals = Counter(names.BROKER_HEALS, "Takeovers repeated to heal a gap.", registry=self.registry)
+        self._reconnects = Counter(names.BROKER_RECONNECTS, "Reconnections to a proxy.", registry=self.registry)
+        self._heals = Counter(
+            names.BROKER_HEALS, "Takeovers repeated because a position was missing.", registry=self.registry
+        )
         for what in ("conversation_items", "bad_envelope", "sessions"):
             self._counters[names.WORKER_DROPPED].labels(what)
 

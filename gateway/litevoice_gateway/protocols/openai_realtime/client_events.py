@@ -138,31 +138,41 @@ class _Event(msgspec.Struct, kw_only=True, tag_field="type"):
 
 
 class AppendAudio(_Event, tag="input_audio_buffer.append"):
+    """One slice of audio in the session's input format; at least one sample."""
+
     audio: bytes
 
 
 class CommitAudio(_Event, tag="input_audio_buffer.commit"):
-    pass
+    """Ends the utterance; only needed without turn detection."""
 
 
 class ClearAudio(_Event, tag="input_audio_buffer.clear"):
-    pass
+    """Forgets the audio of the open utterance."""
 
 
 class UpdateSession(_Event, tag="session.update"):
+    """Replaces the fields it names. Null leaves a field as it is, but turns `turn_detection` off."""
+
     session: Session
 
 
 class CreateItem(_Event, tag="conversation.item.create"):
+    """Appends a text message to the conversation; other kinds of items are refused."""
+
     item: MessageItem
     previous_item_id: Ignored = UNSET
 
 
 class CreateResponse(_Event, tag="response.create"):
+    """Asks for an answer to the conversation so far."""
+
     response: ResponseParams | UnsetType | None = UNSET
 
 
 class CancelResponse(_Event, tag="response.cancel"):
+    """Stops the answer under way."""
+
     response_id: Annotated[str, Meta(max_length=128)] | None = None
 
 

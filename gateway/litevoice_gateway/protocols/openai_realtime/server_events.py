@@ -19,6 +19,8 @@ class Part(msgspec.Struct, kw_only=True):
 
 
 class ItemObject(msgspec.Struct, kw_only=True):
+    """An item of the conversation."""
+
     id: str
     object: str = "realtime.item"
     type: str = "message"
@@ -28,6 +30,8 @@ class ItemObject(msgspec.Struct, kw_only=True):
 
 
 class ErrorBody(msgspec.Struct, kw_only=True):
+    """Why a client event was refused; `event_id` is the client's own id of it."""
+
     type: str = "invalid_request_error"
     code: str
     message: str
@@ -36,53 +40,73 @@ class ErrorBody(msgspec.Struct, kw_only=True):
 
 
 class FailureBody(msgspec.Struct, kw_only=True):
+    """Why a transcription failed."""
+
     type: str
     code: str
     message: str
 
 
 class DurationUsage(msgspec.Struct, kw_only=True):
+    """How much audio was transcribed."""
+
     type: str = "duration"
     seconds: float
 
 
 class SessionCreated(ServerEvent, kw_only=True, tag_field="type", tag="session.created"):
+    """First on every connection, also after a client has come back."""
+
     session: dict[str, object]
 
 
 class SessionUpdated(ServerEvent, kw_only=True, tag_field="type", tag="session.updated"):
+    """A `session.update` took effect; shows the whole session."""
+
     session: dict[str, object]
 
 
 class Error(ServerEvent, kw_only=True, tag_field="type", tag="error"):
+    """A client event was refused; the session lives on."""
+
     error: ErrorBody
 
 
 class SpeechStarted(ServerEvent, kw_only=True, tag_field="type", tag="input_audio_buffer.speech_started"):
+    """Turn detection hears speech."""
+
     audio_start_ms: int
     item_id: str
 
 
 class SpeechStopped(ServerEvent, kw_only=True, tag_field="type", tag="input_audio_buffer.speech_stopped"):
+    """Turn detection hears the end of it."""
+
     audio_end_ms: int
     item_id: str
 
 
 class Committed(ServerEvent, kw_only=True, tag_field="type", tag="input_audio_buffer.committed"):
+    """The utterance became a user item; its transcript follows."""
+
     item_id: str
     previous_item_id: str | None
 
 
 class Cleared(ServerEvent, kw_only=True, tag_field="type", tag="input_audio_buffer.cleared"):
-    pass
+    """An `input_audio_buffer.clear` took effect."""
 
 
 class ItemAdded(ServerEvent, kw_only=True, tag_field="type", tag="conversation.item.added"):
+    """An item was added to the conversation."""
+
     item: ItemObject
     previous_item_id: str | None
 
 
 class ItemDone(ServerEvent, kw_only=True, tag_field="type", tag="conversation.item.done"):
+    """An item is complete."""
+
     item: ItemObject
     previous_item_id: str | None
 
@@ -90,6 +114,8 @@ class ItemDone(ServerEvent, kw_only=True, tag_field="type", tag="conversation.it
 class TranscriptionCompleted(
     ServerEvent, kw_only=True, tag_field="type", tag="conversation.item.input_audio_transcription.completed"
 ):
+    """What was understood of an utterance."""
+
     item_id: str
     content_index: int = 0
     transcript: str
@@ -99,26 +125,36 @@ class TranscriptionCompleted(
 class TranscriptionFailed(
     ServerEvent, kw_only=True, tag_field="type", tag="conversation.item.input_audio_transcription.failed"
 ):
+    """The recognizer failed; the item stays without text."""
+
     item_id: str
     content_index: int = 0
     error: FailureBody
 
 
 class ResponseCreated(ServerEvent, kw_only=True, tag_field="type", tag="response.created"):
+    """An answer begins."""
+
     response: dict[str, object]
 
 
 class ResponseDone(ServerEvent, kw_only=True, tag_field="type", tag="response.done"):
+    """The answer is over: completed, cancelled, incomplete or failed."""
+
     response: dict[str, object]
 
 
 class OutputItemAdded(ServerEvent, kw_only=True, tag_field="type", tag="response.output_item.added"):
+    """The answer's one item begins."""
+
     response_id: str
     output_index: int = 0
     item: ItemObject
 
 
 class OutputItemDone(ServerEvent, kw_only=True, tag_field="type", tag="response.output_item.done"):
+    """The answer's item is complete."""
+
     response_id: str
     output_index: int = 0
     item: ItemObject
@@ -134,32 +170,46 @@ class _InPart(ServerEvent, kw_only=True):
 
 
 class ContentPartAdded(_InPart, kw_only=True, tag_field="type", tag="response.content_part.added"):
+    """The item's one content part begins."""
+
     part: Part
 
 
 class ContentPartDone(_InPart, kw_only=True, tag_field="type", tag="response.content_part.done"):
+    """The content part is complete."""
+
     part: Part
 
 
 class AudioDelta(_InPart, kw_only=True, tag_field="type", tag="response.output_audio.delta"):
+    """Audio of the answer, base64, in the session's output format."""
+
     delta: bytes  # base64 on the wire
 
 
 class AudioDone(_InPart, kw_only=True, tag_field="type", tag="response.output_audio.done"):
-    pass
+    """All of the answer's audio was sent."""
 
 
 class AudioTranscriptDelta(_InPart, kw_only=True, tag_field="type", tag="response.output_audio_transcript.delta"):
+    """The next sentence of the answer; its audio follows."""
+
     delta: str
 
 
 class AudioTranscriptDone(_InPart, kw_only=True, tag_field="type", tag="response.output_audio_transcript.done"):
+    """All of the answer's text."""
+
     transcript: str
 
 
 class TextDelta(_InPart, kw_only=True, tag_field="type", tag="response.output_text.delta"):
+    """The next sentence of an answer without audio."""
+
     delta: str
 
 
 class TextDone(_InPart, kw_only=True, tag_field="type", tag="response.output_text.done"):
+    """All of such an answer's text."""
+
     text: str

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from litevoice_dev.reference.metrics import named
-from litevoice_operator.crdgen import definitions
+from litevoice_operator.api.definitions import definitions
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]

@@ -38,6 +38,10 @@ REASONS = {
     "ThresholdExceeded": ("BacklogAlert", "The alert fires."),
     "Pending": ("BacklogAlert", "A threshold is exceeded, but not yet for `forSeconds`."),
     "BelowThreshold": ("BacklogAlert", "The alert does not fire."),
+    "UpToDate": ("both", "The installed CRD has every field of this operator."),
+    "OlderThanOperator": ("both", "The installed CRD lacks fields of this operator; the message names them."),
+    "OtherFields": ("both", "The installed CRD lacks fields of this operator and has fields of its own."),
+    "SchemaUnreadable": ("both", "The API server does not tell the installed CRD's schema."),
 }
 """Reason → kind, meaning."""
 
@@ -58,7 +62,8 @@ def conditions_and_events() -> str:
     return page(
         "Conditions and Events",
         "`Ready`, `Reconciling` and `Stalled` follow the conventions of Kubernetes (kstatus). `Firing` tells whether "
-        "a BacklogAlert fires; it never makes `Ready` false.",
+        "a BacklogAlert fires; it never makes `Ready` false. `CRDOutdated` tells whether the installed CRD is older than "
+        "the operator.",
         "## Reasons of conditions",
         table(("Reason", "Kind", "Meaning"), ((code(name), *row) for name, row in REASONS.items())),
         "## Events",

@@ -6,7 +6,7 @@ from typing import Any
 
 from litevoice_dev.reference.markdown import code, page, table
 from litevoice_dev.reference.schemas import object_tables
-from litevoice_operator.crdgen import definitions
+from litevoice_operator.api.definitions import definitions
 
 
 def resources() -> str:

@@ -7,7 +7,7 @@ import textwrap
 from litevoice_contracts.settings import GatewaySettings, WorkerSettings
 from litevoice_dev.reference.markdown import block, page
 from litevoice_dev.reference.schemas import object_tables
-from litevoice_operator.crdgen import structural_schema
+from litevoice_operator.api.definitions import structural_schema
 from litevoice_operator.settings import HELP
 
 

@@ -11,11 +11,18 @@ from e2e import environment
 from e2e.shell import cache_folder
 
 
+ASIDE = ("test_lifecycle", "test_rbac", "test_cluster")
+"""Files that leave the example VoiceGateway and the broker alone: they run beside the calls."""
+LAST = "test_broker_restart"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker("e2e")
+            item.add_marker(pytest.mark.xdist_group("aside" if item.path.stem in ASIDE else "calls"))
+    items.sort(key=lambda item: item.path.stem == LAST)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,7 +25,7 @@ async def test_a_call_survives_a_helm_upgrade_that_rolls_the_gateways(
         await asyncio.to_thread(environment.upgrade_gateway_image)
 
     disturbance = Disturbance("helm upgrade under", upgrade, cuts=False)
-    call = await takeover.hold(ClusterPlace(endpoint), disturbance, takeover.LONG, tmp_path, print)
+    call = await takeover.hold(ClusterPlace(endpoint), disturbance, takeover.SHORT, tmp_path, print)
     selector = f"app.kubernetes.io/instance={environment.GATEWAY},app.kubernetes.io/component=gateway"
     kubectl("rollout", "status", "-n", environment.NAMESPACE, "deployment", "-l", selector, "--timeout=180s")
     assert before.isdisjoint(environment.pods("gateway")), "every gateway pod was replaced"

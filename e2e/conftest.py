@@ -10,7 +10,6 @@ import pytest
 from e2e import environment
 from e2e.shell import cache_folder
 
-
 ASIDE = ("test_lifecycle", "test_rbac", "test_cluster")
 """Files that leave the example VoiceGateway and the broker alone: they run beside the calls."""
 LAST = "test_broker_restart"

@@ -62,8 +62,8 @@ def conditions_and_events() -> str:
     return page(
         "Conditions and Events",
         "`Ready`, `Reconciling` and `Stalled` follow the conventions of Kubernetes (kstatus). `Firing` tells whether "
-        "a BacklogAlert fires; it never makes `Ready` false. `CRDOutdated` tells whether the installed CRD is older than "
-        "the operator.",
+        "a BacklogAlert fires; it never makes `Ready` false. `CRDOutdated` tells whether the installed CRD is older "
+        "than the operator.",
         "## Reasons of conditions",
         table(("Reason", "Kind", "Meaning"), ((code(name), *row) for name, row in REASONS.items())),
         "## Events",

@@ -7,10 +7,19 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from litevoice_dev.rocketmq_jars import version
+
 settings.register_profile("litevoice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("litevoice")  # a test's time says nothing on a machine that is shared
 
 TIERS = {"unit": "unit", "architecture": "unit", "integration": "integration"}
+
+
+def pytest_report_header() -> str:
+    try:
+        return f"RocketMQ: {version()}"
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from litevoice_dev.rocketmq_jars import version
 from tests.integration.shared_rocketmq import OneForAllJobs
 
 settings.register_profile("litevoice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,6 +33,13 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if shared := config.stash.get(_rocketmq, None):
         shared.end()
+
+
+def pytest_report_header() -> str:
+    try:
+        return f"RocketMQ: {version()}"
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -62,17 +62,19 @@ class Evictions:
                     self._evict(name)
         finally:
             owned.doubts -= 1
-        if self._is(name, owned, number) and not owned.subscribed:
-            self._claim_again(name)
+        if self._is(name, owned, number) and not owned.subscribed and not owned.doubts:
+            self._claim_again(name)  # once, after the last notice of several
 
     async def _look(self, name: str, owned: Owned, *, noticed: bool) -> bool | None:
         """Whether `name` is still ours, None when nobody answers; the caller holds `owned.lock`.
 
         Who is listed decides. Nobody: after a notice somebody is in the middle of a takeover, unless we have stepped
         out before and not claimed it again yet. Somebody beside us: they have nothing when only a full sync of theirs
-        can have put them there. When a full sync of ours can have put us there, and when nobody is listed without a
-        notice, it is decided by who is there when we have stepped out and whoever was taking over is done; if nobody
-        is, it is ours to claim again (`owned.subscribed` is False).
+        can have put them there. When a full sync of ours can have put us there, beside somebody or after a notice
+        (RocketMQ 5.5.1 lists an evicted client that its full sync has put back, gives it nothing, and repeats the
+        notice with each full sync), and when nobody is listed without a notice, it is decided by who is there when we
+        have stepped out and whoever was taking over is done; if nobody is, it is ours to claim again
+        (`owned.subscribed` is False).
         """
         subscribers = (await self._ask([name])).get(name)
         if subscribers is None:
@@ -80,7 +82,7 @@ class Evictions:
         others = subscribers - {self._me}
         if self._me not in subscribers and (others or (noticed and owned.subscribed)):
             return False
-        if subscribers and not (others and owned.synced):
+        if subscribers and not (owned.synced and (others or noticed)):
             return True
         owned.subscribed = False  # else the next full sync puts us back
         owned.withheld = owned.paused

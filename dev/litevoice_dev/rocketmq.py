@@ -3,6 +3,7 @@
 Settings are the ones LiteTopic needs (see rocketmq_files/ and the documentation): RocksDB store, LMQ, proxy in cluster
 mode. Everything listens on 127.0.0.1 and lives in one folder.
 
+    python -m litevoice_dev.rocketmq version   print which version runs: ROCKETMQ, else the default
     python -m litevoice_dev.rocketmq jars      resolve the jars, print their folder
     python -m litevoice_dev.rocketmq run DIR   run until Ctrl-C, on the ports 9876, 10911 and 8081
 """
@@ -32,7 +33,7 @@ from litevoice_broker.errors import BrokerError
 from litevoice_broker.remoting import RemotingClient
 from litevoice_dev import processes
 from litevoice_dev.ports import HOST, free_port, listens
-from litevoice_dev.rocketmq_jars import FILES, lib_folder, say
+from litevoice_dev.rocketmq_jars import FILES, lib_folder, say, version
 
 _Result = TypeVar("_Result")
 START_TIMEOUT_SECONDS = 120.0
@@ -240,8 +241,11 @@ class LocalRocketMQ:
 
     @property
     def all_java_properties(self) -> dict[str, str]:
-        """`java_properties`, and the TLS server of name server and brokers when there is a certificate."""
-        properties: dict[str, str] = {}
+        """`java_properties`, and the TLS server of name server and brokers when there is a certificate.
+
+        Without one, each of their servers would make a key of its own at its start: seconds of CPU.
+        """
+        properties = {"tls.server.mode": "disabled"}
         if self.tls_key and self.tls_certificate:
             properties = {
                 "tls.server.mode": "permissive",
@@ -262,7 +266,7 @@ class LocalRocketMQ:
     def start(self) -> None:
         """Brings up what is not running, in the order that RocketMQ needs; about 8 to 30 s."""
         started = time.monotonic()
-        self.progress("starting RocketMQ (name server, broker, proxy)")
+        self.progress(f"starting RocketMQ {version()} (name server, broker, proxy)")
         for part in (self.name_server_part, *self.broker_parts, *self.proxy_parts):
             part.start()
         self.progress(f"RocketMQ is up in {time.monotonic() - started:.1f} s: proxy {self.endpoints}")
@@ -370,14 +374,19 @@ def outside_any_running_loop(work: Callable[[], Coroutine[Any, Any, _Result]]) -
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m litevoice_dev.rocketmq", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("version", help="print which version runs: the one that ROCKETMQ names, else the default")
     commands.add_parser("jars", help="resolve the jars and print the folder that holds them")
     run = commands.add_parser("run", help="run in the foreground until Ctrl-C or SIGTERM")
     run.add_argument("folder", type=Path, help="configuration, logs and store; kept")
     run.add_argument("--free-ports", action="store_true", help="any free ports instead of 9876, 10911 and 8081")
     run.add_argument("--fresh", action="store_true", help="empty the folder first")
     options = parser.parse_args(arguments)
-    if options.command == "jars":
-        print(lib_folder())
+    try:
+        wanted = version()
+    except ValueError as error:
+        parser.error(str(error))
+    if options.command in ("version", "jars"):
+        print(wanted if options.command == "version" else lib_folder())
         return 0
     cluster = LocalRocketMQ(options.folder, ports=Ports() if options.free_ports else DEV_PORTS, fresh=options.fresh)
     ended = threading.Event()

@@ -26,7 +26,8 @@ from tests.integration.gateway_process import PATIENCE_SECONDS, gateways, played
 from tests.integration.operator_process import namespace, operator, operator_server  # noqa: F401 - fixtures
 from tests.integration.shared_rocketmq import AnyRocketMQ, SharedRocketMQ, of_all_jobs, running
 
-os.environ["LITEVOICE_PORT_SHARE"] = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["LITEVOICE_PORT_SHARE"] = os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")
 
 EXPIRATION_MINUTES = 30
 _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)

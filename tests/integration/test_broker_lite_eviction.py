@@ -11,6 +11,7 @@ import pytest
 
 from litevoice_broker.admin import Admin, LiteTopicInfo
 from litevoice_dev.ports import HOST, free_port
+from litevoice_dev.rocketmq_jars import version
 from tests.integration.gateway_process import Wire
 from tests.integration.lite_owners import Log, new_name, owner, send, subscribers
 from tests.integration.shared_rocketmq import SharedRocketMQ
@@ -28,6 +29,10 @@ def hold_notices(channel: Any) -> tuple[list[Any], Callable[[], None]]:
             on_command(command)
 
     return held, let_through
+
+
+def noticed(held: list[Any]) -> list[str]:
+    return [command.notify_unsubscribe_lite_command.lite_topic for command in held]
 
 
 async def message(kit: Any) -> str:
@@ -181,6 +186,40 @@ async def test_the_newest_owner_keeps_what_a_loser_was_put_back_to(kit: Any, adm
     assert await subscribers(admin, kit, name) == ["second"]
     await send(await kit.producer(), kit, name, 1, 6)
     await kit.until(lambda: second_log.positions[name] == list(range(6)))
+
+
+async def test_a_loser_that_its_full_sync_has_put_back_alone_takes_over_again(kit: Any, admin: Admin) -> None:
+    """To RocketMQ 5.5.1 it stays evicted until it subscribes by itself: listed or not, it gets nothing, and each full
+    sync brings the notice again."""
+    stays_evicted = version() != "5.5.0"
+    first, first_log = await owner(kit, "first", sync_seconds=3600)
+    second, second_log = await owner(kit, "second", sync_seconds=3600)
+    producer = await kit.producer()
+    name, last = await message(kit), await message(kit)
+    await take(kit, first, first_log, name)
+    await take(kit, first, first_log, last)
+    notices, let_through = hold_notices(first)
+    await take(kit, second, second_log, name)
+    await first._sync()
+    await second.release(name)
+    assert await subscribers(admin, kit, name) == ["first"]
+    await send(producer, kit, name, 1, 2)
+    await send(producer, kit, last, 1, 2)
+    await kit.until(lambda: first_log.positions[last] == [0, 1])  # by then, what was sent before it has come too
+    if stays_evicted:
+        assert first_log.positions[name] == [0], "else RocketMQ has mended it: simplify"
+    else:
+        await kit.until(lambda: first_log.positions[name] == [0, 1])
+    await second.take_over(last, 2)
+    await kit.until(lambda: noticed(notices)[-1] == last)
+    assert noticed(notices) == [name, *([name] if stays_evicted else []), last]
+    let_through()
+    await kit.until(lambda: first_log.positions[name] == [0, 1])
+    await kit.until(lambda: first_log.evicted == [last])
+    await asyncio.gather(*first._tasks)
+    await send(producer, kit, name, 2, 5)
+    await kit.until(lambda: first_log.positions[name] == list(range(5)))
+    assert await subscribers(admin, kit, name) == ["first"]
 
 
 @pytest.mark.parametrize("times", [1, 2])

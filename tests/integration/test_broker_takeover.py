@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from litevoice_broker import stubs
 from litevoice_broker.lite_channel import Delivery, LiteChannel
+from litevoice_broker.lite_order import PositionOrder
+from litevoice_broker.lite_owned import Owned
+from tests.integration.lite_owners import new_name, owner, send
 
 PROCESSES = Path(__file__).with_name("broker_processes")
 STUCK_SECONDS = 10.0
@@ -154,3 +158,24 @@ async def test_twenty_takeovers_after_kill_9_of_the_owner_with_unacknowledged_me
             assert client.bodies == [b"%d" % number for number in range(messages + 1)]
     assert len(seconds) == kills * len(taken_by_victim) == 20
     report("takeovers after kill -9", seconds)
+
+
+async def test_trap_one_call_at_the_committed_position_stays_blocked(kit) -> None:  # type: ignore[no-untyped-def]
+    first, first_log = await owner(kit, "first", sync_seconds=3600)
+    second, second_log = await owner(kit, "second", sync_seconds=3600)
+    producer = await kit.producer()
+    name, other = new_name(), new_name()
+    await first.take_over(name, 0)
+    await send(producer, kit, name, 0, 1)
+    await kit.until(lambda: first_log.positions[name] == [0])
+    first.pause(name)
+    await send(producer, kit, name, 1, 2)
+    await kit.until(lambda: first._owned[name].withheld)  # the first owner holds message 1, and does not acknowledge it
+    await second.take_over(other, 0)
+    second._owned[name] = Owned(PositionOrder(1), second._lock(name))
+    await second._subscription._send(stubs.PARTIAL_ADD, [name], 1)
+    await send(producer, kit, other, 0, 1)
+    await kit.until(lambda: second_log.positions[other] == [0])  # by then, message 1 would have come too
+    assert second_log.positions[name] == [], "else RocketMQ has mended it: one call is enough"
+    await second.take_over(name, 1)
+    await kit.until(lambda: second_log.positions[name] == [1])

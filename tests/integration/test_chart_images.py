@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from litevoice_dev.rocketmq_jars import version
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("gateway", "worker", "operator", "rocketmq")
 STRICT = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none")
@@ -61,8 +63,8 @@ def test_unknown_image_is_refused() -> None:
 
 
 def test_a_given_rocketmq_image_is_taken_as_it_is(images: dict[str, str]) -> None:
-    given = "litevoice-test/apache/rocketmq:5.5.0"
-    in_registry = "registry.test/team/apache/rocketmq:5.5.0"
+    official = f"apache/rocketmq:{version()}"
+    given, in_registry = f"litevoice-test/{official}", f"registry.test/team/{official}"
     subprocess.run(["docker", "tag", images["rocketmq"], given], check=True)
     try:
         assert build("rocketmq", LITEVOICE_ROCKETMQ_IMAGE=given) == {"rocketmq": given}

@@ -1,4 +1,4 @@
-"""What the hand-written pages name exists: fields of the resources, metrics, files."""
+"""What the hand-written pages name exists: fields of the resources, metrics, files, `make` targets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FIELD = re.compile(r"\b(?:spec|status)(?:\.[a-z][A-Za-z]+)+\b")
 METRIC = re.compile(r"\blitevoice_[a-z_]+(?=[`{ ]|$)", re.MULTILINE)
+TARGET = re.compile(r"(?:^ *|`)make ([a-z][a-z0-9-]*)", re.MULTILINE)
 FILE = re.compile(r"(?<![\w/.-])(?:examples|charts|crds|images|scripts|bench|e2e)/[\w./-]*[\w/]")
 MODULES = {"litevoice_gateway", "litevoice_worker", "litevoice_operator", "litevoice_dev", "litevoice_broker"}
 PODS = ("spec.template", "spec.containers")
@@ -29,6 +30,7 @@ def paths(prefix: str, node: Mapping[str, Any]) -> Iterator[str]:
         yield from paths(prefix, node["items"])
 
 
+@pytest.fixture(scope="module")
 def fields() -> set[str]:
     schemas = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in definitions().values()]
     return {
@@ -37,13 +39,15 @@ def fields() -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_names_only_what_exists(page: Path) -> None:
+def test_a_page_names_only_what_exists(page: Path, fields: set[str]) -> None:
     text = page.read_text()
-    unknown = [name for name in FIELD.findall(text) if name not in fields() and not name.startswith(PODS)]
+    unknown = [name for name in FIELD.findall(text) if name not in fields and not name.startswith(PODS)]
     unknown += [
         name
         for name in METRIC.findall(text)
         if name not in named() | MODULES and not name.startswith("litevoice_contracts")
     ]
+    targets = re.findall(r"^([a-z0-9-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    unknown += [f"make {name}" for name in TARGET.findall(text) if name not in targets]
     unknown += [name for name in FILE.findall(text) if not (REPOSITORY / name).exists()]
     assert unknown == []

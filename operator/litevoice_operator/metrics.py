@@ -12,5 +12,5 @@ BACKLOG = Gauge(
 ALERTS_FIRING = Gauge(
     names.OPERATOR_ALERTS_FIRING, "1 while the alert fires with this severity", ["namespace", "alert", "severity"]
 )
-RECONCILES = Counter(names.OPERATOR_RECONCILES, "Looks at one custom resource", ["kind", "outcome"])
-RECONCILE_SECONDS = Histogram(names.OPERATOR_RECONCILE_SECONDS, "Duration of one look", ["kind"])
+RECONCILES = Counter(names.OPERATOR_RECONCILES, "Reconciliations of custom resources", ["kind", "outcome"])
+RECONCILE_SECONDS = Histogram(names.OPERATOR_RECONCILE_SECONDS, "Duration of a reconciliation in seconds", ["kind"])

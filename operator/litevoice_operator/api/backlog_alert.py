@@ -98,7 +98,7 @@ class Culprit(Api):
 
 
 class BacklogAlertStatus(Api):
-    """What the operator sees."""
+    """Observed state."""
 
     observed_generation: Int64 | None = None
     """metadata.generation that this status is about."""

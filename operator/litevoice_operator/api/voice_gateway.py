@@ -52,7 +52,7 @@ class Auth(Api):
 
     api_keys_secret: ObjectName
     """Secret with the API keys: each key of the Secret names a principal, its value holds that principal's API keys,
-    one per line. Changes are taken over without a restart."""
+    one per line. Changes take effect without a restart."""
 
 
 class Session(Api):
@@ -61,11 +61,11 @@ class Session(Api):
     max_per_pod: Annotated[Int32, Field(ge=1, le=100_000)] = 5000
     """Sessions per gateway; one more is refused with close code 1013."""
     idle_timeout_seconds: Annotated[Int32, Field(ge=10, le=86_400)] = 900
-    """A session without a client event and without a reply for so long is closed with 1000."""
+    """A session without a client event or a reply for this long is closed with 1000."""
     max_frame_bytes: Annotated[Int32, Field(ge=1024, le=16 << 20)] = 1 << 20
     """Largest WebSocket message from a client."""
     max_events_per_second: Annotated[Int32, Field(ge=10, le=10_000)] = 200
-    """Client events per second (burst: twice as many); more is read later."""
+    """Client events per second (burst: twice as many); excess events are delayed, not dropped."""
     retained_seconds: Annotated[Int32, Field(ge=5, le=600)] = 60
     """Audio of the open turn that a gateway keeps, so that another worker can continue the turn."""
     max_pending_packets: Annotated[Int32, Field(ge=10, le=100_000)] = 3000
@@ -73,9 +73,10 @@ class Session(Api):
     send_buffer_bytes: Annotated[Int32, Field(ge=4096, le=16 << 20)] = 256 * 1024
     """What waits in the pod for a client that reads slowly; beyond it, replies wait at the broker."""
     probe_seconds: Annotated[Int32, Field(ge=1, le=600)] = 5
-    """A turn without progress for so long makes the gateway ask the worker."""
+    """The gateway asks the worker about a turn that has made no progress for this long."""
     restore_timeout_seconds: Annotated[Int32, Field(ge=1, le=120)] = 30
-    """Silence of a log that is read back after which its session counts as expired; longer than a broker's restart."""
+    """While a session is restored, how long its log may stay silent before the session counts as expired; longer than a
+    broker's restart takes."""
 
 
 class Audio(Api):
@@ -93,10 +94,11 @@ class Drain(Api):
     )
 
     policy: Literal["Migrate", "Complete", "Auto"] = "Auto"
-    """Migrate: clients are asked to reconnect elsewhere; Complete: sessions may end by themselves; Auto: decided for
-    each session."""
+    """Migrate: clients are asked to reconnect elsewhere. Complete: sessions may end by themselves. Auto: by protocol;
+    today the same as Migrate."""
     timeout_seconds: Annotated[Int32, Field(ge=1, le=3600)] = 60
-    """All sessions must be gone by then; the rest is cut. The pod's grace period is 30 s longer."""
+    """When a drain must be over; sessions that are still open are cut. The pod's grace period is 30 s longer. Cluster
+    autoscalers (600 s by default), spot nodes and a kubelet's graceful shutdown may end the pod earlier."""
     turn_wait_seconds: Annotated[Int32, Field(ge=0, le=600)] = 2
     """How long a session may wait for the end of its turn before it is moved."""
     rate_per_second: Annotated[Int32, Field(ge=1, le=10_000)] = 200
@@ -158,7 +160,7 @@ class Pipeline(Api):
     synthesizer: Synthesizer = Synthesizer()
     """Text to speech."""
     ahead_milliseconds: Annotated[Int32, Field(ge=200, le=600_000)] = 2000
-    """Audio is published at most so far ahead of real time, so that an interruption wastes little."""
+    """How far ahead of real time audio is published; little, so that an interruption wastes little."""
     max_utterance_seconds: Annotated[Int32, Field(ge=1, le=600)] = 60
     """A longer utterance is committed at this length."""
 
@@ -215,7 +217,7 @@ class RocketMQ(Api):
     partitions: Annotated[Int32, Field(ge=1, le=100, json_schema_extra=IMMUTABLE)] = 8
     """Number of request partitions: how many workers can share the load."""
     expiration_minutes: Annotated[Int32, Field(ge=15, le=35_791)] = 60
-    """A session can be resumed until so long after its last reply. RocketMQ computes with 32 bits: more than 35,791
+    """How long after its last reply a session can be resumed. RocketMQ computes with 32 bits: more than 35,791
     minutes would expire at once."""
     tls: bool = False
     """Speak TLS to the proxies."""
@@ -231,7 +233,7 @@ class RocketMQ(Api):
 
 
 class VoiceGatewaySpec(Api):
-    """What is wanted."""
+    """Desired state."""
 
     replicas: Annotated[Int32, Field(ge=0, le=1000)] = 2
     """Number of gateways (`kubectl scale` changes it)."""

@@ -62,7 +62,7 @@ class LastDrain(Api):
 
 
 class VoiceGatewayStatus(Api):
-    """What the operator sees."""
+    """Observed state."""
 
     observed_generation: Int64 | None = None
     """metadata.generation that this status is about."""

@@ -31,7 +31,7 @@ from litevoice_broker.admin import Admin
 from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.remoting import RemotingClient
-from litevoice_dev import processes
+from litevoice_dev import class_archive, processes
 from litevoice_dev.ports import HOST, free_port, listens
 from litevoice_dev.rocketmq_jars import FILES, lib_folder, say, version
 
@@ -88,6 +88,7 @@ class Part:
         temporary.mkdir(parents=True)
         command = [
             *_JAVA,
+            *class_archive.options(self._owner.lib, self._main),
             *self._memory,
             f"-Duser.home={home}",
             f"-Djava.io.tmpdir={temporary}",
@@ -100,6 +101,10 @@ class Part:
         ]
         self._process = processes.spawn(command, log=self.log, env={"ROCKETMQ_HOME": str(self._owner.folder)})
         self.wait_until(lambda: listens(self.port), f"listens on port {self.port}")
+
+    def make_archive(self) -> None:
+        if self._process is not None:
+            class_archive.make(self._owner.lib, self._main, self._process.pid)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -165,8 +170,8 @@ class Broker(Part):
 class Proxy(Part):
     """Started again when it ends at its start, as Kubernetes would do it.
 
-    RocketMQ 5.5.0 gives the name server and the broker 3 s each for an answer about a topic of the proxy's own and ends
-    without it: on a busy machine that is too short.
+    RocketMQ gives the name server and the broker 3 s each for an answer about a topic of the proxy's own and ends
+    without it: on a busy machine that is too short. A name server that hung may also have lost the brokers, for 30 s.
     """
 
     def start(self) -> None:
@@ -175,6 +180,9 @@ class Proxy(Part):
                 return super().start()
             except StartError:
                 self._owner.progress(f"RocketMQ {self.name} ended before it was up: starting it again")
+                deadline = time.monotonic() + START_TIMEOUT_SECONDS
+                while not self._owner.registered_brokers() and time.monotonic() < deadline:
+                    time.sleep(0.5)
         return super().start()
 
 
@@ -267,8 +275,11 @@ class LocalRocketMQ:
         """Brings up what is not running, in the order that RocketMQ needs; about 8 to 30 s."""
         started = time.monotonic()
         self.progress(f"starting RocketMQ {version()} (name server, broker, proxy)")
-        for part in (self.name_server_part, *self.broker_parts, *self.proxy_parts):
+        parts = (self.name_server_part, *self.broker_parts, *self.proxy_parts)
+        for part in parts:
             part.start()
+        for part in parts:
+            part.make_archive()
         self.progress(f"RocketMQ is up in {time.monotonic() - started:.1f} s: proxy {self.endpoints}")
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from litevoice_broker.fence import Fence
 from litevoice_broker.lite_channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionMessage
 from litevoice_broker.producer import Producer
+from litevoice_dev import class_archive
 from litevoice_dev.processes import last_lines
 from litevoice_dev.rocketmq import LocalRocketMQ
 
@@ -295,3 +297,18 @@ async def test_eviction_during_a_lost_link_is_found_out_after_it(
     finally:
         rocketmq.proxy_parts.remove(other_proxy)
         other_proxy.kill()
+
+
+async def test_parts_start_from_the_classes_of_an_earlier_start(rocketmq: LocalRocketMQ, tmp_path: Path) -> None:
+    """`rocketmq` has started before, and has left an archive."""
+    own = LocalRocketMQ(tmp_path / "rocketmq")
+    part = own.name_server_part
+    archive = class_archive.path(own.lib, part._main)
+    if archive is None:
+        pytest.skip("no jcmd beside java")
+    try:
+        await asyncio.to_thread(part.start)
+        assert part._process is not None
+        assert str(archive) in Path(f"/proc/{part._process.pid}/maps").read_text()
+    finally:
+        own.kill()

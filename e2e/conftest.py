@@ -15,6 +15,7 @@ ASIDE = ("test_lifecycle", "test_rbac", "test_cluster")
 LAST = "test_broker_restart"
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:

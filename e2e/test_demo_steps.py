@@ -31,8 +31,8 @@ def test_the_resources_are_ready(endpoint: environment.Endpoint) -> None:
 
 
 async def test_a_call_survives_the_deletion_of_its_pod(endpoint: environment.Endpoint, tmp_path: Path) -> None:
-    call = await takeover.hold(ClusterPlace(endpoint), DELETE_POD, takeover.LONG, tmp_path, print)
-    assert len(call.answers) == len(takeover.LONG.questions)
+    call = await takeover.hold(ClusterPlace(endpoint), DELETE_POD, takeover.SHORT, tmp_path, print)
+    assert len(call.answers) == len(takeover.SHORT.questions)
     assert call.problems == []
     assert call.close_code == 1012
     assert call.packets.clean, call.packets

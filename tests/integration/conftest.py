@@ -33,6 +33,21 @@ EXPIRATION_MINUTES = 30
 _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
 
 
+LONGEST_FIRST = (
+    *("test_broker_restarts", "test_conversation", "test_chart_images", "test_worker_process", "test_broker_guarded"),
+    *("test_operator_alerts", "test_operator_outage", "test_gateway_takeover", "test_broker_two_brokers", "test_try"),
+    *("test_operator_gateways", "test_gateway_wire", "test_chart_install", "test_example_client"),
+)
+"""Files that take long begin first, so that at the end not all jobs wait for one; those with a RocketMQ of their own do
+not begin together."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 _processes_before = pytest.StashKey[int]()
 
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +49,13 @@ def prepare() -> Endpoint:
     """Steps 1 to 4 of the demo; each is quick when it has been done before. What takes long is made side by side."""
     say("tools, cluster and images")
     images = side_by_side(build_images, cluster_up, install_tools)
-    load_images(images)
     apply_crds()
+    # The session pods' images are copied while operator and RocketMQ start, unless an operator is there that would
+    # start such pods at once.
+    later = [] if kubectl_json("get", "vgw", "--all-namespaces")["items"] else ["gateway", "worker"]
+    load_images([reference for name, reference in images.items() if name not in later])
     try:
-        install_chart(images)
+        side_by_side(lambda: install_chart(images), lambda: load_images([images[name] for name in later]))
         apply_examples()
     except CommandFailed as error:
         raise CommandFailed("\n".join([str(error), *unready()])) from error
@@ -78,12 +81,14 @@ def build_images() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def load_images(images: dict[str, str]) -> None:
+def load_images(references: Sequence[str]) -> None:
     """Brings them to the nodes: by kind, or for an existing cluster by the registry that its nodes pull from."""
+    if not references:
+        return
     if is_local():
-        run(("e2e/cluster/load", *images.values()), show=True)
+        run(("e2e/cluster/load", *references), show=True)
     elif os.environ.get("LITEVOICE_IMAGE_REGISTRY"):
-        for reference in images.values():
+        for reference in references:
             say(f"pushing {reference}")
             run(("docker", "push", "--quiet", reference), show=True)
     else:
@@ -130,7 +135,7 @@ def upgrade_gateway_image() -> None:
     old = f"{image['repository']}:{image['tag']}"
     tag = image["tag"].removesuffix("-next") if image["tag"].endswith("-next") else f"{image['tag']}-next"
     run(("docker", "tag", old, f"{image['repository']}:{tag}"))
-    load_images({"gateway": f"{image['repository']}:{tag}"})
+    load_images([f"{image['repository']}:{tag}"])
     run(
         (
             "helm", "upgrade", RELEASE, "charts/litevoice", "-n", SYSTEM_NAMESPACE, "--reset-then-reuse-values",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from e2e import environment
 from e2e.shell import cache_folder
@@ -15,14 +17,24 @@ ASIDE = ("test_lifecycle", "test_rbac", "test_cluster")
 LAST = "test_broker_restart"
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker("e2e")
-            item.add_marker(pytest.mark.xdist_group("aside" if item.path.stem in ASIDE else "calls"))
     items.sort(key=lambda item: item.path.stem == LAST)
+
+
+class CallsOneByOne(LoadScopeScheduling):  # type: ignore[misc]
+    """All calls are one piece of work, and what may run beside them is another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "aside" if Path(nodeid.split("::", maxsplit=1)[0]).stem in ASIDE else "calls"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> CallsOneByOne:
+    return CallsOneByOne(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

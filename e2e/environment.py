@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -188,6 +189,24 @@ def _unready_in(pod: Any) -> Iterator[str]:
         yield f"container {container['name']} of pod {namespace}/{name} is not ready: {state} {reason}"
         with contextlib.suppress(CommandFailed):
             yield kubectl("logs", "-n", namespace, name, "-c", container["name"], "--tail=12")
+
+
+def state() -> Iterator[tuple[str, str]]:
+    """Title and text of what a person looks at when a test has failed: resources, sessions, the ends of the logs."""
+    looks: list[tuple[str, tuple[str, ...]]] = [
+        ("resources", ("get", "vgw,bla,pods", "--all-namespaces", "--output=wide"))
+    ]
+    with contextlib.suppress(CommandFailed):
+        for pod in pods("gateway"):
+            sessions = ("exec", "-n", NAMESPACE, pod, "--", "python3", "-m", "litevoice_gateway", "sessions")
+            looks += [(f"{pod}: sessions", sessions), (f"{pod}: log", ("logs", "-n", NAMESPACE, pod, "--tail=20"))]
+        looks += [(f"{pod}: log", ("logs", "-n", NAMESPACE, pod, "--tail=20")) for pod in pods("worker")]
+    looks += [("operator: log", ("logs", "-n", SYSTEM_NAMESPACE, f"deploy/{RELEASE}-operator", "--tail=20"))]
+    for title, command in looks:
+        try:
+            yield title, kubectl(*command, timeout_seconds=20)
+        except (CommandFailed, subprocess.TimeoutExpired) as error:
+            yield title, str(error)
 
 
 def ensure_api_key() -> None:

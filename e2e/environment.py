@@ -49,23 +49,28 @@ def is_local() -> bool:
 def prepare() -> Endpoint:
     """Steps 1 to 4 of the demo; each is quick when it has been done before. What takes long is made side by side."""
     say("tools, cluster and images")
-    images = side_by_side(build_images, cluster_up, install_tools)
-    apply_crds()
-    # The session pods' images are copied while operator and RocketMQ start, unless an operator is there that would
-    # start such pods at once.
-    later = [] if kubectl_json("get", "vgw", "--all-namespaces")["items"] else ["gateway", "worker"]
-    load_images([reference for name, reference in images.items() if name not in later])
+    images, later = side_by_side(cluster_with_images, lambda: script("install-dev"), lambda: script("install-helm"))
     try:
-        side_by_side(lambda: install_chart(images), lambda: load_images([images[name] for name in later]))
+        side_by_side(lambda: install_chart(images), lambda: load_images(later))
         apply_examples()
     except CommandFailed as error:
         raise CommandFailed("\n".join([str(error), *unready()])) from error
     return endpoint()
 
 
-def install_tools() -> None:
-    for tools in ("install-dev", "install-helm"):
-        run((f"scripts/{tools}",), show=True)
+def cluster_with_images() -> tuple[dict[str, str], list[str]]:
+    """Image references by name; those that the nodes still lack: session pods' images can be copied while operator and
+    RocketMQ start, unless an operator is there that would start such pods at once."""
+    images = side_by_side(build_images, cluster_up)
+    apply_crds()
+    fresh = not kubectl_json("get", "vgw", "--all-namespaces")["items"]
+    later = [images["gateway"], images["worker"]] if fresh else []
+    load_images([reference for reference in images.values() if reference not in later])
+    return images, later
+
+
+def script(name: str) -> None:
+    run((f"scripts/{name}",), show=True)
 
 
 def cluster_up() -> None:

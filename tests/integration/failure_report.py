@@ -53,6 +53,8 @@ def _counters(exposition: str) -> Iterator[str]:
     """Ours that are not 0."""
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
-            if family.name.startswith("litevoice_") and sample.value and family.type in ("counter", "gauge"):
+            if not family.name.startswith("litevoice_") or family.type not in ("counter", "gauge"):
+                continue
+            if sample.value and not sample.name.endswith("_created"):
                 labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
                 yield f"{sample.name}{{{labels}}} {sample.value:g}" if labels else f"{sample.name} {sample.value:g}"

@@ -20,6 +20,7 @@ from litevoice_broker.producer import Producer
 from litevoice_contracts.names import ClientId, Names
 from litevoice_dev import processes
 from litevoice_dev.rocketmq import LocalRocketMQ
+from litevoice_dev.stack import LocalStack
 from tests.integration import failure_report
 from tests.integration.apiserver import server  # noqa: F401 - fixture
 from tests.integration.gateway_process import PATIENCE_SECONDS, gateways, played_worker  # noqa: F401 - fixtures
@@ -190,3 +191,14 @@ async def kit(rocketmq: AnyRocketMQ, names: Names) -> AsyncIterator[BrokerKit]:
     kit = BrokerKit(rocketmq, names)
     yield kit
     await kit.close()
+
+
+@pytest.fixture
+async def stack(rocketmq: SharedRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
+    """Two gateways and two workers, ready, at the run's RocketMQ."""
+    made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server)
+    try:
+        await made.start(gateways=2)
+        yield made
+    finally:
+        made.kill()

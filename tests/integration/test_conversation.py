@@ -6,7 +6,7 @@ The caller is the unchanged openai client; the audit reads the broker in consume
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -23,16 +23,6 @@ from tests.integration.shared_rocketmq import SharedRocketMQ
 pytestmark = pytest.mark.timeout(420)
 
 FIRST, LONG, MEMORY = "what is the capital of France", "tell me the story of the lighthouse", "what did I ask first"
-
-
-@pytest.fixture
-async def stack(rocketmq: SharedRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
-    made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server)
-    try:
-        await made.start(gateways=2)
-        yield made
-    finally:
-        made.kill()
 
 
 async def interrupted(call: VoiceClient, question: str, disturb: Callable[[], Awaitable[None]]) -> Answer:

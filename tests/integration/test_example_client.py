@@ -6,28 +6,14 @@ import asyncio
 import os
 import sys
 import wave
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from litevoice_dev.speech import RATE, speak, write_wav
 from litevoice_dev.stack import LocalStack
-from tests.integration.shared_rocketmq import SharedRocketMQ
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "ask.py"
 QUESTION = "please count to ten"
 ANSWER = "One, two, three, four, five, six, seven, eight, nine, ten."
-
-
-@pytest.fixture
-async def stack(rocketmq: SharedRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
-    made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server)
-    try:
-        await made.start(gateways=2)
-        yield made
-    finally:
-        made.kill()
 
 
 async def test_the_example_asks_by_voice_and_survives_its_gateway(stack: LocalStack, tmp_path: Path) -> None:

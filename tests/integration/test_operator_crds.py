@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from litevoice_contracts.names import Names
-from litevoice_dev.rocketmq import LocalRocketMQ
 from tests.integration.apiserver import CRDS, ApiServer, running, wait_until
 from tests.integration.conftest import BrokerKit
 from tests.integration.operator_process import (
@@ -22,6 +21,7 @@ from tests.integration.operator_process import (
     grant_chart_rules,
     voice_gateway,
 )
+from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def operator(server: ApiServer, rocketmq: LocalRocketMQ, tmp_path: Path) -> Iterator[OperatorProcess]:
+def operator(server: ApiServer, rocketmq: SharedRocketMQ, tmp_path: Path) -> Iterator[OperatorProcess]:
     """Not started yet."""
     operator = OperatorProcess(server, rocketmq, tmp_path / "operator")
     yield operator
@@ -70,7 +70,7 @@ def older_definitions(folder: Path) -> Path:
 
 
 def test_crds_that_come_late_are_older_and_are_upgraded(
-    server: ApiServer, operator: OperatorProcess, rocketmq: LocalRocketMQ, tmp_path: Path
+    server: ApiServer, operator: OperatorProcess, rocketmq: SharedRocketMQ, tmp_path: Path
 ) -> None:
     grant_chart_rules(server)
     server.kill_server()
@@ -120,7 +120,7 @@ def test_crds_that_come_late_are_older_and_are_upgraded(
     assert operator.pid == pid
 
 
-async def pile_up(rocketmq: LocalRocketMQ, names: Names) -> None:
+async def pile_up(rocketmq: SharedRocketMQ, names: Names) -> None:
     """Requests that no worker takes."""
     kit = BrokerKit(rocketmq, names)
     try:

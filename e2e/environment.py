@@ -49,7 +49,7 @@ def is_local() -> bool:
 def prepare() -> Endpoint:
     """Steps 1 to 4 of the demo; each is quick when it has been done before. What takes long is made side by side."""
     say("tools, cluster and images")
-    images, later = side_by_side(cluster_with_images, lambda: script("install-dev"), lambda: script("install-helm"))
+    images, later = side_by_side(cluster_with_images, lambda: script("install-dev"))
     try:
         side_by_side(lambda: install_chart(images), lambda: load_images(later))
         apply_examples()
@@ -65,7 +65,8 @@ def cluster_with_images() -> tuple[dict[str, str], list[str]]:
     apply_crds()
     fresh = not kubectl_json("get", "vgw", "--all-namespaces")["items"]
     later = [images["gateway"], images["worker"]] if fresh else []
-    load_images([reference for reference in images.values() if reference not in later])
+    now = [reference for reference in images.values() if reference not in later]
+    side_by_side(lambda: load_images(now), lambda: script("install-helm"))  # after the node image: see install-helm
     return images, later
 
 

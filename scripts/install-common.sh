@@ -36,13 +36,21 @@ with_progress() {
 # go_packages LOG: how far a `go build -v` is whose log says before it `packages: TOTAL`.
 go_packages() {
   local total compiled
-  total=$(sed -n 's/^packages: //p' "$1")
+  total=$(sed -n 's/^packages: //p' "$1" | tail -n 1)
   compiled=$(grep -cE '^[A-Za-z0-9./_~-]+$' "$1") || true
   if [ "$compiled" -gt 0 ]; then
     echo ", $compiled${total:+ of $total} packages compiled"
   else
     echo ", $(grep -c '^go: downloading' "$1") modules fetched"
   fi
+}
+
+# go_build MODULE LDFLAGS OUTPUT PACKAGE: the same flags for all of a module's programs, which then share what is compiled.
+go_build() {
+  export CGO_ENABLED=0
+  cd "$1"
+  echo "packages: $(go list -deps "$4" | wc -l)" # fetches the modules; go_packages reads it
+  nice go build -v -trimpath -gcflags=all=-dwarf=false -ldflags "-s -w $2" -o "$3" "$4"
 }
 
 stop_ticker() {

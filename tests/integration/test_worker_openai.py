@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from litevoice_contracts.conversation import Item
 from litevoice_contracts.settings import OpenAICompatible
 from litevoice_dev.ports import free_port
-from litevoice_worker.stages import Answered, StageError
+from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.stages import StageError
 from litevoice_worker.stages.respond_openai import OpenAIResponder
 from litevoice_worker.stages.synthesize_openai import OpenAISynthesizer
 from litevoice_worker.stages.transcribe_openai import OpenAITranscriber
-from litevoice_worker.steps import Prompt
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -125,7 +125,7 @@ STREAM = [
 PROMPT = Prompt("be brief", [Item("1", "user", "how tall"), Item("2", "assistant", ""), Item("3", "user", "well?")])
 
 
-async def collect(responder: OpenAIResponder, prompt: Prompt = PROMPT) -> list[str | Answered]:
+async def collect(responder: OpenAIResponder, prompt: Prompt = PROMPT) -> list[str | Outcome]:
     return [piece async for piece in responder.respond(prompt)]
 
 
@@ -135,7 +135,7 @@ async def test_an_answer_comes_sentence_by_sentence(endpoint: Endpoint, tmp_path
     endpoint.pieces = STREAM
     responder = OpenAIResponder(endpoint.settings(api_key_file=str(key)))
     got = await collect(responder, Prompt(PROMPT.instructions, PROMPT.items, max_output_tokens=50))
-    assert got == ["Größe is 3.5 m.", " And more!", Answered("completed", "", 11, 7)]
+    assert got == ["Größe is 3.5 m.", " And more!", Outcome("completed", "", 11, 7)]
     line, headers, body = endpoint.requests[0]
     assert line == "POST /v1/chat/completions HTTP/1.1"
     assert headers["authorization"] == "Bearer sk-secret"
@@ -159,7 +159,7 @@ def test_a_stream_may_be_cut_anywhere(cuts: list[int]) -> None:
     whole = b"".join(STREAM)
     places = sorted({0, *cuts, len(whole)})
 
-    async def run() -> list[str | Answered]:
+    async def run() -> list[str | Outcome]:
         pieces = [whole[a:b] for a, b in itertools.pairwise(places)]
         async with Endpoint(pieces=pieces) as endpoint:
             responder = OpenAIResponder(endpoint.settings())
@@ -168,14 +168,14 @@ def test_a_stream_may_be_cut_anywhere(cuts: list[int]) -> None:
             finally:
                 await responder.close()
 
-    assert asyncio.run(run()) == ["Größe is 3.5 m.", " And more!", Answered("completed", "", 11, 7)]
+    assert asyncio.run(run()) == ["Größe is 3.5 m.", " And more!", Outcome("completed", "", 11, 7)]
 
 
 async def test_an_interrupted_answer_is_continued(endpoint: Endpoint) -> None:
     endpoint.pieces = [chunk("and Rome."), chunk(finish="length"), DONE]
     responder = OpenAIResponder(endpoint.settings())
     got = await collect(responder, Prompt("", [Item("1", "user", "capitals?")], said="Paris"))
-    assert got == [" and Rome.", Answered("incomplete", "max_output_tokens")]
+    assert got == [" and Rome.", Outcome("incomplete", "max_output_tokens")]
     sent = json.loads(endpoint.requests[0][2])["messages"]
     assert [message["role"] for message in sent] == ["user", "assistant", "system"]
     assert sent[1]["content"] == "Paris"

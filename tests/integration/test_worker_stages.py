@@ -11,22 +11,33 @@ from itertools import product
 import numpy as np
 import pytest
 
-from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Item, Mark, ResponseRequest, TurnDetection
+from litevoice_contracts.conversation import (
+    CODEC_BYTES_PER_SECOND,
+    Codec,
+    Item,
+    Mark,
+    ResponseRequest,
+    SessionConfig,
+    TurnDetection,
+)
 from litevoice_contracts.envelopes import ResumePoint
 from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.events import AudioDelta
 from litevoice_contracts.packets import Audio
 from litevoice_dev.speech import speak
 from litevoice_worker.audio import SAMPLE_RATES, Samples, decode, encode, resample
-from litevoice_worker.listening import Listener, Started, Utterance
-from litevoice_worker.reply import Audio as AudioStep
-from litevoice_worker.reply import Finish, Reply, Speak, Wait
+from litevoice_worker.commands import Outcome, Respond, Responded, Sentence, Synthesize, Synthesized
+from litevoice_worker.conversation import Conversation
+from litevoice_worker.hearing import Listener, Started, Utterance
+from litevoice_worker.order import Numbered
+from litevoice_worker.outlet import Outlet
+from litevoice_worker.response import Response
 from litevoice_worker.sentences import split
 from litevoice_worker.stages import StageError
-from litevoice_worker.stages.respond_local import answer
+from litevoice_worker.stages.respond_local import respond_to
 from litevoice_worker.stages.synthesize_espeak import EspeakSynthesizer
 from litevoice_worker.stages.transcribe_pocketsphinx import PocketsphinxTranscriber, default_grammar, read_grammar
 from litevoice_worker.stages.vad import SileroNetwork, SileroVad
-from litevoice_worker.uplink import Numbered
 
 DEMO_QUESTIONS = [
     "what is the capital of france",
@@ -62,7 +73,7 @@ def hear(listener: Listener, stream: bytes, codec: Codec = PCM, packet_milliseco
     for seq, start in enumerate(range(0, len(stream), size)):
         data, offset = stream[start : start + size], 0
         while offset < len(data):
-            heard = listener.hear(Numbered(Mark(1, seq), Audio(data), codec), data, offset)
+            heard = listener.hear(Numbered(Mark(1, seq), Audio(data), codec, offset))
             offset = heard.consumed_bytes
             if isinstance(heard.found, Utterance):
                 found.append(heard.found)
@@ -124,7 +135,7 @@ async def test_noise_is_not_speech(transcriber: PocketsphinxTranscriber, network
     listener = Listener(SileroVad(network), 60)
     listener.restart(TurnDetection(), 0)
     data = resample(samples, 16_000, 24_000).tobytes()
-    heard = listener.hear(Numbered(Mark(1, 0), Audio(data), PCM), data, 0)
+    heard = listener.hear(Numbered(Mark(1, 0), Audio(data), PCM))
     assert not isinstance(heard.found, Started)
 
 
@@ -166,7 +177,7 @@ async def test_nearly_every_sentence_of_the_grammar_is_understood_and_answered(
     assert len(sentences) > 40
     wrong: dict[str, str] = {}
     for sentence in sentences:
-        assert not answer([Item("i", "user", sentence)]).startswith("You said"), sentence
+        assert not respond_to([Item("i", "user", sentence)]).startswith("You said"), sentence
         speech = resample(decode(silence(0.3) + await speak(sentence) + silence(0.5), PCM), 24_000, 16_000)
         heard = await transcriber.transcribe(speech, "")
         if heard != sentence:
@@ -188,39 +199,41 @@ async def test_a_bad_grammar_is_named(executor: ThreadPoolExecutor, grammar: str
         read_grammar("/nowhere/grammar.gram")
 
 
-STORY = answer([Item("i", "user", "tell me the story of the lighthouse")])
+STORY = respond_to([Item("i", "user", "tell me the story of the lighthouse")])
 
 
-async def spoken(synthesizer: EspeakSynthesizer, reply: Reply, sentences: list[str]) -> bytes:
-    """All audio of a reply, with time passing as it wants."""
-    for sentence in sentences:
-        reply.add_sentence(sentence)
-    reply.end("completed")
+async def spoken(sentences: list[str], resume: ResumePoint | None = None) -> bytes:
+    """All audio of a response, with time passing as it wants."""
+    synthesizer, outlet = EspeakSynthesizer("en"), Outlet()
+    conversation = Conversation(SessionConfig(), [])
+    response = Response(ResponseRequest("r", "i"), conversation, 2000, outlet, resume=resume)
     audio, now = b"", 0.0
     while True:
-        match reply.step(now):
-            case Speak(text):
-                reply.audio_ready(await synthesizer.synthesize(text, "default", 1.0, PCM))
-            case AudioStep(piece):
+        match response.next(now):
+            case AudioDelta(_, _, piece):
                 audio += piece
-            case Wait(until):
-                assert until is not None
-                now = until
-            case Finish():
+            case Outcome():
                 return audio
-            case _:
-                pass
+            case None:
+                now = response.wait_until or now
+        for command in outlet.take():
+            match command:
+                case Respond(job):
+                    for sentence in sentences:
+                        response.take(Sentence(job, sentence))
+                    response.take(Responded(job, Outcome()))
+                case Synthesize(job, text):
+                    response.take(Synthesized(job, await synthesizer.synthesize(text, "default", 1.0, PCM)))
 
 
 async def test_another_worker_continues_a_story_to_the_byte() -> None:
-    request = ResponseRequest("r", "i")
     sentences = split(STORY)
-    whole = await spoken(EspeakSynthesizer("en"), Reply(request, PCM, 2000), sentences)
+    whole = await spoken(sentences)
     assert len(whole) > 20 * CODEC_BYTES_PER_SECOND[PCM], "a story to interrupt"
     lengths = [len(await EspeakSynthesizer("en").synthesize(s.strip(), "default", 1.0, PCM)) for s in sentences[:3]]
     for heard in (0, 1, 9_600, lengths[2] - 1, lengths[2]):
         resume = ResumePoint("r", "i", "".join(sentences[:2]), sentences[2], heard)
-        rest = await spoken(EspeakSynthesizer("en"), Reply(request, PCM, 2000, resume), sentences[3:])
+        rest = await spoken(sentences[3:], resume)
         assert rest == whole[lengths[0] + lengths[1] + heard :]
 
 

@@ -1,9 +1,9 @@
-"""The pure parts of the worker: admission, endpointing, sentences, conversation, reply, partitions, audio, members."""
+"""The pure parts of the worker: endpointing, sentences, conversation, response, partitions, audio, members."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,79 +15,22 @@ from litevoice_contracts.conversation import (
     MAX_SNAPSHOT_BYTES,
     Codec,
     Item,
-    Mark,
     ResponseRequest,
     SessionConfig,
-    Snapshot,
     TurnDetection,
 )
-from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
-from litevoice_contracts.packets import Audio as AudioPacket
-from litevoice_contracts.packets import EpochEnd
-from litevoice_worker.admission import ASK_AGAIN_SECONDS, Admission
+from litevoice_contracts.envelopes import ResumePoint
+from litevoice_contracts.events import AudioDelta, TextDelta
 from litevoice_worker.audio import SAMPLE_RATES, StreamResampler, decode, encode, resample
+from litevoice_worker.commands import CancelJob, Failed, Outcome, Respond, Responded, Sentence, Synthesize, Synthesized
 from litevoice_worker.conversation import Conversation, TooLarge
 from litevoice_worker.endpointing import START_WINDOWS, Endpointer
 from litevoice_worker.members import ready_pods
+from litevoice_worker.outlet import Outlet
 from litevoice_worker.partitions import owned_by, ranking, watched_by
-from litevoice_worker.reply import MAX_ANSWER_CHARACTERS, Audio, Finish, Reply, Speak, Text, Wait
+from litevoice_worker.response import MAX_RESPONSE_CHARACTERS, Response
 from litevoice_worker.sentences import MAX_SENTENCE_CHARACTERS, SentenceSplitter, split
-from litevoice_worker.stages.respond_local import answer
-
-# Admission
-
-PENDING = Snapshot(pending=ResponseRequest("r", "i"))
-RESUME = ResumePoint("r", "i")
-
-
-def up(seq: int = 0, attempt: int = 0, snapshot: Snapshot | None = None, **more: Any) -> UpEnvelope:
-    packets = more.pop("packets", [AudioPacket(b"x")])
-    return UpEnvelope("s", 5, seq, 0, packets, attempt=attempt, snapshot=snapshot, **more)
-
-
-UNKNOWN = [
-    ("a new session", up(0, snapshot=Snapshot()), False, "begin"),
-    ("the start without a snapshot", up(0), False, "ask"),
-    ("the middle without a snapshot", up(7), False, "ask"),
-    ("right after the snapshot", up(7, snapshot=Snapshot(boundary=Mark(5, 6))), False, "begin"),
-    ("packets missing after the snapshot", up(7, snapshot=Snapshot(boundary=Mark(5, 4))), False, "ask"),
-    ("a snapshot of another epoch in the middle", up(7, snapshot=Snapshot(boundary=Mark(4, 6))), False, "ask"),
-    ("a response is under way", up(0, snapshot=PENDING), False, "ask"),
-    ("a replay of a response", up(0, 1, PENDING, resume=RESUME), False, "begin"),
-    ("a former owner may have had it", up(0, snapshot=Snapshot()), True, "ask"),
-    ("an owner says good-bye", up(9, packets=[EpochEnd()]), False, "drop"),
-    ("a nudge", up(9, packets=[]), False, "ask"),
-]
-
-
-@pytest.mark.parametrize(("case", "envelope", "uncertain", "want"), UNKNOWN, ids=[row[0] for row in UNKNOWN])
-def test_an_unknown_session(case: str, envelope: UpEnvelope, uncertain: bool, want: str) -> None:
-    assert Admission().decide(envelope, Mark(0, 0), 0, uncertain=uncertain) == want
-
-
-def test_asking_again_and_being_answered() -> None:
-    admission = Admission()
-    admission.ask(up(7), 100.0)
-    next_packet = Mark(0, 0)
-    replay = up(3, 1, Snapshot())
-    assert admission.decide(up(8), next_packet, 100.1, uncertain=False) == "drop"
-    assert admission.decide(up(8, snapshot=Snapshot()), next_packet, 100.1, uncertain=False) == "drop"
-    assert admission.decide(up(9), next_packet, 100 + ASK_AGAIN_SECONDS, uncertain=False) == "ask"
-    assert admission.decide(replay, next_packet, 100.2, uncertain=True) == "ask"
-    assert admission.decide(replay, next_packet, 100.2, uncertain=False) == "begin"
-
-
-def test_a_known_session_begins_anew_only_when_told() -> None:
-    admission = Admission()
-    admission.begun(up(0, 1, Snapshot()))
-    next_packet = Mark(5, 4)
-    assert admission.decide(up(4, 1), next_packet, 0, uncertain=False) == "apply"
-    assert admission.decide(up(4, 1, Snapshot()), next_packet, 0, uncertain=False) == "apply"
-    assert admission.decide(up(2, 2, Snapshot()), next_packet, 0, uncertain=False) == "begin"
-    assert admission.decide(up(2, 2), next_packet, 0, uncertain=False) == "ask"
-    admission.ask(up(9, 1), 0)
-    assert admission.decide(up(4, 1), next_packet, 0, uncertain=False) == "apply", "what was missing came"
-
+from litevoice_worker.stages.respond_local import respond_to
 
 # Endpointing
 
@@ -170,25 +113,7 @@ def test_items_up_to_one() -> None:
     assert conversation.up_to("") == conversation.up_to("forgotten") == items
 
 
-# Reply
-
-
-def steps_of(reply: Reply, audio: dict[str, bytes], now: float = 0.0) -> list[object]:
-    """Everything until the reply has to wait for somebody else, with time passing as it wants."""
-    done: list[object] = []
-    while True:
-        match step := reply.step(now):
-            case Wait(None):
-                return done
-            case Wait(until):
-                now = cast(float, until)
-            case Finish():
-                return [*done, step]
-            case Speak(text):
-                done.append(step)
-                reply.audio_ready(audio[text])
-            case _:
-                done.append(step)
+# Response
 
 
 REQUEST = ResponseRequest("r", "i")
@@ -196,56 +121,114 @@ PCM: Codec = "pcm16/24000"
 SPOKEN = {"One.": bytes(range(250)) * 100, "Two.": b"\1\2" * 9_000}
 
 
-def test_a_reply_speaks_sentence_by_sentence() -> None:
-    reply = Reply(REQUEST, PCM, 2000)
-    for sentence in ("One.", " Two."):
-        reply.add_sentence(sentence)
-    reply.end("completed")
-    done = steps_of(reply, SPOKEN)
-    assert [step for step in done if not isinstance(step, Audio)] == [
-        Text("One."),
-        Speak("One."),
-        Text(" Two."),
-        Speak("Two."),
-        Finish("completed", ""),
+class Speaker:
+    """A response whose responder says `sentences`, and whose synthesizer gives SPOKEN.
+
+    Attributes:
+        done: what came out of it: texts, Synthesize (as the sentence), audio, the outcome at last.
+    """
+
+    def __init__(self, sentences: list[str], ahead_milliseconds: int = 2000, resume: ResumePoint | None = None) -> None:
+        self.outlet = Outlet()
+        conversation = Conversation(SessionConfig(), [])
+        self.response = Response(REQUEST, conversation, ahead_milliseconds, self.outlet, resume=resume)
+        self.done: list[object] = []
+        self.cancelled: list[int] = []
+        self._sentences = sentences
+
+    def step(self, now: float) -> TextDelta | AudioDelta | Outcome | None:
+        """What the response does at a time; its jobs are done at once."""
+        step = self.response.next(now)
+        for command in self.outlet.take():
+            match command:
+                case Respond(job):
+                    for sentence in self._sentences:
+                        self.response.take(Sentence(job, sentence))
+                    self.response.take(Responded(job, Outcome()))
+                case Synthesize(job, text):
+                    self.done.append(("speak", text))
+                    self.response.take(Synthesized(job, SPOKEN[text]))
+                case CancelJob(job):
+                    self.cancelled.append(job)
+                case _:
+                    raise AssertionError(command)
+        return step
+
+    def run(self) -> list[object]:
+        """Everything to the end, with time passing as it wants."""
+        now = 0.0
+        while True:
+            match step := self.step(now):
+                case TextDelta(_, _, text):
+                    self.done.append(("text", text))
+                case AudioDelta(_, _, audio):
+                    self.done.append(audio)
+                case Outcome():
+                    return [*self.done, step]
+                case None:
+                    now = self.response.wait_until or now
+
+    @property
+    def audio(self) -> bytes:
+        return b"".join(step for step in self.done if isinstance(step, bytes))
+
+
+def test_a_response_speaks_sentence_by_sentence() -> None:
+    speaker = Speaker(["One.", " Two."])
+    assert [step for step in speaker.run() if not isinstance(step, bytes)] == [
+        ("text", "One."),
+        ("speak", "One."),
+        ("text", " Two."),
+        ("speak", "Two."),
+        Outcome("completed", ""),
     ]
-    assert b"".join(step.audio for step in done if isinstance(step, Audio)) == SPOKEN["One."] + SPOKEN["Two."]
-    assert reply.said == "One. Two."
+    assert speaker.audio == SPOKEN["One."] + SPOKEN["Two."]
+    assert speaker.response.said == "One. Two."
 
 
 @given(st.integers(0, 43_000))
-def test_a_reply_goes_on_from_any_byte(heard: int) -> None:
+def test_a_response_goes_on_from_any_byte(heard: int) -> None:
     whole = SPOKEN["One."] + SPOKEN["Two."]
     first = len(SPOKEN["One."])
     in_second = heard > first
     resume = (
         ResumePoint("r", "i", "One.", " Two.", heard - first) if in_second else ResumePoint("r", "i", "", "One.", heard)
     )
-    reply = Reply(REQUEST, PCM, 2000, resume)
-    if not in_second:
-        reply.add_sentence(" Two.")
-    reply.end("completed")
-    done = steps_of(reply, SPOKEN)
-    assert b"".join(step.audio for step in done if isinstance(step, Audio)) == whole[heard:]
-    assert reply.said == "One. Two."
+    speaker = Speaker([] if in_second else [" Two."], resume=resume)
+    speaker.run()
+    assert speaker.audio == whole[heard:]
+    assert speaker.response.said == "One. Two."
 
 
-def test_an_answer_has_a_bound() -> None:
-    reply = Reply(REQUEST, PCM, 2000)
-    assert reply.add_sentence("x" * MAX_ANSWER_CHARACTERS)
-    assert not reply.add_sentence("y")
-    assert steps_of(reply, {"x" * MAX_ANSWER_CHARACTERS: b""})[-1] == Finish("incomplete", "max_output_tokens")
+def test_a_response_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPOKEN, "x" * MAX_RESPONSE_CHARACTERS, b"")
+    speaker = Speaker(["x" * MAX_RESPONSE_CHARACTERS, "y"])
+    assert speaker.run()[-1] == Outcome("incomplete", "max_output_tokens")
+    assert speaker.cancelled == [1]
+    assert "y" not in speaker.response.said
 
 
 def test_a_clock_that_was_overtaken_starts_again() -> None:
-    reply = Reply(REQUEST, PCM, 200)
-    reply.add_sentence("One.")
-    assert isinstance(reply.step(0), Text)
-    assert isinstance(reply.step(0), Speak)
-    reply.audio_ready(bytes(9600 * 5))
-    assert isinstance(reply.step(0), Audio)
-    assert isinstance(reply.step(10), Audio), "a pause is not made up for by a burst"
-    assert isinstance(reply.step(10), Wait)
+    speaker = Speaker(["One."], ahead_milliseconds=200)
+    assert speaker.step(0) is None, "it asks for sentences first"
+    assert isinstance(speaker.step(0), TextDelta)
+    assert speaker.step(0) is None, "and for the sentence's audio"
+    assert isinstance(speaker.step(0), AudioDelta)
+    assert isinstance(speaker.step(10), AudioDelta), "a pause is not made up for by a burst"
+    assert speaker.step(10) is None
+    assert speaker.response.wait_until is not None
+
+
+def test_audio_that_comes_after_a_failure_is_not_spoken() -> None:
+    outlet = Outlet()
+    response = Response(REQUEST, Conversation(SessionConfig(), []), 2000, outlet)
+    response.next(0)
+    response.take(Sentence(1, "One."))
+    assert isinstance(response.next(0), TextDelta)
+    response.next(0)
+    response.take(Failed(1, "no model"))
+    response.take(Synthesized(2, SPOKEN["One."]))
+    assert response.next(0) == Outcome("failed", "no model")
 
 
 # Partitions
@@ -346,4 +329,4 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("question", "before", "want"), ANSWERS)
 def test_local_answers(question: str, before: list[Item], want: str) -> None:
-    assert answer([*before, Item("q", "user", question)]).startswith(want)
+    assert respond_to([*before, Item("q", "user", question)]).startswith(want)

@@ -20,13 +20,13 @@ from litevoice_contracts.events import DownEvent
 from litevoice_contracts.settings import PipelineSettings
 from litevoice_worker import runner as runner_module
 from litevoice_worker.audio import Samples
+from litevoice_worker.commands import Outcome, Prompt
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner, Stages
 from litevoice_worker.sessions import IDLE_SECONDS, Sessions
 from litevoice_worker.settings import load, make_members, make_stages
-from litevoice_worker.stages import Answered, StageError
-from litevoice_worker.steps import Prompt
-from litevoice_worker.turn import Limits, Session
+from litevoice_worker.stages import StageError
+from litevoice_worker.turn import Limits, Turns
 from tests.unit.worker_world import EnergyVad
 
 Done = Callable[[BaseException | None], None]
@@ -41,14 +41,14 @@ class Voice:
     async def transcribe(self, samples: Samples, language: str) -> str:
         return "hello"
 
-    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Answered]:
+    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:
         if self.broken:
             raise self.broken
         yield "One."
         if self.slow:
             await asyncio.sleep(3600)
         yield " Two."
-        yield Answered("completed", "", 3, 2)
+        yield Outcome("completed", "", 3, 2)
 
     async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
         return b"\0" * 100
@@ -81,7 +81,7 @@ class Bench:
 
     def runner(self, session_id: str = "s") -> SessionRunner:
         stages = Stages(self.voice, self.voice, self.voice)
-        machine = Session(session_id, Limits(), EnergyVad())
+        machine = Turns(session_id, Limits(), EnergyVad())
         return SessionRunner(machine, stages, self.broker, self.metrics, self.gave_up.append)
 
     def text_turn(self, runner: SessionRunner) -> None:

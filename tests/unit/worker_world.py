@@ -19,11 +19,11 @@ from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_gateway.restore import Folded
 from litevoice_gateway.uplink import Uplink
-from litevoice_worker import steps
+from litevoice_worker import commands
 from litevoice_worker.audio import Samples
 from litevoice_worker.sentences import split
-from litevoice_worker.stages.respond_local import answer
-from litevoice_worker.turn import Limits, Session
+from litevoice_worker.stages.respond_local import respond_to
+from litevoice_worker.turn import Limits, Turns
 
 FRAME_SECONDS = 0.1
 QUESTIONS = {
@@ -76,7 +76,7 @@ class World:
     now: float = 1000.0
     log: list[DownEnvelope] = field(default_factory=list)
     client: list[tuple[float, DownEvent]] = field(default_factory=list)
-    prompts: list[steps.Prompt] = field(default_factory=list)
+    prompts: list[commands.Prompt] = field(default_factory=list)
     counts: dict[str, float] = field(default_factory=dict)
     replays: int = 0
     rejections: int = 0
@@ -92,7 +92,7 @@ class World:
         self._generation = 0
         self._cancelled: set[int] = set()
         self._uncertain_until = 0
-        self.machine = Session("s_test", self.limits, EnergyVad())
+        self.machine = Turns("s_test", self.limits, EnergyVad())
 
     # The client
 
@@ -139,7 +139,7 @@ class World:
     def kill(self, *, redelivered: int = 0) -> None:
         """The worker dies; the next one gets the last `redelivered` envelopes again."""
         self._generation += 1
-        self.machine = Session("s_test", self.limits, EnergyVad())
+        self.machine = Turns("s_test", self.limits, EnergyVad())
         again = self._partition[len(self._partition) - redelivered :]
         self._uncertain_until = len(self._partition)
         for offset, envelope in enumerate(again, len(self._partition) - len(again)):
@@ -159,7 +159,7 @@ class World:
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (self.now + seconds, next(self._numbers), action))
 
-    def _result(self, seconds: float, result: steps.Result) -> None:
+    def _result(self, seconds: float, result: commands.Result) -> None:
         generation = self._generation
 
         def report() -> None:
@@ -168,30 +168,30 @@ class World:
 
         self._later(seconds, report)
 
-    def do(self, commands: list[steps.Command]) -> None:
+    def do(self, todo: list[commands.Command]) -> None:
         """What the shell does, in virtual time."""
-        for command in commands:
+        for command in todo:
             match command:
-                case steps.Publish(envelope):
+                case commands.Publish(envelope):
                     sent = DownEnvelope.decode(envelope.encode())
                     self._later(0.002, lambda sent=sent: self._published(sent))  # type: ignore[misc]
-                    self._result(0.003, steps.Published())
-                case steps.Transcribe(job, samples):
+                    self._result(0.003, commands.Published())
+                case commands.Transcribe(job, samples):
                     if self.fail_stage == "asr":
-                        self._result(self.transcribe_seconds, steps.Failed(job, "no recognizer"))
+                        self._result(self.transcribe_seconds, commands.Failed(job, "no recognizer"))
                     else:
-                        self._result(self.transcribe_seconds, steps.Transcribed(job, heard_question(samples)))
-                case steps.Respond(job, prompt):
+                        self._result(self.transcribe_seconds, commands.Transcribed(job, heard_question(samples)))
+                case commands.Respond(job, prompt):
                     self.prompts.append(prompt)
                     self._respond(job, prompt)
-                case steps.Synthesize(job, text, _, _, codec):
+                case commands.Synthesize(job, text, _, _, codec):
                     if self.fail_stage == "tts":
-                        self._result(0.02, steps.Failed(job, "no voice"))
+                        self._result(0.02, commands.Failed(job, "no voice"))
                     else:
-                        self._result(0.02, steps.Synthesized(job, speech(text, codec)))
-                case steps.CancelJob():
+                        self._result(0.02, commands.Synthesized(job, speech(text, codec)))
+                case commands.CancelJob():
                     pass
-                case steps.Count(metric, label, amount):
+                case commands.Count(metric, label, amount):
                     key = f"{metric}/{label}" if label else metric
                     self.counts[key] = self.counts.get(key, 0) + amount
         self._arm()
@@ -207,17 +207,17 @@ class World:
 
             heapq.heappush(self._agenda, (when, next(self._numbers), tick))
 
-    def _respond(self, job: int, prompt: steps.Prompt) -> None:
+    def _respond(self, job: int, prompt: commands.Prompt) -> None:
         if self.fail_stage == "respond":
-            self._result(0.01, steps.Failed(job, "no model"))
+            self._result(0.01, commands.Failed(job, "no model"))
             return
         delay, said = 0.01, ""
-        for sentence in split(answer(prompt.items)):
+        for sentence in split(respond_to(prompt.items)):
             said += sentence
             if len(said) > len(prompt.said):
-                self._result(delay, steps.Sentence(job, sentence))
+                self._result(delay, commands.Sentence(job, sentence))
                 delay += 0.01
-        self._result(delay, steps.Responded(job, "completed"))
+        self._result(delay, commands.Responded(job, commands.Outcome()))
 
     # The gateway
 

@@ -27,7 +27,7 @@ class Conversation:
     """Items, oldest first, and the session's configuration.
 
     Attributes:
-        dropped: items that were forgotten because the bounds were reached.
+        dropped: items that were forgotten to stay within the bounds.
     """
 
     def __init__(self, config: SessionConfig, items: Sequence[Item]) -> None:
@@ -59,6 +59,11 @@ class Conversation:
             if item.id == item_id:
                 return self._items[: index + 1]
         return self.items
+
+    def take_dropped(self) -> int:
+        """`dropped`, which begins at 0 again."""
+        dropped, self.dropped = self.dropped, 0
+        return dropped
 
     def configure(self, config: SessionConfig) -> None:
         """Raises TooLarge when the configuration alone would fill a snapshot."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from litevoice_contracts.envelopes import DownEnvelope
-from litevoice_worker.steps import CancelJob, Command, Count, Publish
+from litevoice_worker.commands import CancelJob, Command, Count, Publish
 
 
 class Outlet:
@@ -33,13 +33,19 @@ class Outlet:
         self._waiting.append(envelope)
 
     def confirmed(self) -> None:
+        """The broker has confirmed the message in flight."""
         self._in_flight = False
+
+    def owner_waits(self, now: float) -> None:
+        """The owner waits for something from now on."""
+        self.quiet_since = now
 
     def keep_only(self, wanted: Callable[[DownEnvelope], bool]) -> None:
         """Takes back what was not sent yet."""
         self._waiting = deque(envelope for envelope in self._waiting if wanted(envelope))
 
     def new_job(self) -> int:
+        """A number for the next job; the first is 1."""
         self._jobs += 1
         return self._jobs
 
@@ -55,6 +61,7 @@ class Outlet:
         self._commands.append(Count(metric, label, amount))
 
     def send_next(self, now: float) -> None:
+        """Sends the next message, unless one is in flight."""
         if self._waiting and not self._in_flight:
             self._in_flight = True
             self.quiet_since = now

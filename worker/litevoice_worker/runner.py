@@ -12,10 +12,10 @@ from typing import Any, Protocol, cast
 
 from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
-from litevoice_worker import steps
+from litevoice_worker import commands
 from litevoice_worker.metrics import Metrics
-from litevoice_worker.stages import Answered, Responder, StageError, Synthesizer, Transcriber
-from litevoice_worker.turn import Session
+from litevoice_worker.stages import Responder, StageError, Synthesizer, Transcriber
+from litevoice_worker.turn import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class SessionRunner:
 
     def __init__(
         self,
-        machine: Session,
+        machine: Turns,
         stages: Stages,
         publish: Publisher,
         metrics: Metrics,
@@ -75,16 +75,16 @@ class SessionRunner:
         """The session's next envelope."""
         self.last_active = now = self._loop.time()
         began = time.perf_counter()
-        commands = self.machine.receive(envelope, now, uncertain=uncertain)
+        todo = self.machine.receive(envelope, now, uncertain=uncertain)
         self._metrics.stage("vad", time.perf_counter() - began)
-        self._carry_out(commands)
+        self._carry_out(todo)
 
     async def abandon(self) -> None:
         """Hands the session over: stops it, and returns when its last message is confirmed (or ABANDON_SECONDS)."""
         self._carry_out(self.machine.abandon(self._loop.time()))
         try:
             async with asyncio.timeout(ABANDON_SECONDS):
-                while not self.machine.outlet.empty and not self._closed:
+                while not self.machine.confirmed and not self._closed:
                     await self._sent.wait()
                     await asyncio.sleep(0)
         except TimeoutError:
@@ -101,31 +101,31 @@ class SessionRunner:
             task.cancel()
         self._jobs.clear()
 
-    def _result(self, result: steps.Result) -> None:
+    def _result(self, result: commands.Result) -> None:
         if not self._closed:
             self._carry_out(self.machine.handle(result, self._loop.time()))
 
     def _tick(self) -> None:
         self._carry_out(self.machine.tick(self._loop.time()))
 
-    def _carry_out(self, commands: list[steps.Command]) -> None:
-        for command in commands:
+    def _carry_out(self, todo: list[commands.Command]) -> None:
+        for command in todo:
             if self._closed:
                 return
             match command:
-                case steps.Publish(envelope):
+                case commands.Publish(envelope):
                     self._send(envelope)
-                case steps.Transcribe(job):
+                case commands.Transcribe(job):
                     self._start(job, self._transcribe(command))
-                case steps.Respond(job):
+                case commands.Respond(job):
                     self._start(job, self._respond(command))
-                case steps.Synthesize(job):
+                case commands.Synthesize(job):
                     self._start(job, self._synthesize(command))
-                case steps.CancelJob(job):
+                case commands.CancelJob(job):
                     task = self._jobs.pop(job, None)
                     if task is not None:
                         task.cancel()
-                case steps.Count():
+                case commands.Count():
                     self._metrics.count(command)
         if self._timer is not None:
             self._timer.cancel()
@@ -149,7 +149,7 @@ class SessionRunner:
     def _confirmed(self, error: BaseException | None) -> None:
         if error is None:
             self._sent.set()
-            self._result(steps.Published())
+            self._result(commands.Published())
         elif not self._closed:
             # Whether the message arrived is not known: sending it again could double it, so the owner is left to ask.
             logger.warning("a session's message was not confirmed", extra={"session": self.machine.id})
@@ -165,38 +165,37 @@ class SessionRunner:
             await work
         except StageError as error:
             logger.warning("a stage failed", extra={"session": self.machine.id, "reason": str(error)})
-            self._result(steps.Failed(job, str(error)))
+            self._result(commands.Failed(job, str(error)))
         except Exception as error:
             # The exception's own text could hold what was said.
             logger.error("a stage broke", extra={"session": self.machine.id, "error": type(error).__name__})
-            self._result(steps.Failed(job, "internal error"))
+            self._result(commands.Failed(job, "internal error"))
         finally:
             self._jobs.pop(job, None)
 
-    async def _transcribe(self, work: steps.Transcribe) -> None:
+    async def _transcribe(self, work: commands.Transcribe) -> None:
         began = time.perf_counter()
         text = await self._stages.transcriber.transcribe(work.samples, work.language)
         self._metrics.stage("asr", time.perf_counter() - began)
-        self._result(steps.Transcribed(work.job, text))
+        self._result(commands.Transcribed(work.job, text))
 
-    async def _respond(self, work: steps.Respond) -> None:
+    async def _respond(self, work: commands.Respond) -> None:
         began: float | None = time.perf_counter()
-        answered = Answered()
+        outcome = commands.Outcome()
         sentences = self._stages.responder.respond(work.prompt)
         async with aclosing(cast(Any, sentences)):
             async for piece in sentences:
-                if isinstance(piece, Answered):
-                    answered = piece
+                if isinstance(piece, commands.Outcome):
+                    outcome = piece
                     continue
                 if began is not None:
                     self._metrics.stage("respond", time.perf_counter() - began)
                     began = None
-                self._result(steps.Sentence(work.job, piece))
-        tokens = (answered.input_tokens, answered.output_tokens)
-        self._result(steps.Responded(work.job, answered.status, answered.reason, *tokens))
+                self._result(commands.Sentence(work.job, piece))
+        self._result(commands.Responded(work.job, outcome))
 
-    async def _synthesize(self, work: steps.Synthesize) -> None:
+    async def _synthesize(self, work: commands.Synthesize) -> None:
         began = time.perf_counter()
         audio = await self._stages.synthesizer.synthesize(work.text, work.voice, work.speed, work.codec)
         self._metrics.stage("tts", time.perf_counter() - began)
-        self._result(steps.Synthesized(work.job, audio))
+        self._result(commands.Synthesized(work.job, audio))

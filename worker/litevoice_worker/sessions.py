@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from litevoice_contracts import metrics as names
+from litevoice_worker.commands import Count
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner
-from litevoice_worker.steps import Count
 
 IDLE_SECONDS = 120.0
 """A session that nothing came from for so long is forgotten; it can be replayed."""

@@ -17,6 +17,7 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import ClientId
 from litevoice_contracts.settings import WorkerSettings
 from litevoice_worker.admin import AdminServer
+from litevoice_worker.commands import Count
 from litevoice_worker.members import Members
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.ownership import Ownership
@@ -24,8 +25,7 @@ from litevoice_worker.runner import SessionRunner, Stages
 from litevoice_worker.sessions import Sessions
 from litevoice_worker.settings import names_of
 from litevoice_worker.stages.vad import SileroNetwork, SileroVad
-from litevoice_worker.steps import Count
-from litevoice_worker.turn import Limits, Session
+from litevoice_worker.turn import Limits, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Worker:
         return PartitionConsumer(config, topic, self._names.worker_group, handler=handle, observer=self._metrics)
 
     def _make_session(self, session_id: str) -> SessionRunner:
-        machine = Session(session_id, self._limits, SileroVad(self._network))
+        machine = Turns(session_id, self._limits, SileroVad(self._network))
         return SessionRunner(machine, self._stages, self._publish, self._metrics, self._sessions.forget)
 
     def _publish(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:

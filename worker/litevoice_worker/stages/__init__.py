@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from litevoice_contracts.conversation import Codec
 from litevoice_worker.audio import Samples
-from litevoice_worker.reply import Status
-from litevoice_worker.steps import Prompt
+from litevoice_worker.commands import Outcome, Prompt
 
 
 class StageError(Exception):
     """A stage could not do its work; the message is fit for the client and holds no content."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """How an answer ended: `status` and `reason` as in ResponseFinished."""
-
-    status: Status = "completed"
-    reason: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
 
 
 class Transcriber(Protocol):
@@ -37,8 +25,8 @@ class Transcriber(Protocol):
 
 
 class Responder(Protocol):
-    def respond(self, prompt: Prompt) -> AsyncIterator[str | Answered]:
-        """Sentences that follow `prompt.said`, each with the white space before it, then one Answered.
+    def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:
+        """Sentences that follow `prompt.said`, each with the white space before it, then how it ended.
 
         Raises StageError.
         """

@@ -1,4 +1,4 @@
-"""Answers without any service: a small set of rules for development and tests. The same question, the same answer."""
+"""Responses without any service: a small set of rules for development and tests. The same question, the same answer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from litevoice_contracts.conversation import Item
+from litevoice_worker.commands import Outcome, Prompt
 from litevoice_worker.sentences import split
-from litevoice_worker.stages import Answered
-from litevoice_worker.steps import Prompt
 
 _CAPITALS = {
     "france": "Paris",
@@ -82,27 +81,27 @@ _RULES: tuple[tuple[str, str], ...] = (
 class LocalResponder:
     """Rules; `max_output_tokens` counts words."""
 
-    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Answered]:
-        sentences = split(answer(prompt.items))
+    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:
+        sentences = split(respond_to(prompt.items))
         words_in = sum(len(item.text.split()) for item in prompt.items)
         words_out, said = 0, ""
         for sentence in sentences:
             words = len(sentence.split())
             if prompt.max_output_tokens and words_out + words > prompt.max_output_tokens:
-                yield Answered("incomplete", "max_output_tokens", words_in, words_out)
+                yield Outcome("incomplete", "max_output_tokens", words_in, words_out)
                 return
             words_out += words
             said += sentence
             if len(said) > len(prompt.said):
                 yield sentence
-        yield Answered("completed", "", words_in, words_out)
+        yield Outcome("completed", "", words_in, words_out)
 
     async def close(self) -> None:
         """Nothing is kept open."""
 
 
-def answer(items: Sequence[Item]) -> str:
-    """The whole answer to the newest thing that the user said."""
+def respond_to(items: Sequence[Item]) -> str:
+    """The whole response to the newest thing that the user said."""
     questions = [item.text for item in items if item.role == "user"]
     if not questions:
         return "Hello. What would you like to know?"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from litevoice_contracts.settings import OpenAICompatible
+from litevoice_worker.commands import Outcome, Prompt
 from litevoice_worker.sentences import SentenceSplitter
-from litevoice_worker.stages import Answered, StageError
+from litevoice_worker.stages import StageError
 from litevoice_worker.stages.openai_http import check_status, make_client, stage_errors
-from litevoice_worker.steps import Prompt
 
 _CONTINUE = (
     "Your previous message was interrupted in the middle. Continue it exactly where it stops. "
@@ -37,7 +37,7 @@ class OpenAIResponder:
         self._model = endpoint.model
         self._timeout_seconds = endpoint.timeout_seconds
 
-    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Answered]:
+    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:
         splitter = SentenceSplitter()
         stream = _Stream()
         begun = False
@@ -49,7 +49,7 @@ class OpenAIResponder:
                 yield sentence
         for sentence in splitter.flush():
             yield sentence
-        yield _answered(stream)
+        yield _outcome(stream)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -114,12 +114,12 @@ def _read(data: str, stream: _Stream) -> str:
         raise StageError("the chat endpoint sent a chunk that is not a chat completion chunk") from error
 
 
-def _answered(stream: _Stream) -> Answered:
+def _outcome(stream: _Stream) -> Outcome:
     tokens = (stream.input_tokens, stream.output_tokens)
     match stream.finish_reason:
         case "length":
-            return Answered("incomplete", "max_output_tokens", *tokens)
+            return Outcome("incomplete", "max_output_tokens", *tokens)
         case "content_filter":
-            return Answered("incomplete", "content_filter", *tokens)
+            return Outcome("incomplete", "content_filter", *tokens)
         case _:
-            return Answered("completed", "", *tokens)
+            return Outcome("completed", "", *tokens)

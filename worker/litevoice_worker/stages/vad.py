@@ -39,7 +39,7 @@ class SileroNetwork:
 
 
 class SileroVad:
-    """One stream; see listening.Vad."""
+    """One stream; see hearing.Vad."""
 
     def __init__(self, network: SileroNetwork) -> None:
         self._network = network

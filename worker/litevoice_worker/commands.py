@@ -1,15 +1,15 @@
-"""What goes into a session's state machine and what comes out of it, besides envelopes."""
+"""What a session's state machine commands its shell, and the results that the shell reports back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from litevoice_contracts.conversation import Codec, Item
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_worker.audio import Samples
-from litevoice_worker.reply import Status
 
-# Commands: what the shell shall do. `job` numbers a stage's work; its results carry the same number.
+# Commands: what the shell has to do. `job` numbers a stage's work; its results carry the same number.
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Transcribe:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What an answer is made from.
+    """What a response is made from.
 
     Attributes:
         items: the conversation, oldest first.
-        said: what was already said of this answer; only what follows is wanted.
+        said: what was already said of this response; only what follows is wanted.
         max_output_tokens: 0 for no limit.
     """
 
@@ -65,7 +65,7 @@ class Synthesize:
 
 @dataclass(frozen=True, slots=True)
 class CancelJob:
-    """The result is not wanted any more."""
+    """The result is no longer wanted."""
 
     job: int
 
@@ -82,7 +82,7 @@ class Count:
 Command = Publish | Transcribe | Respond | Synthesize | CancelJob | Count
 
 
-# Results: what the shell reports.
+# Results: what the shell reports back.
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,19 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
-class Responded:
-    job: int
-    status: Status
+class Outcome:
+    """How a response ended: `status` and `reason` as in ResponseFinished."""
+
+    status: Literal["completed", "cancelled", "failed", "incomplete"] = "completed"
     reason: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Responded:
+    job: int
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)

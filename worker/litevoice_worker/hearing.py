@@ -12,7 +12,7 @@ import numpy as np
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark, TurnDetection
 from litevoice_worker.audio import SAMPLE_BYTES, SAMPLE_RATES, Samples, StreamResampler, decode
 from litevoice_worker.endpointing import SAMPLE_RATE, START_WINDOWS, WINDOW_MILLISECONDS, WINDOW_SAMPLES, Endpointer
-from litevoice_worker.uplink import Numbered
+from litevoice_worker.order import Numbered
 
 MIN_COMMIT_MILLISECONDS = 100
 """A shorter buffer counts as empty when the client commits it."""
@@ -101,11 +101,11 @@ class Listener:
         """An utterance is open: its audio must not be forgotten."""
         return self._endpointer.speaking if self._endpointer else bool(self._samples)
 
-    def hear(self, numbered: Numbered, data: bytes, offset: int) -> Heard:
-        """Reads a packet's audio from byte `offset` until something is found or it ends."""
-        codec = numbered.codec
+    def hear(self, packet: Numbered) -> Heard:
+        """Reads a packet's audio from its offset until something is found or it ends."""
+        codec, data, offset = packet.codec, packet.audio, packet.offset
         if self._detection is not None and not self.open and (offset == 0 or not self._packets):
-            self._packets.append(numbered)
+            self._packets.append(packet)
         slice_bytes = SAMPLE_RATES[codec] * WINDOW_MILLISECONDS // 1000 * SAMPLE_BYTES[codec]
         while offset < len(data):
             piece = data[offset : offset + slice_bytes]
@@ -173,5 +173,5 @@ class Listener:
         return Utterance(np.concatenate(self._chunks)[self._start_sample :], self.audio_ms)
 
 
-def _milliseconds(numbered: Numbered) -> float:
-    return len(numbered.packet.data) * 1000 / CODEC_BYTES_PER_SECOND[numbered.codec]  # type: ignore[union-attr]
+def _milliseconds(packet: Numbered) -> float:
+    return len(packet.audio) * 1000 / CODEC_BYTES_PER_SECOND[packet.codec]

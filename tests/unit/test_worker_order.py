@@ -1,0 +1,198 @@
+"""Order of a session's packets: whatever the broker delivers twice, each is applied once and in the same order; and
+what is done with each envelope."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from litevoice_contracts.conversation import Mark, ResponseRequest, Snapshot
+from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
+from litevoice_contracts.packets import Audio, EpochEnd, Packet
+from litevoice_worker.order import ASK_AGAIN_SECONDS, MAX_HELD_ENVELOPES, Arrival, PacketOrder
+
+WAIT = 0.5
+
+
+def envelope(epoch: int, seq: int, count: int, *, end: bool = False) -> UpEnvelope:
+    packets: list[Packet] = [Audio(f"{epoch}/{seq + n}".encode()) for n in range(count)]
+    return UpEnvelope("s", epoch, seq, 0, [*packets, EpochEnd()] if end else packets)
+
+
+def started(epoch: int = 1, seq: int = 0) -> PacketOrder:
+    """It has begun from a snapshot before that packet."""
+    order = PacketOrder(WAIT)
+    assert order.receive(UpEnvelope("s", epoch, seq, 0, [], snapshot=Snapshot(boundary=Mark(epoch, seq - 1))), 0).begin
+    return order
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> tuple[list[UpEnvelope], list[UpEnvelope]]:
+    """A partition's envelopes of one session, and what comes of them when batches are delivered again."""
+    log: list[UpEnvelope] = []
+    for epoch in range(1, draw(st.integers(1, 3)) + 1):
+        seq = 0
+        for _ in range(draw(st.integers(1, 5))):
+            count = draw(st.integers(0, 4))
+            log.append(envelope(epoch, seq, count))
+            seq += count
+        log.append(envelope(epoch, seq, 0, end=True))
+    delivered: list[UpEnvelope] = []
+    position = 0
+    while position < len(log):
+        batch = draw(st.integers(1, len(log) - position))
+        delivered += log[position : position + batch]
+        position += batch
+        if draw(st.booleans()):  # not acknowledged in time: the broker goes back
+            position -= draw(st.integers(0, min(batch, position)))
+            if len(delivered) > 60:
+                position = max(position, len(log) - 1)
+    return log, delivered
+
+
+@given(deliveries())
+def test_any_redelivery_gives_the_same_order(case: tuple[list[UpEnvelope], list[UpEnvelope]]) -> None:
+    log, delivered = case
+    want = [(e.epoch, e.seq + n) for e in log for n in range(len(e.packets))]
+    order = started()
+    got = [packet.mark for e in delivered for packet in order.receive(e, 0).packets]
+    got += [packet.mark for packet in order.tick(WAIT).packets]
+    assert [(mark.epoch, mark.seq) for mark in got] == want
+
+
+def test_duplicates_are_counted_and_a_partial_one_brings_its_rest() -> None:
+    order = started()
+    order.receive(envelope(1, 0, 5), 0)
+    received = order.receive(envelope(1, 3, 4), 0)
+    assert (received.duplicates, [p.mark.seq for p in received.packets]) == (2, [5, 6])
+
+
+def test_a_gap_takes_nothing() -> None:
+    order = started()
+    received = order.receive(envelope(1, 2, 3), 0)
+    assert (received.gap, received.packets, order.next_seq) == (True, [], 0)
+
+
+def test_an_empty_envelope_beyond_the_next_packet_is_a_gap_too() -> None:
+    order = started(1, 5)
+    assert order.receive(envelope(1, 6, 0), 0).gap
+    assert not order.receive(envelope(1, 5, 0), 0).gap
+
+
+def test_a_new_owner_begins_after_the_end_of_the_old_one() -> None:
+    order = started()
+    assert order.receive(envelope(2, 0, 1), 10).packets == []
+    assert order.deadline == 10 + WAIT
+    received = order.receive(envelope(1, 0, 1, end=True), 10.1)
+    assert [packet.mark for packet in received.packets] == [Mark(1, 0), Mark(1, 1), Mark(2, 0)]
+    assert order.deadline is None
+
+
+def test_a_new_owner_begins_after_a_while_when_the_old_one_died() -> None:
+    order = started()
+    order.receive(envelope(2, 0, 2), 10)
+    assert order.tick(10.4).packets == []
+    assert [packet.mark for packet in order.tick(10.5).packets] == [Mark(2, 0), Mark(2, 1)]
+
+
+def test_after_the_end_nothing_waits() -> None:
+    order = started()
+    order.receive(envelope(1, 0, 0, end=True), 0)
+    assert [packet.mark for packet in order.receive(envelope(2, 0, 1), 0).packets] == [Mark(2, 0)]
+
+
+def test_the_old_owner_is_refused_unless_it_only_repeats() -> None:
+    order = started()
+    order.receive(envelope(1, 0, 3, end=True), 0)
+    order.receive(envelope(2, 0, 1), 0)
+    assert order.receive(envelope(1, 0, 3), 0).duplicates == 3
+    assert order.receive(envelope(1, 4, 1), 0).rejected
+    assert order.receive(envelope(0, 0, 1), 0).rejected
+
+
+def test_what_waits_is_bounded() -> None:
+    order = started()
+    for seq in range(MAX_HELD_ENVELOPES - 1):
+        assert order.receive(envelope(2, seq, 1), 0).packets == []
+    received = order.receive(envelope(2, MAX_HELD_ENVELOPES - 1, 1), 0)
+    assert len(received.packets) == MAX_HELD_ENVELOPES
+
+
+def test_a_missing_first_packet_of_a_new_epoch_is_a_gap() -> None:
+    order = started()
+    order.receive(envelope(1, 0, 0, end=True), 0)
+    assert order.receive(envelope(2, 3, 1), 0).gap
+
+
+# What is done with an envelope
+
+PENDING = Snapshot(pending=ResponseRequest("r", "i"))
+RESUME = ResumePoint("r", "i")
+
+
+def up(seq: int = 0, attempt: int = 0, snapshot: Snapshot | None = None, **more: Any) -> UpEnvelope:
+    packets = more.pop("packets", [Audio(b"x")])
+    return UpEnvelope("s", 5, seq, 0, packets, attempt=attempt, snapshot=snapshot, **more)
+
+
+def decision(arrival: Arrival) -> str:
+    if arrival.begin:
+        return "begin"
+    return "ask" if arrival.question else "apply" if arrival.packets or arrival.duplicates else "drop"
+
+
+UNKNOWN = [
+    ("a new session", up(0, snapshot=Snapshot()), False, "begin"),
+    ("the start without a snapshot", up(0), False, "ask"),
+    ("the middle without a snapshot", up(7), False, "ask"),
+    ("right after the snapshot", up(7, snapshot=Snapshot(boundary=Mark(5, 6))), False, "begin"),
+    ("packets missing after the snapshot", up(7, snapshot=Snapshot(boundary=Mark(5, 4))), False, "ask"),
+    ("a snapshot of another epoch in the middle", up(7, snapshot=Snapshot(boundary=Mark(4, 6))), False, "ask"),
+    ("a response is under way", up(0, snapshot=PENDING), False, "ask"),
+    ("a replay of a response", up(0, 1, PENDING, resume=RESUME), False, "begin"),
+    ("a former owner may have had it", up(0, snapshot=Snapshot()), True, "ask"),
+    ("an owner says good-bye", up(9, packets=[EpochEnd()]), False, "drop"),
+    ("a nudge", up(9, packets=[]), False, "ask"),
+]
+
+
+@pytest.mark.parametrize(("case", "envelope", "uncertain", "want"), UNKNOWN, ids=[row[0] for row in UNKNOWN])
+def test_an_unknown_session(case: str, envelope: UpEnvelope, uncertain: bool, want: str) -> None:
+    assert decision(PacketOrder(WAIT).receive(envelope, 0, uncertain=uncertain)) == want
+
+
+ASKED = [  # after a TurnReplay at 100.0: envelope, time, uncertain, what is done
+    ("more of the same", up(8), 100.1, False, "drop"),
+    ("a snapshot that is no replay", up(8, snapshot=Snapshot()), 100.1, False, "drop"),
+    ("still no replay", up(9), 100 + ASK_AGAIN_SECONDS, False, "ask"),
+    ("the replay, perhaps applied before", up(3, 1, Snapshot()), 100.2, True, "ask"),
+    ("the replay", up(3, 1, Snapshot()), 100.2, False, "begin"),
+]
+
+
+@pytest.mark.parametrize(("case", "envelope", "now", "uncertain", "want"), ASKED, ids=[row[0] for row in ASKED])
+def test_asking_again_and_being_answered(
+    case: str, envelope: UpEnvelope, now: float, uncertain: bool, want: str
+) -> None:
+    order = PacketOrder(WAIT)
+    assert decision(order.receive(up(7), 100.0)) == "ask"
+    assert decision(order.receive(envelope, now, uncertain=uncertain)) == want
+
+
+KNOWN = [  # with packets 0 to 3 of attempt 1 applied
+    ("the next packet", [up(4, 1)], "apply"),
+    ("with a snapshot", [up(4, 1, Snapshot())], "apply"),
+    ("a replay", [up(2, 2, Snapshot())], "begin"),
+    ("a replay without its first envelope", [up(2, 2)], "ask"),
+    ("what was missing", [up(9, 1), up(4, 1)], "apply"),
+]
+
+
+@pytest.mark.parametrize(("case", "envelopes", "want"), KNOWN, ids=[row[0] for row in KNOWN])
+def test_a_known_session_begins_anew_only_when_told(case: str, envelopes: list[UpEnvelope], want: str) -> None:
+    order = PacketOrder(WAIT)
+    order.receive(up(0, 1, Snapshot(), packets=[Audio(b"x")] * 4), 0)
+    assert [decision(order.receive(envelope, 0)) for envelope in envelopes][-1] == want

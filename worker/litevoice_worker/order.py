@@ -1,0 +1,242 @@
+"""Puts a session's packets into the one order that counts, whatever arrives twice, late or not at all: epoch by epoch,
+seq by seq. Decides what to do with each envelope: begin from its snapshot, apply it, or ask the owner to send more.
+
+Pure: envelopes in, packets out, the clock passed in. A session begins from a snapshot only if nothing can be missing
+before the envelope and nobody else can have applied it; otherwise a TurnReplay costs one round trip and is exact.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from litevoice_contracts.conversation import Codec, Mark
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.events import TurnReplay
+from litevoice_contracts.packets import Audio, EpochEnd, Packet
+
+MAX_HELD_ENVELOPES = 100
+"""Envelopes of a newer epoch that wait for the end of the current one; at the bound the newer epoch begins."""
+ASK_AGAIN_SECONDS = 2.0
+"""A TurnReplay that brought nothing is repeated after this long, if packets still arrive."""
+REJECT_AGAIN_SECONDS = 1.0
+"""A former owner that goes on sending is told so this often."""
+MAX_BACKLOG_BYTES = 8 << 20
+MAX_BACKLOG_PACKETS = 8192
+"""Packets that wait for a transcript; beyond it the session is dropped and asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A packet with its mark, the codec of its audio, and how many bytes of that audio are done with."""
+
+    mark: Mark
+    packet: Packet
+    codec: Codec
+    offset: int = 0
+
+    @property
+    def audio(self) -> bytes:
+        """All of the packet's audio; b"" for a client event."""
+        return self.packet.data if isinstance(self.packet, Audio) else b""
+
+
+@dataclass(slots=True)
+class Arrival:
+    """What an envelope, or the passing of time, amounts to.
+
+    Attributes:
+        begin: the session begins anew from this envelope's snapshot, before `packets`.
+        packets: to be applied now, in order.
+        duplicates: packets that were applied before.
+        gap: packets are missing before this envelope; nothing of it was taken.
+        rejected: the envelope is of an older epoch and brings something new: its sender is to be told.
+        question: to be published: the owner is asked to send more.
+    """
+
+    begin: UpEnvelope | None = None
+    packets: list[Numbered] = field(default_factory=list)
+    duplicates: int = 0
+    gap: bool = False
+    rejected: bool = False
+    question: DownEnvelope | None = None
+
+
+class PacketOrder:
+    """The order of one session's packets.
+
+    Attributes:
+        known: the session's state is in memory and complete up to the next packet.
+        attempt: the newest replay that was begun from.
+        epoch: the current epoch.
+        next_seq: number of the packet that comes next.
+        ended: the owner has closed the current epoch, and no other has begun one.
+        deadline: when a waiting newer epoch begins even without the end of the current one; None when none waits.
+    """
+
+    def __init__(self, epoch_wait_seconds: float) -> None:
+        self.known = False
+        self.attempt = 0
+        self.epoch = 0
+        self.next_seq = 0
+        self.ended = False
+        self.deadline: float | None = None
+        self._epoch_wait_seconds = epoch_wait_seconds
+        self._previous = Mark(-1, -1)
+        self._held: list[UpEnvelope] = []
+        self._asked: tuple[int, float] | None = None  # attempt and time of the TurnReplay that is still unanswered
+        self._rejected: tuple[int, float] | None = None  # epoch and time of the last rejection
+
+    @property
+    def applied(self) -> Mark:
+        """The last packet that was given out; its seq is -1 before the first."""
+        return Mark(self.epoch, self.next_seq - 1)
+
+    def receive(self, envelope: UpEnvelope, now: float, *, uncertain: bool = False) -> Arrival:
+        """The session's next envelope; `uncertain`: a former owner of the partition may have applied it already.
+
+        The packets of waiting epochs come with it when their turn has come.
+        """
+        arrival = Arrival()
+        match self._decide(envelope, now, uncertain=uncertain):
+            case "begin":
+                arrival.begin = envelope
+                self._begin(envelope)
+                self._apply(envelope, now, arrival)
+            case "apply":
+                self._apply(envelope, now, arrival)
+            case "ask":
+                self._ask(envelope, now, arrival)
+            case "drop":
+                pass
+        return arrival
+
+    def tick(self, now: float) -> Arrival:
+        """What to apply because a newer epoch has waited long enough."""
+        arrival = Arrival()
+        self._release(now, arrival)
+        arrival.rejected = False  # told when the next envelope arrives
+        self._asked = None if arrival.packets else self._asked
+        return arrival
+
+    def forget(self) -> None:
+        """The session's state is lost: only a replay, or a snapshot with nothing missing after it, begins it anew."""
+        self.known = False
+
+    def _decide(self, envelope: UpEnvelope, now: float, *, uncertain: bool) -> Literal["begin", "apply", "ask", "drop"]:
+        if self.known and envelope.epoch < self.epoch:
+            return "apply"  # nothing but duplicates, or rejected
+        if self._asked is not None:
+            attempt, asked_at = self._asked
+            if envelope.snapshot is not None and envelope.attempt > attempt:
+                return "ask" if uncertain else "begin"
+            if self.known and envelope.epoch == self.epoch and envelope.seq <= self.next_seq:
+                return "apply"  # what was missing has arrived after all, or was there before
+            return "ask" if now - asked_at >= ASK_AGAIN_SECONDS else "drop"
+        if not self.known:
+            if envelope.packets and all(isinstance(packet, EpochEnd) for packet in envelope.packets):
+                return "drop"  # an owner that leaves has nothing to ask for
+            return "begin" if not uncertain and _begins_cleanly(envelope) else "ask"
+        if envelope.attempt > self.attempt:
+            return "begin" if envelope.snapshot is not None else "ask"
+        return "apply"
+
+    def _begin(self, envelope: UpEnvelope) -> None:
+        """Takes the envelope's first packet as the next one, as its snapshot says."""
+        self.known, self._asked, self.attempt = True, None, envelope.attempt
+        if envelope.epoch != self.epoch:
+            self._previous = self.applied
+        self.epoch, self.next_seq, self.ended = envelope.epoch, envelope.seq, False
+        self._held = [held for held in self._held if held.epoch > envelope.epoch]
+        if not self._held:
+            self.deadline = None
+
+    def _ask(self, envelope: UpEnvelope, now: float, arrival: Arrival) -> None:
+        self._asked = (envelope.attempt, now)
+        if not self.known:
+            self.attempt = envelope.attempt
+        event = TurnReplay("gap", self.applied) if self.known else TurnReplay("unknown_session")
+        arrival.question = DownEnvelope(envelope.epoch, envelope.turn, [event], attempt=envelope.attempt)
+
+    def _apply(self, envelope: UpEnvelope, now: float, arrival: Arrival) -> None:
+        self._take(envelope, now, arrival)
+        self._release(now, arrival)
+        if arrival.packets:
+            self._asked = None
+        if arrival.gap:
+            self._ask(envelope, now, arrival)
+        if arrival.rejected:
+            epoch, rejected_at = self._rejected or (-1, 0.0)
+            arrival.rejected = envelope.epoch != epoch or now - rejected_at >= REJECT_AGAIN_SECONDS
+            if arrival.rejected:
+                self._rejected = (envelope.epoch, now)
+
+    def _take(self, envelope: UpEnvelope, now: float, arrival: Arrival) -> None:
+        if envelope.epoch > self.epoch:
+            self._held.append(envelope)
+            if self.deadline is None:
+                self.deadline = now + self._epoch_wait_seconds
+        elif envelope.epoch < self.epoch:
+            seen = envelope.epoch == self._previous.epoch and envelope.last <= self._previous
+            arrival.duplicates += len(envelope.packets) if seen else 0
+            arrival.rejected |= not seen
+        elif envelope.seq > self.next_seq:
+            arrival.gap = True
+        else:
+            new = envelope.packets[self.next_seq - envelope.seq :]
+            arrival.duplicates += len(envelope.packets) - len(new)
+            for packet in new:
+                arrival.packets.append(Numbered(Mark(self.epoch, self.next_seq), packet, envelope.codec))
+                self.next_seq += 1
+                self.ended |= isinstance(packet, EpochEnd)
+
+    def _release(self, now: float, arrival: Arrival) -> None:
+        while self._held and (self.ended or now >= (self.deadline or now) or len(self._held) >= MAX_HELD_ENVELOPES):
+            held, self._held, self.deadline = self._held, [], None
+            self._previous = self.applied
+            self.epoch, self.next_seq, self.ended = held[0].epoch, 0, False
+            for envelope in held:
+                self._take(envelope, now, arrival)
+
+
+class Backlog:
+    """Packets in order that wait to be applied, bounded by whoever looks at `full`."""
+
+    def __init__(self) -> None:
+        self._packets: deque[Numbered] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    @property
+    def full(self) -> bool:
+        return self._bytes > MAX_BACKLOG_BYTES or len(self._packets) > MAX_BACKLOG_PACKETS
+
+    def add(self, packets: Iterable[Numbered]) -> None:
+        for packet in packets:
+            self._packets.append(packet)
+            self._bytes += len(packet.audio)
+
+    def put_back(self, packets: list[Numbered]) -> None:
+        """These come before all others."""
+        self._packets.extendleft(reversed(packets))
+        self._bytes += sum(len(packet.audio) for packet in packets)
+
+    def pop(self) -> Numbered:
+        packet = self._packets.popleft()
+        self._bytes -= len(packet.audio)
+        return packet
+
+    def clear(self) -> None:
+        self._packets.clear()
+        self._bytes = 0
+
+
+def _begins_cleanly(envelope: UpEnvelope) -> bool:
+    snapshot = envelope.snapshot
+    if snapshot is None or (snapshot.pending is not None and envelope.resume is None):
+        return False  # a response is under way: only a replay tells how far it has got
+    return envelope.seq == 0 or snapshot.boundary == Mark(envelope.epoch, envelope.seq - 1)

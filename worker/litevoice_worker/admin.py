@@ -2,64 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 
+from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from litevoice_contracts.control import HEALTH_PATH, METRICS_PATH, READY_PATH
 
-REQUEST_TIMEOUT_SECONDS = 5.0
-MAX_HEAD_BYTES = 16 * 1024
-
 
 class AdminServer:
-    """HTTP/1.1, one GET per connection. `unready_reason` returns "" when the worker is ready."""
+    """HTTP server. `unready_reason` returns "" when the worker is ready."""
 
     def __init__(self, registry: CollectorRegistry, unready_reason: Callable[[], str]) -> None:
         self._registry = registry
         self._unready_reason = unready_reason
-        self._server: asyncio.Server | None = None
+        self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> None:
         """Raises OSError when the port is taken."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=MAX_HEAD_BYTES)
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get(HEALTH_PATH, self._health),
+                web.get(READY_PATH, self._ready),
+                web.get(METRICS_PATH, self._metrics),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port).start()
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                status, content_type, body = self._answer(head.split("\r\n", 1)[0].split(" "))
-                writer.write(
-                    f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
-                    "Connection: close\r\n\r\n".encode()
-                    + body
-                )
-                await writer.drain()
-        writer.close()
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
 
-    def _answer(self, request: list[str]) -> tuple[str, str, bytes]:
-        text = "text/plain; charset=utf-8"
-        if len(request) != 3:
-            return "400 Bad Request", text, b"expected a request line\n"
-        method, target, _ = request
-        if method != "GET":
-            return "405 Method Not Allowed", text, b"only GET\n"
-        match target.partition("?")[0]:
-            case path if path == HEALTH_PATH:
-                return "200 OK", text, b"ok\n"
-            case path if path == READY_PATH:
-                reason = self._unready_reason()
-                return (
-                    ("503 Service Unavailable", text, f"{reason}\n".encode()) if reason else ("200 OK", text, b"ok\n")
-                )
-            case path if path == METRICS_PATH:
-                return "200 OK", CONTENT_TYPE_LATEST, generate_latest(self._registry)
-            case _:
-                return "404 Not Found", text, f"paths: {HEALTH_PATH}, {READY_PATH}, {METRICS_PATH}\n".encode()
+    async def _ready(self, _request: web.Request) -> web.Response:
+        reason = self._unready_reason()
+        return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

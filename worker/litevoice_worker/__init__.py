@@ -1,1 +1,1 @@
-"""The speech worker: packets of a session in, its turns out (voice activity, transcript, answer, speech)."""
+"""The speech worker: packets of a session in, its turns out (voice activity, transcript, response, speech)."""

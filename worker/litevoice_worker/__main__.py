@@ -24,16 +24,16 @@ from litevoice_worker.worker import Worker
 logger = logging.getLogger("litevoice_worker")
 
 CHATTY = ("httpx", "httpcore")
-"""They log each request."""
+"""They log every request."""
 COMPUTE_THREADS = 2
-"""For recognition; more work waits."""
+"""For speech recognition; more work waits."""
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 failed, 2 wrong settings."""
+    """Exit codes: 0 done, 1 failed, 2 invalid settings."""
     parser = argparse.ArgumentParser(
         prog="litevoice-worker",
-        description="Turns the packets of voice sessions into answers: voice activity, transcript, answer, speech.",
+        description="Turns the packets of voice sessions into responses: voice activity, transcript, response, speech.",
         epilog=f"Settings: the JSON file named by LITEVOICE_CONFIG (default {DEFAULT_PATH}). "
         "POD_NAME and POD_IP say who this worker is.",
     )
@@ -64,8 +64,8 @@ async def _run(
         return
     worker = Worker(settings, stages, make_members(settings, environment), environment)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     await worker.run(stop)
 
 

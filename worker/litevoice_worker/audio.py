@@ -1,4 +1,4 @@
-"""The session codecs: samples to bytes and back, and conversion between sample rates."""
+"""The codecs of a session, samples to bytes and back, and conversion between sample rates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _alaw_table() -> Samples:
 
 
 def _encode_table(decoded: Samples) -> NDArray[np.uint8]:
-    """For each 16-bit sample (index: sample + 32768) the code whose value is nearest."""
+    """The code with the nearest value for each 16-bit sample (index: sample + 32768)."""
     codes = np.argsort(decoded, kind="stable")
     values = decoded[codes].astype(np.int32)
     samples = np.arange(-32768, 32768, dtype=np.int32)
@@ -52,24 +52,24 @@ def decode(data: bytes, codec: Codec) -> Samples:
 
 
 def encode(samples: Samples, codec: Codec) -> bytes:
-    """Bytes of samples that are at the codec's own rate."""
+    """Samples at the codec's own rate, as bytes."""
     if codec == "pcm16/24000":
         return samples.astype("<i2", copy=False).tobytes()
     return _ENCODE[codec][samples.astype(np.int32) + 32768].tobytes()
 
 
 def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
-    """A whole piece of audio at another rate; the same input gives the same output, to the bit."""
+    """A whole piece of audio at another rate; the same input gives the same output, bit by bit."""
     if from_rate == to_rate or not len(samples):
         return samples
     return _rounded(soxr.resample(samples.astype(np.float32), from_rate, to_rate, quality="HQ"))
 
 
 class StreamResampler:
-    """Audio that comes piece by piece, at another rate."""
+    """Audio that arrives piece by piece, at another rate."""
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
-        # Low quality is plenty for recognition and has the shortest delay.
+        # Low quality is enough for recognition and has the shortest delay.
         self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="LQ")
 
     def feed(self, samples: Samples) -> Samples:

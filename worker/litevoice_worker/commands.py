@@ -21,7 +21,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Transcribe:
-    """Samples at 16 kHz; answered by Transcribed or Failed."""
+    """Samples at 16 kHz; the result is Transcribed or Failed."""
 
     job: int
     samples: Samples
@@ -46,7 +46,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Respond:
-    """Answered by Sentence …, then Responded or Failed."""
+    """The results are Sentence …, then Responded or Failed."""
 
     job: int
     prompt: Prompt
@@ -54,7 +54,7 @@ class Respond:
 
 @dataclass(frozen=True, slots=True)
 class Synthesize:
-    """Answered by Synthesized or Failed."""
+    """The result is Synthesized or Failed."""
 
     job: int
     text: str
@@ -72,7 +72,7 @@ class CancelJob:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Something worth counting: a metric's name, its label value ("" for none) and how much."""
+    """To be counted: a metric's name, the value of its label ("" for none), and how much."""
 
     metric: str
     label: str
@@ -130,7 +130,7 @@ class Synthesized:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A stage could not do it; the message is fit for the client."""
+    """A stage could not do its work; the message may go to the client."""
 
     job: int
     message: str

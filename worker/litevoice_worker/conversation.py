@@ -1,4 +1,4 @@
-"""The conversation so far and how it becomes a snapshot that stays within its bounds. Pure."""
+"""The conversation so far, kept within what a snapshot may hold. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TooLarge(ValueError):  # noqa: N818 - reads as what it is
 
 
 def made_id(prefix: str, session_id: str, turn: int) -> str:
-    """An id that every worker gives to the same thing, so that a replayed turn repeats no id and invents none."""
+    """The id that every worker gives to the same thing, so that a replayed turn invents no other."""
     digest = hashlib.blake2b(f"{session_id}/{prefix}/{turn}".encode(), digest_size=10).hexdigest()
     return f"{prefix}_{digest}"
 
@@ -54,7 +54,7 @@ class Conversation:
         return any(item.id == item_id for item in self._items)
 
     def up_to(self, item_id: str) -> list[Item]:
-        """The items until `item_id`; all of them when it is "" or forgotten."""
+        """The items up to and including `item_id`; all of them if it is "" or was forgotten."""
         for index, item in enumerate(self._items):
             if item.id == item_id:
                 return self._items[: index + 1]
@@ -66,7 +66,7 @@ class Conversation:
         return dropped
 
     def configure(self, config: SessionConfig) -> None:
-        """Raises TooLarge when the configuration alone would fill a snapshot."""
+        """Raises TooLarge if the configuration alone would fill a snapshot."""
         size = _size(config)
         if size + _ENVELOPE_BYTES > MAX_SNAPSHOT_BYTES:
             raise TooLarge(f"the configuration must fit into {MAX_SNAPSHOT_BYTES - _ENVELOPE_BYTES} bytes, got {size}")
@@ -78,7 +78,7 @@ class Conversation:
         return self._config_bytes + _size(item) + _ENVELOPE_BYTES <= MAX_SNAPSHOT_BYTES
 
     def append(self, item: Item) -> None:
-        """Adds an item; the oldest ones go while a bound is exceeded."""
+        """Adds an item; the oldest go while a bound is exceeded."""
         self._items.append(item)
         self._sizes.append(_size(item))
         self._trim()

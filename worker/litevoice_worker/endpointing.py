@@ -11,7 +11,7 @@ SAMPLE_RATE = 16_000
 WINDOW_SAMPLES = 512
 WINDOW_MILLISECONDS = 32
 START_WINDOWS = 2
-"""Voiced windows in a row that begin an utterance: a single one is often a click."""
+"""How many voiced windows in a row begin an utterance: a single one is often a click."""
 _HYSTERESIS = 0.15  # silero's own: speech goes on until the probability is this far below the threshold
 
 

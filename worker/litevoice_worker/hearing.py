@@ -1,4 +1,4 @@
-"""Turns packets of audio into utterances. What it does depends on nothing but the packets since its last restart, so a
+"""Turns packets of audio into utterances. The result depends on nothing but the packets since the last restart, so a
 worker that gets those packets again decides the same, to the sample.
 """
 
@@ -17,12 +17,12 @@ from litevoice_worker.order import Numbered
 MIN_COMMIT_MILLISECONDS = 100
 """A shorter buffer counts as empty when the client commits it."""
 QUIET_MILLISECONDS = 2000
-"""So much silence beyond the padding makes older packets unnecessary."""
-_PADDING_WINDOWS = 2 * START_WINDOWS  # kept besides the padding proper: what has just begun to look like speech
+"""How much silence beyond the padding makes older packets unnecessary."""
+_PADDING_WINDOWS = 2 * START_WINDOWS  # on top of the padding: what has just begun to look like speech
 
 
 class Vad(Protocol):
-    """Voice activity of one stream."""
+    """Voice activity detection for one stream."""
 
     def reset(self) -> None:
         """Forgets the stream."""
@@ -40,7 +40,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Samples at 16 kHz, and the time of its end in the session's audio."""
+    """Samples at 16 kHz, and when it ends in the session's audio."""
 
     samples: Samples
     audio_ms: int
@@ -52,7 +52,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """How far a packet was read, and what was found there; None: read to its end, nothing found."""
+    """How far a packet was read, and what was found there; None: read to the end, nothing found."""
 
     found: Started | Utterance | None
     consumed_bytes: int
@@ -62,7 +62,7 @@ class Listener:
     """One session's ear. With turn detection off, all audio belongs to the utterance until it is committed.
 
     Attributes:
-        audio_ms: audio heard since the session's beginning.
+        audio_ms: audio heard since the session began.
     """
 
     def __init__(self, vad: Vad, max_utterance_seconds: int) -> None:
@@ -72,7 +72,7 @@ class Listener:
         self.restart(None, 0)
 
     def restart(self, detection: TurnDetection | None, audio_ms: int) -> None:
-        """Forgets all audio; what comes next is at `audio_ms`."""
+        """Forgets all audio; the next to arrive begins at `audio_ms`."""
         self._detection = detection
         self._endpointer = Endpointer(detection) if detection else None
         self._vad.reset()
@@ -93,7 +93,7 @@ class Listener:
 
     @property
     def empty(self) -> bool:
-        """No audio was heard since the restart."""
+        """No audio has been heard since the restart."""
         return not self._heard_ms
 
     @property
@@ -116,14 +116,14 @@ class Listener:
         return Heard(None, offset)
 
     def commit(self) -> Utterance | None:
-        """The open utterance as it is now; None when there is (next to) none."""
+        """The open utterance as it is now; None if there is (next to) none."""
         if not self.open or self._samples - self._start_sample < MIN_COMMIT_MILLISECONDS * SAMPLE_RATE // 1000:
             return None
         return self._utterance()
 
     def quiet(self) -> tuple[Mark, int, list[Numbered]] | None:
-        """After a whole packet: when there is much silence, the last packet that is not needed any more, the time of
-        its end, and the packets after it, which must be heard again after a restart."""
+        """After a whole packet, once there is much silence: the last packet that is no longer needed, the time of its
+        end, and the packets after it, which must be heard again after a restart."""
         if self._detection is None or self.open:
             return None
         padding_ms = self._detection.prefix_padding_ms + _PADDING_WINDOWS * WINDOW_MILLISECONDS

@@ -1,5 +1,5 @@
-"""Which workers are ready: a fixed list, or the EndpointSlices of their Service. When the API server is away the last
-known list stays in force."""
+"""Which workers are ready: a fixed list, or the EndpointSlices of their Service. While the API server is away, the
+last known list stays in force."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BACKOFF_FIRST_SECONDS, _BACKOFF_MAX_SECONDS = 0.5, 10.0
 class Members(Protocol):
     @property
     def ready(self) -> frozenset[str] | None:
-        """Names (pod names) of the ready workers; None while they were never known."""
+        """Pod names of the ready workers; None until they are first known."""
 
     def on_change(self, callback: Callable[[], None]) -> None: ...
 
@@ -34,7 +34,7 @@ class Members(Protocol):
 
 
 class StaticMembers:
-    """The same for ever; whether one of them lives is for the fences to tell."""
+    """A list that never changes; whether one of them is alive, the fences tell."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self.ready: frozenset[str] | None = names
@@ -50,7 +50,7 @@ class StaticMembers:
 class EndpointSliceMembers:
     """Lists and watches the EndpointSlices of a Service with the pod's own ServiceAccount.
 
-    `server` is the API server's URL; `account_dir` holds the files token (re-read for each request, it is rotated) and
+    `server` is the API server's URL; `account_dir` holds the files token (rotated, so read anew for each request) and
     ca.crt.
     """
 
@@ -69,7 +69,7 @@ class EndpointSliceMembers:
         self._callbacks.append(callback)
 
     async def start(self) -> None:
-        """Returns at once; goes on in the background, whatever happens."""
+        """Returns at once; keeps trying in the background."""
         self._task = asyncio.create_task(self._run(), name="workers")
 
     async def close(self) -> None:
@@ -87,7 +87,7 @@ class EndpointSliceMembers:
                     while True:
                         version = await self._watch(client, version)
             except Exception as error:
-                # Whatever it was: sessions go on with the last known workers, and listing anew heals it.
+                # Whatever it was: sessions go on with the last known workers, and a new list heals it.
                 logger.warning("cannot watch the workers' EndpointSlices", extra={"error": _reason(error)})
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _BACKOFF_MAX_SECONDS)
@@ -110,10 +110,10 @@ class EndpointSliceMembers:
             self._path, params={"labelSelector": self._selector}, headers=self._headers(), timeout=10
         )
         response.raise_for_status()
-        answer = response.json()
-        self._slices = {item["metadata"]["name"]: ready_pods(item) for item in answer["items"]}
+        listed = response.json()
+        self._slices = {item["metadata"]["name"]: ready_pods(item) for item in listed["items"]}
         self._changed()
-        return str(answer["metadata"]["resourceVersion"])
+        return str(listed["metadata"]["resourceVersion"])
 
     async def _watch(self, client: httpx.AsyncClient, version: str) -> str:
         """Follows changes until the server ends the watch; returns the resource version to go on from."""
@@ -164,7 +164,7 @@ def ready_pods(endpoint_slice: Mapping[str, Any]) -> frozenset[str]:
 
 
 def api_server(environment: Mapping[str, str] = os.environ) -> str:
-    """URL of the API server as a pod is told. Raises KeyError outside a pod."""
+    """URL of the API server, as pods are told. Raises KeyError outside a pod."""
     host = environment["KUBERNETES_SERVICE_HOST"]
     host = f"[{host}]" if ":" in host else host
     return f"https://{host}:{environment.get('KUBERNETES_SERVICE_PORT', '443')}"

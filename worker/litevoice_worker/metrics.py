@@ -64,7 +64,7 @@ class Metrics:
             self._counters[names.WORKER_DROPPED].labels(what)
 
     def count(self, count: Count) -> None:
-        """What a state machine wants counted."""
+        """Counts what a state machine asks for."""
         if count.metric == names.WORKER_FIRST_AUDIO_SECONDS:
             self._first_audio.observe(count.amount)
             return

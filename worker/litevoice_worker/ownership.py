@@ -1,8 +1,8 @@
-"""Keeps this worker the owner of its partitions, and of no other: follows the ready workers, takes over, leaves.
+"""Keeps this worker the owner of its own partitions and of no others: follows the ready workers, takes over, leaves.
 
-Each partition belongs to the first ready worker in its ranking. Planned changes: the old owner stops polling, has its
-messages acknowledged and releases the fence, then the new one takes it. A worker that died: its fence has no subscriber
-any more, which the next in line sees within a second or so, with or without the API server.
+Each partition belongs to the first ready worker in its ranking. In a planned change the old owner stops polling, waits
+for its acknowledgements and releases the fence; then the new one takes it. When a worker dies, its fences lose their
+subscriber, which the next in line sees within a second or so, with or without the API server.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 0.5
 DEAD_SECONDS = 0.9
-"""So long a fence that was held must be seen free until its owner counts as dead."""
+"""How long a held fence must stay free before its owner is presumed dead."""
 NEVER_SEEN_SECONDS = 10.0
-"""The same for one that was never seen held: its owner may be starting, as this worker is."""
+"""The same for a fence that was never seen held: its owner may be starting, as this worker is."""
 HANDOVER_SECONDS = 8.0
-"""How long a live owner may take to leave; then its partition is taken. Longer than its long poll."""
+"""How long a live owner may take to leave before its partition is taken anyway. Longer than its long poll."""
 UNCERTAIN_MESSAGES = 32
-"""So many messages a former owner may have handled without the broker knowing: one batch."""
+"""How many messages a former owner may have handled without the broker knowing: one batch."""
 
 Handler = Callable[[int, Sequence[PartitionMessage], int], Awaitable[None]]
 """Partition, messages, and the offset below which a former owner may have handled them."""
 
 
-class Holders(Protocol):
-    """What ownership does to the sessions of a partition; see sessions.Sessions."""
+class PartitionSessions(Protocol):
+    """What a change of ownership does to the sessions of a partition; see sessions.Sessions."""
 
     def forget_partition(self, partition: int) -> None: ...
 
@@ -61,7 +61,7 @@ class Ownership:
         admin: Admin,
         make_consumer: Callable[[str, Callable[[Sequence[PartitionMessage]], Awaitable[None]]], PartitionConsumer],
         handler: Handler,
-        sessions: Holders,
+        sessions: PartitionSessions,
         on_owned: Callable[[int], None],
     ) -> None:
         self._worker = worker
@@ -93,7 +93,7 @@ class Ownership:
         self._task = asyncio.create_task(self._run(), name="ownership")
 
     async def leave(self) -> None:
-        """Gives up every partition in good order. Idempotent."""
+        """Hands over every partition. Idempotent."""
         self._leaving = True
         if self._task is not None:
             self._task.cancel()
@@ -104,7 +104,7 @@ class Ownership:
         await asyncio.gather(*(self._release(partition) for partition in list(self._consumers)))
 
     def lost(self, partition: int) -> None:
-        """The fence's news: another worker took the partition. Called in the event loop."""
+        """The fence reports that another worker took the partition. Called in the event loop."""
         consumer = self._consumers.pop(partition, None)
         logger.warning("a partition was taken by another worker", extra={"partition": partition})
         self._sessions.forget_partition(partition)
@@ -118,10 +118,10 @@ class Ownership:
         while True:
             self._wake.clear()
             try:
-                await self._watch()
-                self._settle()
+                await self._check_fences()
+                self._rebalance()
             except BrokerError as error:
-                logger.warning("cannot look at the fences", extra={"reason": str(error)})
+                logger.warning("cannot read the fences", extra={"reason": str(error)})
             except Exception:
                 logger.exception("ownership check failed")
             try:
@@ -138,8 +138,8 @@ class Ownership:
     def _alive(self) -> set[str]:
         return set(self._members.ready or ()) - self._dead
 
-    def _settle(self) -> None:
-        """Begins what brings the owned partitions to those that are due."""
+    def _rebalance(self) -> None:
+        """Begins to acquire and release until this worker owns what is due to it."""
         due = owned_by(self._worker, self._alive, self._names.partitions)
         for partition in range(self._names.partitions):
             if partition in self._changing:
@@ -149,8 +149,8 @@ class Ownership:
             elif partition not in due and partition in self._consumers:
                 self._begin(partition, self._release(partition))
 
-    async def _watch(self) -> None:
-        """Looks whether the workers before this one are alive, by one partition's fence each."""
+    async def _check_fences(self) -> None:
+        """Checks whether the workers ahead of this one are alive, by one partition's fence each."""
         watched = watched_by(self._worker, self._alive, self._names.partitions)
         self._seen &= watched.keys()
         self._free_since = {p: since for p, since in self._free_since.items() if p in watched}
@@ -176,9 +176,9 @@ class Ownership:
             try:
                 await work
             except BrokerError as error:
-                logger.warning("a partition could not be changed", extra={"partition": partition, "reason": str(error)})
+                logger.warning("cannot change a partition", extra={"partition": partition, "reason": str(error)})
             except Exception:
-                logger.exception("a partition's change failed", extra={"partition": partition})
+                logger.exception("acquiring or releasing a partition failed", extra={"partition": partition})
             finally:
                 self._changing.pop(partition, None)
 
@@ -198,28 +198,28 @@ class Ownership:
             await asyncio.sleep(CHECK_SECONDS / 2)
         await self._fence.acquire(partition)
         topic = self._names.partition_topic(partition)
-        certain_from = await self._free(topic)
+        certain_from = await self._reset_order_lock(topic)
 
         async def handle(messages: Sequence[PartitionMessage]) -> None:
             nonlocal certain_from
             if self._consumers.get(partition) is not consumer:
-                raise RuntimeError("the partition is not ours any more")
+                raise RuntimeError("the partition is no longer ours")
             if certain_from is None:
                 certain_from = messages[0].offset + UNCERTAIN_MESSAGES
             await self._handler(partition, messages, certain_from)
 
         if not self._fence.owns(partition):
-            return  # taken from us meanwhile
+            return  # taken from us in the meantime
         consumer = self._make_consumer(topic, handle)
         self._consumers[partition] = consumer
         await consumer.start()
         self._on_owned(len(self._consumers))
         logger.info("partition acquired", extra={"partition": partition})
 
-    async def _free(self, topic: str) -> int | None:
-        """Frees what a dead owner has taken and not acknowledged: it would stand still for half a minute otherwise.
+    async def _reset_order_lock(self, topic: str) -> int | None:
+        """Frees what a dead owner took and never acknowledged: the topic would stand still for half a minute otherwise.
 
-        Returns the offset from which on no former owner can have handled a message; None when that is not known.
+        Returns the offset from which no former owner can have handled a message; None when that is unknown.
         """
         try:
             newest, committed = await self._admin.offsets(topic, self._names.worker_group)
@@ -239,6 +239,6 @@ class Ownership:
         logger.info("partition released", extra={"partition": partition})
 
     async def _after_loss(self, partition: int, consumer: PartitionConsumer) -> None:
-        """Who took it is alive, whatever was believed of it."""
+        """Whoever took it is alive, whatever was believed of it."""
         await consumer.abandon()
         self._dead -= await self._holders(partition)

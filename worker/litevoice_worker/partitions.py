@@ -1,4 +1,5 @@
-"""Which partitions belong to which worker: rendezvous hashing, so that whoever comes or goes moves only its share.
+"""Which partitions belong to which worker: rendezvous hashing, so that a worker that comes or goes moves
+only its own share.
 
 Pure.
 """
@@ -10,7 +11,7 @@ from collections.abc import Collection
 
 
 def ranking(partition: int, workers: Collection[str]) -> list[str]:
-    """The workers in the order in which they are entitled to the partition."""
+    """The workers in the order of their claim to the partition."""
     return sorted(workers, key=lambda worker: (_weight(partition, worker), worker), reverse=True)
 
 
@@ -20,9 +21,9 @@ def owned_by(worker: str, workers: Collection[str], partitions: int) -> set[int]
 
 
 def watched_by(worker: str, workers: Collection[str], partitions: int) -> dict[int, str]:
-    """The partitions for which `worker` is next in line, with their owner: it looks whether that one is alive.
+    """The partitions for which `worker` is next in line, with their owner: it checks that this one is alive.
 
-    So every partition is watched by one worker, however many there are.
+    So one worker watches each partition, however many there are.
     """
     ranked = {partition: ranking(partition, workers)[:2] for partition in range(partitions)}
     return {partition: two[0] for partition, two in ranked.items() if len(two) == 2 and two[1] == worker}

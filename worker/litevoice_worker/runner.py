@@ -1,4 +1,4 @@
-"""Carries out what a session's state machine commands: runs the stages, publishes, keeps the timer."""
+"""Carries out what a session's state machine commands: runs the stages, publishes, sets the timer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 OVERLOADED_PAUSE_SECONDS = 0.2
 ABANDON_SECONDS = 5.0
-"""How long a session that is handed over may take to send its last message."""
+"""How long a session that is handed over may take to have its last message confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class Stages:
 
 class Publisher(Protocol):
     def __call__(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
-        """Sends to the session's LiteTopic; `done` tells of the confirmation. Raises BrokerError."""
+        """Sends to the session's LiteTopic; `done` gets the error, None once confirmed. Raises BrokerError."""
 
 
 class SessionRunner:
-    """One session. `on_broken` is called when it cannot go on: its owner then replays to a fresh one.
+    """One session. `on_broken` is called when it cannot go on; its owner then replays to a fresh one.
 
     Attributes:
         machine: the session.
-        last_active: when something last came in, in loop time.
+        last_active: when an envelope last arrived, in loop time.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class SessionRunner:
             self._sent.set()
             self._result(commands.Published())
         elif not self._closed:
-            # Whether the message arrived is not known: sending it again could double it, so the owner is left to ask.
+            # The message may have arrived: sending it again could double it, so it is left to the owner to ask.
             logger.warning("a session's message was not confirmed", extra={"session": self.machine.id})
             self._on_broken(self.machine.id)
 
@@ -168,7 +168,7 @@ class SessionRunner:
             self._result(commands.Failed(job, str(error)))
         except Exception as error:
             # The exception's own text could hold what was said.
-            logger.error("a stage broke", extra={"session": self.machine.id, "error": type(error).__name__})
+            logger.error("a stage crashed", extra={"session": self.machine.id, "error": type(error).__name__})
             self._result(commands.Failed(job, "internal error"))
         finally:
             self._jobs.pop(job, None)

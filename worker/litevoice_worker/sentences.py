@@ -1,17 +1,17 @@
-"""Cuts a stream of text into sentences, so that the first one can be spoken while the rest is still being written."""
+"""Cuts a stream of text into sentences, so that the first can be spoken while the rest is still being written."""
 
 from __future__ import annotations
 
 import re
 
 MAX_SENTENCE_CHARACTERS = 400
-"""A sentence without an end is cut at the last space before this length: speech must not wait for ever."""
+"""A sentence that does not end is cut at the last space before this length: speech must not wait forever."""
 
 _END = re.compile(r"(?:[.!?…]+[\"')\]»”’]*(?=\s))|\n")
 
 
 class SentenceSplitter:
-    """The same sentences come out however the text is cut into pieces; joined they are the text again."""
+    """The same sentences come out however the text is cut into pieces; joined, they are the text again."""
 
     def __init__(self) -> None:
         self._buffer = ""
@@ -26,7 +26,7 @@ class SentenceSplitter:
         return sentences
 
     def flush(self) -> list[str]:
-        """The unfinished rest, [] when there is none."""
+        """The unfinished rest, [] if there is none."""
         rest, self._buffer = self._buffer, ""
         return [rest] if rest.strip() else []
 

@@ -1,4 +1,4 @@
-"""The sessions that this worker has in memory: bounded, the least recently used goes first. Any can be replayed."""
+"""The sessions in this worker's memory: bounded, the least recently used goes first. Any of them can be replayed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner
 
 IDLE_SECONDS = 120.0
-"""A session that nothing came from for so long is forgotten; it can be replayed."""
+"""A session that sent nothing for this long is forgotten; it can be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Sessions:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
     def get(self, session_id: str, partition: int) -> SessionRunner:
-        """The session's runner, made when there is none."""
+        """The session's runner, made if there is none."""
         entry = self._entries.get(session_id)
         if entry is None:
             self._make_room()
@@ -43,25 +43,25 @@ class Sessions:
         return entry.runner
 
     def forget(self, session_id: str) -> None:
-        """Ends a session here and now; its owner replays it when it goes on."""
+        """Ends a session at once; its owner replays it when it goes on."""
         entry = self._entries.pop(session_id, None)
         if entry is not None:
             entry.runner.close()
             self._metrics.sessions.set(len(self._entries))
 
     def forget_idle(self, now: float) -> None:
-        """Forgets what has been silent for IDLE_SECONDS; `now` in loop time."""
+        """Forgets sessions that have been silent for IDLE_SECONDS; `now` in loop time."""
         for session_id, entry in list(self._entries.items()):
             if entry.runner.machine.idle and now - entry.runner.last_active >= IDLE_SECONDS:
                 self.forget(session_id)
 
     def forget_partition(self, partition: int) -> None:
-        """The partition was lost to another worker: nothing more may be published for its sessions."""
+        """Another worker took the partition: nothing more may be published for its sessions."""
         for session_id in self._of(partition):
             self.forget(session_id)
 
     async def hand_over(self, partition: int) -> None:
-        """The partition was left in good order: asks the owners of unfinished turns to send them again."""
+        """The partition was released: asks the owners of unfinished turns to send them again."""
         ids = self._of(partition)
         await asyncio.gather(*(self._entries[session_id].runner.abandon() for session_id in ids))
         for session_id in ids:

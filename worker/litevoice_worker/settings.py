@@ -1,4 +1,4 @@
-"""Reads the settings file and makes the stages that it asks for. Every error names the field."""
+"""Reads the settings file and builds the stages it asks for. Every error names the field."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_PATH = "/etc/litevoice/config/settings.json"
 
 
 def load(path: str) -> WorkerSettings:
-    """Raises InvalidField that names the first field that is wrong."""
+    """Raises InvalidField, which names the first wrong field."""
     try:
         settings = WorkerSettings.model_validate(json.loads(Path(path).read_text()))
     except OSError as error:
@@ -48,7 +48,7 @@ def names_of(settings: WorkerSettings) -> Names:
 
 
 def make_members(settings: WorkerSettings, environment: Mapping[str, str]) -> Members:
-    """Raises InvalidField when EndpointSlices are wanted outside a pod."""
+    """Raises InvalidField if EndpointSlices are asked for outside a pod."""
     if settings.members.static:
         return StaticMembers(frozenset(settings.members.static))
     try:
@@ -58,7 +58,7 @@ def make_members(settings: WorkerSettings, environment: Mapping[str, str]) -> Me
 
 
 async def make_stages(pipeline: PipelineSettings, executor: Executor) -> Stages:
-    """The stages, each checked as far as that is possible without a request. Raises InvalidField."""
+    """The stages, each checked as far as possible without a request. Raises InvalidField."""
     try:
         return Stages(await _transcriber(pipeline, executor), _responder(pipeline), await _synthesizer(pipeline))
     except OSError as error:

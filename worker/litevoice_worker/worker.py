@@ -1,4 +1,4 @@
-"""The worker as a whole: builds its parts from the settings, runs them, and takes them down in order."""
+"""The worker as a whole: builds its parts from the settings, runs them, and stops them in order."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Worker:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Works until `stop`, then leaves its partitions in good order. Raises OSError when the port is taken."""
+        """Works until `stop`, then hands over its partitions. Raises OSError when the port is taken."""
         await self._server.start(self._settings.admin_host, self._settings.admin_port)
         await self._producer.start()
         await self._fence.start()
@@ -105,7 +105,7 @@ class Worker:
         if not self._fence.ready:
             return self._fence.unready_reason
         if self._members.ready is None:
-            return "the ready workers are not known: the API server does not answer"
+            return "the ready workers are unknown: the API server does not answer"
         return ""
 
     def _config(self, role: str) -> BrokerConfig:
@@ -128,7 +128,7 @@ class Worker:
         self._ownership.lost(partition)
 
     async def _handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
-        """Applies a batch. A message that cannot be applied is counted and skipped, the partition goes on."""
+        """Applies a batch. A message that cannot be applied is counted and skipped; the partition goes on."""
         for message in messages:
             try:
                 envelope = UpEnvelope.decode(message.properties, message.body)
@@ -137,10 +137,10 @@ class Worker:
             except InvalidField as error:
                 self._skipped(partition, message.offset, error.field)
             except Exception as error:
-                # The exception's own text could hold content.
+                # The exception's own text may hold content.
                 self._skipped(partition, message.offset, type(error).__name__)
                 self._sessions.forget(message.properties.get("session", ""))
-            await asyncio.sleep(0)  # replies of other sessions must not wait for the whole batch
+            await asyncio.sleep(0)  # other sessions must not wait for the whole batch
 
     def _skipped(self, partition: int, offset: int, reason: str) -> None:
         self._metrics.count(Count(metric_names.WORKER_DROPPED, "bad_envelope"))

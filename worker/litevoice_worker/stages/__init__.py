@@ -11,12 +11,12 @@ from litevoice_worker.commands import Outcome, Prompt
 
 
 class StageError(Exception):
-    """A stage could not do its work; the message is fit for the client and holds no content."""
+    """A stage could not do its work; the message may go to the client and holds no content."""
 
 
 class Transcriber(Protocol):
     async def transcribe(self, samples: Samples, language: str) -> str:
-        """Text of samples at 16 kHz, "" when nothing was understood. `language` is ISO 639-1, "" for any.
+        """Text of samples at 16 kHz, "" if nothing was understood. `language` is ISO 639-1, "" for any.
 
         Raises StageError.
         """

@@ -1,4 +1,4 @@
-"""What the stages that call an OpenAI-compatible endpoint have in common: the client, its key, its errors."""
+"""What the stages that call OpenAI-compatible endpoints share: the client, its key, its errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from litevoice_worker.stages import StageError
 MAX_CONNECTIONS = 256
 """Requests under way at one endpoint; more wait, within the timeout."""
 MAX_BODY_BYTES = 16 << 20
-"""A longer answer is refused: it would be minutes of speech for one sentence."""
+"""A longer body is refused: it would be minutes of speech for one sentence."""
 
 
 def make_client(endpoint: OpenAICompatible) -> httpx.AsyncClient:
@@ -42,7 +42,7 @@ def stage_errors(stage: str) -> Iterator[None]:
 
 
 async def ask(client: httpx.AsyncClient, stage: str, timeout_seconds: float, path: str, **request: Any) -> bytes:
-    """POSTs and returns the body of the 200. Raises StageError otherwise, and after `timeout_seconds` in all."""
+    """POSTs and returns the body of the 200. Otherwise, and after `timeout_seconds` in all, raises StageError."""
     try:
         with stage_errors(stage):
             async with asyncio.timeout(timeout_seconds), client.stream("POST", path, **request) as response:

@@ -1,4 +1,4 @@
-"""Responses without any service: a small set of rules for development and tests. The same question, the same answer."""
+"""Responses without any service: a few rules for development and tests. The same question gets the same response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers by any endpoint that speaks OpenAI's chat completions API, streamed and cut into sentences."""
+"""Responses from any endpoint that speaks OpenAI's chat completions API, streamed and cut into sentences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONTINUE = (
 
 @dataclass(slots=True)
 class _Stream:
-    """What the chunks have said so far besides text."""
+    """What the chunks have said so far, besides text."""
 
     finish_reason: str = ""
     input_tokens: int = 0
@@ -42,7 +42,7 @@ class OpenAIResponder:
         stream = _Stream()
         begun = False
         async for text in self._pieces(prompt, stream):
-            # A model that continues tends to begin without the space that its words need.
+            # A model that continues tends to leave out the space before its first word.
             glue = " " if prompt.said and not begun and not text[:1].isspace() else ""
             begun = True
             for sentence in splitter.feed(glue + text):
@@ -87,7 +87,7 @@ class OpenAIResponder:
 
 
 def messages(prompt: Prompt) -> list[dict[str, str]]:
-    """The conversation as chat messages; items without text (speech nobody understood) are left out."""
+    """The conversation as chat messages; items without text (speech that was not understood) are left out."""
     result = [{"role": "system", "content": prompt.instructions}] if prompt.instructions else []
     result += [{"role": item.role, "content": item.text} for item in prompt.items if item.text]
     if prompt.said:

@@ -1,4 +1,4 @@
-"""Text to speech by espeak-ng, a program of its own: one short process per sentence, the same text the same audio."""
+"""Text to speech with the program espeak-ng: one short process per sentence; the same text gives the same audio."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from litevoice_worker.stages import StageError
 
 TIMEOUT_SECONDS = 20.0
 MAX_PROCESSES = 4
-"""Processes at a time; more sentences wait."""
+"""Processes at a time; further sentences wait."""
 MAX_KNOWN_VOICES = 1000
-"""Names that were tried out; more of them count as voices that espeak-ng does not have."""
+"""Names that are tried out; any further one counts as a voice that espeak-ng does not have."""
 _VOICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,39}")
 _WORDS_PER_MINUTE = 175
 _MIN_WORDS_PER_MINUTE, _MAX_WORDS_PER_MINUTE = 80, 450
@@ -46,7 +46,7 @@ class EspeakSynthesizer:
         """Nothing is kept open."""
 
     async def check(self) -> None:
-        """Raises InvalidField, saying what is missing, when espeak-ng or its default voice is not there."""
+        """Raises InvalidField, which says what is missing, if espeak-ng or its default voice is not installed."""
         if shutil.which(self._program) is None:
             raise InvalidField(
                 "pipeline.synthesizer", f"the program {self._program}, which is not installed, or openai"
@@ -58,7 +58,7 @@ class EspeakSynthesizer:
         return voice if voice != "default" and await self._has(voice) else self._voice
 
     async def _has(self, voice: str) -> bool:
-        """Tried out once: espeak-ng ends in different ways, even in a crash, for a voice it does not have."""
+        """Each is tried once: for a voice it does not have, espeak-ng fails in various ways, or even crashes."""
         if not _VOICE.fullmatch(voice):
             return False
         if voice not in self._known:
@@ -76,7 +76,7 @@ class EspeakSynthesizer:
             return await asyncio.to_thread(self._run_blocking, arguments, text)
 
     def _run_blocking(self, arguments: list[str], text: bytes) -> bytes:
-        """In a thread and by vfork: the event loop's own fork meets gRPC's fork handlers and fails now and then."""
+        """In a thread and by vfork: a fork of the event loop runs into gRPC's fork handlers and fails now and then."""
         try:
             result = subprocess.run(
                 [self._program, *arguments],
@@ -96,7 +96,7 @@ class EspeakSynthesizer:
 
 
 def _read_wav(wav: bytes) -> tuple[Samples, int]:
-    """Samples and rate. Written to a pipe, the header's lengths mean nothing: the audio goes on to the end."""
+    """Samples and rate. In a pipe the header's lengths mean nothing: the audio goes on to the end."""
     start = wav.find(b"data")
     if len(wav) < 44 or wav[:4] != b"RIFF" or start < 0:
         raise StageError("espeak-ng gave no audio")

@@ -1,4 +1,4 @@
-"""Text to speech by any endpoint that speaks OpenAI's speech API."""
+"""Text to speech through any endpoint that speaks OpenAI's speech API."""
 
 from __future__ import annotations
 

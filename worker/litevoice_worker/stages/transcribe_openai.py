@@ -1,4 +1,4 @@
-"""Speech to text by any endpoint that speaks OpenAI's transcription API."""
+"""Speech to text through any endpoint that speaks OpenAI's transcription API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speech to text without any service: pocketsphinx, which understands the sentences of a grammar and no others."""
+"""Speech to text without any service: pocketsphinx, which understands the sentences of a grammar and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from litevoice_worker.audio import Samples
 from litevoice_worker.endpointing import SAMPLE_RATE
 from litevoice_worker.stages import StageError
 
-# British ways to say what the bundled dictionary knows in American only; espeak-ng's voice "en" speaks like this.
+# British pronunciations of words that the bundled dictionary has in American only: espeak-ng's voice "en" is British.
 _PRONUNCIATIONS = {
     "ask": "AA S K",
     "far": "F AA",
@@ -41,10 +41,10 @@ class PocketsphinxTranscriber:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._decode, samples)
 
     async def close(self) -> None:
-        """The executor is its owner's."""
+        """The executor belongs to whoever made it."""
 
     async def prepare(self) -> None:
-        """Makes a first decoder. Raises InvalidField when the grammar cannot be used."""
+        """Makes the first decoder. Raises InvalidField if the grammar cannot be used."""
         await asyncio.get_running_loop().run_in_executor(self._executor, self._decoder)
 
     def _decode(self, samples: Samples) -> str:
@@ -69,7 +69,7 @@ def default_grammar() -> str:
 
 
 def read_grammar(path: str) -> str:
-    """The grammar in a file, the default for "". Raises InvalidField when it cannot be read."""
+    """The grammar in a file, the default for "". Raises InvalidField if it cannot be read."""
     if not path:
         return default_grammar()
     try:
@@ -80,7 +80,7 @@ def read_grammar(path: str) -> str:
 
 def _make_decoder(grammar: str) -> pocketsphinx.Decoder:
     # Without bestpath a hypothesis is a whole sentence of the grammar or nothing. The beams are wide enough for clear
-    # speech and narrow enough that noise survives as nothing.
+    # speech and narrow enough to reject noise.
     decoder = pocketsphinx.Decoder(
         samprate=SAMPLE_RATE,
         lm=None,

@@ -1,5 +1,5 @@
-"""Silero voice activity detection. One network for the process, because each copy of it takes more than 9 MB; a session
-holds only what the network remembers of its stream, about 2 KB."""
+"""Silero voice activity detection. One network for the process, because each copy takes more than 9 MB; a session holds
+only what the network remembers of its stream, about 2 KB."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from litevoice_worker.audio import Samples
 from litevoice_worker.endpointing import SAMPLE_RATE
 
 _CONTEXT_SAMPLES = 64
-"""The network hears the end of the window before once more."""
+"""The network hears the end of the previous window again."""
 _ERRORS_ONLY = 3
 
 Floats = npt.NDArray[np.float32]
 
 
 class SileroNetwork:
-    """The network without memory; made once, it takes about 0.2 s. May be used from several threads."""
+    """The network, without a memory; making it takes about 0.2 s. Several threads may use it."""
 
     def __init__(self) -> None:
         options = onnxruntime.SessionOptions()
-        # No threads of its own: a window is too small to share out, and idle threads of a pool would spin.
+        # No threads of its own: a window is too small to split, and the idle threads of a pool would spin.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = _ERRORS_ONLY

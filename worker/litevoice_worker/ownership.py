@@ -45,11 +45,7 @@ class PartitionSessions(Protocol):
 
 
 class Ownership:
-    """`make_consumer` builds the consumer of a partition topic around a handler.
-
-    Attributes:
-        owned: partitions that are being read.
-    """
+    """`make_consumer` builds the consumer of a partition topic around a handler."""
 
     def __init__(
         self,
@@ -80,12 +76,7 @@ class Ownership:
         self._seen: set[int] = set()
         self._free_since: dict[int, float] = {}
         self._wake = asyncio.Event()
-        self._leaving = False
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def owned(self) -> frozenset[int]:
-        return frozenset(self._consumers)
 
     async def start(self) -> None:
         """Returns at once."""
@@ -94,7 +85,6 @@ class Ownership:
 
     async def leave(self) -> None:
         """Hands over every partition. Idempotent."""
-        self._leaving = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

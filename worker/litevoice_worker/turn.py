@@ -61,11 +61,6 @@ class Turns:
         """The broker has confirmed everything that was published."""
         return self._outlet.empty
 
-    @property
-    def unfinished(self) -> bool:
-        """An utterance or a response would be cut off if the session were forgotten now."""
-        return self._order.known and bool(self._dialogue.busy or self._backlog or self._dialogue.listener.open)
-
     # Inputs
 
     def receive(self, envelope: UpEnvelope, now: float, *, uncertain: bool = False) -> list[Command]:
@@ -92,7 +87,8 @@ class Turns:
 
     def abandon(self, now: float) -> list[Command]:
         """Another worker takes over: stops everything and asks the owner to send what is unfinished again."""
-        unfinished = self.unfinished
+        open_work = self._dialogue.busy or self._backlog or self._dialogue.listener.open
+        unfinished = self._order.known and open_work
         self._forget()
         if unfinished:
             self._dialogue.publish([events.TurnReplay("unknown_session", self._order.applied)])

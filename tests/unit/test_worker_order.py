@@ -127,6 +127,14 @@ def test_a_missing_first_packet_of_a_new_epoch_is_a_gap() -> None:
     assert order.receive(envelope(2, 3, 1), 0).gap
 
 
+def test_a_replay_keeps_the_newer_epoch_that_waits() -> None:
+    order = started()
+    order.receive(envelope(2, 0, 1), 10)
+    assert order.receive(UpEnvelope("s", 1, 0, 0, [Audio(b"x")], attempt=1, snapshot=Snapshot()), 10.1).begin
+    assert order.deadline == 10 + WAIT
+    assert [packet.mark for packet in order.tick(10.5).packets] == [Mark(2, 0)]
+
+
 # What is done with an envelope
 
 PENDING = Snapshot(pending=ResponseRequest("r", "i"))

@@ -219,14 +219,15 @@ def test_a_clock_that_was_overtaken_starts_again() -> None:
     assert speaker.response.wait_until is not None
 
 
-def test_audio_that_comes_after_a_failure_is_not_spoken() -> None:
+@pytest.mark.parametrize("failure", [Failed(1, "no model"), Responded(1, Outcome("failed", "no model"))])
+def test_audio_that_comes_after_a_failure_is_not_spoken(failure: Failed | Responded) -> None:
     outlet = Outlet()
     response = Response(REQUEST, Conversation(SessionConfig(), []), 2000, outlet)
     response.next(0)
     response.take(Sentence(1, "One."))
     assert isinstance(response.next(0), TextDelta)
     response.next(0)
-    response.take(Failed(1, "no model"))
+    response.take(failure)
     response.take(Synthesized(2, SPOKEN["One."]))
     assert response.next(0) == Outcome("failed", "no model")
 

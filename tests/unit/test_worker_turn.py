@@ -143,6 +143,14 @@ def test_no_barge_in_when_it_is_switched_off() -> None:
     assert errors(world) == ["conversation_already_has_active_response"]
 
 
+def test_no_response_when_it_is_switched_off() -> None:
+    world = conversation([(0.5, 0), (1.2, 1), (3.0, 0)])
+    detection = TurnDetection(create_response=False)
+    world.at(0, lambda: world.send(packets.Update(SessionConfig(turn_detection=detection))))
+    world.run(5)
+    assert kinds(world) == ["SessionUpdated", "SpeechStarted", "SpeechStopped", "InputCommitted", "InputTranscribed"]
+
+
 def manual(world: World) -> None:
     world.at(0, lambda: world.send(packets.Update(SessionConfig(turn_detection=None))))
 

@@ -17,15 +17,16 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cluster, ClusterError
 from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.api.base import GROUP, VERSION
-from litevoice_operator.decide.crds import INSTALL
+from litevoice_operator.decide.crd_difference import INSTALL
+from litevoice_operator.handlers.kopf_settings import operator_settings
 from litevoice_operator.handlers.resources import register
-from litevoice_operator.handlers.settings import operator_settings
 from litevoice_operator.manifests.paths import ADMIN_PORT
 from litevoice_operator.reconcile.controller import Controller
-from litevoice_operator.reconcile.crds import InstalledCrds
-from litevoice_operator.reconcile.gateway import Surroundings
-from litevoice_operator.reconcile.pods import PodCache
-from litevoice_operator.reconcile.status import Statuses
+from litevoice_operator.reconcile.installed_crds import InstalledCrds
+from litevoice_operator.reconcile.outbox import Outbox
+from litevoice_operator.reconcile.pod_cache import PodCache
+from litevoice_operator.reconcile.resources import Resources
+from litevoice_operator.reconcile.shared import Shared
 from litevoice_operator.server import serve
 from litevoice_operator.settings import HELP, Settings
 
@@ -66,20 +67,22 @@ async def run(settings: Settings) -> None:
             if stop.is_set():
                 return
             readiness.waits_for = "its watches"
-            around = Surroundings(
+            shared = Shared(
                 cluster,
-                Statuses(cluster, InstalledCrds(cluster)),
+                Resources(cluster, InstalledCrds(cluster)),
                 gateways,
                 PodCache(),
+                Outbox(cluster),
                 settings.defaults,
                 settings.installed,
                 settings.root_key,
             )
-            controller = Controller(around)
+            controller = Controller(shared)
             try:
                 await _watch(settings, controller, stop, readiness.ready)
             finally:
                 await controller.close()
+                await shared.outbox.close()
     finally:
         await runner.cleanup()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from litevoice_broker.admin import Admin, LiteTopicInfo, LiteTopicLag
 from litevoice_broker.config import AdminAccess
 from litevoice_contracts.names import ClientId, Names
-from litevoice_operator.decide.backlog import Waiting
+from litevoice_operator.observe.backlogs import Waiting
 
 LARGEST = 500
 """LiteTopics asked for per measurement: far more than any top list shows, because their ages count too (a broker that

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -17,6 +17,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from litevoice_operator.api.base import API_VERSION, GROUP
+from litevoice_operator.decide.notifications import EventText
 
 FIELD_MANAGER = "litevoice-operator"
 REQUEST_TIMEOUT_SECONDS = 15.0
@@ -161,9 +162,7 @@ class Cluster:
             raise
         return True
 
-    async def post_event(
-        self, about: Mapping[str, str], type_: Literal["Normal", "Warning"], reason: str, message: str
-    ) -> None:
+    async def post_event(self, about: Mapping[str, str], text: EventText) -> None:
         """An Event on an object (`about`: its ObjectReference)."""
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
@@ -172,9 +171,9 @@ class Cluster:
             "kind": "Event",
             "metadata": {"namespace": about["namespace"], "name": f"{about['name']}.{int(now * 1e6):x}"},
             "involvedObject": dict(about),
-            "type": type_,
-            "reason": reason,
-            "message": message[:1024],
+            "type": text.type,
+            "reason": text.reason,
+            "message": text.message[:1024],
             "firstTimestamp": stamp,
             "lastTimestamp": stamp,
             "count": 1,

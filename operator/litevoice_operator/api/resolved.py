@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import Names
-from litevoice_operator.api.meta import Metadata
+from litevoice_operator.api.resource import Metadata, Resource
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 
 
@@ -69,6 +69,11 @@ def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> G
         gateway_image=_needed("image", spec.image, defaults.gateway_image),
         worker_image=_needed("workers.image", spec.workers.image, defaults.worker_image),
     )
+
+
+def read_gateway(resource: Resource, defaults: Defaults) -> Gateway:
+    """The same for a resource as the API server has it. Raises pydantic's ValidationError, too."""
+    return resolve(resource.metadata, VoiceGatewaySpec.model_validate(resource.spec), defaults)
 
 
 def _needed(field: str, given: str | None, default: str) -> str:

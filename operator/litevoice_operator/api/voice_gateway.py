@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from litevoice_operator.api.base import IMMUTABLE, Api, Int32, ObjectName, rules
-from litevoice_operator.api.pods import PodSettings
+from litevoice_operator.api.pod_template import PodSettings
 
 OBJECT_RULES = [
     {

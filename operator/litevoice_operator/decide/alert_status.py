@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from litevoice_operator.api.backlog_alert import (
     BacklogAlertSpec,
@@ -13,17 +11,11 @@ from litevoice_operator.api.backlog_alert import (
     Culprit,
 )
 from litevoice_operator.api.conditions import FIRING, READY
-from litevoice_operator.api.meta import Metadata
+from litevoice_operator.api.resource import Metadata
+from litevoice_operator.api.times import from_text, to_text
 from litevoice_operator.decide.alert import AlertState, Transition
 from litevoice_operator.decide.conditions import Finding, conditions
-from litevoice_operator.decide.times import from_text, to_text
-
-
-@dataclass(frozen=True, slots=True)
-class EventText:
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
+from litevoice_operator.decide.notifications import EventText
 
 
 def alert_state(status: BacklogAlertStatus) -> AlertState:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from litevoice_operator.api.conditions import Condition, ConditionStatus
-from litevoice_operator.decide.times import to_text
+from litevoice_operator.api.times import to_text
 
 MAX_MESSAGE_LENGTH = 1024
 

@@ -17,9 +17,9 @@ def register(registry: kopf.OperatorRegistry) -> None:
     """on.event everywhere: it needs neither finalizers nor annotations. Only a VoiceGateway has something to give
     back before it goes, so only there is an on.delete, and with it kopf's finalizer."""
     kopf.on.login(registry=registry)(login)
-    kopf.on.event(GROUP, VERSION, "voicegateways", registry=registry)(voice_gateway_event)
+    kopf.on.event(GROUP, VERSION, "voicegateways", registry=registry)(resource_event)
     kopf.on.delete(GROUP, VERSION, "voicegateways", registry=registry, backoff=RETRY_SECONDS)(voice_gateway_deleted)
-    kopf.on.event(GROUP, VERSION, "backlogalerts", registry=registry)(backlog_alert_event)
+    kopf.on.event(GROUP, VERSION, "backlogalerts", registry=registry)(resource_event)
     kopf.on.event("", "v1", "pods", registry=registry)(pod_event)
 
 
@@ -27,24 +27,16 @@ def login(**kwargs: Any) -> Any:
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
-async def voice_gateway_event(event: dict[str, Any], memo: Any, **_: Any) -> None:
+async def resource_event(event: dict[str, Any], memo: Any, **_: Any) -> None:
     controller: Controller = memo.controller
     if event["type"] == DELETED:
         controller.gone(event["object"])
     else:
-        controller.gateway_seen(event["object"])
+        controller.seen(event["object"])
 
 
 async def voice_gateway_deleted(body: Any, memo: Any, **_: Any) -> None:
     await memo.controller.gateway_deleted(body)
-
-
-async def backlog_alert_event(event: dict[str, Any], memo: Any, **_: Any) -> None:
-    controller: Controller = memo.controller
-    if event["type"] == DELETED:
-        controller.gone(event["object"])
-    else:
-        controller.alert_seen(event["object"])
 
 
 async def pod_event(event: dict[str, Any], memo: Any, **_: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests import paths
-from litevoice_operator.manifests.pods import Mount, secret_mount
+from litevoice_operator.manifests.deployment import Mount, secret_mount
 
 
 def broker_mounts(gateway: Gateway) -> list[Mount]:

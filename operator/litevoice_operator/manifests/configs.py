@@ -6,10 +6,11 @@ import hashlib
 import json
 
 from litevoice_contracts.settings import GatewaySettings, WorkerSettings
+from litevoice_operator.api.labels import Component
 from litevoice_operator.api.resolved import Gateway
-from litevoice_operator.manifests.objects import Component, Manifest, manifest
+from litevoice_operator.manifests.objects import Manifest, manifest
 from litevoice_operator.manifests.paths import CONFIG_FILE
-from litevoice_operator.manifests.settings import gateway_settings, worker_settings
+from litevoice_operator.manifests.settings_files import gateway_settings, worker_settings
 
 
 def gateway_config_map(gateway: Gateway) -> Manifest:

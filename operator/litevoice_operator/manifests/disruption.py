@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from litevoice_operator.api.labels import Component, selector_labels
 from litevoice_operator.api.resolved import Gateway
-from litevoice_operator.manifests.objects import Component, Manifest, manifest, selector_labels
+from litevoice_operator.manifests.objects import Manifest, manifest
 
 
 def gateway_disruption_budget(gateway: Gateway) -> Manifest:

@@ -6,10 +6,10 @@ from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests import paths
 from litevoice_operator.manifests.broker_files import broker_mounts
 from litevoice_operator.manifests.configs import config_hash
+from litevoice_operator.manifests.deployment import Program, deployment, secret_mount
 from litevoice_operator.manifests.keys import keys_secret_name
 from litevoice_operator.manifests.objects import Manifest
-from litevoice_operator.manifests.pods import Program, deployment, secret_mount
-from litevoice_operator.manifests.settings import gateway_settings
+from litevoice_operator.manifests.settings_files import gateway_settings
 
 GRACE_BEYOND_DRAIN_SECONDS = 30
 """After the drain: confirmations of the broker, the closing of connections, and the preStop second."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from litevoice_operator.api.labels import selector_labels
 from litevoice_operator.api.resolved import Gateway
-from litevoice_operator.manifests.objects import Manifest, manifest, selector_labels
+from litevoice_operator.manifests.objects import Manifest, manifest
 from litevoice_operator.manifests.paths import ADMIN_PORT
 
 

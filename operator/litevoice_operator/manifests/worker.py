@@ -7,9 +7,9 @@ from litevoice_operator.api.voice_gateway import OpenAIEndpoint
 from litevoice_operator.manifests import paths
 from litevoice_operator.manifests.broker_files import broker_mounts
 from litevoice_operator.manifests.configs import config_hash
+from litevoice_operator.manifests.deployment import Mount, Program, deployment, secret_mount
 from litevoice_operator.manifests.objects import Manifest
-from litevoice_operator.manifests.pods import Mount, Program, deployment, secret_mount
-from litevoice_operator.manifests.settings import worker_settings
+from litevoice_operator.manifests.settings_files import worker_settings
 
 GRACE_SECONDS = 30
 

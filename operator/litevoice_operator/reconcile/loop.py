@@ -1,4 +1,4 @@
-"""The loop that keeps one custom resource as it should be: woken by events, at the latest after the step's pause."""
+"""The loop that keeps one custom resource as it should be: woken by events, or by the end of the last look's pause."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from litevoice_operator.api.resource import Key
 from litevoice_operator.metrics import RECONCILE_SECONDS, RECONCILES
 
-Key = tuple[str, str]
-"""Namespace and name."""
-Step = Callable[[], Awaitable[float | None]]
+Reconcile = Callable[[], Awaitable[float | None]]
 """One look; returns the seconds until the next one, None when the resource is gone."""
 
 SETTLE_SECONDS = 0.2
@@ -23,13 +22,13 @@ _log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Runs `step` until it says that the resource is gone, then calls `on_end`. A failing step is retried for ever,
-    with a growing pause: an API server or a broker that is away for minutes is nothing special."""
+    """Runs `reconcile` until it says that the resource is gone, then calls `on_end`. Failures are retried for ever,
+    with growing pauses: an API server or a broker that is away for minutes is nothing special."""
 
-    def __init__(self, kind: str, key: Key, step: Step, on_end: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, kind: str, key: Key, reconcile: Reconcile, on_end: Callable[[], Awaitable[None]]) -> None:
         self._kind = kind
         self._key = key
-        self._step = step
+        self._reconcile = reconcile
         self._on_end = on_end
         self._wake = asyncio.Event()
         self._backoff_seconds = 0.0
@@ -57,7 +56,7 @@ class Loop:
     async def _look(self) -> float | None:
         began = time.monotonic()
         try:
-            pause_seconds = await self._step()
+            pause_seconds = await self._reconcile()
         except Exception as error:
             self._backoff_seconds = min(MAX_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, self._backoff_seconds * 2))
             RECONCILES.labels(self._kind, "failed").inc()

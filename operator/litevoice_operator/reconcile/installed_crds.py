@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cluster, ClusterError
 from litevoice_operator.api.base import GROUP
 from litevoice_operator.api.definitions import schemas
-from litevoice_operator.decide.crds import INSTALL, Difference, Schema, compare
+from litevoice_operator.decide.crd_difference import INSTALL, Difference, Schema, compare
 
 CHECK_SECONDS, RETRY_SECONDS = 10.0, 2.0
 """Between looks, and after one that failed: a CRD that was just installed is published a second or two later."""

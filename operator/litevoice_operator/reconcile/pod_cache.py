@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from litevoice_operator.api.resource import Key
 from litevoice_operator.api.voice_gateway_status import LastDrain
-from litevoice_operator.decide.gateway_status import newest_drain
-from litevoice_operator.decide.pods import Pod
-from litevoice_operator.reconcile.loop import Key
+from litevoice_operator.observe.pods import Pod, newest_drain
 
 
 class PodCache:

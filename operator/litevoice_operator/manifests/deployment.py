@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from litevoice_operator.api.pods import PodSettings
+from litevoice_operator.api.labels import Component, labels, selector_labels
+from litevoice_operator.api.pod_template import PodSettings
 from litevoice_operator.api.resolved import Gateway
-from litevoice_operator.manifests.objects import Component, Manifest, labels, manifest, selector_labels
+from litevoice_operator.manifests.objects import Manifest, manifest
 from litevoice_operator.manifests.paths import ADMIN_PORT, CONFIG_DIR, CONFIG_FILE
 
 USER_ID = 65532

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from litevoice_operator.api.base import API_VERSION, Api
 
+Key = tuple[str, str]
+"""Namespace and name."""
+
 
 class Metadata(Api):
     """metadata of a custom resource as the API server returns it."""
@@ -28,8 +31,7 @@ class Resource(Api):
     status: dict[str, Any] = Field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Namespace and name."""
+    def key(self) -> Key:
         return self.metadata.namespace, self.metadata.name
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import kopf
 
 from litevoice_operator.api.base import GROUP
-from litevoice_operator.manifests.objects import MANAGED_SELECTOR
+from litevoice_operator.api.labels import MANAGED_SELECTOR
 
 
 class EndlessBackoffs:

@@ -1,0 +1,1 @@
+"""What was seen: pure parsers of API objects and of the broker's answers into small frozen dataclasses."""

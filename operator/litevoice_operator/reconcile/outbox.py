@@ -1,0 +1,76 @@
+"""Notifications on their way out. A channel that hangs or refuses must not stop a measurement or a status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from litevoice_operator.adapters.cluster import Cluster, ClusterError
+from litevoice_operator.decide.notifications import EventText
+
+MAX_WAITING = 500
+PATIENCE_SECONDS = 3.0
+"""How long a sender waits for its notification to leave: told, then written down, so that it is told twice rather than
+never when the operator dies in between."""
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 10.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    about: Mapping[str, str]
+    text: EventText
+    gone: asyncio.Event
+
+
+class Outbox:
+    """Posts Kubernetes Events one by one, in their order, until the API server takes or refuses them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
+        self._task = asyncio.create_task(self._run(), name="outbox")
+
+    async def send(self, about: Mapping[str, str], text: EventText) -> None:
+        """`about`: ObjectReference. Returns when the notification has left, or after PATIENCE_SECONDS: then it is still
+        on its way. The oldest makes room in a full outbox."""
+        if self._waiting.full():
+            self._drop(self._waiting.get_nowait(), "the outbox is full")
+        waiting = _Waiting(about, text, asyncio.Event())
+        self._waiting.put_nowait(waiting)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(waiting.gone.wait(), PATIENCE_SECONDS)
+
+    async def close(self) -> None:
+        """What has not left by now is lost."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        while True:
+            waiting = await self._waiting.get()
+            await self._post(waiting)
+            waiting.gone.set()
+
+    async def _post(self, waiting: _Waiting) -> None:
+        pause_seconds = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._cluster.post_event(waiting.about, waiting.text)
+            except ClusterError as error:
+                if not error.retryable:  # a namespace that is being deleted takes no new objects
+                    return self._drop(waiting, str(error))
+            else:
+                return None
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(MAX_PAUSE_SECONDS, pause_seconds * 2)
+
+    def _drop(self, waiting: _Waiting, why: str) -> None:
+        facts = {"object": f"{waiting.about['namespace']}/{waiting.about['name']}", "reason": waiting.text.reason}
+        _log.warning("event not posted", extra={**facts, "error": why})
+        waiting.gone.set()

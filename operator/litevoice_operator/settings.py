@@ -6,17 +6,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 from litevoice_broker.config import AdminAccess, read_credentials
 from litevoice_broker.errors import BrokerError
+from litevoice_contracts.addresses import parse_addresses
 from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.settings import LogLevel
 from litevoice_operator.adapters.broker import Installed
 from litevoice_operator.api.resolved import Defaults
 from litevoice_operator.manifests.keys import ROOT_KEY_MIN_BYTES
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
-_ADDRESSES = re.compile(r"[^:;,\s]+:\d+(;[^:;,\s]+:\d+)*")
+LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 HELP = """environment:
@@ -85,8 +86,8 @@ class Settings:
 
 
 def _addresses(name: str, text: str) -> str:
-    if text and not _ADDRESSES.fullmatch(text):
-        raise InvalidField(name, f"host:port[;host:port…], got {text!r}")
+    if text:
+        parse_addresses(name, text)
     return text
 
 

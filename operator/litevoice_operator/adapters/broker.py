@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from litevoice_broker.admin import Admin, LiteTopicInfo, LiteTopicLag
+from litevoice_broker.admin import Admin
 from litevoice_broker.config import AdminAccess
+from litevoice_broker.lag import LiteTopicInfo, LiteTopicLag
 from litevoice_contracts.names import ClientId, Names
 from litevoice_operator.observe.backlogs import Waiting
 

@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
+from litevoice_contracts.addresses import url_host
 from litevoice_contracts.control import (
     SESSIONS_PATH,
     STATUS_PATH,
@@ -63,8 +64,7 @@ class Gateways:
         return {pod: answer for pod, answer in zip(addresses, answers, strict=True) if answer is not None}
 
     async def _ask(self, address: str, token: str, path: str, kind: type[T]) -> T | None:
-        host = f"[{address}]" if ":" in address else address
-        url = f"http://{host}:{self._admin_port}{path}"
+        url = f"http://{url_host(address)}:{self._admin_port}{path}"
         try:
             async with (
                 self._slots,

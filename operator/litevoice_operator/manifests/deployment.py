@@ -119,12 +119,7 @@ def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> d
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 - the only writable folder of the container
             *(
                 {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-                for name, path in (
-                    ("POD_NAME", "metadata.name"),
-                    ("POD_NAMESPACE", "metadata.namespace"),
-                    ("POD_IP", "status.podIP"),
-                    ("NODE_NAME", "spec.nodeName"),
-                )
+                for name, path in (("POD_NAME", "metadata.name"), ("POD_IP", "status.podIP"))
             ),
         ],
         "ports": [

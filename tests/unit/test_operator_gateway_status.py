@@ -11,8 +11,8 @@ from litevoice_contracts.control import DrainReport, GatewayStatus
 from litevoice_operator.api.conditions import READY, RECONCILING, STALLED, Condition
 from litevoice_operator.api.resource import Metadata
 from litevoice_operator.api.voice_gateway_status import MAX_LISTED_PODS, LastDrain, VoiceGatewayStatus
+from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.gateway_status import gateway_status
-from litevoice_operator.decide.problems import Problem
 from litevoice_operator.observe.pods import Pod
 from litevoice_operator.observe.rollouts import Rollout, read_rollout
 from litevoice_operator.observe.voice_gateway import Observed

@@ -22,32 +22,17 @@ from litevoice_operator.decide.notifications import EventText
 FIELD_MANAGER = "litevoice-operator"
 REQUEST_TIMEOUT_SECONDS = 15.0
 
-_PLURALS = {
-    "VoiceGateway": "voicegateways",
-    "BacklogAlert": "backlogalerts",
-    "Deployment": "deployments",
-    "Pod": "pods",
-    "Service": "services",
-    "ConfigMap": "configmaps",
-    "Secret": "secrets",
-    "ServiceAccount": "serviceaccounts",
-    "Event": "events",
-    "PodDisruptionBudget": "poddisruptionbudgets",
-    "Role": "roles",
-    "RoleBinding": "rolebindings",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of namespaced objects."""
+    """A kind of namespaced objects; the plurals of all that the operator uses are regular."""
 
     api_version: str
     kind: str
 
     @property
     def plural(self) -> str:
-        return _PLURALS[self.kind]
+        return f"{self.kind.lower()}s"
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
         root = "/api" if "/" not in self.api_version else "/apis"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Component = Literal["gateway", "worker"]
+COMPONENTS: tuple[Component, ...] = ("gateway", "worker")
 
 MANAGED_BY = "litevoice-operator"
 MANAGED_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import Names
+from litevoice_operator.api.labels import Component
 from litevoice_operator.api.resource import Metadata, Resource
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 
@@ -36,15 +37,9 @@ class Gateway:
     gateway_image: str
     worker_image: str
 
-    @property
-    def gateway_object(self) -> str:
-        """Name of the gateways' Deployment, Service, ConfigMap …"""
-        return f"{self.name}-gateway"
-
-    @property
-    def worker_object(self) -> str:
-        """Name of the workers' Deployment, Service, ConfigMap …"""
-        return f"{self.name}-worker"
+    def object_name(self, component: Component) -> str:
+        """Name of a component's Deployment, Service, ConfigMap …"""
+        return f"{self.name}-{component}"
 
 
 def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> Gateway:

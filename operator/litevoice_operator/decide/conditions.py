@@ -1,4 +1,4 @@
-"""Findings → conditions: the transition time moves only when the status does."""
+"""Problems and findings → conditions: the transition time moves only when the status does."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ class Finding:
     status: ConditionStatus
     reason: str
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What stands in the way. `lasting`: somebody must change something; otherwise the operator tries again."""
+
+    reason: str
+    message: str
+    lasting: bool
 
 
 def conditions(

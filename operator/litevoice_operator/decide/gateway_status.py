@@ -14,8 +14,7 @@ from litevoice_operator.api.voice_gateway_status import (
     VoiceGatewayStatus,
     WorkersStatus,
 )
-from litevoice_operator.decide.conditions import Finding, conditions
-from litevoice_operator.decide.problems import Problem
+from litevoice_operator.decide.conditions import Finding, Problem, conditions
 from litevoice_operator.observe.pods import Pod, newest_drain
 from litevoice_operator.observe.voice_gateway import Observed
 

@@ -7,7 +7,6 @@ from typing import Any
 import kopf
 
 from litevoice_operator.api.base import GROUP, VERSION
-from litevoice_operator.reconcile.controller import Controller
 
 DELETED = "DELETED"
 RETRY_SECONDS = 5.0
@@ -28,11 +27,7 @@ def login(**kwargs: Any) -> Any:
 
 
 async def resource_event(event: dict[str, Any], memo: Any, **_: Any) -> None:
-    controller: Controller = memo.controller
-    if event["type"] == DELETED:
-        controller.gone(event["object"])
-    else:
-        controller.seen(event["object"])
+    memo.controller.resource_event(event["object"], deleted=event["type"] == DELETED)
 
 
 async def voice_gateway_deleted(body: Any, memo: Any, **_: Any) -> None:
@@ -40,8 +35,4 @@ async def voice_gateway_deleted(body: Any, memo: Any, **_: Any) -> None:
 
 
 async def pod_event(event: dict[str, Any], memo: Any, **_: Any) -> None:
-    controller: Controller = memo.controller
-    if event["type"] == DELETED:
-        controller.pod_gone(event["object"])
-    else:
-        controller.pod_seen(event["object"])
+    memo.controller.pod_event(event["object"], deleted=event["type"] == DELETED)

@@ -9,8 +9,9 @@ from typing import Any
 from litevoice_operator.api.labels import Component, labels, selector_labels
 from litevoice_operator.api.pod_template import PodSettings
 from litevoice_operator.api.resolved import Gateway
+from litevoice_operator.manifests import paths
+from litevoice_operator.manifests.configs import config_hash
 from litevoice_operator.manifests.objects import Manifest, manifest
-from litevoice_operator.manifests.paths import ADMIN_PORT, CONFIG_DIR, CONFIG_FILE
 
 USER_ID = 65532
 CONFIG_HASH_ANNOTATION = "litevoice.dev/config-hash"
@@ -32,10 +33,8 @@ class Program:
     """What tells one component's pods from the other's."""
 
     component: Component
-    object_name: str
     image: str
     replicas: int
-    config_hash: str
     mounts: Sequence[Mount]
     grace_seconds: int
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -51,14 +50,23 @@ def secret_mount(name: str, path: str, secret: str, keys: Mapping[str, str] | No
     return Mount(name, path, {"secret": source})
 
 
+def _broker_mounts(gateway: Gateway) -> list[Mount]:
+    rocketmq, mounts = gateway.spec.rocketmq, []
+    if rocketmq.credentials_secret:
+        mounts.append(secret_mount("broker", paths.BROKER_CREDENTIALS_DIR, rocketmq.credentials_secret))
+    if rocketmq.ca_secret:
+        only_ca = {paths.BROKER_CA_FILE: paths.BROKER_CA_FILE}
+        mounts.append(secret_mount("broker-ca", paths.BROKER_CA_DIR, rocketmq.ca_secret, only_ca))
+    return mounts
+
+
 def deployment(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest:
     """Pods are replaced one by one and only when the new one is ready: capacity never shrinks in a rollout."""
     return manifest(
         gateway,
+        program.component,
         "apps/v1",
         "Deployment",
-        program.object_name,
-        program.component,
         spec={
             "replicas": program.replicas,
             "selector": {"matchLabels": selector_labels(gateway.name, program.component)},
@@ -66,7 +74,7 @@ def deployment(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest
             "template": {
                 "metadata": {
                     "labels": {**pod.labels, **labels(gateway.name, program.component)},
-                    "annotations": {**pod.annotations, CONFIG_HASH_ANNOTATION: program.config_hash},
+                    "annotations": {**pod.annotations, CONFIG_HASH_ANNOTATION: config_hash(gateway, program.component)},
                 },
                 "spec": _pod_spec(gateway, program, pod),
             },
@@ -75,12 +83,14 @@ def deployment(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest
 
 
 def _pod_spec(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str, Any]:
+    name = gateway.object_name(program.component)
     mounts = [
-        Mount("config", CONFIG_DIR, {"configMap": {"name": program.object_name}}),
+        Mount("config", paths.CONFIG_DIR, {"configMap": {"name": name}}),
         *program.mounts,
+        *_broker_mounts(gateway),
     ]
     spec: dict[str, Any] = {
-        "serviceAccountName": program.object_name,
+        "serviceAccountName": name,
         "automountServiceAccountToken": program.service_account_token,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": program.grace_seconds,
@@ -115,7 +125,7 @@ def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> d
         "name": program.component,
         "image": program.image,
         "env": [
-            {"name": "LITEVOICE_CONFIG", "value": f"{CONFIG_DIR}/{CONFIG_FILE}"},
+            {"name": "LITEVOICE_CONFIG", "value": f"{paths.CONFIG_DIR}/{paths.CONFIG_FILE}"},
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 - the only writable folder of the container
             *(
                 {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
@@ -124,7 +134,7 @@ def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> d
         ],
         "ports": [
             {"name": name, "containerPort": port, "protocol": "TCP"}
-            for name, port in {**program.ports, "admin": ADMIN_PORT}.items()
+            for name, port in {**program.ports, "admin": paths.ADMIN_PORT}.items()
         ],
         "resources": _resources(pod),
         "securityContext": {

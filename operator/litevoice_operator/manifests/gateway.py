@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests import paths
-from litevoice_operator.manifests.broker_files import broker_mounts
-from litevoice_operator.manifests.configs import config_hash
 from litevoice_operator.manifests.deployment import Program, deployment, secret_mount
 from litevoice_operator.manifests.keys import keys_secret_name
 from litevoice_operator.manifests.objects import Manifest
-from litevoice_operator.manifests.settings_files import gateway_settings
 
 GRACE_BEYOND_DRAIN_SECONDS = 30
 """After the drain: confirmations of the broker, the closing of connections, and the preStop second."""
@@ -19,14 +16,11 @@ def gateway_deployment(gateway: Gateway) -> Manifest:
     spec = gateway.spec
     program = Program(
         component="gateway",
-        object_name=gateway.gateway_object,
         image=gateway.gateway_image,
         replicas=spec.replicas,
-        config_hash=config_hash(gateway_settings(gateway)),
         mounts=[
             secret_mount("api-keys", paths.API_KEYS_DIR, spec.auth.api_keys_secret),
             secret_mount("keys", paths.KEYS_DIR, keys_secret_name(gateway)),
-            *broker_mounts(gateway),
         ],
         grace_seconds=grace_seconds(gateway),
         ports={"ws": paths.CLIENT_PORT},

@@ -12,15 +12,15 @@ Manifest = dict[str, Any]
 
 
 def manifest(
-    gateway: Gateway, api_version: str, kind: str, name: str, component: Component, **content: object
+    gateway: Gateway, component: Component, api_version: str, kind: str, name: str = "", **content: object
 ) -> Manifest:
-    """An object that the garbage collector removes with its VoiceGateway."""
+    """An object that the garbage collector removes with its VoiceGateway; without a `name`, the component's own."""
     return {
         "apiVersion": api_version,
         "kind": kind,
         "metadata": {
             "namespace": gateway.namespace,
-            "name": name,
+            "name": name or gateway.object_name(component),
             "labels": labels(gateway.name, component),
             "ownerReferences": [
                 {

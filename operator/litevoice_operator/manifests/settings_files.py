@@ -34,7 +34,7 @@ def worker_settings(gateway: Gateway) -> WorkerSettings:
     return WorkerSettings(
         broker=_broker_settings(gateway),
         admin_port=paths.ADMIN_PORT,
-        members=MembersSettings(service=f"{gateway.namespace}/{gateway.worker_object}"),
+        members=MembersSettings(service=f"{gateway.namespace}/{gateway.object_name('worker')}"),
         pipeline=_pipeline_settings(gateway.spec.workers.pipeline),
         log_level=gateway.spec.log_level,
         **settings_of(gateway.spec, WorkerSettings),

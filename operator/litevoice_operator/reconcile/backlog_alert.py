@@ -17,8 +17,8 @@ from litevoice_operator.decide.alert_status import (
     orphaned_status,
     unmeasured_status,
 )
+from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.notifications import EventText
-from litevoice_operator.decide.problems import Problem
 from litevoice_operator.metrics import ALERTS_FIRING
 from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.execute import broker_problem

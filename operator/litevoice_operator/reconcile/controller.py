@@ -22,23 +22,21 @@ class Controller:
         self._loops: dict[tuple[str, Key], Loop] = {}
         self._generations: dict[tuple[str, Key], int] = {}
 
-    def seen(self, body: Mapping[str, Any]) -> None:
-        """A custom resource is there. It is woken when its spec has changed: most events are about a status that this
-        operator wrote itself."""
+    def resource_event(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+        """Wakes the loop of a deleted resource, which then finds nothing and ends, and of one whose spec has changed:
+        most events are about a status that this operator wrote itself."""
         resource = Resource.model_validate(body)
-        if resource.metadata.deletion_timestamp is not None:
-            return  # a VoiceGateway: gateway_deleted looks after it
         key = (resource.kind, resource.key)
+        if deleted:
+            return self._wake(*key)
+        if resource.metadata.deletion_timestamp is not None:
+            return None  # a VoiceGateway: gateway_deleted looks after it
         before, self._generations[key] = self._generations.get(key), resource.metadata.generation
         if key not in self._loops:
             self._loops[key] = self._new_loop(resource)
         elif before != resource.metadata.generation:
             self._wake(*key)
-
-    def gone(self, body: Mapping[str, Any]) -> None:
-        """A custom resource was deleted: its loop finds nothing any more, and ends."""
-        resource = Resource.model_validate(body)
-        self._wake(resource.kind, resource.key)
+        return None
 
     async def gateway_deleted(self, body: Mapping[str, Any]) -> None:
         """Returns when the VoiceGateway may disappear; may take as long as its drain."""
@@ -49,14 +47,9 @@ class Controller:
         await finalize(self._shared, resource)
         self._shared.pods.forget(resource.key)
 
-    def pod_seen(self, body: Mapping[str, Any]) -> None:
-        pod = read_pod(body)
-        self._shared.pods.put(pod)
-        self._wake("VoiceGateway", (pod.namespace, pod.instance))
-
-    def pod_gone(self, body: Mapping[str, Any]) -> None:
-        pod = read_pod(body)
-        self._shared.pods.remove(pod)
+    def pod_event(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+        pod, cache = read_pod(body), self._shared.pods
+        (cache.remove if deleted else cache.put)(pod)
         self._wake("VoiceGateway", (pod.namespace, pod.instance))
 
     async def close(self) -> None:

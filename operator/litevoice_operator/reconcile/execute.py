@@ -12,6 +12,7 @@ from litevoice_operator.adapters.broker import Broker
 from litevoice_operator.adapters.cluster import DEPLOYMENT, POD, Cluster, ClusterError
 from litevoice_operator.api.labels import owned_selector
 from litevoice_operator.api.resource import Key
+from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.plan import (
     NAMES,
     Action,
@@ -24,7 +25,6 @@ from litevoice_operator.decide.plan import (
     Removal,
     subject,
 )
-from litevoice_operator.decide.problems import Problem
 from litevoice_operator.manifests.objects import Manifest
 
 BROKER_ATTEMPTS = 5

@@ -15,8 +15,8 @@ from litevoice_operator.api.base import API_VERSION
 from litevoice_operator.api.conditions import Condition
 from litevoice_operator.api.resource import Key, Resource
 from litevoice_operator.api.voice_gateway_status import VoiceGatewayStatus
+from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.crd_difference import crd_finding, known_part, with_crd_finding
-from litevoice_operator.decide.problems import Problem
 from litevoice_operator.reconcile.installed_crds import InstalledCrds
 
 REFUSED = (422, 500)

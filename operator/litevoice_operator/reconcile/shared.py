@@ -11,7 +11,7 @@ from litevoice_operator.adapters.cluster import Cluster
 from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.api.resolved import Defaults
 from litevoice_operator.api.resource import Key
-from litevoice_operator.decide.problems import Problem
+from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.outbox import Outbox
 from litevoice_operator.reconcile.pod_cache import PodCache

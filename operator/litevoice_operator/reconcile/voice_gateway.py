@@ -11,10 +11,10 @@ from litevoice_operator.api.labels import owned_selector
 from litevoice_operator.api.resolved import Gateway, read_gateway
 from litevoice_operator.api.resource import Key, Resource
 from litevoice_operator.api.voice_gateway_status import VoiceGatewayStatus
+from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.gateway_status import gateway_status
 from litevoice_operator.decide.notifications import EventText
 from litevoice_operator.decide.plan import plan, removal_plan
-from litevoice_operator.decide.problems import Problem
 from litevoice_operator.manifests import all_manifests
 from litevoice_operator.manifests.gateway import grace_seconds
 from litevoice_operator.manifests.keys import Keys, derive_keys

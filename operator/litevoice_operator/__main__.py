@@ -72,7 +72,7 @@ async def run(settings: Settings) -> None:
                 Resources(cluster, InstalledCrds(cluster)),
                 gateways,
                 PodCache(),
-                Outbox(cluster),
+                Outbox(cluster.post_event),
                 settings.defaults,
                 settings.installed,
                 settings.root_key,

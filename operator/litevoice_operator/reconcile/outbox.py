@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from litevoice_operator.adapters.cluster import Cluster, ClusterError
+from litevoice_operator.adapters.cluster import ClusterError
 from litevoice_operator.decide.notifications import EventText
 
 MAX_WAITING = 500
@@ -27,23 +27,28 @@ class _Waiting:
     gone: asyncio.Event
 
 
-class Outbox:
-    """Posts Kubernetes Events one by one, in their order, until the API server takes or refuses them."""
+Post = Callable[[Mapping[str, str], EventText], Awaitable[None]]
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+
+class Outbox:
+    """Posts Kubernetes Events one by one, in their order, until the API server takes or refuses them. `post` raises
+    ClusterError."""
+
+    def __init__(self, post: Post, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._post = post
+        self._patience_seconds = patience_seconds
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
         self._task = asyncio.create_task(self._run(), name="outbox")
 
     async def send(self, about: Mapping[str, str], text: EventText) -> None:
-        """`about`: ObjectReference. Returns when the notification has left, or after PATIENCE_SECONDS: then it is still
+        """`about`: ObjectReference. Returns when the notification has left, or when patience ends: then it is still
         on its way. The oldest makes room in a full outbox."""
         if self._waiting.full():
             self._drop(self._waiting.get_nowait(), "the outbox is full")
         waiting = _Waiting(about, text, asyncio.Event())
         self._waiting.put_nowait(waiting)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(waiting.gone.wait(), PATIENCE_SECONDS)
+            await asyncio.wait_for(waiting.gone.wait(), self._patience_seconds)
 
     async def close(self) -> None:
         """What has not left by now is lost."""
@@ -54,14 +59,14 @@ class Outbox:
     async def _run(self) -> None:
         while True:
             waiting = await self._waiting.get()
-            await self._post(waiting)
+            await self._deliver(waiting)
             waiting.gone.set()
 
-    async def _post(self, waiting: _Waiting) -> None:
+    async def _deliver(self, waiting: _Waiting) -> None:
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             try:
-                await self._cluster.post_event(waiting.about, waiting.text)
+                await self._post(waiting.about, waiting.text)
             except ClusterError as error:
                 if not error.retryable:  # a namespace that is being deleted takes no new objects
                     return self._drop(waiting, str(error))

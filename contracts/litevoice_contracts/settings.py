@@ -40,11 +40,11 @@ class BrokerSettings(_Settings):
     partitions: Partitions
     """Number of request partitions."""
     tls: bool = False
-    """Speak TLS to the proxies."""
+    """Use TLS to the proxies."""
     admin_tls: bool = False
-    """Speak TLS to name servers and brokers; their certificates are not the proxies' own."""
+    """Use TLS to name servers and brokers; their certificates are not the proxies' own."""
     ca_file: str = ""
-    """PEM file with the certificate authorities to trust; empty: the system's."""
+    """PEM file with the CAs to trust; empty: the system's."""
     credentials_dir: str = ""
     """Folder with the files `accessKey` and `secretKey`, for proxies and brokers; empty: no credentials."""
 

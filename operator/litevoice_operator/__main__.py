@@ -37,8 +37,8 @@ _log = logging.getLogger("litevoice_operator")
 
 class Readiness:
     """Attributes:
-    ready: set by kopf once it watches.
-    waits_for: what stands in its way until then, as told by /readyz and the log.
+    ready: set by kopf once its watches run.
+    waits_for: what is missing until then, as /readyz and the log say.
     """
 
     def __init__(self) -> None:
@@ -49,14 +49,14 @@ class Readiness:
         return "" if self.ready.is_set() else self.waits_for
 
     def wait_for(self, what: str, **facts: object) -> None:
-        """Logged when it is news."""
+        """Logged when it changes."""
         if what != self.waits_for:
             _log.warning("operator waits", extra={"for": what, **facts})
         self.waits_for = what
 
 
 async def run(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT. Waits for the API server and the CRDs as long as it takes."""
+    """Until SIGTERM or SIGINT. Waits for the API server and the CRDs for as long as it takes."""
     stop, readiness = asyncio.Event(), Readiness()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -103,7 +103,7 @@ async def _watch(settings: Settings, controller: Controller, stop: asyncio.Event
 
 
 async def _crds_served(cluster: Cluster, readiness: Readiness, stop: asyncio.Event) -> None:
-    """kopf looks only once which resources exist, so they must be there before it starts."""
+    """kopf discovers resources only once, so they must exist before it starts."""
     while not stop.is_set():
         try:
             missing = {kind.plural for kind in (VOICE_GATEWAY, BACKLOG_ALERT)} - await cluster.served_resources()
@@ -120,11 +120,11 @@ async def _crds_served(cluster: Cluster, readiness: Readiness, stop: asyncio.Eve
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="litevoice-operator",
-        description="Keeps gateways and workers as VoiceGateways want them, and watches their backlogs.",
+        description="Runs the gateways and workers that VoiceGateways describe, and watches their backlogs.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--check-config", action="store_true", help="check the environment and end")
+    parser.add_argument("--check-config", action="store_true", help="check the environment and exit")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_environment(os.environ)
@@ -134,10 +134,10 @@ def main() -> int:
     if arguments.check_config:
         print("the environment is fine")
         return 0
-    # kopf reports every event and handler at info; what is worth knowing the operator logs itself.
+    # kopf logs every event and handler at info; the operator logs what is worth knowing itself.
     quiet = ["aiohttp.access"] if settings.log_level == "debug" else ["aiohttp.access", "kopf"]
     json_logs.configure(settings.log_level, quiet)
-    os.environ.setdefault("POD_ID", settings.pod_name)  # else kopf asks for the user's name: it may have none
+    os.environ.setdefault("POD_ID", settings.pod_name)  # otherwise kopf asks for the user's name, which may not exist
     asyncio.run(run(settings))
     return 0
 

@@ -53,7 +53,7 @@ class ClusterError(Exception):
 
     Attributes:
         status: HTTP status; 0 when there was no answer.
-        retryable: whether the same request may succeed later without anybody changing anything.
+        retryable: whether the same request may succeed later without anyone changing anything.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -66,7 +66,7 @@ class ClusterError(Exception):
 
 
 class Cluster:
-    """All requests of the operator's own; kopf makes its own connections for watching."""
+    """All requests of the operator itself; kopf has its own connections for watching."""
 
     def __init__(self, client: ApiClient, reporter: str) -> None:
         self._client = client
@@ -74,7 +74,7 @@ class Cluster:
 
     @classmethod
     async def connect(cls, reporter: str) -> Self:
-        """With the pod's service account, else as KUBECONFIG says. `reporter`: what Events name as their source."""
+        """With the pod's service account, else by KUBECONFIG. `reporter`: the reporting instance in Events."""
         configuration = Configuration()
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
             kubernetes_config.load_incluster_config(client_configuration=configuration)
@@ -91,7 +91,7 @@ class Cluster:
         await self._client.close()
 
     async def served_resources(self) -> set[str]:
-        """Plural names of the litevoice resources that the API server knows."""
+        """Plural names of the litevoice resources that the API server serves."""
         try:
             answer = await self._request("GET", f"/apis/{API_VERSION}")
         except ClusterError as error:
@@ -101,8 +101,8 @@ class Cluster:
         return {str(resource["name"]) for resource in answer.get("resources") or []}
 
     async def served_schemas(self) -> dict[str, dict[str, Any]]:
-        """Kind → schema of the whole object, as the installed CRDs define it; the API server publishes a change within
-        seconds. Everybody who may discover the API may read it: it needs no permission for the CRDs themselves."""
+        """Kind → schema of the whole object, as the installed CRDs define it; changes are published within seconds.
+        Whoever may discover the API may read it, without any permission for the CRDs."""
         answer = await self._request("GET", f"/openapi/v3/apis/{API_VERSION}")
         return {
             kind["kind"]: schema

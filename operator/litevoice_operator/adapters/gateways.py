@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 
 class Gateways:
-    """Questions to gateway pods, some at a time, each with a short time-out. A pod that does not answer is left out:
-    it may be starting, ending or cut off, and its readiness tells that already."""
+    """Requests to gateway pods, a few at a time, each with a short timeout. A pod that does not answer is left out: it
+    may be starting, ending or cut off, and its readiness tells that already."""
 
     def __init__(self, admin_port: int) -> None:
         self._admin_port = admin_port
@@ -48,13 +48,13 @@ class Gateways:
         return await self._ask_all(addresses, token, STATUS_PATH, GatewayStatus)
 
     async def sessions(self, addresses: dict[str, str], token: str, limit: int) -> dict[str, list[SessionInfo]]:
-        """Pod name → its sessions with the most requests that wait."""
+        """Pod name → its sessions with the most waiting requests."""
         path = f"{SESSIONS_PATH}?sort=requests&limit={limit}"
         answers = await self._ask_all(addresses, token, path, SessionList)
         return {pod: answer.sessions for pod, answer in answers.items()}
 
     async def session(self, addresses: dict[str, str], token: str, session_id: str) -> tuple[str, SessionInfo] | None:
-        """The pod that holds the session and what it says of it; None when no pod holds it."""
+        """The pod that holds the session, and what it says about it; None if no pod does."""
         answers = await self._ask_all(addresses, token, f"{SESSIONS_PATH}/{session_id}", SessionInfo)
         return next(iter(answers.items()), None)
 

@@ -1,4 +1,4 @@
-"""Labels of everything that a VoiceGateway owns, and the selectors that find it again."""
+"""Labels of everything that a VoiceGateway owns, and the selectors for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 
 
 def selector_labels(name: str, component: Component) -> dict[str, str]:
-    """The labels that tell the pods of one component of one VoiceGateway from all others."""
+    """The labels that single out the pods of one component of one VoiceGateway."""
     return {"app.kubernetes.io/name": "litevoice", INSTANCE_LABEL: name, COMPONENT_LABEL: component}
 
 

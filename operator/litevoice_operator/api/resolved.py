@@ -43,7 +43,7 @@ class Gateway:
 
 
 def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> Gateway:
-    """Raises InvalidField (field below `spec`) when something is missing or does not fit."""
+    """Raises InvalidField (field relative to `spec`) if something is missing or invalid."""
     rocketmq = spec.rocketmq
     standard = Names.default(metadata.namespace, metadata.name, rocketmq.partitions)
     names = Names(
@@ -67,7 +67,7 @@ def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> G
 
 
 def read_gateway(resource: Resource, defaults: Defaults) -> Gateway:
-    """The same for a resource as the API server has it. Raises pydantic's ValidationError, too."""
+    """The same, from the raw resource. Raises pydantic's ValidationError, too."""
     return resolve(resource.metadata, VoiceGatewaySpec.model_validate(resource.spec), defaults)
 
 

@@ -1,4 +1,4 @@
-"""The parts of every object's metadata that the operator uses."""
+"""A custom resource as the API server returns it, before its spec is read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Metadata(Api):
 
 
 class Resource(Api):
-    """A custom resource before its spec is read: spec and status are still plain JSON objects."""
+    """spec and status are still plain JSON objects."""
 
     kind: str
     metadata: Metadata

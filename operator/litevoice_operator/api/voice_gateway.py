@@ -55,21 +55,21 @@ class Listen(Api):
     node_port: Annotated[Int32 | None, Field(ge=1, le=65535)] = None
     """Port on every node; absent: Kubernetes chooses one."""
     external_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
-    """Local: a node only passes clients to its own gateways, which then see (and BacklogAlerts show) the clients' own
-    addresses; nodes without a gateway do not answer, as load balancers find out by themselves. Cluster: every node
-    answers, and clients show the address of the node that they came through."""
+    """Local: a node passes clients only to its own gateways, which then see (and BacklogAlerts show) the clients' own
+    addresses; nodes without a gateway do not answer, which load balancers notice by themselves. Cluster: every node
+    answers, and clients appear with the address of the node they came through."""
 
 
 class Auth(Api):
     """Who may connect."""
 
     api_keys_secret: ObjectName
-    """Secret with the API keys: each key of the Secret names a principal, its value holds that principal's API keys,
-    one per line. Changes take effect without a restart."""
+    """Secret with the API keys: each key of the Secret names a principal, and its value holds that principal's API
+    keys, one per line. Changes take effect without a restart."""
 
 
 class Session(Api):
-    """Bounds of a session, and of a pod."""
+    """Limits of a session, and of a pod."""
 
     max_per_pod: int = setting(GatewaySettings, "max_sessions")
     idle_timeout_seconds: int = setting(GatewaySettings, "idle_timeout_seconds")
@@ -89,7 +89,7 @@ class Audio(Api):
 
 
 class Drain(Api):
-    """How a gateway gives its sessions away before it stops."""
+    """How a gateway hands over its sessions before it stops."""
 
     model_config = rules(
         ("self.turnWaitSeconds <= self.timeoutSeconds", "turnWaitSeconds must not exceed timeoutSeconds")
@@ -164,7 +164,7 @@ class Workers(Api):
     """The pods that hear, answer and speak."""
 
     replicas: Annotated[Int32, Field(ge=0, le=1000)] = 2
-    """Number of workers; more than `rocketmq.partitions` find nothing to do."""
+    """Number of workers; any beyond `rocketmq.partitions` are idle."""
     image: Image | None = None
     """Image of the workers; absent: the one that the operator was installed with."""
     max_sessions: int = setting(WorkerSettings, "max_sessions")
@@ -190,7 +190,7 @@ def _topic(max_length: int) -> Any:
 
 
 class RocketMQ(Api):
-    """The message layer. Topics and groups are made by the operator."""
+    """The message layer. The operator creates topics and groups."""
 
     model_config = rules(
         _immutable_even_when_absent("requestTopic"),
@@ -210,18 +210,18 @@ class RocketMQ(Api):
     partitions: Annotated[Partitions, Field(json_schema_extra={"format": "int32", **IMMUTABLE})] = 8
     """Number of request partitions: how many workers can share the load."""
     expiration_minutes: Annotated[Int32, Field(ge=15, le=35_791)] = 60
-    """How long after its last reply a session can be resumed. RocketMQ computes with 32 bits: more than 35,791
+    """How long after its last reply a session can be resumed. RocketMQ computes in 32 bits: anything above 35,791
     minutes would expire at once."""
     tls: bool = setting(BrokerSettings, "tls")
     admin_tls: bool | None = None
-    """Speak TLS to name servers and brokers, too; absent: as the operator was installed. Their certificates must name
-    their addresses: brokers register them as `brokerIP1`."""
+    """Use TLS to name servers and brokers, too; absent: as the operator was installed. Their certificates must name
+    their addresses, for brokers the registered `brokerIP1`."""
     ca_secret: ObjectName | None = None
-    """Secret whose `ca.crt` signs the certificates of proxies, name servers and brokers, for gateways and workers;
-    absent: the system's authorities."""
+    """Secret with `ca.crt`, the CA of proxies, name servers and brokers, for gateways and workers; absent: the system's
+    CAs."""
     credentials_secret: ObjectName | None = None
-    """Secret with `accessKey` and `secretKey` for gateways and workers; absent: no credentials. The operator uses its
-    own, those that it was installed with, and only at the name servers that it was installed with."""
+    """Secret with `accessKey` and `secretKey` for gateways and workers; absent: no credentials. The operator uses
+    those it was installed with, and only at the name servers it was installed with."""
 
 
 class VoiceGatewaySpec(Api):
@@ -236,11 +236,11 @@ class VoiceGatewaySpec(Api):
     auth: Auth
     """Who may connect."""
     session: Session = Session()
-    """Bounds of a session, and of a pod."""
+    """Limits of a session, and of a pod."""
     audio: Audio = Audio()
     """How audio travels."""
     drain: Drain = Drain()
-    """How a gateway gives its sessions away before it stops."""
+    """How a gateway hands over its sessions before it stops."""
     workers: Workers = Workers()
     """The pods that hear, answer and speak."""
     rocketmq: RocketMQ = RocketMQ()

@@ -1,4 +1,4 @@
-"""Problems and findings → conditions: the transition time moves only when the status does."""
+"""Problems and findings → conditions: the transition time changes only with the status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What stands in the way. `lasting`: somebody must change something; otherwise the operator tries again."""
+    """What stands in the way. `lasting`: somebody must change something; otherwise the operator retries."""
 
     reason: str
     message: str

@@ -1,4 +1,4 @@
-"""Status of a VoiceGateway: what was observed of its pods and its broker → conditions, numbers, table of pods."""
+"""Status of a VoiceGateway: what was observed → conditions, numbers, table of pods."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from litevoice_operator.observe.voice_gateway import Observed
 def gateway_status(
     metadata: Metadata, observed: Observed, problem: Problem | None, previous: VoiceGatewayStatus, now: float
 ) -> VoiceGatewayStatus:
-    """`problem`: of spec, broker or Kubernetes; None when everything could be applied. `now` in Unix seconds."""
+    """`problem`: with spec, broker or Kubernetes; None if everything was applied. `now` in Unix seconds."""
     gateways = sorted((pod for pod in observed.pods if pod.component == "gateway"), key=lambda pod: pod.name)
     return VoiceGatewayStatus(
         observed_generation=metadata.generation,
@@ -61,7 +61,7 @@ def _findings(observed: Observed, problem: Problem | None) -> list[Finding]:
     if problem is not None and problem.lasting:
         return [
             ready,
-            Finding(RECONCILING, "False", problem.reason, "waits for a change"),
+            Finding(RECONCILING, "False", problem.reason, "waiting for a change"),
             Finding(STALLED, "True", problem.reason, problem.message),
         ]
     if problem is not None:
@@ -90,7 +90,7 @@ def _problem_of_pods(observed: Observed) -> Problem | None:
 
 
 def _details(pods: Sequence[Pod], observed: Observed) -> str:
-    """What the pods themselves give as a reason: the first one that gives any speaks for all."""
+    """The pods' own reason: the first that gives one speaks for all."""
     for pod in pods:
         answer = observed.answers.get(pod.name)
         if why := pod.trouble or (answer.reason if answer and not answer.ready else ""):

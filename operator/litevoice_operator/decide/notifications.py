@@ -1,4 +1,4 @@
-"""What users are told in Kubernetes Events."""
+"""What Kubernetes Events tell users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be done about a VoiceGateway now: actions, in their order. Reconcile executes them and decides nothing."""
+"""What to do about a VoiceGateway now, as a list of actions. Reconcile executes them and decides nothing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from litevoice_contracts.names import Names
 from litevoice_operator.api.resolved import Gateway
 
 RESYNC_SECONDS = 60.0
-"""What is unchanged is done again after this time, which repairs what others changed or removed."""
+"""Unchanged things are done again after this time, which repairs what others changed or removed."""
 
 NAMES = "names at the broker"
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerNames:
-    """Topics and groups, and where they belong."""
+    """Topics and groups, and the name servers of their brokers."""
 
     name_server: str
     admin_tls: bool
@@ -32,14 +32,14 @@ class BrokerNames:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Create an object, or change it to what its manifest says."""
+    """Create an object, or change it to match its manifest."""
 
     manifest: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class EnsureNames:
-    """Create or change topics and groups; `only_if_missing`: unless all of them are there."""
+    """Create or change topics and groups; `only_if_missing`: only if one of them does not exist."""
 
     wanted: BrokerNames
     only_if_missing: bool
@@ -54,7 +54,7 @@ class DeleteDeployment:
 
 @dataclass(frozen=True, slots=True)
 class AwaitNoPods:
-    """Go on when no pod is left, at the latest after `seconds`."""
+    """Wait until no pod is left, for at most `seconds`."""
 
     seconds: int
 
@@ -72,22 +72,22 @@ Removal: TypeAlias = DeleteDeployment | AwaitNoPods | DeleteNames
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was last done about a thing: how it was wanted, and when (seconds of the clock that `plan` gets)."""
+    """What was last done about a thing: what was wanted then, and when (seconds, on the clock of `plan`'s `now`)."""
 
     wanted: object
     at: float
 
 
 def subject(manifest: Mapping[str, Any]) -> str:
-    """The key of `plan`'s `done` for an object."""
+    """An object's key in `plan`'s `done`."""
     return f"{manifest['kind']}/{manifest['metadata']['name']}"
 
 
 def plan(
     gateway: Gateway, manifests: Sequence[Mapping[str, Any]], done: Mapping[str, Done], now: float
 ) -> list[Action]:
-    """`manifests` in the order of creation; `done` by `subject`, and NAMES. The names come last: gateways wait for a
-    broker by themselves."""
+    """`manifests` in the order of creation; keys of `done`: `subject` of each object, and NAMES. Names come last:
+    gateways wait for a broker by themselves."""
     actions: list[Action] = [Apply(wanted) for wanted in manifests if _is_due(done.get(subject(wanted)), wanted, now)]
     names, before = BrokerNames.of(gateway), done.get(NAMES)
     if _is_due(before, names, now):
@@ -96,8 +96,8 @@ def plan(
 
 
 def removal_plan(name: str, gateway: Gateway | None, pod_seconds: int) -> list[Removal]:
-    """Before a VoiceGateway may disappear: sessions end in peace, then its names leave the broker; everything else
-    follows by owner reference. `gateway`: None when it never was valid, so that nothing was made at any broker.
+    """Before a VoiceGateway may disappear, its sessions end in peace, then its names are deleted at the broker; the
+    garbage collector does the rest. `gateway`: None if it was never valid, so nothing was created at any broker.
     `pod_seconds`: how long its pods may take to end."""
     pods: list[Removal] = [DeleteDeployment(f"{name}-gateway"), DeleteDeployment(f"{name}-worker")]
     return [*pods, AwaitNoPods(pod_seconds), DeleteNames(BrokerNames.of(gateway))] if gateway else pods

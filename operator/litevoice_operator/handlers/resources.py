@@ -13,8 +13,8 @@ RETRY_SECONDS = 5.0
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
-    """on.event everywhere: it needs neither finalizers nor annotations. Only a VoiceGateway has something to give
-    back before it goes, so only there is an on.delete, and with it kopf's finalizer."""
+    """on.event everywhere: it needs neither finalizers nor annotations. Only a VoiceGateway has something to clean up
+    before it goes, so only it has an on.delete, and with it kopf's finalizer."""
     kopf.on.login(registry=registry)(login)
     kopf.on.event(GROUP, VERSION, "voicegateways", registry=registry)(resource_event)
     kopf.on.delete(GROUP, VERSION, "voicegateways", registry=registry, backoff=RETRY_SECONDS)(voice_gateway_deleted)

@@ -1,4 +1,4 @@
-"""ConfigMaps with the settings files, and their hash: a changed file rolls the pods that read it, and only those."""
+"""ConfigMaps with the settings files, and their hash: a changed file rolls only the pods that read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gateway and worker pods have in common: hardening, placement, mounts, probes, rollout."""
+"""What the Deployments of gateways and workers have in common: hardening, placement, mounts, probes, rollout."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What tells one component's pods from the other's."""
+    """What differs between the components' pods."""
 
     component: Component
     image: str
@@ -61,7 +61,7 @@ def _broker_mounts(gateway: Gateway) -> list[Mount]:
 
 
 def deployment(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest:
-    """Pods are replaced one by one and only when the new one is ready: capacity never shrinks in a rollout."""
+    """Pods are replaced one by one, each once the new one is ready: a rollout never reduces capacity."""
     return manifest(
         gateway,
         program.component,
@@ -156,7 +156,7 @@ def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> d
 
 
 def _resources(pod: PodSettings) -> dict[str, Any]:
-    """A limit without a request is also the request, so only what has neither is filled in."""
+    """A limit without a request is the request, too, so only what has neither is filled in."""
     requests = {key: value for key, value in DEFAULT_REQUESTS.items() if key not in pod.resources.limits}
     resources: dict[str, Any] = {"requests": {**requests, **pod.resources.requests}}
     if pod.resources.limits:
@@ -174,7 +174,7 @@ def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> dict[st
 
 
 def _spread(gateway: Gateway, component: Component, topology_key: str) -> dict[str, Any]:
-    """Only a preference: a small cluster must still run all pods. Counted per rollout: old pods do not skew it."""
+    """Only a preference: a small cluster must still run all pods. Counted per rollout, so old pods do not skew it."""
     return {
         "maxSkew": 1,
         "topologyKey": topology_key,

@@ -1,4 +1,4 @@
-"""Disruption budgets: a node drain takes one pod at a time, so sessions have somewhere to go."""
+"""Disruption budgets: node drains take one pod at a time, so sessions have somewhere to go."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from litevoice_operator.manifests.keys import keys_secret_name
 from litevoice_operator.manifests.objects import Manifest
 
 GRACE_BEYOND_DRAIN_SECONDS = 30
-"""After the drain: confirmations of the broker, the closing of connections, and the preStop second."""
+"""After the drain: the broker's confirmations, closing connections, and the preStop second."""
 
 
 def gateway_deployment(gateway: Gateway) -> Manifest:
@@ -24,7 +24,7 @@ def gateway_deployment(gateway: Gateway) -> Manifest:
         ],
         grace_seconds=grace_seconds(gateway),
         ports={"ws": paths.CLIENT_PORT},
-        # Endpoints are updated while the process still accepts: no client is sent to a pod that has begun to drain.
+        # Endpoints are updated while the process still accepts: no client is sent to a draining pod.
         pre_stop={"sleep": {"seconds": 1}},
     )
     return deployment(gateway, program, spec.pod)

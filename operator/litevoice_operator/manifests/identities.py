@@ -1,4 +1,4 @@
-"""Who the pods are to Kubernetes: gateways nobody, workers allowed to see which workers are ready."""
+"""What the pods may do in Kubernetes: gateways nothing, workers see which workers are ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Secret with a gateway's own keys, derived from the operator's root key, so that nobody needs to read it back."""
+"""The Secret with a gateway's own keys, derived from the operator's root key, so it is never read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VoiceGateway → the settings files of the images, through the models that the programs read them with."""
+"""VoiceGateway → the programs' settings files, through the models that the programs read them with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator reads from Kubernetes Events: their texts, in order."""
+"""What Kubernetes Events tell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Any
 
 
 def messages(events: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Of Events as the API server returns them, oldest first."""
+    """Messages of Events as the API server returns them, oldest first."""
     ordered = sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
     return [str(event.get("message", "")) for event in ordered]

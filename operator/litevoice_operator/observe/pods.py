@@ -1,4 +1,4 @@
-"""What the operator reads from a pod: where it is, whether it works, why not, and how its drain ended."""
+"""What a pod tells: where it is, whether it works, if not why, and how its drain ended."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Pod:
     Attributes:
         instance: name of the VoiceGateway; component: ``gateway`` or ``worker``.
         created_at: Unix seconds.
-        starting: scheduled, but its container was not created yet.
-        trouble: why it is not ready, as far as the pod itself says so; empty when there is nothing to say.
+        starting: scheduled, but its container does not exist yet.
+        trouble: why it is not ready, as far as the pod itself says; else empty.
     """
 
     namespace: str
@@ -90,7 +90,7 @@ def _waiting(container: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _drained(pod: str, containers: list[Mapping[str, Any]]) -> LastDrain | None:
-    """The newest drain report that a container of the pod left as its termination message."""
+    """The newest drain report among its containers' termination messages."""
     return newest_drain(
         _last_drain(pod, report, from_text(terminated.get("finishedAt")) or 0.0)
         for terminated in _terminations(containers)
@@ -106,7 +106,7 @@ def _terminations(containers: list[Mapping[str, Any]]) -> Iterator[Mapping[str, 
 
 
 def _report(message: object) -> DrainReport | None:
-    """None for anything else that a dying program may have written there."""
+    """None for anything else that a dying program may have left there."""
     try:
         report = msgspec.json.decode(str(message or ""), type=DrainReport)
     except (msgspec.MsgspecError, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""What the operator reads from a Deployment: how far its pods are, and what stops it."""
+"""What a Deployment tells: how far its rollout is, and what stops it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How far a Deployment is.
+    """How far a rollout is.
 
     Attributes:
-        settled: its controller has seen the current template and no pod of an older one is left.
-        failure: why it cannot go on, in the words of its controller.
+        settled: its controller has seen the current template, and no pod of an older one is left.
+        failure: why it is stuck, in its controller's words.
     """
 
     wanted: int = 0
@@ -28,7 +28,7 @@ class Rollout:
 
 
 def read_rollout(deployment: Mapping[str, Any]) -> Rollout:
-    """From a Deployment as the API server returns it; one that its controller has not looked at yet is not settled."""
+    """From a Deployment as the API server returns it. Not settled until its controller has seen the latest change."""
     spec, status = deployment.get("spec", {}), deployment.get("status", {})
     wanted = int(spec.get("replicas", 1))
     replicas = int(status.get("replicas", 0))

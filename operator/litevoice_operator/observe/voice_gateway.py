@@ -1,4 +1,4 @@
-"""Everything that one look at a VoiceGateway finds."""
+"""Everything seen of a VoiceGateway in one pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from litevoice_operator.observe.rollouts import Rollout, read_rollout
 @dataclass(frozen=True, slots=True)
 class Observed:
     """Attributes:
-    answers: what the gateways say themselves, by pod name.
+    answers: the gateways' own statuses, by pod name.
     mount_problems: why pods cannot start, by pod name.
     last_drain: newest report that a gateway left when it ended.
     """
@@ -29,7 +29,7 @@ class Observed:
     last_drain: LastDrain | None = None
 
     def after(self, applied: Iterable[Mapping[str, Any]]) -> Observed:
-        """With the Deployments as applying them left them: a changed one is not settled, whatever was seen before."""
+        """The same with the Deployments as just applied: a changed one is not settled, whatever was seen before."""
         found = {
             body["metadata"]["labels"][COMPONENT_LABEL]: read_rollout(body)
             for body in applied

@@ -37,14 +37,14 @@ class AlertReconciler:
         self._views = views
         self._key = key
         self._state: AlertState | None = None
-        """As last written; remembered, because an older CRD may have dropped parts of it. None: as the status says."""
+        """As last written; kept here because an older CRD may have dropped parts of it. None: as the status says."""
         self._published: Severity | None = None
 
     async def close(self) -> None:
         self._publish(AlertState())
 
     async def reconcile(self) -> float | None:
-        """Seconds until the next look, None when the BacklogAlert is gone."""
+        """Seconds until the next pass, None when the BacklogAlert is gone."""
         found = await self._resources.read(
             BACKLOG_ALERT, self._key, lambda resource: BacklogAlertSpec.model_validate(resource.spec)
         )
@@ -61,7 +61,7 @@ class AlertReconciler:
         if view is not None and view.problem is not None:
             return await self._unmeasured(resource, view.problem.reason, f"VoiceGateway {name}: {view.problem.message}")
         if view is None or view.names is None:
-            return STARTING_PAUSE_SECONDS  # the operator has not looked at the VoiceGateway yet
+            return STARTING_PAUSE_SECONDS  # the VoiceGateway has not been reconciled yet
         return await self._measure(resource, spec, view.backlogs, view.names)
 
     async def _measure(self, resource: Resource, spec: BacklogAlertSpec, backlogs: Backlogs, names: Names) -> float:

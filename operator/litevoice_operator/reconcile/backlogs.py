@@ -1,5 +1,4 @@
-"""Measures the backlogs of one VoiceGateway once for all its alerts: a measurement walks over all offsets at the
-broker."""
+"""Measures the backlogs of one VoiceGateway, once for all its alerts: a measurement scans all offsets at the broker."""
 
 from __future__ import annotations
 
@@ -17,10 +16,10 @@ from litevoice_operator.observe.backlogs import Sample, located, reply_sample, r
 from litevoice_operator.reconcile.pod_cache import PodCache
 
 SHARED_SECONDS = 2.0
-"""A measurement serves everybody who asks within this time."""
+"""A measurement is shared by all who ask within this time."""
 
 SUSPECTS = 50
-"""LiteTopics, the largest and the oldest, of which each measurement asks whether their client is still there."""
+"""For this many of the largest and of the oldest LiteTopics, a measurement asks whether their client is still there."""
 
 
 class Backlogs:
@@ -45,13 +44,13 @@ class Backlogs:
             return sample
 
     def forget(self) -> None:
-        """Its numbers are not published any more."""
+        """Stops publishing its numbers."""
         for target in self._samples:
             BACKLOG.remove(*self._key, target.lower())
         self._samples.clear()
 
     async def locate(self, names: Names, culprits: Sequence[Culprit]) -> list[Culprit]:
-        """The same with owner pod, node and client address, as far as anybody knows them."""
+        """The same with owner pod, node and client address, as far as they are known."""
         unknown = {culprit.session for culprit in culprits if culprit.session and not culprit.pod}
         owners = await self._broker.owners(names, unknown)
         return await asyncio.gather(*(self._locate(culprit, owners.get(culprit.session)) for culprit in culprits))

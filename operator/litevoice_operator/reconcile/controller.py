@@ -1,4 +1,4 @@
-"""All loops: which custom resources are looked after, and which event wakes which loop."""
+"""All loops: one per custom resource, and which event wakes which."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from litevoice_operator.reconcile.voice_gateway import GatewayReconciler, finali
 
 
 class Controller:
-    """Events only say where to look; each loop reads the present state itself, so a missed or doubled event is
+    """Events only say where to look; each loop reads the current state itself, so missed or repeated events are
     harmless."""
 
     def __init__(self, shared: Shared) -> None:
@@ -30,7 +30,7 @@ class Controller:
         if deleted:
             return self._wake(*key)
         if resource.metadata.deletion_timestamp is not None:
-            return None  # a VoiceGateway: gateway_deleted looks after it
+            return None  # a VoiceGateway: gateway_deleted handles it
         before, self._generations[key] = self._generations.get(key), resource.metadata.generation
         if key not in self._loops:
             self._loops[key] = self._new_loop(resource)
@@ -39,7 +39,7 @@ class Controller:
         return None
 
     async def gateway_deleted(self, body: Mapping[str, Any]) -> None:
-        """Returns when the VoiceGateway may disappear; may take as long as its drain."""
+        """Returns once the VoiceGateway may disappear, which may take as long as its drain."""
         resource = Resource.model_validate(body)
         loop = self._loops.get((resource.kind, resource.key))
         if loop is not None:

@@ -29,15 +29,15 @@ from litevoice_operator.manifests.objects import Manifest
 
 BROKER_ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 2.0
-"""Doubled after each attempt: a broker that restarts is back by then, one that is gone must not block for ever."""
+"""Doubled after each attempt: a restarting broker is back by then, and one that is gone must not block for ever."""
 
 
 @dataclass(slots=True)
 class Outcome:
     """Attributes:
     applied: objects as the API server returned them.
-    refused: the first object that the API server will not take until somebody changes something.
-    names: what the broker objects to, or that it cannot be reached.
+    refused: about the first object that the API server will not accept until somebody changes something.
+    names: why topics and groups are not as wanted.
     """
 
     applied: list[Manifest] = field(default_factory=list)
@@ -56,8 +56,7 @@ class Executor:
         self.done: dict[str, Done] = {}
 
     async def execute(self, actions: Iterable[Action]) -> Outcome:
-        """Every action is tried, whatever came of the others. Raises ClusterError when the API server should be asked
-        again."""
+        """Every action is tried, whatever became of the others. Raises ClusterError if a retry may succeed."""
         outcome = Outcome()
         for action in actions:
             if isinstance(action, Apply):
@@ -89,8 +88,8 @@ class Executor:
 
 
 async def remove(cluster: Cluster, broker: Broker, key: Key, actions: Iterable[Removal]) -> BrokerError | None:
-    """Bounded; returns why names may remain at the broker. Raises ClusterError when the API server cannot be asked: the
-    caller tries again."""
+    """Bounded; returns why names may remain at the broker. Raises ClusterError if the API server cannot be reached: the
+    caller retries."""
     namespace, name = key
     for action in actions:
         if isinstance(action, DeleteDeployment):

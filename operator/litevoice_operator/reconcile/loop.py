@@ -1,4 +1,4 @@
-"""The loop that keeps one custom resource as it should be: woken by events, or by the end of the last look's pause."""
+"""The loop that reconciles one custom resource: woken by events, or when the pause it asked for is over."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from litevoice_operator.api.resource import Key
 from litevoice_operator.metrics import RECONCILE_SECONDS, RECONCILES
 
 Reconcile = Callable[[], Awaitable[float | None]]
-"""One look; returns the seconds until the next one, None when the resource is gone."""
+"""One pass; returns the seconds until the next one, None when the resource is gone."""
 
 SETTLE_SECONDS = 0.2
-"""Events come in bursts: one look answers all that come within this time."""
+"""Events come in bursts: one pass serves all that arrive within this time."""
 FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1.0, 10.0
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 class Loop:
     """Runs `reconcile` until it says that the resource is gone, then calls `on_end`. Failures are retried for ever,
-    with growing pauses: an API server or a broker that is away for minutes is nothing special."""
+    with back-off: an API server or a broker that is down for minutes is nothing special."""
 
     def __init__(self, kind: str, key: Key, reconcile: Reconcile, on_end: Callable[[], Awaitable[None]]) -> None:
         self._kind = kind
@@ -35,7 +35,7 @@ class Loop:
         self._task = asyncio.create_task(self._run(), name=f"{kind} {key[0]}/{key[1]}")
 
     def wake(self) -> None:
-        """Look again soon."""
+        """Reconcile soon."""
         self._wake.set()
 
     async def stop(self) -> None:
@@ -45,7 +45,7 @@ class Loop:
 
     async def _run(self) -> None:
         try:
-            while (pause_seconds := await self._look()) is not None or self._wake.is_set():
+            while (pause_seconds := await self._pass()) is not None or self._wake.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), pause_seconds)
                     await asyncio.sleep(max(SETTLE_SECONDS, self._backoff_seconds))
@@ -53,7 +53,7 @@ class Loop:
         finally:
             await self._on_end()
 
-    async def _look(self) -> float | None:
+    async def _pass(self) -> float | None:
         began = time.monotonic()
         try:
             pause_seconds = await self._reconcile()
@@ -61,7 +61,7 @@ class Loop:
             self._backoff_seconds = min(MAX_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, self._backoff_seconds * 2))
             RECONCILES.labels(self._kind, "failed").inc()
             _log.warning(
-                "reconcile failed; trying again",
+                "reconcile failed; will retry",
                 extra={"kind": self._kind, "object": "/".join(self._key), "error": f"{type(error).__name__}: {error}"},
                 exc_info=_log.isEnabledFor(logging.DEBUG),
             )

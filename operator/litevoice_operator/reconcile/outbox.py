@@ -1,4 +1,4 @@
-"""Notifications on their way out. A channel that hangs or refuses must not stop a measurement or a status."""
+"""Notifications on their way out: a channel that hangs or refuses must not hold up measurements or statuses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from litevoice_operator.decide.notifications import EventText
 
 MAX_WAITING = 500
 PATIENCE_SECONDS = 3.0
-"""How long a sender waits for its notification to leave: told, then written down, so that it is told twice rather than
-never when the operator dies in between."""
+"""How long a sender waits for delivery. Notify first, then write the status: an operator that dies in between notifies
+twice rather than never."""
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 10.0
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ Post = Callable[[Mapping[str, str], EventText], Awaitable[None]]
 
 
 class Outbox:
-    """Posts Kubernetes Events one by one, in their order, until the API server takes or refuses them. `post` raises
+    """Posts Kubernetes Events one by one and in order, each until the API server accepts or refuses it. `post` raises
     ClusterError."""
 
     def __init__(self, post: Post, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -41,8 +41,8 @@ class Outbox:
         self._task = asyncio.create_task(self._run(), name="outbox")
 
     async def send(self, about: Mapping[str, str], text: EventText) -> None:
-        """`about`: ObjectReference. Returns when the notification has left, or when patience ends: then it is still
-        on its way. The oldest makes room in a full outbox."""
+        """`about`: ObjectReference. Returns once it is delivered, or after the patience: then it is still being
+        tried. A full outbox drops its oldest."""
         if self._waiting.full():
             self._drop(self._waiting.get_nowait(), "the outbox is full")
         waiting = _Waiting(about, text, asyncio.Event())
@@ -51,7 +51,7 @@ class Outbox:
             await asyncio.wait_for(waiting.gone.wait(), self._patience_seconds)
 
     async def close(self) -> None:
-        """What has not left by now is lost."""
+        """What is still waiting is lost."""
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task

@@ -1,4 +1,4 @@
-"""Custom resources as the API server has them: reads and validates them, and writes their status."""
+"""Reads and validates custom resources, and writes their status."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from litevoice_operator.decide.crd_difference import crd_finding, known_part, wi
 from litevoice_operator.reconcile.installed_crds import InstalledCrds
 
 REFUSED = (422, 500)
-"""A value out of bounds; a value of another type, which server-side apply calls an error of its own."""
+"""A value out of bounds; a value of another type, which server-side apply reports as an internal error."""
 
 T = TypeVar("T")
 
 
 def validated(resource: Resource, read: Callable[[Resource], T]) -> T | Problem:
-    """What `read` makes of the spec. It may raise ValidationError or InvalidField, with fields below `spec`."""
+    """What `read` returns; it may raise ValidationError or InvalidField, with fields relative to `spec`."""
     try:
         return read(resource)
     except InvalidField as error:
@@ -37,7 +37,7 @@ def validated(resource: Resource, read: Callable[[Resource], T]) -> T | Problem:
 
 
 class Resources:
-    """One for all loops."""
+    """Shared by all loops."""
 
     def __init__(self, cluster: Cluster, crds: InstalledCrds) -> None:
         self._cluster = cluster
@@ -47,7 +47,7 @@ class Resources:
         return await self._cluster.get(kind, *key) is not None
 
     async def read(self, kind: Kind, key: Key, read: Callable[[Resource], T]) -> tuple[Resource, T | Problem] | None:
-        """The resource, and its spec as `validated`; None when it is gone or about to go."""
+        """The resource and its `validated` spec; None when it is gone or being deleted."""
         body = await self._cluster.get(kind, *key)
         resource = Resource.model_validate(body) if body is not None else None
         if resource is None or resource.metadata.deletion_timestamp is not None:
@@ -55,8 +55,8 @@ class Resources:
         return resource, validated(resource, read)
 
     async def write_status(self, resource: Resource, status: VoiceGatewayStatus | BacklogAlertStatus) -> None:
-        """Only when it says something new; with the condition CRDOutdated beside those of `status`. When an older CRD
-        refuses what `status` says, it gets the conditions alone."""
+        """Only if it changed; adds the condition CRDOutdated. If an older CRD refuses `status`, only the conditions are
+        written."""
         crd = await self._crds.get(resource.kind)
         previous = [Condition.model_validate(condition) for condition in resource.status.get("conditions", ())]
         finding = crd_finding(crd.name, crd.difference)
@@ -79,7 +79,7 @@ class Resources:
             {
                 "apiVersion": API_VERSION,
                 "kind": resource.kind,
-                # With the uid, so that a namesake made in the meantime does not get this one's status.
+                # With the uid, so a new resource of the same name does not get this one's status.
                 "metadata": {"namespace": metadata.namespace, "name": metadata.name, "uid": metadata.uid},
                 "status": content,
             }

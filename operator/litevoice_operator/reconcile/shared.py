@@ -20,7 +20,7 @@ from litevoice_operator.reconcile.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class GatewayView:
-    """What alerts may see of a VoiceGateway: replaced as a whole by the loop that looks after it.
+    """What alerts may see of a VoiceGateway; replaced as a whole by its own loop.
 
     Attributes:
         problem: why its backlogs cannot be measured; None when they can.

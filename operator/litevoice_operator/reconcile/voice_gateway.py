@@ -1,4 +1,4 @@
-"""One VoiceGateway: observe its pods, decide what to do, execute it, tell its status; and its end."""
+"""One VoiceGateway: observe its pods, decide what to do, do it, write its status; and its deletion."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from litevoice_operator.reconcile.shared import GatewayView, Shared
 SETTLED_PAUSE_SECONDS = 10.0
 UNSETTLED_PAUSE_SECONDS = 2.0
 MOUNT_GRACE_SECONDS = 3.0
-"""A pod that starts normally has its volumes by then; later its Events are read for the reason."""
+"""A pod that starts normally has its volumes by then; after that, its Events are read for the reason."""
 MAX_PODS_EXAMINED = 3
 KILL_MARGIN_SECONDS = 30
 
@@ -53,7 +53,7 @@ class GatewayReconciler:
         await self._broker.close()
 
     async def reconcile(self) -> float | None:
-        """Seconds until the next look, None when the VoiceGateway is gone."""
+        """Seconds until the next pass, None when the VoiceGateway is gone."""
         shared = self._shared
         found = await shared.resources.read(VOICE_GATEWAY, self._key, lambda body: read_gateway(body, shared.defaults))
         if found is None:
@@ -99,7 +99,7 @@ class GatewayReconciler:
         return read_rollout(await self._shared.cluster.get(DEPLOYMENT, self._key[0], name) or {})
 
     async def _mount_problems(self, pods: list[Pod]) -> dict[str, str]:
-        """Why pods are stuck before their container exists: only their Events tell."""
+        """Why pods are stuck before their container exists, which only their Events tell."""
         stuck = [pod for pod in pods if pod.starting and time.time() - pod.created_at > MOUNT_GRACE_SECONDS]
         problems = {}
         for pod in stuck[:MAX_PODS_EXAMINED]:
@@ -112,9 +112,9 @@ class GatewayReconciler:
 
 
 async def finalize(shared: Shared, resource: Resource) -> None:
-    """What must happen before a VoiceGateway may disappear; what is left behind then is told in an Event.
+    """What must happen before a VoiceGateway may disappear; an Event tells what is left behind.
 
-    Raises ClusterError when the API server cannot be asked: the caller tries again.
+    Raises ClusterError if the API server cannot be reached: the caller retries.
     """
     read = validated(resource, lambda body: read_gateway(body, shared.defaults))
     gateway = None if isinstance(read, Problem) else read

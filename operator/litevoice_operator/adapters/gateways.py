@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from types import TracebackType
 from typing import Self, TypeVar
 
 import aiohttp
 import msgspec
 
 from litevoice_contracts.addresses import url_host
-from litevoice_contracts.control import (
-    SESSIONS_PATH,
-    STATUS_PATH,
-    GatewayStatus,
-    SessionInfo,
-    SessionList,
-)
+from litevoice_contracts.control import SESSIONS_PATH, STATUS_PATH, GatewayStatus, SessionInfo, SessionList
 
 TIMEOUT_SECONDS = 2.0
 MAX_CONCURRENT = 16
@@ -38,9 +30,7 @@ class Gateways:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
     async def statuses(self, addresses: dict[str, str], token: str) -> dict[str, GatewayStatus]:
@@ -59,8 +49,7 @@ class Gateways:
         return next(iter(answers.items()), None)
 
     async def _ask_all(self, addresses: dict[str, str], token: str, path: str, kind: type[T]) -> dict[str, T]:
-        pods: Iterable[str] = addresses
-        answers = await asyncio.gather(*(self._ask(addresses[pod], token, path, kind) for pod in pods))
+        answers = await asyncio.gather(*(self._ask(address, token, path, kind) for address in addresses.values()))
         return {pod: answer for pod, answer in zip(addresses, answers, strict=True) if answer is not None}
 
     async def _ask(self, address: str, token: str, path: str, kind: type[T]) -> T | None:

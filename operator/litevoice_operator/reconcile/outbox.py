@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 from litevoice_operator.adapters.cluster import ClusterError
 from litevoice_operator.decide.notifications import EventText
 
-MAX_WAITING = 500
+MAX_WAITING = 200
 PATIENCE_SECONDS = 3.0
 """How long a sender waits for delivery. Notify first, then write the status: an operator that dies in between notifies
 twice rather than never."""
@@ -19,63 +17,56 @@ FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 10.0
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    about: Mapping[str, str]
-    text: EventText
-    gone: asyncio.Event
-
-
 Post = Callable[[Mapping[str, str], EventText], Awaitable[None]]
 
 
 class Outbox:
-    """Posts Kubernetes Events one by one and in order, each until the API server accepts or refuses it. `post` raises
+    """Posts Kubernetes Events, for each object in order, until the API server accepts or refuses them. `post` raises
     ClusterError."""
 
     def __init__(self, post: Post, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._post = post
         self._patience_seconds = patience_seconds
-        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
-        self._task = asyncio.create_task(self._run(), name="outbox")
+        self._waiting: dict[asyncio.Task[None], tuple[Mapping[str, str], EventText]] = {}
+        """Deliveries under way, oldest first."""
 
     async def send(self, about: Mapping[str, str], text: EventText) -> None:
         """`about`: ObjectReference. Returns once it is delivered, or after the patience: then it is still being
         tried. A full outbox drops its oldest."""
-        if self._waiting.full():
-            self._drop(self._waiting.get_nowait(), "the outbox is full")
-        waiting = _Waiting(about, text, asyncio.Event())
-        self._waiting.put_nowait(waiting)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(waiting.gone.wait(), self._patience_seconds)
+        if len(self._waiting) >= MAX_WAITING:
+            self._drop(next(iter(self._waiting)), "the outbox is full")
+        earlier = (task for task, (other, _) in reversed(self._waiting.items()) if other["uid"] == about["uid"])
+        task = asyncio.create_task(self._deliver(about, text, next(earlier, None)))
+        self._waiting[task] = about, text
+        task.add_done_callback(self._done)
+        await asyncio.wait({task}, timeout=self._patience_seconds)
 
     async def close(self) -> None:
-        """What is still waiting is lost."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        waiting = list(self._waiting)
+        for task in waiting:
+            self._drop(task, "the operator ends")
+        await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _run(self) -> None:
-        while True:
-            waiting = await self._waiting.get()
-            await self._deliver(waiting)
-            waiting.gone.set()
-
-    async def _deliver(self, waiting: _Waiting) -> None:
+    async def _deliver(self, about: Mapping[str, str], text: EventText, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             try:
-                await self._post(waiting.about, waiting.text)
+                return await self._post(about, text)
             except ClusterError as error:
-                if not error.retryable:  # a namespace that is being deleted takes no new objects
-                    return self._drop(waiting, str(error))
-            else:
-                return None
+                if not error.retryable:  # a namespace that is being deleted, for example, takes no new objects
+                    raise
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(MAX_PAUSE_SECONDS, pause_seconds * 2)
 
-    def _drop(self, waiting: _Waiting, why: str) -> None:
-        facts = {"object": f"{waiting.about['namespace']}/{waiting.about['name']}", "reason": waiting.text.reason}
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if task in self._waiting and (error := task.exception()):
+            self._drop(task, str(error))
+        self._waiting.pop(task, None)
+
+    def _drop(self, task: asyncio.Task[None], why: str) -> None:
+        about, text = self._waiting.pop(task)
+        task.cancel()
+        facts = {"object": f"{about['namespace']}/{about['name']}", "reason": text.reason}
         _log.warning("event not posted", extra={**facts, "error": why})
-        waiting.gone.set()

@@ -24,6 +24,8 @@ from litevoice_broker.lag import (
     oldest_request_seconds,
 )
 from litevoice_broker.remoting import Refused, RemotingClient
+from litevoice_contracts.addresses import parse_addresses
+from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import BrokerSettings
 
@@ -50,9 +52,10 @@ class Admin:
     """
 
     def __init__(self, name_server: str, *, access: AdminAccess | None = None, timeout_seconds: float = 5.0) -> None:
-        self._name_servers = [address.strip() for address in name_server.split(";") if address.strip()]
-        if not self._name_servers or any(not _is_address(address) for address in self._name_servers):
-            raise BrokerError(f"name_server: expected host:port[;host:port…], got {name_server!r}")
+        try:
+            self._name_servers = [f"{host}:{port}" for host, port in parse_addresses("name_server", name_server)]
+        except InvalidField as error:
+            raise BrokerError(str(error)) from error
         self._timeout_seconds = timeout_seconds
         self._access = access or AdminAccess()
         self._tls = self._access.ssl_context()
@@ -368,11 +371,6 @@ class Admin:
             ages = [oldest_request_seconds(span, consumer_offset, now) for span in spans.get("consumeTimeSpanSet", [])]
             oldest = max(ages, default=0.0)
         return PartitionLag(partition, topic, broker_offset, consumer_offset, lag, oldest)
-
-
-def _is_address(text: str) -> bool:
-    host, _, port = text.rpartition(":")
-    return bool(host) and port.isdigit() and 0 < int(port) < 65536
 
 
 def _attribute(config: Mapping[str, Any], name: str) -> str:

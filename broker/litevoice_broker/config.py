@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from litevoice_broker.errors import BrokerError
+from litevoice_contracts.addresses import parse_addresses
+from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import ClientId
 from litevoice_contracts.settings import BrokerSettings
 
@@ -47,13 +49,10 @@ class BrokerConfig:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Host and port of each proxy. Raises BrokerError when `endpoints` has another form."""
-        found = []
-        for part in self.endpoints.split(";"):
-            host, _, port = part.strip().rpartition(":")
-            if not host or not port.isdigit() or not 0 < int(port) < 65536:
-                raise BrokerError(f"endpoints: expected host:port[;host:port…], got {self.endpoints!r}")
-            found.append((host, int(port)))
-        return found
+        try:
+            return parse_addresses("endpoints", self.endpoints)
+        except InvalidField as error:
+            raise BrokerError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+DrainPolicy = Literal["Migrate", "Complete", "Auto"]
+
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 METRICS_PATH = "/metrics"
@@ -56,7 +58,7 @@ class SessionList(msgspec.Struct, frozen=True):
 class DrainRequest(msgspec.Struct, frozen=True):
     """`policy` as in VoiceGateway.spec.drain; None takes the gateway's own setting."""
 
-    policy: Literal["Migrate", "Complete", "Auto"] | None = None
+    policy: DrainPolicy | None = None
 
 
 class DrainReport(msgspec.Struct, frozen=True, omit_defaults=True):

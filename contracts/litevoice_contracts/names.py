@@ -14,8 +14,9 @@ from litevoice_contracts.errors import InvalidField
 
 SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TOPIC = re.compile(r"[A-Za-z0-9_%|-]+")
-TOPIC_MAX_LENGTH = 127  # RocketMQ: TopicValidator.TOPIC_MAX_LENGTH
 GROUP_MAX_LENGTH = 120  # RocketMQ: Validators.CHARACTER_MAX_LENGTH, less room for %RETRY%
+REQUEST_TOPIC_MAX_LENGTH = GROUP_MAX_LENGTH - len("-workers")
+REPLY_TOPIC_MAX_LENGTH = GROUP_MAX_LENGTH - len("-gateways")
 MAX_PARTITIONS = 100  # partition names end in two digits
 
 _RANDOM_BYTES = 18  # 144 random bits, 24 characters
@@ -78,16 +79,13 @@ class Names:
     def validate(self) -> None:
         """Raises InvalidField when a derived name would not be legal at the broker; the field is the spec's."""
         for field, topic, longest in (
-            ("rocketmq.requestTopic", self.request_topic, TOPIC_MAX_LENGTH - len("-00")),
-            ("rocketmq.replyTopic", self.reply_topic, GROUP_MAX_LENGTH - len("-gateways")),
+            ("rocketmq.requestTopic", self.request_topic, REQUEST_TOPIC_MAX_LENGTH),
+            ("rocketmq.replyTopic", self.reply_topic, REPLY_TOPIC_MAX_LENGTH),
         ):
             if not TOPIC.fullmatch(topic):
                 raise InvalidField(field, f"only letters, digits, '_', '-', '%' and '|', got {topic!r}")
             if len(topic) > longest:
                 raise InvalidField(field, f"at most {longest} characters, got {len(topic)}: {topic!r}")
-        if len(self.worker_group) > GROUP_MAX_LENGTH:
-            longest = GROUP_MAX_LENGTH - len("-workers")
-            raise InvalidField("rocketmq.requestTopic", f"at most {longest} characters, got {len(self.request_topic)}")
         if not 1 <= self.partitions <= MAX_PARTITIONS:
             raise InvalidField("rocketmq.partitions", f"1 to {MAX_PARTITIONS}, got {self.partitions}")
 

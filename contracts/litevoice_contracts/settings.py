@@ -1,6 +1,6 @@
 """Settings files of the images: the operator writes them into a ConfigMap, the programs read them at start.
 
-Every field is documented; an unknown field is an error, so that a typing mistake is not silently ignored.
+Every field is documented. Unknown fields are errors: typos fail loudly.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from litevoice_contracts.addresses import ADDRESSES
+from litevoice_contracts.control import DrainPolicy
+from litevoice_contracts.names import MAX_PARTITIONS
+
 Port = Annotated[int, Field(ge=1, le=65535)]
+Addresses = Annotated[str, Field(pattern=ADDRESSES, max_length=1024)]
+Partitions = Annotated[int, Field(ge=1, le=MAX_PARTITIONS)]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class _Settings(BaseModel):
@@ -22,22 +29,22 @@ class _Settings(BaseModel):
 class BrokerSettings(_Settings):
     """How to reach RocketMQ, and the names to use there."""
 
-    endpoints: Annotated[str, Field(min_length=1, pattern=r"^[^:;,\s]+:\d+(;[^:;,\s]+:\d+)*$")]
+    endpoints: Addresses
     """gRPC endpoints of the proxies, `host:port[;host:port…]`."""
-    name_server: Annotated[str, Field(min_length=1, pattern=r"^[^:;,\s]+:\d+(;[^:;,\s]+:\d+)*$")]
+    name_server: Addresses
     """Name servers, `host:port[;host:port…]`, for the admin protocol: gateways and workers ask who owns a session."""
     request_topic: str
     """Base name of the request topics; partition 7 of `X` is the topic `X-07`."""
     reply_topic: str
     """Parent topic of the sessions' LiteTopics."""
-    partitions: Annotated[int, Field(ge=1, le=100)]
+    partitions: Partitions
     """Number of request partitions."""
     tls: bool = False
-    """Speak TLS to the proxies."""
+    """Use TLS to the proxies."""
     admin_tls: bool = False
-    """Speak TLS to name servers and brokers; their certificates are not the proxies' own."""
+    """Use TLS to name servers and brokers; their certificates are not the proxies' own."""
     ca_file: str = ""
-    """PEM file with the certificate authorities to trust; empty: the system's."""
+    """PEM file with the CAs to trust; empty: the system's."""
     credentials_dir: str = ""
     """Folder with the files `accessKey` and `secretKey`, for proxies and brokers; empty: no credentials."""
 
@@ -60,45 +67,48 @@ class GatewaySettings(_Settings):
     keys_dir: str
     """Folder with the files `session-signing-key` (at least 32 bytes) and `admin-token`."""
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 5000
-    """Sessions per pod; one more is refused with 1013."""
+    """Sessions per gateway; one more is refused with close code 1013."""
     max_frame_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 1 << 20
-    """Largest WebSocket message from a client; more is answered with an error, 4 times as much closes with 1009."""
+    """Largest WebSocket message from a client; a larger one is answered with an error, one of more than four times this
+    size closes the connection with 1009."""
     max_events_per_second: Annotated[int, Field(ge=10, le=10_000)] = 200
-    """Client events per second and session (burst: twice as many); beyond it the socket is read later."""
+    """Client events per second and session (burst: twice as many); excess events are delayed, not dropped."""
     retained_seconds: Annotated[int, Field(ge=5, le=600)] = 60
-    """How much audio of the open turn is kept for a replay."""
+    """Audio of the open turn that a gateway keeps, so that another worker can continue the turn."""
     max_pending_packets: Annotated[int, Field(ge=10, le=100_000)] = 3000
-    """Packets of one session waiting for the broker's confirmation; at the bound the socket is no longer read."""
+    """Packets of a session that wait for the broker's confirmation; at the bound the connection is no longer read."""
     send_buffer_bytes: Annotated[int, Field(ge=4096, le=16 << 20)] = 256 * 1024
     """What may wait in the pod for a client that reads slowly; beyond it, replies wait at the broker."""
     batch_milliseconds: Annotated[int, Field(ge=0, le=1000)] = 100
     """How long frames of one session are collected into one message."""
     idle_timeout_seconds: Annotated[int, Field(ge=10, le=86_400)] = 900
-    """A session with no client event and no reply for this long is closed with 1000."""
+    """A session without a client event or a reply for this long is closed with 1000."""
     probe_seconds: Annotated[int, Field(ge=1, le=600)] = 5
-    """When a turn makes no progress for this long, the gateway asks the worker."""
+    """The gateway asks the worker about a turn that has made no progress for this long."""
     restore_timeout_seconds: Annotated[int, Field(ge=1, le=120)] = 30
-    """A session that is being resumed counts as expired when its log delivers nothing for this long."""
-    drain_policy: Literal["Migrate", "Complete", "Auto"] = "Auto"
-    """As `spec.drain.policy` of a VoiceGateway."""
+    """While a session is restored, how long its log may stay silent before the session counts as expired; longer than a
+    broker's restart takes."""
+    drain_policy: DrainPolicy = "Auto"
+    """Migrate: clients are asked to reconnect elsewhere. Complete: sessions may end by themselves. Auto: by protocol;
+    today the same as Migrate."""
     drain_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
-    """Sessions still open by then are cut."""
+    """When a drain must be over; sessions that are still open are cut."""
     drain_turn_wait_seconds: Annotated[int, Field(ge=0, le=600)] = 2
     """How long a session may wait for the end of its turn before it is moved."""
     drain_rate_per_second: Annotated[int, Field(ge=1, le=10_000)] = 200
     """Sessions moved per second."""
     close_timeout_seconds: Annotated[float, Field(ge=0.1, le=30)] = 2.0
     """How long a client may take to answer a Close; it is read until then."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
     """Lowest level that is logged."""
 
 
 class OpenAICompatible(_Settings):
     """An endpoint that speaks one of OpenAI's HTTP APIs."""
 
-    base_url: Annotated[str, Field(pattern=r"^https?://")]
-    """For example `http://vllm:8000/v1`."""
-    model: Annotated[str, Field(min_length=1)]
+    base_url: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2048)]
+    """For example `http://vllm.models:8000/v1`."""
+    model: Annotated[str, Field(min_length=1, max_length=512)]
     """Name of the model at that endpoint."""
     api_key_file: str = ""
     """File that holds the API key, read at start; empty: no key is sent."""
@@ -127,8 +137,8 @@ class SynthesizerSettings(_Settings):
 
     openai: OpenAICompatible | None = None
     """`audio/speech`."""
-    voice: str = "en"
-    """espeak-ng voice, or the endpoint's, unless the session names one."""
+    voice: Annotated[str, Field(min_length=1, max_length=128)] = "en"
+    """Voice of espeak-ng or of the endpoint, unless the session names one."""
 
 
 class PipelineSettings(_Settings):
@@ -141,7 +151,7 @@ class PipelineSettings(_Settings):
     synthesizer: SynthesizerSettings = SynthesizerSettings()
     """Text to speech."""
     ahead_milliseconds: Annotated[int, Field(ge=200, le=600_000)] = 2000
-    """Audio is published at most this far ahead of real time, so that an interruption wastes little."""
+    """How far ahead of real time audio may be published; the less, the less an interruption wastes."""
     max_utterance_seconds: Annotated[int, Field(ge=1, le=600)] = 60
     """A longer utterance is committed at this length."""
 
@@ -169,8 +179,9 @@ class WorkerSettings(_Settings):
     pipeline: PipelineSettings = PipelineSettings()
     """The stages of a turn."""
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 2000
-    """Sessions kept in memory; beyond it, the least recently used idle one is forgotten (it can be replayed)."""
+    """Sessions that a worker keeps in memory; beyond it, the least recently used idle one is forgotten (it can be
+    replayed)."""
     epoch_wait_milliseconds: Annotated[int, Field(ge=0, le=10_000)] = 500
-    """How long packets of a new owner wait for the last packet of the old one."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How long packets of a session's new gateway wait for the last packet of the old one."""
+    log_level: LogLevel = "info"
     """Lowest level that is logged."""

@@ -13,7 +13,7 @@ from litevoice_dev.scenarios.place import Disturbance, Line, ReadLines
 from litevoice_dev.stack import LocalStack
 from litevoice_operator.adapters.broker import Broker, Installed
 from litevoice_operator.api.backlog_alert import Culprit
-from litevoice_operator.decide.backlog import located, reply_sample
+from litevoice_operator.observe.backlogs import located, reply_sample
 
 HOLDER_TIMEOUT_SECONDS = 20.0
 REPLIES_TIMEOUT_SECONDS = 60.0

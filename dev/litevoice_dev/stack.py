@@ -269,7 +269,7 @@ class LocalStack:
         process = processes.spawn(
             [sys.executable, "-m", package],
             log=log,
-            env={"LITEVOICE_CONFIG": str(config), "POD_NAME": name, "POD_IP": HOST, "POD_NAMESPACE": "dev"},
+            env={"LITEVOICE_CONFIG": str(config), "POD_NAME": name, "POD_IP": HOST},
             admin_url=admin_url,
             admin_token=self.admin_token,
         )

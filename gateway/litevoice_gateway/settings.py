@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.errors import InvalidField, problems
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import GatewaySettings
 
@@ -38,11 +38,8 @@ def load_settings(path: Path) -> GatewaySettings:
         settings = GatewaySettings.model_validate_json(text)
         names_of(settings).validate()
     except ValidationError as error:
-        problems = "\n".join(
-            f"  {'.'.join(map(str, entry['loc'])) or 'file'}: {entry['msg']}"
-            for entry in error.errors(include_url=False, include_input=False)
-        )
-        raise SettingsError(f"{path}:\n{problems}") from error
+        lines = "\n".join(f"  {field}: {message}" for field, message in problems(error, "file"))
+        raise SettingsError(f"{path}:\n{lines}") from error
     except InvalidField as error:
         raise SettingsError(f"{path}:\n  {error}") from error
     for field, folder in (("apiKeysDir", settings.api_keys_dir), ("keysDir", settings.keys_dir)):

@@ -17,15 +17,16 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cluster, ClusterError
 from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.api.base import GROUP, VERSION
-from litevoice_operator.decide.crds import INSTALL
+from litevoice_operator.decide.crd_difference import INSTALL
+from litevoice_operator.handlers.kopf_settings import operator_settings
 from litevoice_operator.handlers.resources import register
-from litevoice_operator.handlers.settings import operator_settings
 from litevoice_operator.manifests.paths import ADMIN_PORT
 from litevoice_operator.reconcile.controller import Controller
-from litevoice_operator.reconcile.crds import InstalledCrds
-from litevoice_operator.reconcile.gateway import Surroundings
-from litevoice_operator.reconcile.pods import PodCache
-from litevoice_operator.reconcile.status import Statuses
+from litevoice_operator.reconcile.installed_crds import InstalledCrds
+from litevoice_operator.reconcile.outbox import Outbox
+from litevoice_operator.reconcile.pod_cache import PodCache
+from litevoice_operator.reconcile.resources import Resources
+from litevoice_operator.reconcile.shared import Shared
 from litevoice_operator.server import serve
 from litevoice_operator.settings import HELP, Settings
 
@@ -36,8 +37,8 @@ _log = logging.getLogger("litevoice_operator")
 
 class Readiness:
     """Attributes:
-    ready: set by kopf once it watches.
-    waits_for: what stands in its way until then, as told by /readyz and the log.
+    ready: set by kopf once its watches run.
+    waits_for: what is missing until then, as /readyz and the log say.
     """
 
     def __init__(self) -> None:
@@ -48,14 +49,14 @@ class Readiness:
         return "" if self.ready.is_set() else self.waits_for
 
     def wait_for(self, what: str, **facts: object) -> None:
-        """Logged when it is news."""
+        """Logged when it changes."""
         if what != self.waits_for:
             _log.warning("operator waits", extra={"for": what, **facts})
         self.waits_for = what
 
 
 async def run(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT. Waits for the API server and the CRDs as long as it takes."""
+    """Until SIGTERM or SIGINT. Waits for the API server and the CRDs for as long as it takes."""
     stop, readiness = asyncio.Event(), Readiness()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -66,20 +67,22 @@ async def run(settings: Settings) -> None:
             if stop.is_set():
                 return
             readiness.waits_for = "its watches"
-            around = Surroundings(
+            shared = Shared(
                 cluster,
-                Statuses(cluster, InstalledCrds(cluster)),
+                Resources(cluster, InstalledCrds(cluster)),
                 gateways,
                 PodCache(),
+                Outbox(cluster.post_event),
                 settings.defaults,
                 settings.installed,
                 settings.root_key,
             )
-            controller = Controller(around)
+            controller = Controller(shared)
             try:
                 await _watch(settings, controller, stop, readiness.ready)
             finally:
                 await controller.close()
+                await shared.outbox.close()
     finally:
         await runner.cleanup()
 
@@ -100,7 +103,7 @@ async def _watch(settings: Settings, controller: Controller, stop: asyncio.Event
 
 
 async def _crds_served(cluster: Cluster, readiness: Readiness, stop: asyncio.Event) -> None:
-    """kopf looks only once which resources exist, so they must be there before it starts."""
+    """kopf discovers resources only once, so they must exist before it starts."""
     while not stop.is_set():
         try:
             missing = {kind.plural for kind in (VOICE_GATEWAY, BACKLOG_ALERT)} - await cluster.served_resources()
@@ -117,11 +120,11 @@ async def _crds_served(cluster: Cluster, readiness: Readiness, stop: asyncio.Eve
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="litevoice-operator",
-        description="Keeps gateways and workers as VoiceGateways want them, and watches their backlogs.",
+        description="Runs the gateways and workers that VoiceGateways describe, and watches their backlogs.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--check-config", action="store_true", help="check the environment and end")
+    parser.add_argument("--check-config", action="store_true", help="check the environment and exit")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_environment(os.environ)
@@ -131,10 +134,10 @@ def main() -> int:
     if arguments.check_config:
         print("the environment is fine")
         return 0
-    # kopf reports every event and handler at info; what is worth knowing the operator logs itself.
+    # kopf logs every event and handler at info; the operator logs what is worth knowing itself.
     quiet = ["aiohttp.access"] if settings.log_level == "debug" else ["aiohttp.access", "kopf"]
     json_logs.configure(settings.log_level, quiet)
-    os.environ.setdefault("POD_ID", settings.pod_name)  # else kopf asks for the user's name: it may have none
+    os.environ.setdefault("POD_ID", settings.pod_name)  # otherwise kopf asks for the user's name, which may not exist
     asyncio.run(run(settings))
     return 0
 

@@ -11,11 +11,11 @@ import yaml
 from litevoice_operator.api.definitions import definitions
 
 FOLDER = Path(__file__).resolve().parents[2] / "crds"
-HEADER = "# Made from the models in operator/litevoice_operator/api by `make crds`; do not edit.\n"
+HEADER = "# Generated from the models in operator/litevoice_operator/api by `make crds`; do not edit.\n"
 
 
 class _NoAliases(yaml.SafeDumper):
-    """Parts that occur twice are written twice: not every reader of a CRD knows YAML's references."""
+    """Repeated parts are written out: not every reader of a CRD understands YAML aliases."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - overrides
         return True
@@ -23,7 +23,7 @@ class _NoAliases(yaml.SafeDumper):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file differs")
     check = parser.parse_args().check
     differing = []
     for name, definition in definitions().items():
@@ -36,7 +36,7 @@ def main() -> int:
             FOLDER.mkdir(exist_ok=True)
             path.write_text(text)
     if check and differing:
-        sys.stderr.write(f"crds/: {', '.join(differing)}: not what the models say; run `make crds`\n")
+        sys.stderr.write(f"crds/: {', '.join(differing)}: out of date; run `make crds`\n")
         return 1
     return 0
 

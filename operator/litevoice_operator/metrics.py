@@ -7,10 +7,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from litevoice_contracts import metrics as names
 
 BACKLOG = Gauge(
-    names.OPERATOR_BACKLOG, "Messages that wait at the broker, as last measured", ["namespace", "gateway", "target"]
+    names.OPERATOR_BACKLOG, "Messages waiting at the broker, as last measured", ["namespace", "gateway", "target"]
 )
 ALERTS_FIRING = Gauge(
-    names.OPERATOR_ALERTS_FIRING, "1 while the alert fires with this severity", ["namespace", "alert", "severity"]
+    names.OPERATOR_ALERTS_FIRING, "1 while the alert is firing with this severity", ["namespace", "alert", "severity"]
 )
 RECONCILES = Counter(names.OPERATOR_RECONCILES, "Reconciliations of custom resources", ["kind", "outcome"])
 RECONCILE_SECONDS = Histogram(names.OPERATOR_RECONCILE_SECONDS, "Duration of a reconciliation in seconds", ["kind"])

@@ -11,7 +11,7 @@ from litevoice_contracts.control import HEALTH_PATH, METRICS_PATH, READY_PATH
 
 
 async def serve(port: int, waits_for: Callable[[], str]) -> web.AppRunner:
-    """Listens until the runner is cleaned up. `waits_for`: why the operator is not ready; empty when it is."""
+    """Serves until the runner is cleaned up. `waits_for`: why the operator is not ready; empty when it is."""
 
     async def health(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")

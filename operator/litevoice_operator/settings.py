@@ -6,30 +6,31 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 from litevoice_broker.config import AdminAccess, read_credentials
 from litevoice_broker.errors import BrokerError
+from litevoice_contracts.addresses import parse_addresses
 from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.settings import LogLevel
 from litevoice_operator.adapters.broker import Installed
 from litevoice_operator.api.resolved import Defaults
 from litevoice_operator.manifests.keys import ROOT_KEY_MIN_BYTES
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
-_ADDRESSES = re.compile(r"[^:;,\s]+:\d+(;[^:;,\s]+:\d+)*")
+LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 HELP = """environment:
-  ROOT_KEY_FILE         file with at least 32 bytes; every gateway's keys are derived from it (needed)
+  ROOT_KEY_FILE         file with at least 32 bytes; every gateway's keys are derived from it (required)
   GATEWAY_IMAGE         image of gateways whose VoiceGateway names none
   WORKER_IMAGE          image of workers whose VoiceGateway names none
   ROCKETMQ_ENDPOINTS    proxies, host:port[;host:port…], for VoiceGateways that name none
   ROCKETMQ_NAME_SERVER  name servers, host:port[;host:port…], for VoiceGateways that name none
-  ROCKETMQ_ADMIN_TLS    true: speak TLS to them and their brokers, and so do gateways and workers (default false)
-  ROCKETMQ_CA_FILE      PEM file with the authorities of their certificates; empty: the system's
+  ROCKETMQ_ADMIN_TLS    true: use TLS to them and their brokers, in gateways and workers, too (default false)
+  ROCKETMQ_CA_FILE      PEM file with the CAs of their certificates; empty: the system's
   ROCKETMQ_CREDENTIALS_DIR
-                        folder with the files accessKey and secretKey, used at these name servers' brokers only
-  WATCH_NAMESPACES      namespaces to look after, separated by commas; empty: all
+                        folder with the files accessKey and secretKey, used only for these name servers' brokers
+  WATCH_NAMESPACES      namespaces to watch, separated by commas; empty: all
   LISTEN_PORT           port of /healthz, /readyz and /metrics (default 9090)
   LOG_LEVEL             debug, info, warning or error (default info)
   POD_NAME              named as the reporter of Events
@@ -85,8 +86,8 @@ class Settings:
 
 
 def _addresses(name: str, text: str) -> str:
-    if text and not _ADDRESSES.fullmatch(text):
-        raise InvalidField(name, f"host:port[;host:port…], got {text!r}")
+    if text:
+        parse_addresses(name, text)
     return text
 
 

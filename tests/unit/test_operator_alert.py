@@ -6,7 +6,7 @@ import pytest
 
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, BacklogValue, Culprit
 from litevoice_operator.api.conditions import FIRING, READY
-from litevoice_operator.api.meta import Metadata
+from litevoice_operator.api.resource import Metadata
 from litevoice_operator.decide.alert import AlertState, next_state, seconds_until_change
 from litevoice_operator.decide.alert_status import (
     alert_state,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litevoice_contracts.control import SessionInfo
 from litevoice_contracts.names import partition_of
-from litevoice_operator.decide.backlog import Waiting, located, reply_sample, request_sample
+from litevoice_operator.observe.backlogs import Waiting, located, reply_sample, request_sample
 
 
 def session(name: str, pending: int, oldest: float, client: str = "10.0.0.9:4000") -> SessionInfo:

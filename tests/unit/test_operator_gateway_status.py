@@ -9,10 +9,13 @@ import pytest
 
 from litevoice_contracts.control import DrainReport, GatewayStatus
 from litevoice_operator.api.conditions import READY, RECONCILING, STALLED, Condition
-from litevoice_operator.api.meta import Metadata
+from litevoice_operator.api.resource import Metadata
 from litevoice_operator.api.voice_gateway_status import MAX_LISTED_PODS, LastDrain, VoiceGatewayStatus
-from litevoice_operator.decide.gateway_status import Observed, Problem, Rollout, gateway_status, read_rollout
-from litevoice_operator.decide.pods import Pod
+from litevoice_operator.decide.conditions import Problem
+from litevoice_operator.decide.gateway_status import gateway_status
+from litevoice_operator.observe.pods import Pod
+from litevoice_operator.observe.rollouts import Rollout, read_rollout
+from litevoice_operator.observe.voice_gateway import Observed
 
 METADATA = Metadata(namespace="shop", name="demo", uid="u", generation=4)
 DONE = Rollout(wanted=2, replicas=2, ready=2, settled=True)
@@ -43,7 +46,7 @@ def message(status: VoiceGatewayStatus) -> str:
 
 
 ONE_MISSING = Rollout(wanted=2, replicas=2, ready=1, settled=False)
-CASES: list[tuple[str, Observed, tuple[str, str], str, str, str]] = [
+CASES: list[tuple[str, Observed | Problem, tuple[str, str], str, str, str]] = [
     ("everything is there", Observed(gateways=DONE, workers=DONE), ("True", "Ready"), "False", "False", "2 gateways"),
     ("scaled to nothing is ready too",
      Observed(gateways=Rollout(settled=True), workers=Rollout(settled=True)),
@@ -69,22 +72,22 @@ CASES: list[tuple[str, Observed, tuple[str, str], str, str, str]] = [
     ("the Deployment cannot make pods",
      Observed(gateways=dataclasses.replace(ONE_MISSING, failure="FailedCreate: exceeded quota"), workers=DONE),
      ("False", "GatewaysNotReady"), "False", "True", "exceeded quota"),
-    ("the broker is away",
-     Observed(gateways=DONE, workers=DONE, problem=Problem("BrokerUnavailable", "no broker at x:9876", lasting=False)),
+    ("the broker is away", Problem("BrokerUnavailable", "no broker at x:9876", lasting=False),
      ("False", "BrokerUnavailable"), "True", "False", "no broker at x:9876"),
-    ("the spec does not fit",
-     Observed(gateways=DONE, workers=DONE, problem=Problem("InvalidSpec", "spec.rocketmq.endpoints: …", lasting=True)),
+    ("the spec does not fit", Problem("InvalidSpec", "spec.rocketmq.endpoints: …", lasting=True),
      ("False", "InvalidSpec"), "False", "True", "spec.rocketmq.endpoints"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("description", "observed", "ready", "reconciling", "stalled", "text"), CASES, ids=[case[0] for case in CASES]
+    ("description", "seen", "ready", "reconciling", "stalled", "text"), CASES, ids=[case[0] for case in CASES]
 )
 def test_conditions(
-    description: str, observed: Observed, ready: tuple[str, str], reconciling: str, stalled: str, text: str
+    description: str, seen: Observed | Problem, ready: tuple[str, str], reconciling: str, stalled: str, text: str
 ) -> None:
-    status = gateway_status(METADATA, observed, VoiceGatewayStatus(), 1000.0)
+    problem = seen if isinstance(seen, Problem) else None
+    observed = seen if isinstance(seen, Observed) else Observed(gateways=DONE, workers=DONE)
+    status = gateway_status(METADATA, observed, problem, VoiceGatewayStatus(), 1000.0)
     found = summary(status)
     assert (found[READY], found[RECONCILING][0], found[STALLED][0]) == (ready, reconciling, stalled)
     assert text in message(status)
@@ -92,9 +95,9 @@ def test_conditions(
 
 
 def test_transition_time_moves_only_with_the_status() -> None:
-    first = gateway_status(METADATA, Observed(gateways=ONE_MISSING, workers=DONE), VoiceGatewayStatus(), 1000.0)
-    second = gateway_status(METADATA, Observed(gateways=Rollout(wanted=2), workers=DONE), first, 2000.0)
-    third = gateway_status(METADATA, Observed(gateways=DONE, workers=DONE), second, 3000.0)
+    first = gateway_status(METADATA, Observed(gateways=ONE_MISSING, workers=DONE), None, VoiceGatewayStatus(), 1000.0)
+    second = gateway_status(METADATA, Observed(gateways=Rollout(wanted=2), workers=DONE), None, first, 2000.0)
+    third = gateway_status(METADATA, Observed(gateways=DONE, workers=DONE), None, second, 3000.0)
 
     def changed_at(status: VoiceGatewayStatus, kind: str) -> str:
         found: Condition = next(condition for condition in status.conditions if condition.type == kind)
@@ -114,7 +117,7 @@ def test_numbers_and_table() -> None:
     ]
     answers = {"g-1": answer("g-1"), "g-3": answer("g-3", sessions=5, drain=DrainReport(state="draining"))}
     observed = Observed(gateways=DONE, workers=Rollout(wanted=1, replicas=1, ready=1), pods=pods, answers=answers)
-    status = gateway_status(METADATA, observed, VoiceGatewayStatus(), 0.0)
+    status = gateway_status(METADATA, observed, None, VoiceGatewayStatus(), 0.0)
     assert [row.name for row in status.pods] == ["g-1", "g-2", "g-3"]
     first, unknown, leaving = status.pods
     assert (first.node, first.ip, first.ready, first.sessions) == ("node-7", "10.0.0.7", True, 3)
@@ -128,16 +131,19 @@ def test_numbers_and_table() -> None:
 
 def test_table_is_bounded() -> None:
     observed = Observed(pods=[pod(f"g-{number:03d}") for number in range(MAX_LISTED_PODS + 10)])
-    assert len(gateway_status(METADATA, observed, VoiceGatewayStatus(), 0.0).pods) == MAX_LISTED_PODS
+    assert len(gateway_status(METADATA, observed, None, VoiceGatewayStatus(), 0.0).pods) == MAX_LISTED_PODS
 
 
 def test_last_drain_is_the_newest_and_is_kept() -> None:
     old = LastDrain(pod="g-1", moved=1, finished_at="2026-01-01T00:00:00Z")
     new = LastDrain(pod="g-2", moved=2, finished_at="2026-01-01T00:00:05Z")
     kept = VoiceGatewayStatus(last_drain=new)
-    assert gateway_status(METADATA, Observed(last_drain=old), kept, 0.0).last_drain == new
-    assert gateway_status(METADATA, Observed(last_drain=new), VoiceGatewayStatus(last_drain=old), 0.0).last_drain == new
-    assert gateway_status(METADATA, Observed(), kept, 0.0).last_drain == new
+    assert gateway_status(METADATA, Observed(last_drain=old), None, kept, 0.0).last_drain == new
+    assert (
+        gateway_status(METADATA, Observed(last_drain=new), None, VoiceGatewayStatus(last_drain=old), 0.0).last_drain
+        == new
+    )
+    assert gateway_status(METADATA, Observed(), None, kept, 0.0).last_drain == new
 
 
 ROLLOUTS: list[tuple[str, dict[str, Any], bool, int]] = [

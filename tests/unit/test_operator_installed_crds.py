@@ -11,7 +11,7 @@ import pytest
 from litevoice_operator.api.conditions import CRD_OUTDATED, READY, Condition
 from litevoice_operator.api.definitions import schemas
 from litevoice_operator.decide.conditions import Finding, conditions
-from litevoice_operator.decide.crds import (
+from litevoice_operator.decide.crd_difference import (
     INSTALL,
     MAX_NAMED,
     Difference,

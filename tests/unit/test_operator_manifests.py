@@ -13,8 +13,8 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import GatewaySettings, WorkerSettings
 from litevoice_operator.adapters.broker import Installed
-from litevoice_operator.api.meta import Metadata
 from litevoice_operator.api.resolved import Defaults, Gateway, resolve
+from litevoice_operator.api.resource import Metadata
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 from litevoice_operator.manifests import all_manifests
 from litevoice_operator.manifests.keys import Keys, derive_keys

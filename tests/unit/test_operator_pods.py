@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from litevoice_contracts.control import DrainReport
-from litevoice_operator.decide.mounts import mount_problem
-from litevoice_operator.decide.pods import read_pod
-from litevoice_operator.reconcile.pods import PodCache
+from litevoice_operator.observe.mounts import mount_problem
+from litevoice_operator.observe.pods import read_pod
+from litevoice_operator.reconcile.pod_cache import PodCache
 
 REPORT = DrainReport(state="drained", sessions=7, moved=5, completed=1, forced=1, lost_packets=2, duration_seconds=3.25)
 

@@ -14,7 +14,7 @@ from litevoice_broker.config import AdminAccess
 from litevoice_contracts.errors import InvalidField
 from litevoice_operator.__main__ import main
 from litevoice_operator.adapters.broker import Installed
-from litevoice_operator.handlers.settings import EndlessBackoffs, operator_settings
+from litevoice_operator.handlers.kopf_settings import EndlessBackoffs, operator_settings
 from litevoice_operator.settings import Settings
 
 

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import httpx
 
+from litevoice_contracts.addresses import url_host
+
 logger = logging.getLogger(__name__)
 
 ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -164,9 +166,8 @@ def ready_pods(endpoint_slice: Mapping[str, Any]) -> frozenset[str]:
 
 
 def api_server(environment: Mapping[str, str] = os.environ) -> str:
-    """URL of the API server, as pods are told. Raises KeyError outside a pod."""
-    host = environment["KUBERNETES_SERVICE_HOST"]
-    host = f"[{host}]" if ":" in host else host
+    """URL of the API server as a pod is told. Raises KeyError outside a pod."""
+    host = url_host(environment["KUBERNETES_SERVICE_HOST"])
     return f"https://{host}:{environment.get('KUBERNETES_SERVICE_PORT', '443')}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.errors import InvalidField, problems
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import PipelineSettings, WorkerSettings
 from litevoice_worker.members import EndpointSliceMembers, Members, StaticMembers, api_server
@@ -33,8 +33,7 @@ def load(path: str) -> WorkerSettings:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InvalidField("LITEVOICE_CONFIG", f"a JSON file, {path}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidField(".".join(str(part) for part in first["loc"]) or "settings", first["msg"]) from error
+        raise InvalidField(*problems(error, "settings")[0]) from error
     if bool(settings.members.service) == bool(settings.members.static):
         raise InvalidField("members", "either service or static")
     if settings.members.service.count("/") != (1 if settings.members.service else 0):

@@ -1,4 +1,4 @@
-"""The broker's admin protocol in the operator's terms: one connection per VoiceGateway, made anew when its name server
+"""The broker's admin protocol in the operator's terms: one connection per VoiceGateway, replaced when its name server
 changes."""
 
 from __future__ import annotations
@@ -6,28 +6,29 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from litevoice_broker.admin import Admin, LiteTopicInfo, LiteTopicLag
+from litevoice_broker.admin import Admin
 from litevoice_broker.config import AdminAccess
+from litevoice_broker.lag import LiteTopicInfo, LiteTopicLag
 from litevoice_contracts.names import ClientId, Names
-from litevoice_operator.decide.backlog import Waiting
+from litevoice_operator.observe.backlogs import Waiting
 
 LARGEST = 500
-"""LiteTopics asked for per measurement: far more than any top list shows, because their ages count too (a broker that
-does not collect latencies lists no oldest ones)."""
+"""LiteTopics per measurement: far more than any top list shows, because their ages count, too (a broker that does not
+collect latencies lists no oldest ones)."""
 OLDEST_CHECKED = 10
 """LiteTopics with the oldest messages whose existence is checked: the broker also lists expired ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The name servers that the operator was installed with, and how they and their brokers let it in."""
+    """The name servers that the operator was installed with, and the credentials for them and their brokers."""
 
     name_server: str
     access: AdminAccess
 
     def access_to(self, name_server: str, admin_tls: bool) -> AdminAccess:
-        """Other name servers get no credentials: else whoever may make a VoiceGateway could have them sent to a server
-        of his own."""
+        """Other name servers get no credentials: otherwise anyone who may create a VoiceGateway could have them sent
+        to a server of their own."""
         if name_server == self.name_server:
             return self.access
         return AdminAccess(tls=admin_tls, ca_file=self.access.ca_file)
@@ -42,14 +43,14 @@ class Broker:
         self._used = ("", False)
 
     async def use(self, name_server: str, *, admin_tls: bool) -> None:
-        """Ask this name server from now on, ``host:port[;host:port…]``. `admin_tls`: unless the operator was installed
-        with it, and then knows better."""
+        """Use this name server from now on, ``host:port[;host:port…]``. `admin_tls` does not apply to the one that the
+        operator was installed with."""
         if (name_server, admin_tls) != self._used:
             await self.close()
             self._used = (name_server, admin_tls)
 
     async def close(self) -> None:
-        """Questions raise BrokerError from now on."""
+        """Calls raise BrokerError from now on."""
         admin, self._admin, self._used = self._admin, None, ("", False)
         if admin is not None:
             await admin.close()
@@ -59,7 +60,7 @@ class Broker:
         await self._connected.ensure_names(names, expiration_minutes=expiration_minutes)
 
     async def missing(self, names: Names) -> list[str]:
-        """What somebody else removed; cheaper than `ensure`."""
+        """Topics and groups that do not exist; cheaper than `ensure`."""
         return await self._connected.names_exist(names)
 
     async def delete(self, names: Names) -> None:

@@ -7,8 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -17,36 +16,22 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from litevoice_operator.api.base import API_VERSION, GROUP
+from litevoice_operator.decide.notifications import EventText
 
 FIELD_MANAGER = "litevoice-operator"
 REQUEST_TIMEOUT_SECONDS = 15.0
 
-_PLURALS = {
-    "VoiceGateway": "voicegateways",
-    "BacklogAlert": "backlogalerts",
-    "Deployment": "deployments",
-    "Pod": "pods",
-    "Service": "services",
-    "ConfigMap": "configmaps",
-    "Secret": "secrets",
-    "ServiceAccount": "serviceaccounts",
-    "Event": "events",
-    "PodDisruptionBudget": "poddisruptionbudgets",
-    "Role": "roles",
-    "RoleBinding": "rolebindings",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of namespaced objects."""
+    """A kind of namespaced objects; the plurals of all that the operator uses are regular."""
 
     api_version: str
     kind: str
 
     @property
     def plural(self) -> str:
-        return _PLURALS[self.kind]
+        return f"{self.kind.lower()}s"
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
         root = "/api" if "/" not in self.api_version else "/apis"
@@ -67,7 +52,7 @@ class ClusterError(Exception):
 
     Attributes:
         status: HTTP status; 0 when there was no answer.
-        retryable: whether the same request may succeed later without anybody changing anything.
+        retryable: whether the same request may succeed later without anyone changing anything.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -80,7 +65,7 @@ class ClusterError(Exception):
 
 
 class Cluster:
-    """All requests of the operator's own; kopf makes its own connections for watching."""
+    """All requests of the operator itself; kopf has its own connections for watching."""
 
     def __init__(self, client: ApiClient, reporter: str) -> None:
         self._client = client
@@ -88,7 +73,7 @@ class Cluster:
 
     @classmethod
     async def connect(cls, reporter: str) -> Self:
-        """With the pod's service account, else as KUBECONFIG says. `reporter`: what Events name as their source."""
+        """With the pod's service account, else by KUBECONFIG. `reporter`: the reporting instance in Events."""
         configuration = Configuration()
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
             kubernetes_config.load_incluster_config(client_configuration=configuration)
@@ -99,13 +84,11 @@ class Cluster:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
     async def served_resources(self) -> set[str]:
-        """Plural names of the litevoice resources that the API server knows."""
+        """Plural names of the litevoice resources that the API server serves."""
         try:
             answer = await self._request("GET", f"/apis/{API_VERSION}")
         except ClusterError as error:
@@ -115,8 +98,8 @@ class Cluster:
         return {str(resource["name"]) for resource in answer.get("resources") or []}
 
     async def served_schemas(self) -> dict[str, dict[str, Any]]:
-        """Kind → schema of the whole object, as the installed CRDs define it; the API server publishes a change within
-        seconds. Everybody who may discover the API may read it: it needs no permission for the CRDs themselves."""
+        """Kind → schema of the whole object, as the installed CRDs define it; changes are published within seconds.
+        Whoever may discover the API may read it, without any permission for the CRDs."""
         answer = await self._request("GET", f"/openapi/v3/apis/{API_VERSION}")
         return {
             kind["kind"]: schema
@@ -161,9 +144,7 @@ class Cluster:
             raise
         return True
 
-    async def post_event(
-        self, about: Mapping[str, str], type_: Literal["Normal", "Warning"], reason: str, message: str
-    ) -> None:
+    async def post_event(self, about: Mapping[str, str], text: EventText) -> None:
         """An Event on an object (`about`: its ObjectReference)."""
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
@@ -172,9 +153,9 @@ class Cluster:
             "kind": "Event",
             "metadata": {"namespace": about["namespace"], "name": f"{about['name']}.{int(now * 1e6):x}"},
             "involvedObject": dict(about),
-            "type": type_,
-            "reason": reason,
-            "message": message[:1024],
+            "type": text.type,
+            "reason": text.reason,
+            "message": text.message[:1024],
             "firstTimestamp": stamp,
             "lastTimestamp": stamp,
             "count": 1,

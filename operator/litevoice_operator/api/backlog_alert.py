@@ -1,4 +1,4 @@
-"""BacklogAlert: tells when requests or replies of a VoiceGateway pile up at the broker, and whose they are."""
+"""BacklogAlert: says when requests or replies of a VoiceGateway pile up at the broker, and whose they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from litevoice_operator.api.conditions import Conditions
 
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
-"""From the mildest to the worst."""
+"""From mildest to worst."""
 
 MAX_TOP = 20
 AlertPhase = Literal["Inactive", "Pending", "Firing"]
@@ -36,20 +36,19 @@ class Threshold(Api):
     severity: Severity
     """How bad it is."""
     messages: Annotated[Int64 | None, Field(ge=1, le=1_000_000_000)] = None
-    """Messages that wait, summed over all sessions (Replies) or partitions (Requests)."""
+    """Messages waiting, summed over all sessions (Replies) or partitions (Requests)."""
     age_seconds: Annotated[Int32 | None, Field(ge=1, le=604_800)] = None
-    """Age of the oldest message that waits."""
+    """Age of the oldest waiting message."""
 
 
 class BacklogAlertSpec(Api):
-    """What to watch, and from when on it is a backlog."""
+    """What to watch, and how much of it is a backlog."""
 
     gateway_ref: GatewayRef
     """The VoiceGateway to watch, in the same namespace."""
     target: Target
-    """Replies: what gateways have not taken for their sessions' clients (a client that reads too slowly); what
-    waits for a client that has left does not count. Requests:
-    what workers have not taken (too few workers, or a slow model)."""
+    """Replies: what gateways have not taken for their sessions' clients (a client reads too slowly); what waits for a
+    client that has left does not count. Requests: what workers have not taken (too few workers, or a slow model)."""
     thresholds: Annotated[
         list[Threshold],
         Field(
@@ -58,24 +57,24 @@ class BacklogAlertSpec(Api):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["severity"]},
         ),
     ]
-    """One per severity; the worst one that is reached counts."""
+    """One per severity; the worst one reached counts."""
     for_seconds: Annotated[Int32, Field(ge=0, le=86_400)] = 30
-    """How long a threshold must be exceeded without a break before the alert fires."""
+    """How long a threshold must be exceeded without interruption before the alert fires."""
     keep_firing_for_seconds: Annotated[Int32, Field(ge=0, le=86_400)] = 0
     """How long the value must stay below the clear level before the alert is resolved."""
     clear_below_percent: Annotated[Int32, Field(ge=1, le=100)] = 80
-    """The clear level in percent of the threshold, so that an alert does not flap around it."""
+    """The clear level, in percent of the threshold; below 100, so that alerts do not flap."""
     top: Annotated[Int32, Field(ge=1, le=MAX_TOP)] = 5
     """How many sessions the status lists."""
 
 
 class BacklogValue(Api):
-    """What was measured last."""
+    """The last measurement."""
 
     messages: Int64
-    """Messages that wait."""
+    """Messages waiting."""
     age_seconds: Int32
-    """Age of the oldest of them; 0 when none waits."""
+    """Age of the oldest of them; 0 if none waits."""
 
 
 class Culprit(Api):
@@ -86,7 +85,7 @@ class Culprit(Api):
     partition: Int32 | None = None
     """Request partition (target Requests)."""
     backlog: Int64
-    """Messages that wait."""
+    """Messages waiting."""
     age_seconds: Int32
     """Age of the oldest of them."""
     pod: str = ""
@@ -101,19 +100,19 @@ class BacklogAlertStatus(Api):
     """Observed state."""
 
     observed_generation: Int64 | None = None
-    """metadata.generation that this status is about."""
+    """metadata.generation that this status refers to."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready: the backlog can be measured; it does not depend on how large it is. Firing: the alert fires. CRDOutdated:
-    the installed CRD is older than the operator."""
+    """Ready: the backlog can be measured, however large it is. Firing: the alert is firing. CRDOutdated: the installed
+    CRD is older than the operator."""
     state: AlertPhase = "Inactive"
     """Inactive; Pending: exceeded, but not for long enough; Firing."""
     severity: Severity | None = None
-    """Severity of the worst threshold that is exceeded."""
+    """Severity of the worst exceeded threshold."""
     since: Time | None = None
-    """Since when the state is what it is."""
+    """When the state last changed."""
     clearing_since: Time | None = None
     """Firing, but below the clear level since then; resolved after keepFiringForSeconds."""
     value: BacklogValue | None = None
-    """What was measured last."""
+    """The last measurement."""
     top: Annotated[list[Culprit], Field(max_length=MAX_TOP)] = Field(default_factory=list)
-    """Where the backlog is, the largest first; empty while the alert is inactive."""
+    """Where the backlog is, largest first; empty while the alert is inactive."""

@@ -1,4 +1,4 @@
-"""What all models of custom resources share: camelCase names, documented fields, CEL rules beside the fields."""
+"""What all models of custom resources share: camelCase names, documented fields, CEL rules next to the fields."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Api(BaseModel):
     )
 
     def to_object(self) -> dict[str, Any]:
-        """The JSON object that the API server stores: camelCase, without absent fields."""
+        """The JSON object as the API server stores it: camelCase, without absent fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def rules(*rule_and_message: tuple[str, str]) -> ConfigDict:
-    """CEL rules of an object, each with the message that a user gets."""
+    """CEL rules of an object, each with the message that users get."""
     return ConfigDict(
         json_schema_extra={VALIDATIONS: [{"rule": rule, "message": message} for rule, message in rule_and_message]}
     )

@@ -21,19 +21,19 @@ class Condition(Api):
     """One observation of the object's state."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Ready: everything wanted is there and works. Reconciling: the operator is on its way there. Stalled: it cannot
-    get there until somebody changes something. Firing: the alert's threshold is exceeded. CRDOutdated: the installed
-    CRD is older than the operator; the message names the fields that it drops."""
+    """Ready: everything is there and works. Reconciling: the operator is working towards that. Stalled: it cannot get
+    there until somebody changes something. Firing: the alert is firing. CRDOutdated: the installed CRD is older than
+    the operator; the message names the fields that it drops."""
     status: ConditionStatus
     """True, False or Unknown."""
     observed_generation: Annotated[Int64 | None, Field(ge=0)] = None
-    """metadata.generation that this condition is about."""
+    """metadata.generation that this condition refers to."""
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When `status` changed last."""
+    """When `status` last changed."""
     reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     """Why, as one word."""
     message: Annotated[str, Field(max_length=32768)] = ""
-    """Why, as a sentence; names the field when it is about one."""
+    """Why, as a sentence; names the field, if it is about one."""
 
 
 Conditions = Annotated[

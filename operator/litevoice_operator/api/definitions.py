@@ -1,7 +1,7 @@
 """Custom resource definitions from the pydantic models.
 
 The API server wants a structural OpenAPI v3 schema, which is less than JSON Schema: this module translates, and
-refuses what it cannot say instead of letting the API server prune it silently.
+rejects what it cannot express instead of letting the API server prune it silently.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _TRANSLATED = frozenset(
 
 
 class NotStructuralError(TypeError):
-    """A model uses something that the schema of a CRD cannot say."""
+    """A model uses something that the schema of a CRD cannot express."""
 
 
 def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's schema without references, unions and everything else that a structural schema must not hold."""
+    """The model's schema without references, unions and whatever else a structural schema must not contain."""
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _structural(schema, schema.get("$defs", {}), model.__name__)
 
@@ -72,8 +72,8 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], path: s
 
 
 def _with_object_default(node: dict[str, Any]) -> None:
-    """An object that may be absent gets its fields' defaults as its own: the API server would fill them into `{}`
-    too, but checks CEL rules against the default as it stands."""
+    """An optional object gets its fields' defaults as its own: the API server would fill them into `{}`, too, but it
+    checks CEL rules against the default as written."""
     node.pop("default", None)
     defaults = {name: child["default"] for name, child in node["properties"].items() if "default" in child}
     if defaults and not node.get("required"):
@@ -81,7 +81,7 @@ def _with_object_default(node: dict[str, Any]) -> None:
 
 
 def _without_defaults(node: dict[str, Any]) -> dict[str, Any]:
-    """A status says what was seen: nothing must be made up for it."""
+    """A status says what was seen, so nothing is filled in."""
     result = {key: value for key, value in node.items() if key != "default"}
     if "properties" in result:
         result["properties"] = {name: _without_defaults(child) for name, child in result["properties"].items()}
@@ -219,7 +219,7 @@ def definitions() -> dict[str, dict[str, Any]]:
                 _column("Reason", _ready("reason"), wide=True),
                 _column("Message", _ready("message"), wide=True),
             ],
-            description="Tells when requests or replies of a VoiceGateway pile up at the broker, and whose they are.",
+            description="Says when requests or replies of a VoiceGateway pile up at the broker, and whose they are.",
         ),
     }
 

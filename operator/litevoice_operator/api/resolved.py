@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import Names
-from litevoice_operator.api.meta import Metadata
+from litevoice_operator.api.labels import Component
+from litevoice_operator.api.resource import Metadata, Resource
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 
 
@@ -36,19 +37,13 @@ class Gateway:
     gateway_image: str
     worker_image: str
 
-    @property
-    def gateway_object(self) -> str:
-        """Name of the gateways' Deployment, Service, ConfigMap …"""
-        return f"{self.name}-gateway"
-
-    @property
-    def worker_object(self) -> str:
-        """Name of the workers' Deployment, Service, ConfigMap …"""
-        return f"{self.name}-worker"
+    def object_name(self, component: Component) -> str:
+        """Name of a component's Deployment, Service, ConfigMap …"""
+        return f"{self.name}-{component}"
 
 
 def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> Gateway:
-    """Raises InvalidField (field below `spec`) when something is missing or does not fit."""
+    """Raises InvalidField (field relative to `spec`) if something is missing or invalid."""
     rocketmq = spec.rocketmq
     standard = Names.default(metadata.namespace, metadata.name, rocketmq.partitions)
     names = Names(
@@ -69,6 +64,11 @@ def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> G
         gateway_image=_needed("image", spec.image, defaults.gateway_image),
         worker_image=_needed("workers.image", spec.workers.image, defaults.worker_image),
     )
+
+
+def read_gateway(resource: Resource, defaults: Defaults) -> Gateway:
+    """The same, from the raw resource. Raises pydantic's ValidationError, too."""
+    return resolve(resource.metadata, VoiceGatewaySpec.model_validate(resource.spec), defaults)
 
 
 def _needed(field: str, given: str | None, default: str) -> str:

@@ -22,7 +22,7 @@ class WorkersStatus(Api):
 
 
 class GatewayPod(Api):
-    """One gateway pod; the numbers are absent when it did not answer."""
+    """One gateway pod; the numbers are absent if it did not answer."""
 
     name: str
     """Name of the pod."""
@@ -31,7 +31,7 @@ class GatewayPod(Api):
     ip: str = ""
     """Address of the pod."""
     ready: bool = False
-    """Whether it takes new sessions."""
+    """Whether it accepts new sessions."""
     sessions: Int32 | None = None
     """Sessions it holds."""
     pending_requests: Int32 | None = None
@@ -39,33 +39,33 @@ class GatewayPod(Api):
     slow_readers: Int32 | None = None
     """Sessions whose client reads too slowly; their replies wait at the broker."""
     draining: bool | None = None
-    """Whether it gives its sessions away."""
+    """Whether it is draining."""
 
 
 class LastDrain(Api):
-    """The last gateway that was drained to its end."""
+    """The last gateway that finished draining."""
 
     pod: str
     """Name of the pod."""
     moved: Int32 = 0
-    """Sessions whose client was asked to reconnect and answered."""
+    """Sessions whose client was asked to reconnect, and answered."""
     completed: Int32 = 0
-    """Sessions that ended by themselves during the drain."""
+    """Sessions that ended on their own during the drain."""
     forced: Int32 = 0
     """Sessions that were cut."""
     lost_packets: Int32 = 0
-    """Packets that were accepted from clients and not confirmed by the broker."""
+    """Packets accepted from clients but not confirmed by the broker."""
     duration_seconds: float = 0.0
     """How long it took."""
     finished_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When the gateway had ended."""
+    """When the gateway's container ended."""
 
 
 class VoiceGatewayStatus(Api):
     """Observed state."""
 
     observed_generation: Int64 | None = None
-    """metadata.generation that this status is about."""
+    """metadata.generation that this status refers to."""
     conditions: Conditions = Field(default_factory=list)
     """Ready, Reconciling, Stalled, CRDOutdated."""
     replicas: Int32 = 0
@@ -81,4 +81,4 @@ class VoiceGatewayStatus(Api):
     pods: Annotated[list[GatewayPod], Field(max_length=MAX_LISTED_PODS)] = Field(default_factory=list)
     """The gateways by name, the first 50."""
     last_drain: LastDrain | None = None
-    """The last gateway that was drained to its end."""
+    """The last gateway that finished draining."""

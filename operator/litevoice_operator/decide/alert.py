@@ -1,4 +1,4 @@
-"""The alert's state machine: thresholds with `forSeconds` before, and hysteresis after."""
+"""The alert's state machine: `forSeconds` before it fires, hysteresis before it is resolved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AlertState:
     """Attributes:
     severity: the worst threshold that is exceeded; None while inactive.
     since: when the phase began, Unix seconds; None only before the first measurement.
-    clearing_since: firing, but below the clear level since then.
+    clearing_since: firing, but below the clear level since then; Unix seconds.
     """
 
     phase: AlertPhase = "Inactive"
@@ -35,11 +35,11 @@ class AlertState:
 def next_state(
     state: AlertState, spec: BacklogAlertSpec, value: BacklogValue, now: float
 ) -> tuple[AlertState, Transition | None]:
-    """One measurement further; the transition, if any, is worth an Event. `now` in Unix seconds.
+    """The state after one more measurement; a transition is worth an Event. `now` in Unix seconds.
 
-    Pending → Firing when exceeded for `forSeconds`, with whatever severity then holds. While firing, a severity holds
-    until the value is below `clearBelowPercent` of its threshold; below all of them for `keepFiringForSeconds` it is
-    over. A threshold that the spec no longer has holds nothing.
+    Pending → Firing once exceeded for `forSeconds`, with the severity of that moment. While firing, a severity holds
+    until the value is below `clearBelowPercent` of its threshold; below all of them for `keepFiringForSeconds`, the
+    alert is resolved. Thresholds removed from the spec no longer count.
     """
     if state.phase == "Firing":
         return _while_firing(state, spec, value, now)
@@ -54,7 +54,7 @@ def next_state(
 
 
 def seconds_until_change(state: AlertState, spec: BacklogAlertSpec, now: float) -> float | None:
-    """When the next measurement may change the phase merely because time has passed; None: not by time."""
+    """Until the mere passing of time may change the phase; None: it will not."""
     if state.phase == "Pending" and state.since is not None:
         return max(0.0, state.since + spec.for_seconds - now)
     if state.phase == "Firing" and state.clearing_since is not None:
@@ -84,7 +84,7 @@ def _worst(thresholds: Sequence[Threshold], value: BacklogValue, percent: int) -
 
 
 def _reached(threshold: Threshold, value: BacklogValue, percent: int) -> bool:
-    """Either bound is enough. Nothing waits → nothing is reached, whatever a rounded level says."""
+    """Either bound is enough. With no messages waiting nothing is reached, however low the level."""
     if value.messages == 0:
         return False
     return any(

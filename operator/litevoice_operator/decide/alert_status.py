@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from litevoice_operator.api.backlog_alert import (
     BacklogAlertSpec,
@@ -13,21 +11,15 @@ from litevoice_operator.api.backlog_alert import (
     Culprit,
 )
 from litevoice_operator.api.conditions import FIRING, READY
-from litevoice_operator.api.meta import Metadata
+from litevoice_operator.api.resource import Metadata
+from litevoice_operator.api.times import from_text, to_text
 from litevoice_operator.decide.alert import AlertState, Transition
 from litevoice_operator.decide.conditions import Finding, conditions
-from litevoice_operator.decide.times import from_text, to_text
-
-
-@dataclass(frozen=True, slots=True)
-class EventText:
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
+from litevoice_operator.decide.notifications import EventText
 
 
 def alert_state(status: BacklogAlertStatus) -> AlertState:
-    """The state as the last status tells it: an operator that restarts goes on where the last one stopped."""
+    """The state as of the last status: a restarted operator continues where it stopped."""
     return AlertState(status.state, status.severity, from_text(status.since), from_text(status.clearing_since))
 
 
@@ -62,7 +54,7 @@ def measured_status(
 def unmeasured_status(
     metadata: Metadata, previous: BacklogAlertStatus, reason: str, message: str, now: float
 ) -> BacklogAlertStatus:
-    """Nothing could be measured: say so, and leave the alert as it was. A backlog does not end by not being seen."""
+    """Nothing could be measured: say so, and leave the alert as it was. An unseen backlog is not over."""
     was = next((condition for condition in previous.conditions if condition.type == FIRING), None)
     firing = Finding(FIRING, was.status, was.reason, was.message) if was else Finding(FIRING, "Unknown", reason)
     return previous.model_copy(
@@ -78,7 +70,7 @@ def unmeasured_status(
 def orphaned_status(
     metadata: Metadata, previous: BacklogAlertStatus, reason: str, message: str, now: float
 ) -> BacklogAlertStatus:
-    """There is nothing left that could have a backlog: the alert is over."""
+    """Nothing is left that could have a backlog: the alert is resolved."""
     findings = [Finding(READY, "False", reason, message), Finding(FIRING, "False", reason, message)]
     return BacklogAlertStatus(
         observed_generation=metadata.generation,

@@ -1,4 +1,4 @@
-"""Findings → conditions: the transition time moves only when the status does."""
+"""Problems and findings → conditions: the transition time changes only with the status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from litevoice_operator.api.conditions import Condition, ConditionStatus
-from litevoice_operator.decide.times import to_text
+from litevoice_operator.api.times import to_text
 
 MAX_MESSAGE_LENGTH = 1024
 
@@ -19,6 +19,15 @@ class Finding:
     status: ConditionStatus
     reason: str
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What stands in the way. `lasting`: somebody must change something; otherwise the operator retries."""
+
+    reason: str
+    message: str
+    lasting: bool
 
 
 def conditions(

@@ -1,115 +1,40 @@
-"""Status of a VoiceGateway: what was observed of its pods and its broker → conditions, numbers, table of pods."""
+"""Status of a VoiceGateway: what was observed → conditions, numbers, table of pods."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 from litevoice_contracts.control import GatewayStatus
 from litevoice_operator.api.conditions import READY, RECONCILING, STALLED
-from litevoice_operator.api.meta import Metadata
+from litevoice_operator.api.labels import selector_text
+from litevoice_operator.api.resource import Metadata
 from litevoice_operator.api.voice_gateway_status import (
     MAX_LISTED_PODS,
     GatewayPod,
-    LastDrain,
     VoiceGatewayStatus,
     WorkersStatus,
 )
-from litevoice_operator.decide.conditions import Finding, conditions
-from litevoice_operator.decide.pods import Pod
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """How far a Deployment is.
-
-    Attributes:
-        settled: its controller has seen the current template and no pod of an older one is left.
-        failure: why it cannot go on, in the words of its controller.
-    """
-
-    wanted: int = 0
-    replicas: int = 0
-    ready: int = 0
-    settled: bool = False
-    failure: str = ""
-
-    @property
-    def complete(self) -> bool:
-        return self.ready >= self.wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What stands in the way. `lasting`: somebody must change something; otherwise the operator tries again."""
-
-    reason: str
-    message: str
-    lasting: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Everything one look at a VoiceGateway brought to light.
-
-    Attributes:
-        problem: of the spec, the broker or Kubernetes; None when everything could be applied.
-        answers: what the gateways say themselves, by pod name.
-        mount_problems: why pods cannot start, by pod name.
-        last_drain: newest report that a gateway left when it ended.
-    """
-
-    gateways: Rollout = Rollout()
-    workers: Rollout = Rollout()
-    pods: Sequence[Pod] = ()
-    answers: Mapping[str, GatewayStatus] = field(default_factory=dict)
-    mount_problems: Mapping[str, str] = field(default_factory=dict)
-    problem: Problem | None = None
-    selector: str = ""
-    last_drain: LastDrain | None = None
-
-
-def read_rollout(deployment: Mapping[str, Any]) -> Rollout:
-    """From a Deployment as the API server returns it; one that its controller has not looked at yet is not settled."""
-    spec, status = deployment.get("spec", {}), deployment.get("status", {})
-    wanted = int(spec.get("replicas", 1))
-    replicas = int(status.get("replicas", 0))
-    seen = int(status.get("observedGeneration", 0)) >= int(deployment.get("metadata", {}).get("generation", 0))
-    failures = [
-        f"{condition.get('reason')}: {condition.get('message')}"
-        for condition in status.get("conditions") or []
-        if (condition.get("type"), condition.get("status")) in (("ReplicaFailure", "True"), ("Progressing", "False"))
-    ]
-    return Rollout(
-        wanted=wanted,
-        replicas=replicas,
-        ready=int(status.get("readyReplicas", 0)),
-        settled=seen and int(status.get("updatedReplicas", 0)) == wanted == replicas,
-        failure="; ".join(failures),
-    )
+from litevoice_operator.decide.conditions import Finding, Problem, conditions
+from litevoice_operator.observe.pods import Pod, newest_drain
+from litevoice_operator.observe.voice_gateway import Observed
 
 
 def gateway_status(
-    metadata: Metadata, observed: Observed, previous: VoiceGatewayStatus, now: float
+    metadata: Metadata, observed: Observed, problem: Problem | None, previous: VoiceGatewayStatus, now: float
 ) -> VoiceGatewayStatus:
-    """`now` in Unix seconds."""
+    """`problem`: with spec, broker or Kubernetes; None if everything was applied. `now` in Unix seconds."""
     gateways = sorted((pod for pod in observed.pods if pod.component == "gateway"), key=lambda pod: pod.name)
     return VoiceGatewayStatus(
         observed_generation=metadata.generation,
-        conditions=conditions(previous.conditions, _findings(observed), metadata.generation, now),
+        conditions=conditions(previous.conditions, _findings(observed, problem), metadata.generation, now),
         replicas=observed.gateways.replicas,
         ready_replicas=observed.gateways.ready,
-        selector=observed.selector,
+        selector=selector_text(metadata.name, "gateway"),
         workers=WorkersStatus(replicas=observed.workers.replicas, ready_replicas=observed.workers.ready),
         sessions=sum(answer.sessions for answer in observed.answers.values()),
         pods=[_table_row(pod, observed.answers.get(pod.name)) for pod in gateways[:MAX_LISTED_PODS]],
         last_drain=newest_drain([previous.last_drain, observed.last_drain]),
     )
-
-
-def newest_drain(drains: Iterable[LastDrain | None]) -> LastDrain | None:
-    return max((drain for drain in drains if drain), key=lambda drain: drain.finished_at, default=None)
 
 
 def _table_row(pod: Pod, answer: GatewayStatus | None) -> GatewayPod:
@@ -126,8 +51,8 @@ def _table_row(pod: Pod, answer: GatewayStatus | None) -> GatewayPod:
     )
 
 
-def _findings(observed: Observed) -> list[Finding]:
-    problem = observed.problem or _problem_of_pods(observed)
+def _findings(observed: Observed, problem: Problem | None) -> list[Finding]:
+    problem = problem or _problem_of_pods(observed)
     rolling_out = not (observed.gateways.settled and observed.workers.settled)
     if problem is None:
         ready = Finding(READY, "True", "Ready", _summary(observed))
@@ -136,7 +61,7 @@ def _findings(observed: Observed) -> list[Finding]:
     if problem is not None and problem.lasting:
         return [
             ready,
-            Finding(RECONCILING, "False", problem.reason, "waits for a change"),
+            Finding(RECONCILING, "False", problem.reason, "waiting for a change"),
             Finding(STALLED, "True", problem.reason, problem.message),
         ]
     if problem is not None:
@@ -165,7 +90,7 @@ def _problem_of_pods(observed: Observed) -> Problem | None:
 
 
 def _details(pods: Sequence[Pod], observed: Observed) -> str:
-    """What the pods themselves give as a reason: the first one that gives any speaks for all."""
+    """The pods' own reason: the first that gives one speaks for all."""
     for pod in pods:
         answer = observed.answers.get(pod.name)
         if why := pod.trouble or (answer.reason if answer and not answer.ready else ""):

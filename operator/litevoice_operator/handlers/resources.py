@@ -7,19 +7,18 @@ from typing import Any
 import kopf
 
 from litevoice_operator.api.base import GROUP, VERSION
-from litevoice_operator.reconcile.controller import Controller
 
 DELETED = "DELETED"
 RETRY_SECONDS = 5.0
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
-    """on.event everywhere: it needs neither finalizers nor annotations. Only a VoiceGateway has something to give
-    back before it goes, so only there is an on.delete, and with it kopf's finalizer."""
+    """on.event everywhere: it needs neither finalizers nor annotations. Only a VoiceGateway has something to clean up
+    before it goes, so only it has an on.delete, and with it kopf's finalizer."""
     kopf.on.login(registry=registry)(login)
-    kopf.on.event(GROUP, VERSION, "voicegateways", registry=registry)(voice_gateway_event)
+    kopf.on.event(GROUP, VERSION, "voicegateways", registry=registry)(resource_event)
     kopf.on.delete(GROUP, VERSION, "voicegateways", registry=registry, backoff=RETRY_SECONDS)(voice_gateway_deleted)
-    kopf.on.event(GROUP, VERSION, "backlogalerts", registry=registry)(backlog_alert_event)
+    kopf.on.event(GROUP, VERSION, "backlogalerts", registry=registry)(resource_event)
     kopf.on.event("", "v1", "pods", registry=registry)(pod_event)
 
 
@@ -27,29 +26,13 @@ def login(**kwargs: Any) -> Any:
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
-async def voice_gateway_event(event: dict[str, Any], memo: Any, **_: Any) -> None:
-    controller: Controller = memo.controller
-    if event["type"] == DELETED:
-        controller.gone(event["object"])
-    else:
-        controller.gateway_seen(event["object"])
+async def resource_event(event: dict[str, Any], memo: Any, **_: Any) -> None:
+    memo.controller.resource_event(event["object"], deleted=event["type"] == DELETED)
 
 
 async def voice_gateway_deleted(body: Any, memo: Any, **_: Any) -> None:
     await memo.controller.gateway_deleted(body)
 
 
-async def backlog_alert_event(event: dict[str, Any], memo: Any, **_: Any) -> None:
-    controller: Controller = memo.controller
-    if event["type"] == DELETED:
-        controller.gone(event["object"])
-    else:
-        controller.alert_seen(event["object"])
-
-
 async def pod_event(event: dict[str, Any], memo: Any, **_: Any) -> None:
-    controller: Controller = memo.controller
-    if event["type"] == DELETED:
-        controller.pod_gone(event["object"])
-    else:
-        controller.pod_seen(event["object"])
+    memo.controller.pod_event(event["object"], deleted=event["type"] == DELETED)

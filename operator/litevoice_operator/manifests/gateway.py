@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests import paths
-from litevoice_operator.manifests.broker_files import broker_mounts
-from litevoice_operator.manifests.configs import config_hash
+from litevoice_operator.manifests.deployment import Program, deployment, secret_mount
 from litevoice_operator.manifests.keys import keys_secret_name
 from litevoice_operator.manifests.objects import Manifest
-from litevoice_operator.manifests.pods import Program, deployment, secret_mount
-from litevoice_operator.manifests.settings import gateway_settings
 
 GRACE_BEYOND_DRAIN_SECONDS = 30
-"""After the drain: confirmations of the broker, the closing of connections, and the preStop second."""
+"""After the drain: the broker's confirmations, closing connections, and the preStop second."""
 
 
 def gateway_deployment(gateway: Gateway) -> Manifest:
     spec = gateway.spec
     program = Program(
         component="gateway",
-        object_name=gateway.gateway_object,
         image=gateway.gateway_image,
         replicas=spec.replicas,
-        config_hash=config_hash(gateway_settings(gateway)),
         mounts=[
             secret_mount("api-keys", paths.API_KEYS_DIR, spec.auth.api_keys_secret),
             secret_mount("keys", paths.KEYS_DIR, keys_secret_name(gateway)),
-            *broker_mounts(gateway),
         ],
         grace_seconds=grace_seconds(gateway),
         ports={"ws": paths.CLIENT_PORT},
-        # Endpoints are updated while the process still accepts: no client is sent to a pod that has begun to drain.
+        # Endpoints are updated while the process still accepts: no client is sent to a draining pod.
         pre_stop={"sleep": {"seconds": 1}},
     )
     return deployment(gateway, program, spec.pod)

@@ -1,42 +1,26 @@
-"""Who the pods are to Kubernetes: gateways nobody, workers allowed to see which workers are ready."""
+"""What the pods may do in Kubernetes: gateways nothing, workers see which workers are ready."""
 
 from __future__ import annotations
 
+from litevoice_operator.api.labels import Component
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests.objects import Manifest, manifest
 
-
-def gateway_service_account(gateway: Gateway) -> Manifest:
-    return manifest(
-        gateway, "v1", "ServiceAccount", gateway.gateway_object, "gateway", automountServiceAccountToken=False
-    )
+_RBAC = "rbac.authorization.k8s.io"
 
 
-def worker_service_account(gateway: Gateway) -> Manifest:
-    return manifest(
-        gateway, "v1", "ServiceAccount", gateway.worker_object, "worker", automountServiceAccountToken=False
-    )
+def service_account(gateway: Gateway, component: Component) -> Manifest:
+    return manifest(gateway, component, "v1", "ServiceAccount", automountServiceAccountToken=False)
 
 
 def worker_role(gateway: Gateway) -> Manifest:
-    """EndpointSlices have generated names, so that the Role cannot be narrowed to the one Service."""
-    return manifest(
-        gateway,
-        "rbac.authorization.k8s.io/v1",
-        "Role",
-        gateway.worker_object,
-        "worker",
-        rules=[{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]}],
-    )
+    """EndpointSlices have generated names, so the Role cannot be narrowed to the one Service."""
+    rule = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]}
+    return manifest(gateway, "worker", f"{_RBAC}/v1", "Role", rules=[rule])
 
 
 def worker_role_binding(gateway: Gateway) -> Manifest:
-    return manifest(
-        gateway,
-        "rbac.authorization.k8s.io/v1",
-        "RoleBinding",
-        gateway.worker_object,
-        "worker",
-        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": gateway.worker_object},
-        subjects=[{"kind": "ServiceAccount", "name": gateway.worker_object, "namespace": gateway.namespace}],
-    )
+    name = gateway.object_name("worker")
+    role = {"apiGroup": _RBAC, "kind": "Role", "name": name}
+    subjects = [{"kind": "ServiceAccount", "name": name, "namespace": gateway.namespace}]
+    return manifest(gateway, "worker", f"{_RBAC}/v1", "RoleBinding", roleRef=role, subjects=subjects)

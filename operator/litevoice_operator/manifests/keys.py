@@ -1,4 +1,4 @@
-"""The Secret with a gateway's own keys, derived from the operator's root key, so that nobody needs to read it back."""
+"""The Secret with a gateway's own keys, derived from the operator's root key, so it is never read back."""
 
 from __future__ import annotations
 
@@ -31,16 +31,9 @@ def derive_keys(root_key: bytes, namespace: str, name: str) -> Keys:
 
 
 def keys_secret(gateway: Gateway, keys: Keys) -> Manifest:
-    return manifest(
-        gateway,
-        "v1",
-        "Secret",
-        keys_secret_name(gateway),
-        "gateway",
-        type="Opaque",
-        # Not `stringData`: server-side apply cannot own what the API server turns into `data`.
-        data={"session-signing-key": _base64(keys.session_signing_key), "admin-token": _base64(keys.admin_token)},
-    )
+    # Not `stringData`: server-side apply cannot own what the API server turns into `data`.
+    data = {"session-signing-key": _base64(keys.session_signing_key), "admin-token": _base64(keys.admin_token)}
+    return manifest(gateway, "gateway", "v1", "Secret", keys_secret_name(gateway), type="Opaque", data=data)
 
 
 def _base64(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the pods find their files and which ports they listen on: the settings and the mounts must agree."""
+"""Where pods find their files and which ports they listen on: settings and mounts must agree."""
 
 from __future__ import annotations
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.api.voice_gateway import OpenAIEndpoint
 from litevoice_operator.manifests import paths
-from litevoice_operator.manifests.broker_files import broker_mounts
-from litevoice_operator.manifests.configs import config_hash
+from litevoice_operator.manifests.deployment import Mount, Program, deployment, secret_mount
 from litevoice_operator.manifests.objects import Manifest
-from litevoice_operator.manifests.pods import Mount, Program, deployment, secret_mount
-from litevoice_operator.manifests.settings import worker_settings
 
 GRACE_SECONDS = 30
 
@@ -18,11 +15,9 @@ def worker_deployment(gateway: Gateway) -> Manifest:
     workers = gateway.spec.workers
     program = Program(
         component="worker",
-        object_name=gateway.worker_object,
         image=gateway.worker_image,
         replicas=workers.replicas,
-        config_hash=config_hash(worker_settings(gateway)),
-        mounts=[*broker_mounts(gateway), *_endpoint_keys(gateway)],
+        mounts=_endpoint_keys(gateway),
         grace_seconds=GRACE_SECONDS,
         service_account_token=True,
     )

@@ -1,4 +1,4 @@
-"""The loop that keeps one custom resource as it should be: woken by events, at the latest after the step's pause."""
+"""The loop that reconciles one custom resource: woken by events, or when the pause it asked for is over."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from litevoice_operator.api.resource import Key
 from litevoice_operator.metrics import RECONCILE_SECONDS, RECONCILES
 
-Key = tuple[str, str]
-"""Namespace and name."""
-Step = Callable[[], Awaitable[float | None]]
-"""One look; returns the seconds until the next one, None when the resource is gone."""
+Reconcile = Callable[[], Awaitable[float | None]]
+"""One pass; returns the seconds until the next one, None when the resource is gone."""
 
 SETTLE_SECONDS = 0.2
-"""Events come in bursts: one look answers all that come within this time."""
+"""Events come in bursts: one pass serves all that arrive within this time."""
 FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1.0, 10.0
 
 _log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Runs `step` until it says that the resource is gone, then calls `on_end`. A failing step is retried for ever,
-    with a growing pause: an API server or a broker that is away for minutes is nothing special."""
+    """Runs `reconcile` until it says that the resource is gone, then calls `on_end`. Failures are retried for ever,
+    with back-off: an API server or a broker that is down for minutes is nothing special."""
 
-    def __init__(self, kind: str, key: Key, step: Step, on_end: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, kind: str, key: Key, reconcile: Reconcile, on_end: Callable[[], Awaitable[None]]) -> None:
         self._kind = kind
         self._key = key
-        self._step = step
+        self._reconcile = reconcile
         self._on_end = on_end
         self._wake = asyncio.Event()
         self._backoff_seconds = 0.0
         self._task = asyncio.create_task(self._run(), name=f"{kind} {key[0]}/{key[1]}")
 
     def wake(self) -> None:
-        """Look again soon."""
+        """Reconcile soon."""
         self._wake.set()
 
     async def stop(self) -> None:
@@ -46,7 +45,7 @@ class Loop:
 
     async def _run(self) -> None:
         try:
-            while (pause_seconds := await self._look()) is not None or self._wake.is_set():
+            while (pause_seconds := await self._pass()) is not None or self._wake.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), pause_seconds)
                     await asyncio.sleep(max(SETTLE_SECONDS, self._backoff_seconds))
@@ -54,15 +53,15 @@ class Loop:
         finally:
             await self._on_end()
 
-    async def _look(self) -> float | None:
+    async def _pass(self) -> float | None:
         began = time.monotonic()
         try:
-            pause_seconds = await self._step()
+            pause_seconds = await self._reconcile()
         except Exception as error:
             self._backoff_seconds = min(MAX_BACKOFF_SECONDS, max(FIRST_BACKOFF_SECONDS, self._backoff_seconds * 2))
             RECONCILES.labels(self._kind, "failed").inc()
             _log.warning(
-                "reconcile failed; trying again",
+                "reconcile failed; will retry",
                 extra={"kind": self._kind, "object": "/".join(self._key), "error": f"{type(error).__name__}: {error}"},
                 exc_info=_log.isEnabledFor(logging.DEBUG),
             )

@@ -1,4 +1,4 @@
-"""How kopf has to be set up, with the reason for each setting."""
+"""How kopf must be set up, with the reason for each setting."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import kopf
 
 from litevoice_operator.api.base import GROUP
-from litevoice_operator.manifests.objects import MANAGED_SELECTOR
+from litevoice_operator.api.labels import MANAGED_SELECTOR
 
 
 class EndlessBackoffs:
-    """Seconds between attempts, without end and without a length: kopf exits after the last attempt of a finite list,
-    so an API server that is away for a minute would end the operator."""
+    """Seconds between attempts, endless and without a length: kopf exits after the last attempt of a finite list, so an
+    API server that is down for a minute would end the operator."""
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain((0.5, 1, 2, 3), itertools.repeat(5.0))
@@ -25,13 +25,13 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = EndlessBackoffs()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
-    # A watch whose connection died silently would otherwise be believed for ever.
+    # Otherwise a watch whose connection died silently would be trusted for ever.
     settings.watching.connect_timeout = 5
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     # Only our own pods cross the network, not the cluster's.
     settings.watching.label_selectors["", "v1", "pods"] = MANAGED_SELECTOR
-    # Neither CRDs nor namespaces need to be watched, so the operator needs no permission for it.
+    # CRDs and namespaces need not be watched, so the operator needs no permission for them.
     settings.scanning.disabled = True
     # Peers of equal priority pause one another.
     settings.peering.standalone = True

@@ -1,4 +1,4 @@
-"""One measurement of a backlog, put together from what broker and gateways say."""
+"""One measurement of a backlog, from the answers of broker and gateways."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from litevoice_operator.api.backlog_alert import BacklogValue, Culprit
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in one LiteTopic or one partition; `age_seconds` None when the broker does not tell."""
+    """What waits in one LiteTopic or partition; `age_seconds`: of the oldest message, None if unknown."""
 
     name: str
     messages: int
@@ -22,7 +22,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement; `culprits` the largest first, without what only a look at the owner can tell."""
+    """One measurement; `culprits`: largest first, without what only their owner can tell."""
 
     value: BacklogValue
     culprits: tuple[Culprit, ...]
@@ -32,8 +32,8 @@ def reply_sample(
     total: int, largest: Sequence[Waiting], oldest: Sequence[Waiting], existing: set[str], abandoned: set[str]
 ) -> Sample:
     """`total`: messages not taken by the gateways, over all sessions. `oldest` may name sessions whose LiteTopic has
-    expired (the broker keeps listing them); only those in `existing` count. What waits for a session in `abandoned`
-    is no backlog: its client has left, and it expires by itself."""
+    expired (the broker keeps listing them); only those in `existing` count. What waits for a session in `abandoned` is
+    no backlog: its client has left, and the LiteTopic will expire."""
     left = sum(waiting.messages for waiting in largest if waiting.name in abandoned)
     counted = [waiting for waiting in largest if waiting.messages > 0 and waiting.name not in abandoned]
     relevant = existing - abandoned
@@ -49,11 +49,11 @@ def reply_sample(
 
 
 def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequence[SessionInfo]], top: int) -> Sample:
-    """`partitions` by number; `sessions`: what each gateway pod lists. Where no gateway can say whose requests wait
-    (all of them gone), the partitions are listed instead.
+    """`partitions` by number; `sessions`: what each gateway pod lists. If no gateway can say whose requests wait (all
+    are gone), the culprits are partitions.
 
-    What a gateway keeps of an utterance that a worker is hearing is no backlog: a session counts when its partition
-    has one, and with no more than that."""
+    What a gateway retains of an utterance that a worker is hearing is no backlog: a session counts only if its
+    partition has one, and with no more than that."""
     culprits = [
         Culprit(
             session=session.session_id,
@@ -79,7 +79,7 @@ def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequenc
 
 
 def located(culprit: Culprit, pod: str, node: str, client: str) -> Culprit:
-    """The culprit with who holds it; empty texts for what is not known."""
+    """The culprit with who holds it; unknown parts are empty."""
     return culprit.model_copy(update={"pod": pod, "node": node, "client": client})
 
 

@@ -1,19 +1,18 @@
-"""What the operator reads from a pod: where it is, whether it works, why not, and how its drain ended."""
+"""What a pod tells: where it is, whether it works, if not why, and how its drain ended."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from litevoice_contracts.control import DrainReport
+from litevoice_operator.api.labels import COMPONENT_LABEL, INSTANCE_LABEL
+from litevoice_operator.api.times import from_text, to_text
 from litevoice_operator.api.voice_gateway_status import LastDrain
-from litevoice_operator.decide.times import from_text, to_text
 
-_INSTANCE = "app.kubernetes.io/instance"
-_COMPONENT = "app.kubernetes.io/component"
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -24,8 +23,8 @@ class Pod:
     Attributes:
         instance: name of the VoiceGateway; component: ``gateway`` or ``worker``.
         created_at: Unix seconds.
-        starting: scheduled, but its container was not created yet.
-        trouble: why it is not ready, as far as the pod itself says so; empty when there is nothing to say.
+        starting: scheduled, but its container does not exist yet.
+        trouble: why it is not ready, as far as the pod itself says; else empty.
     """
 
     namespace: str
@@ -56,8 +55,8 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         namespace=str(metadata.get("namespace", "")),
         name=name,
         uid=str(metadata.get("uid", "")),
-        instance=str(labels.get(_INSTANCE, "")),
-        component=str(labels.get(_COMPONENT, "")),
+        instance=str(labels.get(INSTANCE_LABEL, "")),
+        component=str(labels.get(COMPONENT_LABEL, "")),
         node=str(body.get("spec", {}).get("nodeName", "")),
         ip=str(status.get("podIP", "")),
         ready=ready,
@@ -68,6 +67,10 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         trouble="" if ready else _trouble(conditions, containers),
         drained=_drained(name, containers),
     )  # fmt: skip
+
+
+def newest_drain(drains: Iterable[LastDrain | None]) -> LastDrain | None:
+    return max((drain for drain in drains if drain), key=lambda drain: drain.finished_at, default=None)
 
 
 def _trouble(conditions: Mapping[Any, Any], containers: list[Mapping[str, Any]]) -> str:
@@ -87,13 +90,12 @@ def _waiting(container: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _drained(pod: str, containers: list[Mapping[str, Any]]) -> LastDrain | None:
-    """The newest drain report that a container of the pod left as its termination message."""
-    reports = [
+    """The newest drain report among its containers' termination messages."""
+    return newest_drain(
         _last_drain(pod, report, from_text(terminated.get("finishedAt")) or 0.0)
         for terminated in _terminations(containers)
         if (report := _report(terminated.get("message"))) is not None
-    ]
-    return max(reports, key=lambda drain: drain.finished_at, default=None)
+    )
 
 
 def _terminations(containers: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -104,7 +106,7 @@ def _terminations(containers: list[Mapping[str, Any]]) -> Iterator[Mapping[str, 
 
 
 def _report(message: object) -> DrainReport | None:
-    """None for anything else that a dying program may have written there."""
+    """None for anything else that a dying program may have left there."""
     try:
         report = msgspec.json.decode(str(message or ""), type=DrainReport)
     except (msgspec.MsgspecError, UnicodeEncodeError):

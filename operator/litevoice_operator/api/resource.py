@@ -1,4 +1,4 @@
-"""The parts of every object's metadata that the operator uses."""
+"""A custom resource as the API server returns it, before its spec is read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 from pydantic import Field
 
 from litevoice_operator.api.base import API_VERSION, Api
+
+Key = tuple[str, str]
+"""Namespace and name."""
 
 
 class Metadata(Api):
@@ -20,7 +23,7 @@ class Metadata(Api):
 
 
 class Resource(Api):
-    """A custom resource before its spec is read: spec and status are still plain JSON objects."""
+    """spec and status are still plain JSON objects."""
 
     kind: str
     metadata: Metadata
@@ -28,8 +31,7 @@ class Resource(Api):
     status: dict[str, Any] = Field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Namespace and name."""
+    def key(self) -> Key:
         return self.metadata.namespace, self.metadata.name
 
     @property

@@ -1,5 +1,5 @@
-"""The schema that the API server serves, beside the one that this operator was built with: what an older CRD lacks,
-how that is told, and what of a status it keeps."""
+"""The schema that the API server serves, compared with the one that this operator was built with: what an older CRD
+lacks, how users are told, and which part of a status it accepts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL = "kubectl apply --server-side -f crds/"
 """The one way to install and to upgrade the CRDs."""
 _REMEDY = f"upgrade it ({INSTALL}), then apply this object again"
 MAX_NAMED = 8
-"""So many fields are named in a condition; the log names all."""
+"""At most this many fields are named in a condition; the log names all."""
 
 Schema = Mapping[str, Any]
 """A structural schema: a CRD's openAPIV3Schema, or a part of it."""
@@ -37,10 +37,10 @@ _LOWER_BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Between the schema that the operator was built with and the one that is installed.
+    """Between the schema that the operator was built with and the installed one.
 
     Attributes:
-        lacks: paths of the operator's fields that the installed schema does not have: the API server drops them.
+        lacks: paths of the operator's fields that are missing from the installed schema: the API server drops them.
         refuses: paths of common fields with values that only the operator's schema allows.
         unknown: paths of fields that only the installed schema has.
     """
@@ -51,8 +51,8 @@ class Difference:
 
     @property
     def outdated(self) -> bool:
-        """Within a version of an API, fields are added and bounds widened. So what is installed is older when it lacks
-        something, unless it has fields of its own: then it is newer, or both have moved on."""
+        """Within an API version, fields are only added and bounds only widened. So an installed schema that lacks
+        something is older, unless it has fields of its own: then it is newer, or the two have diverged."""
         return bool(self.lacks or self.refuses) and not self.unknown
 
 
@@ -107,8 +107,7 @@ def _refused_values(built: Schema, installed: Schema) -> Iterator[str]:
 
 
 def known_part(value: Any, installed: Schema) -> Any:
-    """What the installed schema has fields for. Server-side apply refuses an object that names others, and with them
-    everything else in it."""
+    """What the installed schema has fields for. Server-side apply refuses a whole object for one unknown field."""
     if installed.get("x-kubernetes-preserve-unknown-fields"):
         return value
     if isinstance(value, Mapping):
@@ -125,7 +124,7 @@ def known_part(value: Any, installed: Schema) -> Any:
 
 
 def crd_finding(crd: str, difference: Difference | None) -> Finding:
-    """`difference`: None when the API server does not tell the installed schema."""
+    """`difference`: None if the API server does not publish the installed schema."""
     if difference is None:
         message = f"the API server does not tell the schema of {crd}; the operator's log says why"
         return Finding(CRD_OUTDATED, "Unknown", "SchemaUnreadable", message)
@@ -161,8 +160,8 @@ def _named(fields: Sequence[str]) -> str:
 def with_crd_finding(
     current: Sequence[Condition], previous: Sequence[Condition], finding: Finding, generation: int, now: float
 ) -> list[Condition]:
-    """The conditions with the finding as their last. What works although the CRD is older says so in Ready as well,
-    whose text every version of the CRD shows in `kubectl get -o wide`."""
+    """The conditions, with the finding last. A resource that works despite an older CRD says so in Ready as well, which
+    every version of the CRD shows in `kubectl get -o wide`."""
     last = conditions(previous, [finding], generation, now)
     if finding.status != "True":
         return [*current, *last]

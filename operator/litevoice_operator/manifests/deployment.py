@@ -1,4 +1,4 @@
-"""What gateway and worker pods have in common: hardening, placement, mounts, probes, rollout."""
+"""What the Deployments of gateways and workers have in common: hardening, placement, mounts, probes, rollout."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from litevoice_operator.api.pods import PodSettings
+from litevoice_operator.api.labels import Component, labels, selector_labels
+from litevoice_operator.api.pod_template import PodSettings
 from litevoice_operator.api.resolved import Gateway
-from litevoice_operator.manifests.objects import Component, Manifest, labels, manifest, selector_labels
-from litevoice_operator.manifests.paths import ADMIN_PORT, CONFIG_DIR, CONFIG_FILE
+from litevoice_operator.manifests import paths
+from litevoice_operator.manifests.configs import config_hash
+from litevoice_operator.manifests.objects import Manifest, manifest
 
 USER_ID = 65532
 CONFIG_HASH_ANNOTATION = "litevoice.dev/config-hash"
@@ -28,13 +30,11 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What tells one component's pods from the other's."""
+    """What differs between the components' pods."""
 
     component: Component
-    object_name: str
     image: str
     replicas: int
-    config_hash: str
     mounts: Sequence[Mount]
     grace_seconds: int
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -50,14 +50,23 @@ def secret_mount(name: str, path: str, secret: str, keys: Mapping[str, str] | No
     return Mount(name, path, {"secret": source})
 
 
+def _broker_mounts(gateway: Gateway) -> list[Mount]:
+    rocketmq, mounts = gateway.spec.rocketmq, []
+    if rocketmq.credentials_secret:
+        mounts.append(secret_mount("broker", paths.BROKER_CREDENTIALS_DIR, rocketmq.credentials_secret))
+    if rocketmq.ca_secret:
+        only_ca = {paths.BROKER_CA_FILE: paths.BROKER_CA_FILE}
+        mounts.append(secret_mount("broker-ca", paths.BROKER_CA_DIR, rocketmq.ca_secret, only_ca))
+    return mounts
+
+
 def deployment(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest:
-    """Pods are replaced one by one and only when the new one is ready: capacity never shrinks in a rollout."""
+    """Pods are replaced one by one, each once the new one is ready: a rollout never reduces capacity."""
     return manifest(
         gateway,
+        program.component,
         "apps/v1",
         "Deployment",
-        program.object_name,
-        program.component,
         spec={
             "replicas": program.replicas,
             "selector": {"matchLabels": selector_labels(gateway.name, program.component)},
@@ -65,7 +74,7 @@ def deployment(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest
             "template": {
                 "metadata": {
                     "labels": {**pod.labels, **labels(gateway.name, program.component)},
-                    "annotations": {**pod.annotations, CONFIG_HASH_ANNOTATION: program.config_hash},
+                    "annotations": {**pod.annotations, CONFIG_HASH_ANNOTATION: config_hash(gateway, program.component)},
                 },
                 "spec": _pod_spec(gateway, program, pod),
             },
@@ -74,12 +83,14 @@ def deployment(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest
 
 
 def _pod_spec(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str, Any]:
+    name = gateway.object_name(program.component)
     mounts = [
-        Mount("config", CONFIG_DIR, {"configMap": {"name": program.object_name}}),
+        Mount("config", paths.CONFIG_DIR, {"configMap": {"name": name}}),
         *program.mounts,
+        *_broker_mounts(gateway),
     ]
     spec: dict[str, Any] = {
-        "serviceAccountName": program.object_name,
+        "serviceAccountName": name,
         "automountServiceAccountToken": program.service_account_token,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": program.grace_seconds,
@@ -114,21 +125,16 @@ def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> d
         "name": program.component,
         "image": program.image,
         "env": [
-            {"name": "LITEVOICE_CONFIG", "value": f"{CONFIG_DIR}/{CONFIG_FILE}"},
+            {"name": "LITEVOICE_CONFIG", "value": f"{paths.CONFIG_DIR}/{paths.CONFIG_FILE}"},
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 - the only writable folder of the container
             *(
                 {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-                for name, path in (
-                    ("POD_NAME", "metadata.name"),
-                    ("POD_NAMESPACE", "metadata.namespace"),
-                    ("POD_IP", "status.podIP"),
-                    ("NODE_NAME", "spec.nodeName"),
-                )
+                for name, path in (("POD_NAME", "metadata.name"), ("POD_IP", "status.podIP"))
             ),
         ],
         "ports": [
             {"name": name, "containerPort": port, "protocol": "TCP"}
-            for name, port in {**program.ports, "admin": ADMIN_PORT}.items()
+            for name, port in {**program.ports, "admin": paths.ADMIN_PORT}.items()
         ],
         "resources": _resources(pod),
         "securityContext": {
@@ -150,7 +156,7 @@ def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> d
 
 
 def _resources(pod: PodSettings) -> dict[str, Any]:
-    """A limit without a request is also the request, so only what has neither is filled in."""
+    """A limit without a request is the request, too, so only what has neither is filled in."""
     requests = {key: value for key, value in DEFAULT_REQUESTS.items() if key not in pod.resources.limits}
     resources: dict[str, Any] = {"requests": {**requests, **pod.resources.requests}}
     if pod.resources.limits:
@@ -168,7 +174,7 @@ def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> dict[st
 
 
 def _spread(gateway: Gateway, component: Component, topology_key: str) -> dict[str, Any]:
-    """Only a preference: a small cluster must still run all pods. Counted per rollout: old pods do not skew it."""
+    """Only a preference: a small cluster must still run all pods. Counted per rollout, so old pods do not skew it."""
     return {
         "maxSkew": 1,
         "topologyKey": topology_key,

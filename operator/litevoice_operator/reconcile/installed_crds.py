@@ -1,4 +1,4 @@
-"""Which schemas are installed: looked at now and then, so an upgrade of the CRDs is noticed without a restart."""
+"""Which schemas are installed: checked now and then, so a CRD upgrade is noticed without a restart."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cluster, ClusterError
 from litevoice_operator.api.base import GROUP
 from litevoice_operator.api.definitions import schemas
-from litevoice_operator.decide.crds import INSTALL, Difference, Schema, compare
+from litevoice_operator.decide.crd_difference import INSTALL, Difference, Schema, compare
 
 CHECK_SECONDS, RETRY_SECONDS = 10.0, 2.0
-"""Between looks, and after one that failed: a CRD that was just installed is published a second or two later."""
+"""Between checks, and after one that failed: a CRD just installed is published a second or two later."""
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class InstalledCrd:
     """Attributes:
-    schema: of the whole object; None when the API server does not tell it.
-    difference: to the operator's own; None likewise.
+    schema: of the whole object; None if the API server does not publish it.
+    difference: from the operator's own; None likewise.
     """
 
     name: str
@@ -32,7 +32,7 @@ class InstalledCrd:
 
 
 class InstalledCrds:
-    """One for all loops: they share the looks."""
+    """Shared by all loops."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -43,7 +43,7 @@ class InstalledCrds:
         self._trouble = ""
 
     async def get(self, kind: str) -> InstalledCrd:
-        """At most CHECK_SECONDS old, or the last that could be read."""
+        """At most CHECK_SECONDS old, or else the last that could be read."""
         async with self._looking:
             if time.monotonic() >= self._next_look_at:
                 await self._look()

@@ -1,4 +1,4 @@
-"""Which field of a VoiceGateway a pod's failing mount goes back to: a pod only says that a volume cannot be mounted."""
+"""Which field of a VoiceGateway is behind a failing mount: the pod's Events name only the volume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOUNT_FAILED = re.compile(r'MountVolume\.SetUp failed for volume "([^"]+)"\s*:\
 
 
 def mount_problem(event_messages: Iterable[str]) -> str:
-    """The newest failure (messages: oldest first) in the user's words; empty when none is about a volume of ours."""
+    """The newest failure (messages: oldest first), with the field it is about; empty if none is about our volumes."""
     problem = ""
     for message in event_messages:
         if (match := _MOUNT_FAILED.search(message)) and (field := _FIELD_OF_VOLUME.get(match.group(1))):

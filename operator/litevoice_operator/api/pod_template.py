@@ -24,7 +24,7 @@ class Resources(Api):
     requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
     """What the scheduler reserves, for example `cpu: 500m`."""
     limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
-    """What the container may use at most."""
+    """The most that the container may use."""
 
 
 class Toleration(Api):
@@ -39,7 +39,7 @@ class Toleration(Api):
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     """Effect of the taint; empty: every effect."""
     toleration_seconds: Int64 | None = None
-    """How long a NoExecute taint is tolerated; absent: for ever."""
+    """How long a NoExecute taint is tolerated; absent: forever."""
 
 
 class PodSettings(Api):

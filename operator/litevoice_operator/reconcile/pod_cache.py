@@ -1,17 +1,16 @@
-"""What the pods' events said last: where pods run, and how the drains of those that are gone ended."""
+"""Pods as last seen: where they run, and how the drains of those that are gone ended."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from litevoice_operator.api.resource import Key
 from litevoice_operator.api.voice_gateway_status import LastDrain
-from litevoice_operator.decide.gateway_status import newest_drain
-from litevoice_operator.decide.pods import Pod
-from litevoice_operator.reconcile.loop import Key
+from litevoice_operator.observe.pods import Pod, newest_drain
 
 
 class PodCache:
-    """Bounded by the pods that exist, and one drain report per VoiceGateway."""
+    """Bounded by the number of existing pods, plus one drain report per VoiceGateway."""
 
     def __init__(self) -> None:
         self._pods: dict[Key, dict[str, Pod]] = {}
@@ -24,13 +23,13 @@ class PodCache:
         self._remember_drain(gateway, pod)
 
     def remove(self, pod: Pod) -> None:
-        """A pod is gone; `pod` is its last state, which is where a drain report is found."""
+        """A pod is gone; `pod` is its last state, which holds the drain report."""
         gateway = (pod.namespace, pod.instance)
         self._pods.get(gateway, {}).pop(pod.name, None)
         self._remember_drain(gateway, pod)
 
     def replace(self, gateway: Key, pods: Sequence[Pod]) -> None:
-        """These are all pods of the VoiceGateway: corrects what a missed event left behind."""
+        """All pods of the VoiceGateway: makes up for missed events."""
         self._pods[gateway] = {pod.name: pod for pod in pods}
         for pod in pods:
             self._remember_drain(gateway, pod)
@@ -46,7 +45,7 @@ class PodCache:
         return self._drains.get(gateway)
 
     def addresses(self, gateway: Key) -> dict[str, str]:
-        """Name → IP of the gateway pods that may answer questions."""
+        """Name → IP of the gateway pods that can answer requests."""
         return {
             pod.name: pod.ip
             for pod in self._pods.get(gateway, {}).values()

@@ -1,0 +1,47 @@
+"""What a Deployment tells: how far its rollout is, and what stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How far a rollout is.
+
+    Attributes:
+        settled: its controller has seen the current template, and no pod of an older one is left.
+        failure: why it is stuck, in its controller's words.
+    """
+
+    wanted: int = 0
+    replicas: int = 0
+    ready: int = 0
+    settled: bool = False
+    failure: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return self.ready >= self.wanted
+
+
+def read_rollout(deployment: Mapping[str, Any]) -> Rollout:
+    """From a Deployment as the API server returns it. Not settled until its controller has seen the latest change."""
+    spec, status = deployment.get("spec", {}), deployment.get("status", {})
+    wanted = int(spec.get("replicas", 1))
+    replicas = int(status.get("replicas", 0))
+    seen = int(status.get("observedGeneration", 0)) >= int(deployment.get("metadata", {}).get("generation", 0))
+    failures = [
+        f"{condition.get('reason')}: {condition.get('message')}"
+        for condition in status.get("conditions") or []
+        if (condition.get("type"), condition.get("status")) in (("ReplicaFailure", "True"), ("Progressing", "False"))
+    ]
+    return Rollout(
+        wanted=wanted,
+        replicas=replicas,
+        ready=int(status.get("readyReplicas", 0)),
+        settled=seen and int(status.get("updatedReplicas", 0)) == wanted == replicas,
+        failure="; ".join(failures),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +16,6 @@ from litevoice_gateway.auth import presented_key
 REALTIME_PATH = "/v1/realtime"
 RETRY_AFTER_SECONDS = 2
 MAX_MODEL_LENGTH = 128
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _SUBPROTOCOL = "realtime"
 
 
@@ -35,7 +33,6 @@ class Admitted:
     resume: EventId | None
     model: str
     subprotocol: str
-    traceparent: str
     overload: bool
 
 
@@ -92,14 +89,12 @@ def admit(
         reason = "this gateway is being drained" if state.draining else state.unready
         return _reject(503, outcome, outcome, reason, extra={"Retry-After": str(RETRY_AFTER_SECONDS)})
     offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
-    traceparent = headers.get("traceparent", "")
     return Admitted(
         principal=principal,
         session_id=session_id,
         resume=resume,
         model=model,
         subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else "",
-        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
         overload=state.full,
     )
 

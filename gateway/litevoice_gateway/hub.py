@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 
 from litevoice_broker.admin import Admin
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite_channel import Delivery, LiteChannel
 from litevoice_broker.producer import Producer
@@ -135,7 +135,6 @@ class Hub:
             wall_milliseconds=lambda: time.time_ns() // 1_000_000,
             principal=admitted.principal,
             client=client,
-            traceparent=admitted.traceparent,
         )
         session = Session(opening, self._protocol, self.limits, time.monotonic())
         connection = Connection(self, session, transport, self._names.session_partition_topic(session_id))

@@ -25,7 +25,6 @@ class Opening:
     wall_milliseconds: Callable[[], int]
     principal: str = ""
     client: str = ""
-    traceparent: str = ""
 
     @property
     def position(self) -> int:

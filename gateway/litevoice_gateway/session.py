@@ -51,7 +51,7 @@ class Session:
         self._out: list[do.Command] = []
         self._target = opening.resume if opening.resume is not None else START
         self._folded = Folded(opening.position, opening.config)
-        self._up = Upstream(self.id, opening.traceparent, limits, self._folded, opening.wall_milliseconds, self._out)
+        self._up = Upstream(self.id, limits, self._folded, opening.wall_milliseconds, self._out)
         self._config = opening.config
         self._updates_in_flight = 0
         self._intake = Intake(limits, self._out, now)

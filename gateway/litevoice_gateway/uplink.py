@@ -43,9 +43,8 @@ class Uplink:
         dropped: retained packets given up at the bound, since the last look.
     """
 
-    def __init__(self, session_id: str, traceparent: str, batch_seconds: float, retained_seconds: int) -> None:
+    def __init__(self, session_id: str, batch_seconds: float, retained_seconds: int) -> None:
         self._session_id = session_id
-        self._traceparent = traceparent
         self._batch_seconds = batch_seconds
         self._retained_seconds = retained_seconds
         self.epoch = -1
@@ -199,7 +198,6 @@ class Uplink:
             attempt=folded.attempt,
             snapshot=snapshot,
             resume=resume,
-            traceparent=self._traceparent,
         )
 
     def _retain(self, entries: list[Entry]) -> None:

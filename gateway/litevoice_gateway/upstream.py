@@ -35,13 +35,12 @@ class Upstream:
     def __init__(
         self,
         session_id: str,
-        traceparent: str,
         limits: Limits,
         folded: Folded,
         wall_milliseconds: Callable[[], int],
         out: list[do.Command],
     ) -> None:
-        self._uplink = Uplink(session_id, traceparent, limits.batch_seconds, limits.retained_seconds)
+        self._uplink = Uplink(session_id, limits.batch_seconds, limits.retained_seconds)
         self._probe = Probe(limits.probe_seconds)
         self._limits = limits
         self._folded = folded

@@ -20,7 +20,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts import events

@@ -51,7 +51,7 @@ class Caller:
 
     def __post_init__(self) -> None:
         self.folded = Folded(0, SessionConfig())
-        self._uplink = Uplink(self.session_id, "", PACKET_SECONDS, 60)
+        self._uplink = Uplink(self.session_id, PACKET_SECONDS, 60)
         self._uplink.begin(int(time.time() * 1000))
         self._speech = b""
         self._failed: list[BaseException] = []

@@ -20,7 +20,7 @@ EPOCH = 1000
 
 
 def uplink(*, epoch: int | None = EPOCH, retained_seconds: int = 60) -> tuple[Uplink, Folded]:
-    made = Uplink("s_1", "", batch_seconds=0.1, retained_seconds=retained_seconds)
+    made = Uplink("s_1", batch_seconds=0.1, retained_seconds=retained_seconds)
     if epoch is not None:
         made.begin(epoch)
     return made, Folded(0, SessionConfig())

@@ -86,7 +86,7 @@ class World:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._partition: list[UpEnvelope] = []
         self.folded = Folded(0, SessionConfig())
-        self.uplink = Uplink("s_test", "", FRAME_SECONDS, 60)
+        self.uplink = Uplink("s_test", FRAME_SECONDS, 60)
         self.uplink.begin(1)
         self.up = True
         self._generation = 0
@@ -131,7 +131,7 @@ class World:
         if farewell:
             self.leave()
         epoch = self.uplink.epoch + 1
-        self.uplink = Uplink("s_test", "", FRAME_SECONDS, 60)
+        self.uplink = Uplink("s_test", FRAME_SECONDS, 60)
         self.uplink.begin(epoch)
 
     # The workers

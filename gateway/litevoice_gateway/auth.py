@@ -7,14 +7,12 @@ import hmac
 import logging
 import os
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 2.0
 MIN_KEY_LENGTH = 8
-_SUBPROTOCOL_KEY = "openai-insecure-api-key."
 
 
 class ApiKeys:
@@ -71,20 +69,3 @@ class ApiKeys:
                     status = entry.stat()
                     entries.append((entry.name, status.st_mtime_ns, status.st_ino))
         return tuple(sorted(entries))
-
-
-def presented_key(headers: Mapping[str, str]) -> str | None:
-    """The API key of an upgrade request: ``Authorization: Bearer``, ``api-key``, or, as browsers must, a
-    WebSocket subprotocol ``openai-insecure-api-key.<key>``. None when there is none.
-
-    `headers` has lower-case names.
-    """
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and credentials.strip():
-        return credentials.strip()
-    if headers.get("api-key"):
-        return headers["api-key"].strip()
-    for offered in headers.get("sec-websocket-protocol", "").split(","):
-        if offered.strip().startswith(_SUBPROTOCOL_KEY):
-            return offered.strip().removeprefix(_SUBPROTOCOL_KEY) or None
-    return None

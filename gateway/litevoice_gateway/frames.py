@@ -18,7 +18,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    size: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class Assembler:
         """One frame; None while its message is not complete. Masking and control frame sizes are checked before."""
         if reserved:
             return Broken(PROTOCOL_ERROR, "reserved bits without an extension")
-        if opcode == TEXT and fin and self._opcode is None and len(payload) <= self._max_bytes:
-            return _text(payload)
+        if opcode in (TEXT, BINARY) and fin and self._opcode is None and len(payload) <= self._max_bytes:
+            return _text(payload) if opcode == TEXT else Binary(payload)
         if opcode == PING:
             return Ping(payload)
         if opcode == PONG:
@@ -102,7 +102,8 @@ class Assembler:
         self._opcode, self._parts, self._size = None, [], 0
         if size > self._max_bytes:
             return TooLarge(size)
-        return _text(b"".join(parts)) if opcode == TEXT else Binary(size)
+        payload = b"".join(parts)
+        return _text(payload) if opcode == TEXT else Binary(payload)
 
 
 def _text(payload: bytes) -> Message:

@@ -29,7 +29,7 @@ class Intake:
         self._bucket = TokenBucket(limits.max_events_per_second, now)
         self._max_early_bytes = limits.max_frame_bytes
         self._out = out
-        self._early: list[str] = []
+        self._early: list[str | bytes] = []
         self._early_bytes = 0
         self._own_events_unread = 0
         self._throttled_until: float | None = None
@@ -40,12 +40,12 @@ class Intake:
         """Number of messages that wait for the session to be restored."""
         return len(self._early)
 
-    def keep(self, text: str) -> None:
+    def keep(self, message: str | bytes) -> None:
         """A message that came before the session was restored."""
-        self._early.append(text)
-        self._early_bytes += len(text)
+        self._early.append(message)
+        self._early_bytes += len(message)
 
-    def take_early(self) -> list[str]:
+    def take_early(self) -> list[str | bytes]:
         early, self._early, self._early_bytes = self._early, [], 0
         return early
 
@@ -56,7 +56,7 @@ class Intake:
         if not wait:
             return
         if self._throttled_until is None:
-            self._out.append(do.Refused("rate_limited"))
+            self._out.append(do.Observe("client_errors", "rate_limited"))
         self._throttled_until = now + wait
         self._out.append(do.WakeAt(self._throttled_until))
 

@@ -22,10 +22,11 @@ from picows import (
 
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
-from litevoice_gateway.admission import Admitted, Rejected, admit
 from litevoice_gateway.auth import ApiKeys
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.hub import Hub
+from litevoice_gateway.protocols import UpgradeRequest
+from litevoice_gateway.upgrade import Admitted, Rejected, admit
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class PicowsTransport:
     def __init__(self, picows_transport: WSTransport) -> None:
         self._picows = picows_transport
 
-    def send(self, data: bytes) -> None:
-        self._picows.send(WSMsgType.TEXT, data)
+    def send(self, data: bytes, *, binary: bool) -> None:
+        self._picows.send(WSMsgType.BINARY if binary else WSMsgType.TEXT, data)
 
     def send_close(self, code: int, reason: str) -> None:
         legal = 1000 if code in _BAD_ECHO else code
@@ -112,7 +113,9 @@ class Listener(WSListener):
             return
         self._hub.metrics.connections.labels("accepted").inc()
         host, port = tcp.get_extra_info("peername")[:2]
-        self._connection = self._hub.accept(self._admitted, self._transport, f"{host}:{port}")
+        self._connection = self._hub.accept(
+            self._admitted.protocol, self._admitted.principal, self._transport, f"{host}:{port}"
+        )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type.value
@@ -191,9 +194,9 @@ class Server:
         headers = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
         now = time.monotonic()
         answer = admit(
-            request.path.decode("latin-1"),
-            headers,
+            UpgradeRequest.parse(request.path.decode("latin-1"), headers),
             self._hub.state,
+            self._hub.protocols,
             lambda key: self._keys.principal(key, now),
             self._signing_key,
         )
@@ -203,6 +206,7 @@ class Server:
             return WSUpgradeResponseWithListener(response, None)
         if "upgrade" in [token.strip().lower() for token in headers.get("connection", "").split(",")]:
             request.headers["connection"] = "upgrade"  # picows refuses the list that Firefox sends
-        extra = {"Sec-WebSocket-Protocol": answer.subprotocol} if answer.subprotocol else None
+        subprotocol = answer.protocol.subprotocol
+        extra = {"Sec-WebSocket-Protocol": subprotocol} if subprotocol else None
         response = WSUpgradeResponse.create_101_response(extra)
         return WSUpgradeResponseWithListener(response, Listener(self._hub, answer))

@@ -8,8 +8,8 @@ from typing import Protocol
 class Transport(Protocol):
     """One accepted WebSocket. All methods are synchronous and ignored once the connection is gone."""
 
-    def send(self, data: bytes) -> None:
-        """One text message; `data` is UTF-8."""
+    def send(self, data: bytes, *, binary: bool) -> None:
+        """One message, binary or text (UTF-8)."""
 
     def send_close(self, code: int, reason: str) -> None:
         """A Close frame; frames of the peer are still read."""

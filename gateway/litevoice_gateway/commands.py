@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from litevoice_contracts.envelopes import UpEnvelope
 
 REPLACED = 4001
@@ -84,8 +86,7 @@ Observation = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Observe:
+class Observe(msgspec.Struct, frozen=True):
     """Something for the metrics, by the attribute of `Metrics` that counts it.
 
     Attributes:

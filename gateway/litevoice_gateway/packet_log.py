@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -27,8 +26,7 @@ SNAPSHOT_INTERVAL_SECONDS = 10.0
 _size_encoder = msgspec.msgpack.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     packet: Packet
     codec: Codec
     size: int
@@ -260,7 +258,7 @@ class PacketLog:
     def _retain(self, entries: list[Entry]) -> None:
         self._retained_envelopes += 1
         dropped = 0
-        for entry in (*entries[:-1], replace(entries[-1], ends_envelope=True)):
+        for entry in (*entries[:-1], msgspec.structs.replace(entries[-1], ends_envelope=True)):
             self._retained.append(entry)
             self._retained_bytes += entry.size
             bound = self._limits.retained_seconds * CODEC_BYTES_PER_SECOND[entry.codec] + RETAINED_EXTRA_BYTES

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
+
 from litevoice_contracts.conversation import SessionConfig
 from litevoice_contracts.packets import Packet
 from litevoice_contracts.positions import EventId
@@ -62,8 +64,7 @@ class Refusal(Exception):  # noqa: N818 - reads as what it is
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class ClientEvent:
+class ClientEvent(msgspec.Struct, frozen=True):
     """Attributes:
     type: the protocol's own name of the event, from a closed set: it becomes a metric label.
     client_seq: the client's own number of the packet, None where the protocol has none; `confirmed` gives it back.

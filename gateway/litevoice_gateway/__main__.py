@@ -87,10 +87,10 @@ def _list_sessions(settings: GatewaySettings, keys: Keys, arguments: argparse.Na
 async def serve(settings: GatewaySettings, keys: Keys, protocols: Sequence[ProtocolFactory]) -> DrainReport:
     """Until SIGTERM or SIGINT; then the drain."""
     pod = os.environ.get("POD_NAME") or socket.gethostname()
-    hub = Hub(settings, keys, Metrics(), protocols, pod, os.environ.get("POD_IP") or "127.0.0.1")
+    hub = Hub(settings, keys, Metrics(), pod, os.environ.get("POD_IP") or "127.0.0.1")
     drain = Drain(hub)
     admin = AdminServer(hub, drain, keys.admin_token, pod)
-    server = Server(hub, ApiKeys(Path(settings.api_keys_dir), time.monotonic()), keys.signing_key)
+    server = Server(hub, ApiKeys(Path(settings.api_keys_dir), time.monotonic()), keys.signing_key, protocols)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

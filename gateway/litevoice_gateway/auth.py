@@ -18,7 +18,7 @@ MIN_KEY_LENGTH = 8
 class ApiKeys:
     """File name = principal, content = its keys, one per line; names that begin with a dot are not principals.
 
-    Keys are kept and compared as keyed hashes, so the time of a look-up tells nothing about any key.
+    Keys are kept and compared as keyed hashes, so that lookup time reveals nothing about any key.
     """
 
     def __init__(self, folder: Path, now: float) -> None:
@@ -30,7 +30,7 @@ class ApiKeys:
         self._load()
 
     def principal(self, key: str, now: float) -> str | None:
-        """The principal of a key, None when nobody has it. Looks for changed files at most every CHECK_SECONDS."""
+        """The principal of a key, None when nobody has it. Checks for changed files at most every CHECK_SECONDS."""
         if now - self._checked >= CHECK_SECONDS:
             self._checked = now
             self._load()

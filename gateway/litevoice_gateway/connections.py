@@ -7,10 +7,11 @@ import functools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from litevoice_broker.errors import BrokerError, Overloaded
+from litevoice_broker.producer import Done
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
 from litevoice_gateway.metrics import Metrics
@@ -21,8 +22,8 @@ from litevoice_gateway.transport import Transport
 logger = logging.getLogger(__name__)
 
 PING_SECONDS = 20.0
-"""After so much silence of the client a ping keeps the way open; a missing pong is no reason to close, because a
-client that does not read does not answer: dead peers are found by TCP keep-alive."""
+"""A client that has been silent for so long is pinged, to keep middleboxes from dropping the connection. A missing pong
+does not close it: a slow reader does not answer either. TCP keep-alive finds dead peers."""
 
 
 class ConnectionHost(Protocol):
@@ -31,14 +32,7 @@ class ConnectionHost(Protocol):
     @property
     def metrics(self) -> Metrics: ...
 
-    def publish(
-        self,
-        topic: str,
-        session_id: str,
-        properties: Mapping[str, str],
-        body: bytes,
-        done: Callable[[BaseException | None], None],
-    ) -> None:
+    def publish(self, topic: str, session_id: str, properties: Mapping[str, str], body: bytes, done: Done) -> None:
         """See `Producer.enqueue_fifo`."""
 
     def pause_replies(self, connection: Connection) -> None:
@@ -60,11 +54,11 @@ class ConnectionHost(Protocol):
 
 
 class Connection:
-    """Lives from the upgrade until the TCP connection is gone and the broker has answered for all that was read.
+    """Lives from the upgrade until the TCP connection is gone and the broker has answered for everything that was read.
 
     Attributes:
-        ended: set when everything read from the client has been handed to the producer.
-        settled: set when, besides, nothing of it waits for the broker any more.
+        ended: set once everything read from the client has been handed to the producer.
+        settled: set once the broker has answered for all of it, too.
     """
 
     __slots__ = (
@@ -154,7 +148,7 @@ class Connection:
         self.run()
 
     def cut(self) -> None:
-        """Out of time: the connection is closed without waiting for the peer."""
+        """Closes the connection without waiting for the peer any longer."""
         self.session.cut(time.monotonic())
         self.run()
 
@@ -169,7 +163,7 @@ class Connection:
     # Commands
 
     def run(self) -> None:
-        """Carries out what the session wants."""
+        """Carries out the session's commands."""
         for command in self.session.take():
             match command:
                 case do.Send(data=data, binary=binary):
@@ -198,7 +192,7 @@ class Connection:
                     self._end(command)
 
     def _log_close(self, code: int, reason: str) -> None:
-        """Only what an operator may have to explain: not the plan, and not the echo of the client's own Close."""
+        """Not for planned moves, nor for the echo of the client's own Close."""
         if reason and code not in (do.NORMAL, do.RESTART, do.REPLACED):
             logger.warning("session closed", extra={"session": self.session.id, "code": code, "reason": reason})
 
@@ -208,7 +202,7 @@ class Connection:
             self._send_unsent()
 
     def _send_unsent(self) -> None:
-        """In order; what the producer has no room for is tried again with the next tick."""
+        """In order; what the producer has no room for is retried with the next tick."""
         while self._unsent:
             command = self._unsent[0]
             properties, body = command.envelope.encode()
@@ -249,7 +243,7 @@ class Connection:
         self.run()
 
     def _pause_replies(self, pause: bool) -> None:
-        """`resume` takes a round trip; while it runs, only the latest wish counts."""
+        """Resuming takes a round trip; the latest request that comes meanwhile wins."""
         self._pause_wanted = pause
         self._host.count_slow_reader(1 if pause else -1)
         if pause and self._pausing is None:

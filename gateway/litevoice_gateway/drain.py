@@ -48,7 +48,7 @@ class Drain:
         )
 
     def begin(self, policy: Policy | None = None) -> DrainReport:
-        """No new sessions from now on; the ones here go. Idempotent."""
+        """Refuses new sessions from now on and moves the existing ones. Idempotent."""
         if self._plan is None:
             settings = self._hub.settings
             self._plan = MovePlan(
@@ -68,7 +68,7 @@ class Drain:
         return self.report
 
     async def wait(self) -> DrainReport:
-        """Begins if need be, and waits for the end."""
+        """Begins the drain if it has not begun, and waits until it is over."""
         self.begin()
         assert self._task is not None
         await self._task
@@ -97,7 +97,7 @@ class Drain:
             sessions[move.session_id].drain(at_edge=move.at_edge, by=move.by)
 
     async def _settle(self, plan: MovePlan) -> None:
-        """Lets the broker confirm what the cut connections have left."""
+        """Waits (bounded) for the broker to confirm what the cut connections have left behind."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, plan.deadline - time.monotonic()) + plan.close_timeout_seconds):
                 for connection in list(self._hub.connections):

@@ -1,4 +1,4 @@
-"""Whether a client is read now, sans I/O: everything that waits for somebody else is bounded by not reading more."""
+"""Whether to read from a client now, sans I/O: whatever has to wait is bounded by reading no further."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits, TokenBucket
 
 MAX_OWN_EVENTS = 100
-"""Errors that wait for a client that does not read, before it is not read either."""
+"""Errors queued for a client that does not read, before we stop reading from it."""
 MAX_EARLY_MESSAGES = 100
-"""Messages that wait for the session to be restored, before the client is not read."""
+"""Messages queued until the session is restored, before we stop reading from the client."""
 
 
 class Intake:
-    """Commands go into `out`; `settle` tells when they change."""
+    """`settle` puts PauseReading and ResumeReading into `out`."""
 
     __slots__ = (
         "_bucket",
@@ -50,8 +50,8 @@ class Intake:
         return early
 
     def spend(self, now: float) -> None:
-        """One more message. Beyond its rate a client is read later, never refused: what it sends may be speech from a
-        lost connection."""
+        """One more message. Beyond the rate, excess messages are delayed, not dropped: they may be speech recorded
+        while the connection was lost."""
         wait = self._bucket.spend(now)
         if not wait:
             return
@@ -61,22 +61,22 @@ class Intake:
         self._out.append(do.WakeAt(self._throttled_until))
 
     def throttle_ends(self, now: float, *, closing: bool) -> bool:
-        """Whether it ends just now; `closing`: at once, what is on its way is read, so that the client's Close is."""
+        """Whether it ends now; when `closing`, at once, or the client's Close would not be read."""
         if self._throttled_until is None or not (closing or now >= self._throttled_until):
             return False
         self._throttled_until = None
         return True
 
     def unread(self) -> None:
-        """An event of the gateway's own was sent to a client that does not read."""
+        """An error was sent to a client that does not read."""
         self._own_events_unread += 1
 
     def all_read(self) -> None:
-        """The client reads on, or what it has not read does not matter any more."""
+        """The client reads again, or no longer has to."""
         self._own_events_unread = 0
 
     def settle(self, *, full: bool) -> None:
-        """Reads the client's socket or not; `full`: too much waits for the broker."""
+        """Stops or resumes reading; `full`: too much waits for the broker."""
         reading = (
             not full
             and self._throttled_until is None

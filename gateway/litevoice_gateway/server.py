@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from picows import (
@@ -25,14 +26,15 @@ from litevoice_gateway import frames
 from litevoice_gateway.auth import ApiKeys
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.hub import Hub
-from litevoice_gateway.protocols import UpgradeRequest
+from litevoice_gateway.protocols import ProtocolFactory, UpgradeRequest
+from litevoice_gateway.protocols.registry import PROTOCOLS
 from litevoice_gateway.upgrade import Admitted, Rejected, admit
 
 logger = logging.getLogger(__name__)
 
 HARD_LIMIT_FACTOR = 4
-"""Frames over `max_frame_bytes` are refused by an error event; over so many times as much, by closing with 1009,
-because picows would have to keep the whole frame to find its end."""
+"""A message over `max_frame_bytes` is answered with an error; one over this many times as much closes the connection
+with 1009, because picows would have to buffer the whole frame."""
 FORCE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 5.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
@@ -40,8 +42,8 @@ _BAD_ECHO = frozenset({1005, 1006, 1015})
 
 
 PICOWS_OPTIONS: dict[str, Any] = {"use_aiofastnet": True}
-"""On uvloop's own transport picows also writes to the socket itself, and a reader that is slow now and then gets a
-frame cut short with the next one in it. Costs memory per idle connection; tests/integration/test_gateway_picows.py."""
+"""With uvloop's own transport picows also writes to the socket directly; a slow reader then occasionally gets a frame
+that is cut short with the next one inside. Costs memory per idle connection; see test_gateway_picows.py."""
 
 
 class PicowsTransport:
@@ -149,10 +151,13 @@ class Listener(WSListener):
 class Server:
     """Listens on `listen_host:listen_port` from `start` to `close`."""
 
-    def __init__(self, hub: Hub, keys: ApiKeys, signing_key: bytes) -> None:
+    def __init__(
+        self, hub: Hub, keys: ApiKeys, signing_key: bytes, protocols: Sequence[ProtocolFactory] = PROTOCOLS
+    ) -> None:
         self._hub = hub
         self._keys = keys
         self._signing_key = signing_key
+        self._protocols = protocols
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self) -> None:
@@ -196,7 +201,7 @@ class Server:
         answer = admit(
             UpgradeRequest.parse(request.path.decode("latin-1"), headers),
             self._hub.state,
-            self._hub.protocols,
+            self._protocols,
             lambda key: self._keys.principal(key, now),
             self._signing_key,
         )

@@ -23,8 +23,8 @@ from litevoice_gateway.protocols import ClientProtocol, Frame, Problem, Refusal
 from litevoice_gateway.session_state import LogEvent, SessionState
 
 SETTLE_SECONDS = 0.06
-"""A resumed session publishes after this much silence of its log, so that its first packet carries the newest
-snapshot; and after SETTLE_MAX_SECONDS at the latest."""
+"""A resumed session publishes once its log has been quiet for this long, so that its first packet carries the newest
+snapshot; after SETTLE_MAX_SECONDS at the latest."""
 SETTLE_MAX_SECONDS = 0.5
 STALL_SECONDS = 10.0
 """How long a session may stay at max_pending_packets before it is closed with 1013."""
@@ -133,7 +133,8 @@ class Session:
             self._intake.keep(message)
             self._hold_back()
             return
-        self._spend(now)
+        if self.phase is Phase.LIVE:
+            self._intake.spend(now)
         try:
             events = self._protocol.decode(message, self._config)
         except Refusal as refusal:
@@ -151,11 +152,12 @@ class Session:
         """A message that is too large to be decoded."""
         if not self._ignores_client and self.phase is not Phase.ENDED:
             self._active = now
-            self._spend(now)
+            if self.phase is Phase.LIVE:
+                self._intake.spend(now)
             self._problem(problem)
 
     def broken(self, code: int, problem: Problem, now: float) -> None:
-        """The client broke the WebSocket protocol: nothing it sends after this can be understood."""
+        """The client violated the WebSocket protocol: nothing after this can be understood."""
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._problem(problem)
             self._close(code, problem.message, now)
@@ -175,10 +177,10 @@ class Session:
             self._out.append(do.PauseReplies())
 
     def peer_closed(self, code: int, now: float) -> None:
-        """The client's Close was read: it sends nothing more.
+        """The client has sent its Close: nothing follows.
 
-        The connection goes when the broker has confirmed everything that was read of it. Clients come back elsewhere
-        when it is gone, so what they say there follows what they said here, however slow this pod is.
+        The TCP connection is closed once the broker has confirmed everything that was read from it. Clients reconnect
+        only then, so what they say to the next pod cannot overtake what they said to this one.
         """
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._send_close(code if code >= do.NORMAL else do.NORMAL, "")
@@ -191,8 +193,6 @@ class Session:
         """The TCP connection is gone."""
         self._forced = self.phase is Phase.CLOSING
         self._end(now)
-        self._close_by = None
-        self._leaving = False
 
     # Inputs: the broker
 
@@ -226,7 +226,7 @@ class Session:
         self._leave_if_confirmed()
 
     def not_confirmed(self, packets: int, now: float) -> None:
-        """The broker client gave up on them: they are lost."""
+        """The broker client has given up on them: they are lost."""
         self._packets.confirmed(packets, now)
         self._close(do.OVERLOAD, "the message broker does not answer", now, ignore_client=True)
         self._leave_if_confirmed()
@@ -254,15 +254,13 @@ class Session:
         self._check_edge(now)
 
     def cut(self, now: float) -> None:
-        """Ends without waiting for the peer any longer."""
-        self._close_by = None
-        self._leaving = False
+        """Ends without waiting for the peer."""
         self._forced = True
         self._end(now)
         self._out.append(do.Disconnect())
 
     def tick(self, now: float) -> None:
-        """Everything that happens by the clock alone."""
+        """Whatever is due."""
         if self._close_by is not None and now >= self._close_by:
             self.cut(now)
         opened, patience = self._opened_at, self._limits.restore_timeout_seconds
@@ -341,8 +339,6 @@ class Session:
                     self._updates_in_flight = max(0, self._updates_in_flight - 1)
                     if not self._updates_in_flight:
                         self._config = self._state.snapshot.config
-                case _:
-                    pass
             if not isinstance(entry.event, CONTROL_EVENTS):
                 self._packets.worker_goes_on()
         self._packets.answer(now)
@@ -355,12 +351,8 @@ class Session:
                 self._intake.unread()
             self._hold_back()
 
-    def _spend(self, now: float) -> None:
-        if self.phase is Phase.LIVE:
-            self._intake.spend(now)
-
     def _hold_back(self) -> None:
-        """Reads the client's socket or not, by what waits here for the broker, the restore, or the client itself."""
+        """Stops or resumes reading the socket, by what waits for the broker, the restore, or the client itself."""
         if self.phase is not Phase.ENDED:
             self._intake.settle(full=self._packets.full_since is not None)
 
@@ -398,7 +390,7 @@ class Session:
         self._hold_back()
 
     def _open_late(self, now: float) -> None:
-        """A session that ends before its log has settled publishes all the same."""
+        """A session that ends before its log has settled still publishes."""
         if self.phase is Phase.LIVE and not self._packets.is_open:
             self._packets.begin(now)
 
@@ -409,6 +401,8 @@ class Session:
             self._out.append(do.Disconnect())
 
     def _end(self, now: float) -> None:
+        self._close_by = None
+        self._leaving = False
         if self.phase is Phase.ENDED:
             return
         self._open_late(now)

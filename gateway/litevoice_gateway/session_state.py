@@ -92,7 +92,7 @@ class SessionState:
         return self.response.resume_point if self.response is not None else None
 
     def skip(self, position: int) -> list[LogEvent]:
-        """A position whose message cannot be read: nothing to forward."""
+        """A position whose message is unreadable: nothing to forward."""
         self.position = position
         return []
 

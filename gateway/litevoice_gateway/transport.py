@@ -1,4 +1,4 @@
-"""What a connection needs of a WebSocket, so that the rest of the gateway does not know which library serves it."""
+"""What a connection needs of a WebSocket: keeps the library that serves it out of the rest of the gateway."""
 
 from __future__ import annotations
 

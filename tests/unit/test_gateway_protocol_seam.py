@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from litevoice_broker.errors import BrokerUnavailable
+from litevoice_broker.producer import Done
 from litevoice_contracts import events
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.names import new_session_id
@@ -220,24 +221,17 @@ class Pod:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
-        self.waiting: list[tuple[UpEnvelope, Callable[[BaseException | None], None]]] = []
+        self.waiting: list[tuple[UpEnvelope, Done]] = []
         self.lost_packets = 0
         self.ends: list[do.End] = []
 
-    def publish(
-        self,
-        topic: str,
-        session_id: str,
-        properties: Mapping[str, str],
-        body: bytes,
-        done: Callable[[BaseException | None], None],
-    ) -> None:
+    def publish(self, topic: str, session_id: str, properties: Mapping[str, str], body: bytes, done: Done) -> None:
         self.waiting.append((UpEnvelope.decode(properties, body), done))
 
-    def confirm(self, error: BaseException | None = None) -> list[UpEnvelope]:
+    def confirm(self) -> list[UpEnvelope]:
         waiting, self.waiting = self.waiting, []
         for _, done in waiting:
-            done(error)
+            done(None)
         return [envelope for envelope, _ in waiting]
 
     def pause_replies(self, connection: Connection) -> None: ...
@@ -311,7 +305,10 @@ async def test_from_the_frame_to_the_acknowledgement_and_goaway() -> None:
 
 async def test_what_the_broker_did_not_take_is_not_acknowledged() -> None:
     connection, pod, wire = await connected()
-    connection.message(frames.Binary(packet(1)))
-    pod.confirm(BrokerUnavailable("gone"))
-    assert wire.log == [HELLO_FRAME, 1013]
+    for number in (1, 2):
+        connection.message(frames.Binary(packet(number)))
+    (_, first), (_, second) = pod.waiting
+    first(BrokerUnavailable("gone"))
+    second(None)
+    assert wire.log == [HELLO_FRAME, 1013], "an acknowledgement of the second would cover the first"
     assert pod.lost_packets == 1

@@ -121,7 +121,7 @@ class ClientProtocol(Protocol):
         """The broker has this packet of the client's and all before it."""
 
     def going_away(self) -> list[Frame]:
-        """The connection is about to be moved: at most once, some time before its Close."""
+        """The connection is about to be moved: at most once, before its Close; possible before `opened`."""
 
 
 class ProtocolFactory(Protocol):

@@ -102,7 +102,10 @@ class ClientProtocol(Protocol):
     """What a new session begins with."""
 
     def decode(self, message: str | bytes, config: SessionConfig) -> Sequence[ClientEvent]:
-        """One message, text or binary, that meets configuration `config`. Raises Refusal; then nothing of it counts."""
+        """One message, text or binary, that meets configuration `config`; it counts once for `maxEventsPerSecond`.
+
+        Raises Refusal when any of it cannot be used.
+        """
 
     def opened(self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
         """The first frames of the connection, once the session is restored up to `at`.

@@ -52,7 +52,6 @@ class UpEnvelope(msgspec.Struct, frozen=True):
         attempt: 0, and one more for each replay; it never goes back within a session.
         snapshot: the conversation so far; on the first packet of an epoch, after each commit, and on every replay.
         resume: only on a replay while a response is unfinished.
-        traceparent: W3C trace context, "" for none.
     """
 
     session_id: str
@@ -64,7 +63,6 @@ class UpEnvelope(msgspec.Struct, frozen=True):
     attempt: int = 0
     snapshot: Snapshot | None = None
     resume: ResumePoint | None = None
-    traceparent: str = ""
 
     @property
     def last(self) -> Mark:
@@ -73,7 +71,7 @@ class UpEnvelope(msgspec.Struct, frozen=True):
 
     def encode(self) -> tuple[dict[str, str], bytes]:
         """User properties and body of the broker message."""
-        properties = {
+        return {
             "v": str(VERSION),
             "session": self.session_id,
             "epoch": str(self.epoch),
@@ -82,10 +80,7 @@ class UpEnvelope(msgspec.Struct, frozen=True):
             "turn": str(self.turn),
             "attempt": str(self.attempt),
             "codec": self.codec,
-        }
-        if self.traceparent:
-            properties["traceparent"] = self.traceparent
-        return properties, _encoder.encode(_UpBody(self.packets, self.snapshot, self.resume))
+        }, _encoder.encode(_UpBody(self.packets, self.snapshot, self.resume))
 
     @classmethod
     def decode(cls, properties: Mapping[str, str], body: bytes) -> UpEnvelope:
@@ -110,7 +105,6 @@ class UpEnvelope(msgspec.Struct, frozen=True):
             codec=cast(Codec, codec),
             snapshot=content.snapshot,
             resume=content.resume,
-            traceparent=properties.get("traceparent", ""),
         )
 
 

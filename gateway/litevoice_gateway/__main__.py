@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,12 +21,14 @@ from litevoice_broker.errors import BrokerError
 from litevoice_contracts import json_logs
 from litevoice_contracts.control import MAX_LISTED_SESSIONS, SESSION_SORTS, DrainReport
 from litevoice_contracts.settings import GatewaySettings
-from litevoice_gateway.admin import Admin
+from litevoice_gateway.admin_server import AdminServer
 from litevoice_gateway.auth import ApiKeys
 from litevoice_gateway.drain import Drain
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.listing import ListingError, fetch, table
 from litevoice_gateway.metrics import Metrics
+from litevoice_gateway.protocols import ProtocolFactory
+from litevoice_gateway.protocols.registry import PROTOCOLS
 from litevoice_gateway.server import Server
 from litevoice_gateway.settings import DEFAULT_PATH, Keys, SettingsError, load_keys, load_settings
 
@@ -34,7 +37,7 @@ logger = logging.getLogger("litevoice_gateway")
 TERMINATION_LOG = Path("/dev/termination-log")
 
 
-def main() -> int:
+def main(protocols: Sequence[ProtocolFactory] = PROTOCOLS) -> int:
     """0 after a clean end, 2 when the settings do not fit."""
     parser = argparse.ArgumentParser(prog="litevoice-gateway", description="The litevoice WebSocket gateway.")
     parser.add_argument(
@@ -63,7 +66,7 @@ def main() -> int:
         return _list_sessions(settings, keys, arguments)
     json_logs.configure(settings.log_level)
     try:
-        report = uvloop.run(serve(settings, keys))
+        report = uvloop.run(serve(settings, keys, protocols))
         if TERMINATION_LOG.exists():
             TERMINATION_LOG.write_bytes(msgspec.json.encode(report))
     except (BrokerError, OSError) as error:
@@ -81,13 +84,13 @@ def _list_sessions(settings: GatewaySettings, keys: Keys, arguments: argparse.Na
     return 0
 
 
-async def serve(settings: GatewaySettings, keys: Keys) -> DrainReport:
+async def serve(settings: GatewaySettings, keys: Keys, protocols: Sequence[ProtocolFactory]) -> DrainReport:
     """Until SIGTERM or SIGINT; then the drain."""
     pod = os.environ.get("POD_NAME") or socket.gethostname()
     hub = Hub(settings, keys, Metrics(), pod, os.environ.get("POD_IP") or "127.0.0.1")
     drain = Drain(hub)
-    admin = Admin(hub, drain, keys.admin_token, pod)
-    server = Server(hub, ApiKeys(Path(settings.api_keys_dir), time.monotonic()), keys.signing_key)
+    admin = AdminServer(hub, drain, keys.admin_token, pod)
+    server = Server(hub, ApiKeys(Path(settings.api_keys_dir), time.monotonic()), keys.signing_key, protocols)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

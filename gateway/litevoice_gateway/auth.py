@@ -7,20 +7,18 @@ import hmac
 import logging
 import os
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 2.0
 MIN_KEY_LENGTH = 8
-_SUBPROTOCOL_KEY = "openai-insecure-api-key."
 
 
 class ApiKeys:
     """File name = principal, content = its keys, one per line; names that begin with a dot are not principals.
 
-    Keys are kept and compared as keyed hashes, so the time of a look-up tells nothing about any key.
+    Keys are kept and compared as keyed hashes, so that lookup time reveals nothing about any key.
     """
 
     def __init__(self, folder: Path, now: float) -> None:
@@ -32,7 +30,7 @@ class ApiKeys:
         self._load()
 
     def principal(self, key: str, now: float) -> str | None:
-        """The principal of a key, None when nobody has it. Looks for changed files at most every CHECK_SECONDS."""
+        """The principal of a key, None when nobody has it. Checks for changed files at most every CHECK_SECONDS."""
         if now - self._checked >= CHECK_SECONDS:
             self._checked = now
             self._load()
@@ -71,20 +69,3 @@ class ApiKeys:
                     status = entry.stat()
                     entries.append((entry.name, status.st_mtime_ns, status.st_ino))
         return tuple(sorted(entries))
-
-
-def presented_key(headers: Mapping[str, str]) -> str | None:
-    """The API key of an upgrade request: ``Authorization: Bearer``, ``api-key``, or, as browsers must, a
-    WebSocket subprotocol ``openai-insecure-api-key.<key>``. None when there is none.
-
-    `headers` has lower-case names.
-    """
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and credentials.strip():
-        return credentials.strip()
-    if headers.get("api-key"):
-        return headers["api-key"].strip()
-    for offered in headers.get("sec-websocket-protocol", "").split(","):
-        if offered.strip().startswith(_SUBPROTOCOL_KEY):
-            return offered.strip().removeprefix(_SUBPROTOCOL_KEY) or None
-    return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from litevoice_contracts.envelopes import UpEnvelope
 
 REPLACED = 4001
@@ -19,9 +21,10 @@ Outcome = Literal["moved", "completed", "forced"]
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One message to the client."""
+    """One message to the client, text (UTF-8) or binary."""
 
     data: bytes
+    binary: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,12 @@ class Publish:
 
     Attributes:
         fresh: packets in it that were never sent before; their confirmation is reported back.
+        client_seq: the client's own number of the last of them that has one.
     """
 
     envelope: UpEnvelope
     fresh: int
+    client_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,36 +81,22 @@ class WakeAt:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The session is restored (or new) and live."""
+Observation = Literal[
+    "client_errors", "client_events", "closes", "dropped", "evictions", "replays", "takeovers", "takeover_seconds"
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """The open turn was sent again (for metrics)."""
+class Observe(msgspec.Struct, frozen=True):
+    """Something for the metrics, by the attribute of `Metrics` that counts it.
 
+    Attributes:
+        label: the value of the metric's one label, "" for a metric without.
+        amount: to add to a counter, or the value that a histogram gets.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """Something was not used, at a bound or by a rule (for metrics): see GATEWAY_DROPPED."""
-
-    what: Literal["retained_packets", "stale_attempt", "bad_envelope"]
-    count: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A client event was answered by an error (for metrics)."""
-
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A client event was taken (for metrics)."""
-
-    type: str
+    what: Observation
+    label: str = ""
+    amount: float = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +124,6 @@ Command = (
     | PauseReplies
     | ResumeReplies
     | WakeAt
-    | Opened
-    | Replayed
-    | Dropped
-    | Refused
-    | Accepted
+    | Observe
     | End
 )

@@ -7,37 +7,64 @@ import functools
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Protocol
 
 from litevoice_broker.errors import BrokerError, Overloaded
+from litevoice_broker.producer import Done
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
+from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.protocols import Problem
 from litevoice_gateway.session import Phase, Session
-
-if TYPE_CHECKING:
-    from litevoice_gateway.hub import Hub
-    from litevoice_gateway.transport import Transport
+from litevoice_gateway.transport import Transport
 
 logger = logging.getLogger(__name__)
 
 PING_SECONDS = 20.0
-"""After so much silence of the client a ping keeps the way open; a missing pong is no reason to close, because a
-client that does not read does not answer: dead peers are found by TCP keep-alive."""
+"""A client that has been silent for so long is pinged, to keep middleboxes from dropping the connection. A missing pong
+does not close it: a slow reader does not answer either. TCP keep-alive finds dead peers."""
+
+
+class ConnectionHost(Protocol):
+    """What a connection needs of the pod around it."""
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    def publish(self, topic: str, session_id: str, properties: Mapping[str, str], body: bytes, done: Done) -> None:
+        """See `Producer.enqueue_fifo`."""
+
+    def pause_replies(self, connection: Connection) -> None:
+        """Leaves them at the broker."""
+
+    async def resume_replies(self, connection: Connection) -> None:
+        """Raises BrokerError."""
+
+    def count_slow_reader(self, change: int) -> None: ...
+
+    def lost(self, packets: int) -> None:
+        """They were read from the client and will not reach the broker."""
+
+    def ended(self, connection: Connection, end: do.End) -> None:
+        """Its session is over."""
+
+    def forget_if_over(self, connection: Connection) -> None:
+        """Its TCP connection is gone, or nothing of it waits for the broker any more."""
 
 
 class Connection:
-    """Lives from the upgrade until the TCP connection is gone and the broker has answered for all that was read.
+    """Lives from the upgrade until the TCP connection is gone and the broker has answered for everything that was read.
 
     Attributes:
-        ended: set when everything read from the client has been handed to the producer.
-        settled: set when, besides, nothing of it waits for the broker any more.
+        ended: set once everything read from the client has been handed to the producer.
+        settled: set once the broker has answered for all of it, too.
     """
 
     __slots__ = (
-        "_accepted_at",
         "_frame_at",
-        "_hub",
+        "_host",
+        "_max_message_bytes",
         "_pause_wanted",
         "_pausing",
         "_unsent",
@@ -50,17 +77,20 @@ class Connection:
         "transport",
     )
 
-    def __init__(self, hub: Hub, session: Session, transport: Transport, topic: str) -> None:
+    def __init__(
+        self, host: ConnectionHost, session: Session, transport: Transport, topic: str, max_message_bytes: int
+    ) -> None:
         self.session = session
         self.transport = transport
         self.topic = topic
         self.ended = asyncio.Event()
         self.settled = asyncio.Event()
         self.gone = False
-        self._hub = hub
+        self._host = host
+        self._max_message_bytes = max_message_bytes
         self._unsent: deque[do.Publish] = deque()
         self._wake: asyncio.TimerHandle | None = None
-        self._accepted_at = self._frame_at = time.monotonic()
+        self._frame_at = time.monotonic()
         self._pause_wanted = False
         self._pausing: asyncio.Task[None] | None = None
 
@@ -71,15 +101,13 @@ class Connection:
         match message:
             case frames.Text(text=text):
                 self.session.message(text, now)
+            case frames.Binary(data=data):
+                self.session.message(data, now)
             case frames.PeerClose(code=code):
                 self.session.peer_closed(code, now)
             case frames.TooLarge(size=size):
-                limit = self._hub.limits.max_frame_bytes
-                text = f"message: expected at most {limit} bytes, got {size}"
+                text = f"message: expected at most {self._max_message_bytes} bytes, got {size}"
                 self.session.unusable(Problem("message_too_large", text, "message"), now)
-            case frames.Binary():
-                text = "message: expected JSON in a text frame, got a binary frame"
-                self.session.unusable(Problem("invalid_message", text, "message"), now)
             case frames.Broken(code=code, reason=reason):
                 self.session.broken(code, Problem("protocol_error", reason, "message"), now)
             case frames.Ping() | frames.Pong():
@@ -95,9 +123,9 @@ class Connection:
         self.gone = True
         self.session.disconnected(time.monotonic())
         self.run()
-        self._hub.forget_if_over(self)
+        self._host.forget_if_over(self)
 
-    # From the hub
+    # From the pod
 
     def delivered(self, position: int, body: bytes) -> None:
         self.session.delivered(position, body, time.monotonic())
@@ -112,7 +140,6 @@ class Connection:
         self.run()
 
     def evicted(self) -> None:
-        self._hub.metrics.evictions.inc()
         self.session.evicted(time.monotonic())
         self.run()
 
@@ -121,7 +148,7 @@ class Connection:
         self.run()
 
     def cut(self) -> None:
-        """Out of time: the connection is closed without waiting for the peer."""
+        """Closes the connection without waiting for the peer any longer."""
         self.session.cut(time.monotonic())
         self.run()
 
@@ -136,20 +163,19 @@ class Connection:
     # Commands
 
     def run(self) -> None:
-        """Carries out what the session wants."""
+        """Carries out the session's commands."""
         for command in self.session.take():
             match command:
-                case do.Send(data=data):
-                    self._hub.metrics.events_sent.inc()
-                    self.transport.send(data)
+                case do.Send(data=data, binary=binary):
+                    self._host.metrics.events_sent.inc()
+                    self.transport.send(data, binary=binary)
                 case do.Publish():
                     self._publish(command)
-                case do.Accepted(type=kind):
-                    self._hub.metrics.accepted(kind)
+                case do.Observe(what=what, label=label, amount=amount):
+                    self._host.metrics.observe(what, label, amount)
                 case do.WakeAt(at=at):
                     self._wake_at(at)
                 case do.SendClose(code=code, reason=reason):
-                    self._hub.metrics.closes.labels(str(code)).inc()
                     self._log_close(code, reason)
                     self.transport.send_close(code, reason)
                 case do.Disconnect():
@@ -164,17 +190,9 @@ class Connection:
                     self._pause_replies(False)
                 case do.End():
                     self._end(command)
-                case do.Opened():
-                    self._opened()
-                case do.Replayed():
-                    self._hub.metrics.replays.inc()
-                case do.Dropped(what=what, count=count):
-                    self._hub.metrics.dropped.labels(what).inc(count)
-                case do.Refused(code=code):
-                    self._hub.metrics.client_errors.labels(code).inc()
 
     def _log_close(self, code: int, reason: str) -> None:
-        """Only what an operator may have to explain: not the plan, and not the echo of the client's own Close."""
+        """Not for planned moves, nor for the echo of the client's own Close."""
         if reason and code not in (do.NORMAL, do.RESTART, do.REPLACED):
             logger.warning("session closed", extra={"session": self.session.id, "code": code, "reason": reason})
 
@@ -184,13 +202,13 @@ class Connection:
             self._send_unsent()
 
     def _send_unsent(self) -> None:
-        """In order; what the producer has no room for is tried again with the next tick."""
+        """In order; what the producer has no room for is retried with the next tick."""
         while self._unsent:
             command = self._unsent[0]
             properties, body = command.envelope.encode()
-            done = functools.partial(self._published, command.fresh, time.monotonic())
+            done = functools.partial(self._published, command.fresh, command.client_seq, time.monotonic())
             try:
-                self._hub.producer.enqueue_fifo(self.topic, self.session.id, properties, body, done)
+                self._host.publish(self.topic, self.session.id, properties, body, done)
             except Overloaded:
                 return
             except BrokerError as error:
@@ -199,14 +217,14 @@ class Connection:
                 continue
             self._unsent.popleft()
 
-    def _published(self, fresh: int, since: float, error: BaseException | None) -> None:
+    def _published(self, fresh: int, client_seq: int | None, since: float, error: BaseException | None) -> None:
         now = time.monotonic()
         if error is None:
-            self._hub.metrics.packets.inc(fresh)
-            self._hub.metrics.publish_seconds.observe(now - since)
-            self.session.confirmed(fresh, now)
+            self._host.metrics.packets.inc(fresh)
+            self._host.metrics.publish_seconds.observe(now - since)
+            self.session.confirmed(fresh, now, client_seq)
         else:
-            self._hub.lost(fresh)
+            self._host.lost(fresh)
             logger.warning("packets lost", extra={"session": self.session.id, "packets": fresh, "error": str(error)})
             self.session.not_confirmed(fresh, now)
         self.run()
@@ -225,38 +243,31 @@ class Connection:
         self.run()
 
     def _pause_replies(self, pause: bool) -> None:
-        """`resume` takes a round trip; while it runs, only the latest wish counts."""
+        """Resuming takes a round trip; the latest request that comes meanwhile wins."""
         self._pause_wanted = pause
-        self._hub.count_slow_reader(1 if pause else -1)
+        self._host.count_slow_reader(1 if pause else -1)
         if pause and self._pausing is None:
-            self._hub.pause(self)
+            self._host.pause_replies(self)
         elif not pause and self._pausing is None:
             self._pausing = asyncio.create_task(self._resume_replies())
 
     async def _resume_replies(self) -> None:
         try:
-            await self._hub.resume(self)
+            await self._host.resume_replies(self)
         except BrokerError as error:
             self.session.open_failed(f"replies cannot be resumed: {error}", time.monotonic())
             self.run()
         finally:
             self._pausing = None
         if self._pause_wanted and not self.ended.is_set():
-            self._hub.pause(self)
-
-    def _opened(self) -> None:
-        seconds = time.monotonic() - self._accepted_at
-        if self.session.resumed:
-            self._hub.metrics.takeovers.inc()
-            self._hub.metrics.takeover_seconds.observe(seconds)
-        logger.debug("session live", extra={"session": self.session.id, "resumed": self.session.resumed})
+            self._host.pause_replies(self)
 
     def _end(self, command: do.End) -> None:
         if not self.session.reading_replies:
-            self._hub.count_slow_reader(-1)
-        self._hub.lost(command.unpublished)
+            self._host.count_slow_reader(-1)
+        self._host.lost(command.unpublished)
         self.ended.set()
-        self._hub.ended(self, command)
+        self._host.ended(self, command)
         self._settle()
 
     def _settle(self) -> None:
@@ -264,4 +275,4 @@ class Connection:
             self.settled.set()
             if self._wake is not None:
                 self._wake.cancel()
-            self._hub.forget_if_over(self)
+            self._host.forget_if_over(self)

@@ -1,4 +1,4 @@
-"""Empties a pod: who is told when is a pure plan, `Drain` carries it out and reports what became of every session."""
+"""Empties a pod: `moves.py` plans who is told when, `Drain` carries it out and reports what became of every session."""
 
 from __future__ import annotations
 
@@ -6,61 +6,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
 from litevoice_contracts.control import DrainReport
 from litevoice_gateway import commands as do
 from litevoice_gateway.hub import Hub
+from litevoice_gateway.moves import Candidate, MovePlan, Policy
 
 logger = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.05
-Policy = Literal["Migrate", "Complete", "Auto"]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """When each session of a drain is told to go. Times are monotonic seconds.
-
-    A session that migrates closes at its turn's edge, `turn_wait_seconds` after it was told at the latest. One that
-    completes is left alone until just before the timeout, then it migrates after all.
-    """
-
-    started_at: float
-    policy: Policy
-    timeout_seconds: float
-    turn_wait_seconds: float
-    close_timeout_seconds: float
-    rate_per_second: int
-
-    @property
-    def deadline(self) -> float:
-        """What is left then is cut."""
-        return self.started_at + self.timeout_seconds
-
-    @property
-    def last_call(self) -> float:
-        """Late enough to let sessions complete, early enough for the Close to be answered."""
-        return max(self.started_at, self.deadline - self.close_timeout_seconds - 0.5)
-
-    def allowed(self, now: float) -> int:
-        """How many sessions may have been told by `now`."""
-        return 1 + int((now - self.started_at) * self.rate_per_second)
-
-    def order(self, in_turn: Iterable[tuple[str, bool]]) -> list[str]:
-        """Session ids in the order of telling: those between turns first, they go without waiting."""
-        return [name for name, _ in sorted(in_turn, key=lambda entry: entry[1])]
-
-    def migrates(self, can_return: bool) -> bool:
-        return self.policy == "Migrate" or (self.policy == "Auto" and can_return)
-
-    def instruct(self, can_return: bool, now: float) -> tuple[bool, float]:
-        """`at_edge` and `by` of `Session.drain`."""
-        if self.migrates(can_return):
-            return True, min(now + self.turn_wait_seconds, self.last_call)
-        return False, self.last_call
 
 
 class Drain:
@@ -68,7 +22,7 @@ class Drain:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._plan: Plan | None = None
+        self._plan: MovePlan | None = None
         self._task: asyncio.Task[None] | None = None
         self._sessions = 0
         self._outcomes: dict[do.Outcome, int] = {"moved": 0, "completed": 0, "forced": 0}
@@ -94,10 +48,10 @@ class Drain:
         )
 
     def begin(self, policy: Policy | None = None) -> DrainReport:
-        """No new sessions from now on; the ones here go. Idempotent."""
+        """Refuses new sessions from now on and moves the existing ones. Idempotent."""
         if self._plan is None:
             settings = self._hub.settings
-            self._plan = Plan(
+            self._plan = MovePlan(
                 started_at=time.monotonic(),
                 policy=policy or settings.drain_policy,
                 timeout_seconds=settings.drain_timeout_seconds,
@@ -114,13 +68,13 @@ class Drain:
         return self.report
 
     async def wait(self) -> DrainReport:
-        """Begins if need be, and waits for the end."""
+        """Begins the drain if it has not begun, and waits until it is over."""
         self.begin()
         assert self._task is not None
         await self._task
         return self.report
 
-    async def _run(self, plan: Plan) -> None:
+    async def _run(self, plan: MovePlan) -> None:
         told: set[str] = set()
         while self._hub.connections and time.monotonic() < plan.deadline:
             self._tell(plan, told, time.monotonic())
@@ -131,18 +85,19 @@ class Drain:
         self._finished = time.monotonic()
         logger.info("drain is over", extra={"report": self.report})
 
-    def _tell(self, plan: Plan, told: set[str], now: float) -> None:
-        waiting = {name: connection for name, connection in self._hub.sessions.items() if name not in told}
-        room = plan.allowed(now) - len(told)
-        if room <= 0 or not waiting:
-            return
-        for name in plan.order((name, connection.session.in_turn) for name, connection in waiting.items())[:room]:
-            told.add(name)
-            at_edge, by = plan.instruct(waiting[name].session.can_return, now)
-            waiting[name].drain(at_edge=at_edge, by=by)
+    def _tell(self, plan: MovePlan, told: set[str], now: float) -> None:
+        sessions = self._hub.sessions
+        candidates = (
+            Candidate(name, connection.session.in_turn, connection.session.can_return)
+            for name, connection in sessions.items()
+            if name not in told
+        )
+        for move in plan.due(candidates, len(told), now):
+            told.add(move.session_id)
+            sessions[move.session_id].drain(at_edge=move.at_edge, by=move.by)
 
-    async def _settle(self, plan: Plan) -> None:
-        """Lets the broker confirm what the cut connections have left."""
+    async def _settle(self, plan: MovePlan) -> None:
+        """Waits (bounded) for the broker to confirm what the cut connections have left behind."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, plan.deadline - time.monotonic()) + plan.close_timeout_seconds):
                 for connection in list(self._hub.connections):

@@ -1,4 +1,4 @@
-"""WebSocket frames to messages, sans I/O: picows gives frames, what RFC 6455 says about messages is kept here."""
+"""WebSocket frames to messages, sans I/O: picows delivers frames; RFC 6455's rules for messages are enforced here."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    size: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """A message over the limit; it was thrown away, the connection can go on."""
+    """A message over the limit; it was discarded, the connection can go on."""
 
     size: int
 
@@ -47,7 +47,7 @@ class PeerClose:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The peer broke the protocol: close with `code`."""
+    """The peer violated the protocol: close with `code`."""
 
     code: int
     reason: str
@@ -57,10 +57,10 @@ Message = Text | Binary | TooLarge | Ping | Pong | PeerClose | Broken
 
 
 class Assembler:
-    """Puts the frames of one connection together.
+    """Reassembles the messages of one connection.
 
-    A message over `max_bytes` is thrown away and reported; one over `give_up_bytes` breaks the connection, because
-    nobody knows whether it ever ends.
+    A message over `max_bytes` is discarded and reported; one over `give_up_bytes` breaks the connection, because it
+    may never end.
     """
 
     __slots__ = ("_give_up_bytes", "_max_bytes", "_opcode", "_parts", "_size")
@@ -76,8 +76,8 @@ class Assembler:
         """One frame; None while its message is not complete. Masking and control frame sizes are checked before."""
         if reserved:
             return Broken(PROTOCOL_ERROR, "reserved bits without an extension")
-        if opcode == TEXT and fin and self._opcode is None and len(payload) <= self._max_bytes:
-            return _text(payload)
+        if opcode in (TEXT, BINARY) and fin and self._opcode is None and len(payload) <= self._max_bytes:
+            return _text(payload) if opcode == TEXT else Binary(payload)
         if opcode == PING:
             return Ping(payload)
         if opcode == PONG:
@@ -102,7 +102,8 @@ class Assembler:
         self._opcode, self._parts, self._size = None, [], 0
         if size > self._max_bytes:
             return TooLarge(size)
-        return _text(b"".join(parts)) if opcode == TEXT else Binary(size)
+        payload = b"".join(parts)
+        return _text(payload) if opcode == TEXT else Binary(payload)
 
 
 def _text(payload: bytes) -> Message:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 
 from litevoice_broker.admin import Admin
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite_channel import Delivery, LiteChannel
-from litevoice_broker.producer import Producer
-from litevoice_contracts.conversation import SessionConfig
+from litevoice_broker.producer import Done, Producer
 from litevoice_contracts.names import ClientId, new_session_id
 from litevoice_contracts.settings import GatewaySettings
 from litevoice_gateway import commands as do
-from litevoice_gateway.admission import Admitted, GatewayState
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.opening import Opening
-from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
+from litevoice_gateway.protocols import ClientProtocol
 from litevoice_gateway.session import Session
 from litevoice_gateway.settings import Keys, names_of
 from litevoice_gateway.transport import Transport
+from litevoice_gateway.upgrade import GatewayState
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +33,12 @@ TAKEOVERS_IN_FLIGHT = 32
 
 
 class Hub:
-    """Registry of sessions by id; the newest connection of a session is the one in it."""
+    """Registry of sessions by id; the newest connection of a session is the one in it.
+
+    Attributes:
+        sessions: those that this pod owns, by id.
+        connections: all, also those whose session has ended and whose packets the broker has not confirmed yet.
+    """
 
     def __init__(self, settings: GatewaySettings, keys: Keys, metrics: Metrics, pod: str, address: str) -> None:
         self.settings = settings
@@ -45,15 +48,14 @@ class Hub:
         self.lost_packets = 0
         self._keys = keys
         self._names = names_of(settings)
-        self._protocol = OpenAIRealtime(lambda: f"item_{secrets.token_hex(10)}")
-        self._sessions: dict[str, Connection] = {}
-        self._connections: set[Connection] = set()
+        self.sessions: dict[str, Connection] = {}
+        self.connections: set[Connection] = set()
         self._releasing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slow_readers = 0
+        self.slow_readers = 0
         self._takeovers = asyncio.Semaphore(TAKEOVERS_IN_FLIGHT)
         self._on_end: list[Callable[[do.End], None]] = []
-        self.producer = Producer(
+        self._producer = Producer(
             BrokerConfig.from_settings(settings.broker, ClientId.new(pod, address, "gateway-up")),
             self._names.partition_topics,
             observer=metrics,
@@ -68,18 +70,18 @@ class Hub:
             admin=self._admin,
             observer=metrics,
         )
-        for client in (self.producer, self._channel):
+        for client in (self._producer, self._channel):
             client.on_health(self._log_health)
 
     async def start(self) -> None:
-        """Connects in the background; `unready` tells when it has worked."""
-        await self.producer.start()
+        """Connects in the background; `unready` is "" once that has worked."""
+        await self._producer.start()
         await self._channel.start()
         self._spawn(self._tick())
 
     async def close(self) -> None:
-        """Waits for the broker to confirm what is pending (bounded), then leaves."""
-        await self.producer.close()
+        """Waits (bounded) until the broker has confirmed what is pending, then disconnects."""
+        await self._producer.close()
         await self._channel.close()
         await self._admin.close()
         for task in list(self._tasks):
@@ -93,31 +95,17 @@ class Hub:
         """ "" when sessions can be served, else why not."""
         if self.draining:
             return "draining"
-        return self.producer.unready_reason or self._channel.unready_reason
+        return self._producer.unready_reason or self._channel.unready_reason
 
     @property
     def state(self) -> GatewayState:
         return GatewayState(
-            draining=self.draining, unready=self.unready, full=len(self._sessions) >= self.settings.max_sessions
+            draining=self.draining, unready=self.unready, full=len(self.sessions) >= self.settings.max_sessions
         )
 
     @property
-    def sessions(self) -> dict[str, Connection]:
-        """The sessions that this pod owns."""
-        return self._sessions
-
-    @property
-    def connections(self) -> set[Connection]:
-        """All connections, also those whose session has ended and whose packets the broker has not confirmed yet."""
-        return self._connections
-
-    @property
-    def slow_readers(self) -> int:
-        return self._slow_readers
-
-    @property
     def pending_requests(self) -> int:
-        return sum(connection.session.pending_requests for connection in self._sessions.values())
+        return sum(connection.session.pending_requests for connection in self.sessions.values())
 
     def on_end(self, callback: Callable[[do.End], None]) -> None:
         """`callback` is told about each session that ends."""
@@ -125,38 +113,37 @@ class Hub:
 
     # Connections
 
-    def accept(self, admitted: Admitted, transport: Transport, client: str) -> Connection:
+    def accept(self, protocol: ClientProtocol, principal: str, transport: Transport, client: str) -> Connection:
         """A new connection after its upgrade. An older one of the same session in this pod loses it."""
-        session_id = admitted.session_id or new_session_id(self._keys.signing_key, admitted.principal)
+        session_id = protocol.session_id or new_session_id(self._keys.signing_key, principal)
         opening = Opening(
             session_id=session_id,
-            config=SessionConfig(model=admitted.model),
-            resume=admitted.resume,
             wall_milliseconds=lambda: time.time_ns() // 1_000_000,
-            principal=admitted.principal,
+            principal=principal,
             client=client,
-            traceparent=admitted.traceparent,
         )
-        session = Session(opening, self._protocol, self.limits, time.monotonic())
-        connection = Connection(self, session, transport, self._names.session_partition_topic(session_id))
-        old = self._sessions.get(session_id)
-        self._sessions[session_id] = connection
-        self._connections.add(connection)
-        self.metrics.sessions.set(len(self._sessions))
+        session = Session(opening, protocol, self.limits, time.monotonic())
+        connection = Connection(
+            self, session, transport, self._names.session_partition_topic(session_id), self.limits.max_frame_bytes
+        )
+        old = self.sessions.get(session_id)
+        self.sessions[session_id] = connection
+        self.connections.add(connection)
+        self.metrics.sessions.set(len(self.sessions))
         if old is not None:
             old.evicted()  # the broker sends no notice: the subscriber stays the same
-        self._spawn(self._open(connection, opening, old))
+        self._spawn(self._open(connection, old))
         return connection
 
     def forget_if_over(self, connection: Connection) -> None:
         if connection.gone and connection.settled.is_set():
-            self._connections.discard(connection)
+            self.connections.discard(connection)
 
     def ended(self, connection: Connection, end: do.End) -> None:
         name = connection.session.id
-        if self._sessions.get(name) is connection:
-            del self._sessions[name]
-            self.metrics.sessions.set(len(self._sessions))
+        if self.sessions.get(name) is connection:
+            del self.sessions[name]
+            self.metrics.sessions.set(len(self.sessions))
             if end.release:
                 self._spawn(self._release(connection))
         for callback in self._on_end:
@@ -168,25 +155,28 @@ class Hub:
 
     # Replies
 
-    def count_slow_reader(self, change: int) -> None:
-        self._slow_readers += change
-        self.metrics.slow_readers.set(self._slow_readers)
+    def publish(self, topic: str, session_id: str, properties: Mapping[str, str], body: bytes, done: Done) -> None:
+        self._producer.enqueue_fifo(topic, session_id, properties, body, done)
 
-    def pause(self, connection: Connection) -> None:
-        if self._sessions.get(connection.session.id) is connection:
+    def count_slow_reader(self, change: int) -> None:
+        self.slow_readers += change
+        self.metrics.slow_readers.set(self.slow_readers)
+
+    def pause_replies(self, connection: Connection) -> None:
+        if self.sessions.get(connection.session.id) is connection:
             self._channel.pause(connection.session.id)
 
-    async def resume(self, connection: Connection) -> None:
-        if self._sessions.get(connection.session.id) is connection:
+    async def resume_replies(self, connection: Connection) -> None:
+        if self.sessions.get(connection.session.id) is connection:
             await self._channel.resume(connection.session.id)
 
     def _delivered(self, delivery: Delivery) -> None:
-        connection = self._sessions.get(delivery.name)
+        connection = self.sessions.get(delivery.name)
         if connection is not None:
             connection.delivered(delivery.position, delivery.body)
 
     def _evicted(self, name: str) -> None:
-        connection = self._sessions.get(name)
+        connection = self.sessions.get(name)
         if connection is not None:
             logger.info("session taken over by another gateway", extra={"session": name})
             connection.evicted()
@@ -199,20 +189,20 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _open(self, connection: Connection, opening: Opening, old: Connection | None) -> None:
-        """Makes this pod the owner, after an older connection of this pod has published what it has read."""
-        name = opening.session_id
+    async def _open(self, connection: Connection, old: Connection | None) -> None:
+        """Makes this pod the owner, once an older connection of this pod has published what it has read."""
+        session, name = connection.session, connection.session.id
         try:
             async with asyncio.timeout(self.limits.restore_timeout_seconds):
                 if old is not None:
                     await old.ended.wait()
                 if (releasing := self._releasing.get(name)) is not None:
                     await asyncio.shield(releasing)
-                if opening.resume is None:
+                if not session.resumed:
                     await self._channel.subscribe([name])
                 else:
                     async with self._takeovers:
-                        await self._channel.take_over(name, opening.position)
+                        await self._channel.take_over(name, session.first_position)
         except TimeoutError:
             connection.open_failed("the message broker does not answer")
         except BrokerError as error:
@@ -228,7 +218,7 @@ class Hub:
         await self._let_go(connection.session.id)
 
     async def _let_go(self, name: str) -> None:
-        if name in self._sessions:
+        if name in self.sessions:
             return
         if (under_way := self._releasing.get(name)) is not None:
             await asyncio.shield(under_way)
@@ -246,7 +236,7 @@ class Hub:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
-            for connection in list(self._connections):
+            for connection in list(self.connections):
                 try:
                     connection.tick(now)
                 except Exception:

@@ -1,4 +1,4 @@
-"""Whether a client is read now, sans I/O: everything that waits for somebody else is bounded by not reading more."""
+"""Whether to read from a client now, sans I/O: whatever has to wait is bounded by reading no further."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits, TokenBucket
 
 MAX_OWN_EVENTS = 100
-"""Errors that wait for a client that does not read, before it is not read either."""
+"""Errors queued for a client that does not read, before we stop reading from it."""
 MAX_EARLY_MESSAGES = 100
-"""Messages that wait for the session to be restored, before the client is not read."""
+"""Messages queued until the session is restored, before we stop reading from the client."""
 
 
 class Intake:
-    """Commands go into `out`; `settle` tells when they change."""
+    """`settle` puts PauseReading and ResumeReading into `out`."""
 
     __slots__ = (
         "_bucket",
@@ -29,7 +29,7 @@ class Intake:
         self._bucket = TokenBucket(limits.max_events_per_second, now)
         self._max_early_bytes = limits.max_frame_bytes
         self._out = out
-        self._early: list[str] = []
+        self._early: list[str | bytes] = []
         self._early_bytes = 0
         self._own_events_unread = 0
         self._throttled_until: float | None = None
@@ -40,43 +40,43 @@ class Intake:
         """Number of messages that wait for the session to be restored."""
         return len(self._early)
 
-    def keep(self, text: str) -> None:
+    def keep(self, message: str | bytes) -> None:
         """A message that came before the session was restored."""
-        self._early.append(text)
-        self._early_bytes += len(text)
+        self._early.append(message)
+        self._early_bytes += len(message)
 
-    def take_early(self) -> list[str]:
+    def take_early(self) -> list[str | bytes]:
         early, self._early, self._early_bytes = self._early, [], 0
         return early
 
     def spend(self, now: float) -> None:
-        """One more message. Beyond its rate a client is read later, never refused: what it sends may be speech from a
-        lost connection."""
+        """One more message. Beyond the rate, excess messages are delayed, not dropped: they may be speech recorded
+        while the connection was lost."""
         wait = self._bucket.spend(now)
         if not wait:
             return
         if self._throttled_until is None:
-            self._out.append(do.Refused("rate_limited"))
+            self._out.append(do.Observe("client_errors", "rate_limited"))
         self._throttled_until = now + wait
         self._out.append(do.WakeAt(self._throttled_until))
 
     def throttle_ends(self, now: float, *, closing: bool) -> bool:
-        """Whether it ends just now; `closing`: at once, what is on its way is read, so that the client's Close is."""
+        """Whether it ends now; when `closing`, at once, or the client's Close would not be read."""
         if self._throttled_until is None or not (closing or now >= self._throttled_until):
             return False
         self._throttled_until = None
         return True
 
     def unread(self) -> None:
-        """An event of the gateway's own was sent to a client that does not read."""
+        """An error was sent to a client that does not read."""
         self._own_events_unread += 1
 
     def all_read(self) -> None:
-        """The client reads on, or what it has not read does not matter any more."""
+        """The client reads again, or no longer has to."""
         self._own_events_unread = 0
 
     def settle(self, *, full: bool) -> None:
-        """Reads the client's socket or not; `full`: too much waits for the broker."""
+        """Stops or resumes reading; `full`: too much waits for the broker."""
         reading = (
             not full
             and self._throttled_until is None

@@ -37,7 +37,7 @@ class Limits:
 
 
 class TokenBucket:
-    """`rate` events per second, bursts of twice as many; what is spent beyond that is a debt that time pays."""
+    """`rate` events per second, bursts of twice as many. Tokens may go negative: the debt is paid off over time."""
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")
 

@@ -1,4 +1,4 @@
-"""`litevoice-gateway sessions`: what this pod holds, as a table, for people who stand in it (`kubectl exec`)."""
+"""`litevoice-gateway sessions`: what this pod holds, as a table, for `kubectl exec`."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from litevoice_contracts import metrics as names
+from litevoice_gateway.commands import Observation
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -14,7 +15,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self._accepted: dict[str, Counter] = {}
+        self._found: dict[tuple[str, str], Counter | Histogram] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name.removesuffix("_total"), text, labels, registry=registry)
@@ -62,12 +63,16 @@ class Metrics:
         self.broker_reconnects = counter(names.BROKER_RECONNECTS, "Reconnections to a proxy.")
         self.broker_heals = counter(names.BROKER_HEALS, "Takeovers repeated because a position was missing.")
 
-    def accepted(self, kind: str) -> None:
-        """One client event was accepted; the label's counter is looked up once, this is the hot path."""
-        counter = self._accepted.get(kind)
-        if counter is None:
-            counter = self._accepted[kind] = self.client_events.labels(kind)
-        counter.inc()
+    def observe(self, what: Observation, label: str, amount: float) -> None:
+        """Carries `commands.Observe` out. Each label is looked up once: this is the hot path."""
+        metric = self._found.get((what, label))
+        if metric is None:
+            named: Counter | Histogram = getattr(self, what)
+            metric = self._found[what, label] = named.labels(label) if label else named
+        if isinstance(metric, Counter):
+            metric.inc(amount)
+        else:
+            metric.observe(amount)
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -1,4 +1,4 @@
-"""When to ask a worker that has gone quiet: the turn probe."""
+"""When to probe a worker that has gone quiet."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LONGEST_FACTOR = 64
 class Probe:
     """Decides, while something is expected from the worker, when to replay the open turn and when only to nudge.
 
-    The first answerless wait brings a replay. While a replay is unanswered nothing as large follows, because the
-    worker may simply be away and the replay be waiting at the broker; only empty nudges do, at doubling intervals up
-    to LONGEST_FACTOR times the first: a worker that lost the replay answers them by asking for another.
+    The first timeout triggers a replay. While that is unanswered only empty nudges follow, at doubling intervals up to
+    LONGEST_FACTOR times the first: the worker may just be away, with the replay waiting at the broker, and one that
+    lost the replay answers a nudge by asking for another.
     """
 
     __slots__ = ("_interval", "_replay_open", "_seconds", "_since")

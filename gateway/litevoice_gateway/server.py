@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from picows import (
@@ -22,16 +23,18 @@ from picows import (
 
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
-from litevoice_gateway.admission import Admitted, Rejected, admit
 from litevoice_gateway.auth import ApiKeys
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.hub import Hub
+from litevoice_gateway.protocols import ProtocolFactory, UpgradeRequest
+from litevoice_gateway.protocols.registry import PROTOCOLS
+from litevoice_gateway.upgrade import Admitted, Rejected, admit
 
 logger = logging.getLogger(__name__)
 
 HARD_LIMIT_FACTOR = 4
-"""Frames over `max_frame_bytes` are refused by an error event; over so many times as much, by closing with 1009,
-because picows would have to keep the whole frame to find its end."""
+"""A message over `max_frame_bytes` is answered with an error; one over this many times as much closes the connection
+with 1009, because picows would have to buffer the whole frame."""
 FORCE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 5.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
@@ -39,8 +42,8 @@ _BAD_ECHO = frozenset({1005, 1006, 1015})
 
 
 PICOWS_OPTIONS: dict[str, Any] = {"use_aiofastnet": True}
-"""On uvloop's own transport picows also writes to the socket itself, and a reader that is slow now and then gets a
-frame cut short with the next one in it. Costs memory per idle connection; tests/integration/test_gateway_picows.py."""
+"""With uvloop's own transport picows also writes to the socket directly; a slow reader then occasionally gets a frame
+that is cut short with the next one inside. Costs memory per idle connection; see test_gateway_picows.py."""
 
 
 class PicowsTransport:
@@ -51,8 +54,8 @@ class PicowsTransport:
     def __init__(self, picows_transport: WSTransport) -> None:
         self._picows = picows_transport
 
-    def send(self, data: bytes) -> None:
-        self._picows.send(WSMsgType.TEXT, data)
+    def send(self, data: bytes, *, binary: bool) -> None:
+        self._picows.send(WSMsgType.BINARY if binary else WSMsgType.TEXT, data)
 
     def send_close(self, code: int, reason: str) -> None:
         legal = 1000 if code in _BAD_ECHO else code
@@ -112,7 +115,9 @@ class Listener(WSListener):
             return
         self._hub.metrics.connections.labels("accepted").inc()
         host, port = tcp.get_extra_info("peername")[:2]
-        self._connection = self._hub.accept(self._admitted, self._transport, f"{host}:{port}")
+        self._connection = self._hub.accept(
+            self._admitted.protocol, self._admitted.principal, self._transport, f"{host}:{port}"
+        )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type.value
@@ -146,10 +151,13 @@ class Listener(WSListener):
 class Server:
     """Listens on `listen_host:listen_port` from `start` to `close`."""
 
-    def __init__(self, hub: Hub, keys: ApiKeys, signing_key: bytes) -> None:
+    def __init__(
+        self, hub: Hub, keys: ApiKeys, signing_key: bytes, protocols: Sequence[ProtocolFactory] = PROTOCOLS
+    ) -> None:
         self._hub = hub
         self._keys = keys
         self._signing_key = signing_key
+        self._protocols = protocols
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self) -> None:
@@ -191,9 +199,9 @@ class Server:
         headers = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
         now = time.monotonic()
         answer = admit(
-            request.path.decode("latin-1"),
-            headers,
+            UpgradeRequest.parse(request.path.decode("latin-1"), headers),
             self._hub.state,
+            self._protocols,
             lambda key: self._keys.principal(key, now),
             self._signing_key,
         )
@@ -203,6 +211,7 @@ class Server:
             return WSUpgradeResponseWithListener(response, None)
         if "upgrade" in [token.strip().lower() for token in headers.get("connection", "").split(",")]:
             request.headers["connection"] = "upgrade"  # picows refuses the list that Firefox sends
-        extra = {"Sec-WebSocket-Protocol": answer.subprotocol} if answer.subprotocol else None
+        subprotocol = answer.protocol.subprotocol
+        extra = {"Sec-WebSocket-Protocol": subprotocol} if subprotocol else None
         response = WSUpgradeResponse.create_101_response(extra)
         return WSUpgradeResponseWithListener(response, Listener(self._hub, answer))

@@ -13,19 +13,18 @@ from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import CONTROL_EVENTS, EpochRejected, Progress, SessionUpdated, TurnReplay
 from litevoice_contracts.packets import Update
-from litevoice_contracts.positions import START
+from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
-from litevoice_gateway.downlink import Downlink
 from litevoice_gateway.intake import Intake
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
-from litevoice_gateway.protocols import ClientProtocol, Problem, Refusal
-from litevoice_gateway.restore import Folded, Step
-from litevoice_gateway.upstream import Upstream
+from litevoice_gateway.packet_log import PacketLog
+from litevoice_gateway.protocols import ClientProtocol, Frame, Problem, Refusal
+from litevoice_gateway.session_state import LogEvent, SessionState
 
 SETTLE_SECONDS = 0.06
-"""A resumed session publishes after this much silence of its log, so that its first packet carries the newest
-snapshot; and after SETTLE_MAX_SECONDS at the latest."""
+"""A resumed session publishes once its log has been quiet for this long, so that its first packet carries the newest
+snapshot; after SETTLE_MAX_SECONDS at the latest."""
 SETTLE_MAX_SECONDS = 0.5
 STALL_SECONDS = 10.0
 """How long a session may stay at max_pending_packets before it is closed with 1013."""
@@ -39,7 +38,11 @@ class Phase(Enum):
 
 
 class Session:
-    """All inputs are methods; after each, `take` gives the commands in order. Times are monotonic seconds."""
+    """All inputs are methods; after each, `take` gives the commands in order. Times are monotonic seconds.
+
+    Attributes:
+        first_position: where the log must be read from: the last snapshot before what the client has seen.
+    """
 
     def __init__(self, opening: Opening, protocol: ClientProtocol, limits: Limits, now: float) -> None:
         self.id = opening.session_id
@@ -49,21 +52,24 @@ class Session:
         self._protocol = protocol
         self._limits = limits
         self._out: list[do.Command] = []
-        self._target = opening.resume if opening.resume is not None else START
-        self._folded = Folded(opening.position, opening.config)
-        self._up = Upstream(self.id, opening.traceparent, limits, self._folded, opening.wall_milliseconds, self._out)
-        self._config = opening.config
+        self.can_return = protocol.can_return
+        self.resumed = protocol.resume is not None
+        self._target = protocol.resume or START
+        self.first_position = max(self._target.snapshot, 0)
+        self._state = SessionState(self.first_position, protocol.config)
+        self._packets = PacketLog(self.id, limits, self._state, opening.wall_milliseconds, self._out)
+        self._config = protocol.config
         self._updates_in_flight = 0
         self._intake = Intake(limits, self._out, now)
-        self._down = Downlink(self.id, protocol, self._target)
         self._opened_at: float | None = None
         self._began = self._live_since = self._heard = self._active = now
-        self._deaf = False
+        self._ignores_client = False
         self._evicted = False
         self._forced = False
         self._restarted = False
         self._leaving = False
         self._drain_at_edge = False
+        self._going_away_sent = False
         self._drain_by: float | None = None
         self._close_by: float | None = None
 
@@ -78,89 +84,84 @@ class Session:
         return out
 
     @property
-    def resumed(self) -> bool:
-        return self._opening.resume is not None
-
-    @property
     def in_turn(self) -> bool:
-        return self._folded.in_turn
-
-    @property
-    def can_return(self) -> bool:
-        return self._protocol.can_return
+        return self._state.in_turn
 
     @property
     def unconfirmed(self) -> int:
-        return self._up.unconfirmed
+        return self._packets.unconfirmed
 
     @property
     def pending_requests(self) -> int:
         """See `control.SessionInfo`."""
-        return self._up.retained_envelopes
+        return self._packets.retained_envelopes
 
     def info(self, now: float) -> SessionInfo:
-        oldest = self._up.oldest_at
+        oldest = self._packets.oldest_at
         return SessionInfo(
             session_id=self.id,
             client=self._opening.client,
             principal=self._opening.principal,
             age_seconds=round(now - self._began, 3),
-            turn=self._folded.turn,
-            responding=self._folded.awaiting_response,
+            turn=self._state.turn,
+            responding=self._state.awaiting_response,
             pending_requests=self.pending_requests,
             oldest_request_seconds=0.0 if oldest is None else round(now - oldest, 3),
             reading=self.reading_replies,
-            next_position=self._folded.position + 1,
+            next_position=self._state.position + 1,
         )
 
     # Inputs: opening
 
     def opened(self, now: float) -> None:
-        """The LiteTopic is ours, from `Opening.position` on."""
+        """The LiteTopic is ours, from `first_position` on."""
         self._opened_at = now
-        if self.phase is Phase.RESTORING and self._folded.position >= self._target.position:
+        if self.phase is Phase.RESTORING and self._state.position >= self._target.position:
             self._go_live(now)
 
     def open_failed(self, reason: str, now: float) -> None:
-        self._close(do.OVERLOAD, reason, now, deaf=True)
+        self._close(do.OVERLOAD, reason, now, ignore_client=True)
 
     # Inputs: the client
 
-    def message(self, text: str, now: float) -> None:
-        """A text message."""
-        if self._deaf or self.phase is Phase.ENDED:
+    def message(self, message: str | bytes, now: float) -> None:
+        """A text or binary message."""
+        if self._ignores_client or self.phase is Phase.ENDED:
             return
         self._active = now
         if self.phase is Phase.RESTORING:  # the configuration that it meets is not known yet
-            self._intake.keep(text)
+            self._intake.keep(message)
             self._hold_back()
             return
-        self._spend(now)
+        if self.phase is Phase.LIVE:
+            self._intake.spend(now)
         try:
-            event = self._protocol.decode(text, self._config)
+            events = self._protocol.decode(message, self._config)
         except Refusal as refusal:
             self._problem(refusal.problem)
             return
-        self._out.append(do.Accepted(event.type))
-        self._up.add(event.packet, self._config.input_codec, now)
-        if isinstance(event.packet, Update):
-            self._config = event.packet.config
-            self._updates_in_flight += 1
+        for event in events:
+            self._out.append(do.Observe("client_events", event.type))
+            self._packets.add(event.packet, self._config.input_codec, now, event.client_seq)
+            if isinstance(event.packet, Update):
+                self._config = event.packet.config
+                self._updates_in_flight += 1
         self._hold_back()
 
     def unusable(self, problem: Problem, now: float) -> None:
-        """A message that is not decoded at all: too large, or binary."""
-        if not self._deaf and self.phase is not Phase.ENDED:
+        """A message that is too large to be decoded."""
+        if not self._ignores_client and self.phase is not Phase.ENDED:
             self._active = now
-            self._spend(now)
+            if self.phase is Phase.LIVE:
+                self._intake.spend(now)
             self._problem(problem)
 
     def broken(self, code: int, problem: Problem, now: float) -> None:
-        """The client broke the WebSocket protocol: nothing it sends after this can be understood."""
+        """The client violated the WebSocket protocol: nothing after this can be understood."""
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._problem(problem)
             self._close(code, problem.message, now)
-        self._deaf = True
+        self._ignores_client = True
 
     def writable(self, can_write: bool, now: float) -> None:
         """The connection's send buffer is over its bound (False), or has room again (True)."""
@@ -176,13 +177,13 @@ class Session:
             self._out.append(do.PauseReplies())
 
     def peer_closed(self, code: int, now: float) -> None:
-        """The client's Close was read: it sends nothing more.
+        """The client has sent its Close: nothing follows.
 
-        The connection goes when the broker has confirmed everything that was read of it. Clients come back elsewhere
-        when it is gone, so what they say there follows what they said here, however slow this pod is.
+        The TCP connection is closed once the broker has confirmed everything that was read from it. Clients reconnect
+        only then, so what they say to the next pod cannot overtake what they said to this one.
         """
         if self.phase in (Phase.RESTORING, Phase.LIVE):
-            self._out.append(do.SendClose(code if code >= do.NORMAL else do.NORMAL, ""))
+            self._send_close(code if code >= do.NORMAL else do.NORMAL, "")
         self._end(now)
         self._close_by = now + self._limits.close_timeout_seconds
         self._leaving = True
@@ -192,14 +193,12 @@ class Session:
         """The TCP connection is gone."""
         self._forced = self.phase is Phase.CLOSING
         self._end(now)
-        self._close_by = None
-        self._leaving = False
 
     # Inputs: the broker
 
     def delivered(self, position: int, body: bytes, now: float) -> None:
         """The next position of the log. Anything but the next one is a leftover of an earlier subscription."""
-        if self.phase is Phase.ENDED or position != self._folded.position + 1:
+        if self.phase is Phase.ENDED or position != self._state.position + 1:
             return
         if position > self._target.position and self.phase is Phase.RESTORING:
             self._go_live(now)
@@ -208,26 +207,28 @@ class Session:
             envelope = DownEnvelope.decode(body)
         except InvalidField:
             envelope = None
-            self._out.append(do.Dropped("bad_envelope"))
-        steps = self._folded.apply(position, envelope) if envelope else self._folded.skip(position)
-        if steps is None:
-            self._out.append(do.Dropped("stale_attempt"))
-        self._up.heard(now, answered=bool(steps))
+            self._out.append(do.Observe("dropped", "bad_envelope"))
+        events = self._state.apply(position, envelope) if envelope else self._state.skip(position)
+        if events is None:
+            self._out.append(do.Observe("dropped", "stale_attempt"))
+        self._packets.heard(now, answered=bool(events))
         if position >= self._target.position:
-            self._news(position, steps or [], now)
-            self._control(steps or [], now)
+            self._forward(events or [], now)
+            self._control(events or [], now)
         self._check_edge(now)
 
-    def confirmed(self, packets: int, now: float) -> None:
-        """The broker has `packets` more of ours (the number from `Publish.fresh`)."""
-        self._up.confirmed(packets, now)
+    def confirmed(self, packets: int, now: float, client_seq: int | None = None) -> None:
+        """The broker has `packets` more of ours (`fresh` and `client_seq` of a `Publish`)."""
+        self._packets.confirmed(packets, now)
+        if client_seq is not None and self.phase is Phase.LIVE:
+            self._send(self._protocol.confirmed(client_seq))
         self._hold_back()
         self._leave_if_confirmed()
 
     def not_confirmed(self, packets: int, now: float) -> None:
-        """The broker client gave up on them: they are lost."""
-        self._up.confirmed(packets, now)
-        self._close(do.OVERLOAD, "the message broker does not answer", now, deaf=True)
+        """The broker client has given up on them: they are lost."""
+        self._packets.confirmed(packets, now)
+        self._close(do.OVERLOAD, "the message broker does not answer", now, ignore_client=True)
         self._leave_if_confirmed()
 
     def evicted(self, now: float) -> None:
@@ -237,8 +238,9 @@ class Session:
         read and published, up to its Close.
         """
         self._evicted = True
+        self._out.append(do.Observe("evictions"))
         if self.phase in (Phase.RESTORING, Phase.LIVE):
-            self._out.append(do.SendClose(do.REPLACED, "replaced by a newer connection"))
+            self._send_close(do.REPLACED, "replaced by a newer connection")
             self._end(now)
             self._close_by = now + self._limits.close_timeout_seconds
 
@@ -247,18 +249,18 @@ class Session:
     def drain(self, now: float, *, at_edge: bool, by: float) -> None:
         """Close with 1012 at the turn's edge (if `at_edge`), and at `by` in any case."""
         self._drain_at_edge, self._drain_by = at_edge, by
+        if at_edge:
+            self._go_away()
         self._check_edge(now)
 
     def cut(self, now: float) -> None:
-        """Ends without waiting for the peer any longer."""
-        self._close_by = None
-        self._leaving = False
+        """Ends without waiting for the peer."""
         self._forced = True
         self._end(now)
         self._out.append(do.Disconnect())
 
     def tick(self, now: float) -> None:
-        """Everything that happens by the clock alone."""
+        """Whatever is due."""
         if self._close_by is not None and now >= self._close_by:
             self.cut(now)
         opened, patience = self._opened_at, self._limits.restore_timeout_seconds
@@ -269,130 +271,143 @@ class Session:
         if self._intake.throttle_ends(now, closing=self.phase is Phase.CLOSING):
             self._hold_back()
         self._begin_if_settled(now)
-        self._up.tick(now, probe=self.phase is Phase.LIVE and self.reading_replies)
+        self._packets.tick(now, probe=self.phase is Phase.LIVE and self.reading_replies)
         if now - self._active >= self._limits.idle_timeout_seconds:
             self._close(do.NORMAL, "idle", now)
-        if self._up.full_since is not None and now - self._up.full_since >= STALL_SECONDS:
-            self._close(do.OVERLOAD, "too much waits for the message broker", now, deaf=True)
+        if self._packets.full_since is not None and now - self._packets.full_since >= STALL_SECONDS:
+            self._close(do.OVERLOAD, "too much waits for the message broker", now, ignore_client=True)
         self._check_edge(now)
 
     # Restoring
 
-    def _go_live(self, now: float) -> None:
+    def _go_live(self, now: float, events: list[LogEvent] | None = None) -> None:
+        """`events`: of the target's position, when the log has one."""
         self.phase = Phase.LIVE
         self._live_since = self._heard = now
-        self._config = self._folded.snapshot.config
-        self._out.append(do.Opened())
-        self._out.append(do.Send(self._down.created(self._config)))
+        self._config = self._state.snapshot.config
+        self._send(self._protocol.opened(self.id, self._config, self._at, events or []))
         if self.resumed:
+            self._out.append(do.Observe("takeovers"))
+            self._out.append(do.Observe("takeover_seconds", amount=now - self._began))
             self._out.append(do.WakeAt(now + SETTLE_SECONDS))
         else:
-            self._up.begin(now)
-        for text in self._intake.take_early():
-            self.message(text, now)
+            self._packets.begin(now)
+        for message in self._intake.take_early():
+            self.message(message, now)
         self._hold_back()
 
     def _expire(self, now: float) -> None:
         text = "the session's events are not kept any more, or last_event_id was never given out: begin a new session"
         self._problem(Problem("session_expired", text, "last_event_id"))
-        self._close(do.NOT_ALLOWED, "session expired", now, deaf=True)
+        self._close(do.NOT_ALLOWED, "session expired", now, ignore_client=True)
 
     def _begin_if_settled(self, now: float) -> None:
-        if self._up.is_open or self.phase is not Phase.LIVE:
+        if self._packets.is_open or self.phase is not Phase.LIVE:
             return
         settled = min(self._heard + SETTLE_SECONDS, self._live_since + SETTLE_MAX_SECONDS)
         if now >= settled:
-            self._up.begin(now)
+            self._packets.begin(now)
         else:
             self._out.append(do.WakeAt(settled))
 
     # Down
 
-    def _news(self, position: int, steps: list[Step], now: float) -> None:
-        """Forwards what the client has not seen of this position."""
-        messages = self._down.translate(steps)
-        if self.phase is Phase.RESTORING:
-            self._down.restored(position, len(messages))
-            self._go_live(now)
-        sent = self._down.forward(position, self._folded.restore_position, messages)
-        if self.phase is Phase.LIVE:
-            self._out.extend(do.Send(data) for data in sent)
+    @property
+    def _at(self) -> EventId:
+        return EventId(self._state.position, self._state.restore_position)
 
-    def _control(self, steps: list[Step], now: float) -> None:
-        for step in steps:
-            match step.event:
+    def _forward(self, events: list[LogEvent], now: float) -> None:
+        """What the client has not seen of this position."""
+        if self.phase is Phase.RESTORING:
+            self._go_live(now, events)
+        elif self.phase is Phase.LIVE:
+            self._send(self._protocol.encode(self._at, events))
+
+    def _send(self, frames: list[Frame]) -> None:
+        self._out.extend(do.Send(frame.data, frame.binary) for frame in frames)
+
+    def _control(self, events: list[LogEvent], now: float) -> None:
+        for entry in events:
+            match entry.event:
                 case Progress(upto=upto):
-                    self._up.progress(upto)
+                    self._packets.progress(upto)
                 case TurnReplay():
-                    self._up.asked_for_replay()
+                    self._packets.asked_for_replay()
                 case EpochRejected(current=current):
-                    self._up.reject(current)
+                    self._packets.reject(current)
                 case SessionUpdated():
                     self._updates_in_flight = max(0, self._updates_in_flight - 1)
                     if not self._updates_in_flight:
-                        self._config = self._folded.snapshot.config
-                case _:
-                    pass
-            if not isinstance(step.event, CONTROL_EVENTS):
-                self._up.worker_goes_on()
-        self._up.answer(now)
+                        self._config = self._state.snapshot.config
+            if not isinstance(entry.event, CONTROL_EVENTS):
+                self._packets.worker_goes_on()
+        self._packets.answer(now)
 
     def _problem(self, problem: Problem) -> None:
-        self._out.append(do.Refused(problem.code))
+        self._out.append(do.Observe("client_errors", problem.code))
         if self.phase in (Phase.RESTORING, Phase.LIVE):
-            self._out.append(do.Send(self._down.problem(problem)))
+            self._send(self._protocol.problem(problem))
             if not self.reading_replies:
                 self._intake.unread()
             self._hold_back()
 
-    def _spend(self, now: float) -> None:
-        if self.phase is Phase.LIVE:
-            self._intake.spend(now)
-
     def _hold_back(self) -> None:
-        """Reads the client's socket or not, by what waits here for the broker, the restore, or the client itself."""
+        """Stops or resumes reading the socket, by what waits for the broker, the restore, or the client itself."""
         if self.phase is not Phase.ENDED:
-            self._intake.settle(full=self._up.full_since is not None)
+            self._intake.settle(full=self._packets.full_since is not None)
 
     # Closing
 
     def _check_edge(self, now: float) -> None:
         if self._drain_by is None or self.phase not in (Phase.RESTORING, Phase.LIVE):
             return
-        at_edge = self._drain_at_edge and self.phase is Phase.LIVE and not self._folded.in_turn
+        at_edge = self._drain_at_edge and self.phase is Phase.LIVE and not self._state.in_turn
         if at_edge or now >= self._drain_by:
             self._restarted = True
+            self._go_away()
             self._close(do.RESTART, "service restart", now)
 
-    def _close(self, code: int, reason: str, now: float, *, deaf: bool = False) -> None:
+    def _go_away(self) -> None:
+        """Tells the client once, while it can still be told."""
+        if not self._going_away_sent and self.phase in (Phase.RESTORING, Phase.LIVE):
+            self._going_away_sent = True
+            self._send(self._protocol.going_away())
+
+    def _send_close(self, code: int, reason: str) -> None:
+        self._out.append(do.Observe("closes", str(code)))
+        self._out.append(do.SendClose(code, reason))
+
+    def _close(self, code: int, reason: str, now: float, *, ignore_client: bool = False) -> None:
         if self.phase not in (Phase.RESTORING, Phase.LIVE):
             return
         self._open_late(now)
-        self._up.flush(now)
-        self._out.append(do.SendClose(code, reason))
+        self._packets.flush(now)
+        self._send_close(code, reason)
         self.phase = Phase.CLOSING
-        self._deaf = self._deaf or deaf
+        self._ignores_client = self._ignores_client or ignore_client
         self._close_by = now + self._limits.close_timeout_seconds
         self._intake.all_read()
         self._hold_back()
 
     def _open_late(self, now: float) -> None:
-        """A session that ends before its log has settled publishes all the same."""
-        if self.phase is Phase.LIVE and not self._up.is_open:
-            self._up.begin(now)
+        """A session that ends before its log has settled still publishes."""
+        if self.phase is Phase.LIVE and not self._packets.is_open:
+            self._packets.begin(now)
 
     def _leave_if_confirmed(self) -> None:
-        if self._leaving and not self._up.unconfirmed:
+        if self._leaving and not self._packets.unconfirmed:
             self._leaving = False
             self._close_by = None
             self._out.append(do.Disconnect())
 
     def _end(self, now: float) -> None:
+        self._close_by = None
+        self._leaving = False
         if self.phase is Phase.ENDED:
             return
         self._open_late(now)
-        self._up.end(now)
+        self._packets.end(now)
         self.phase = Phase.ENDED
         moved = self._restarted or self._evicted
         outcome: do.Outcome = "forced" if self._forced else "moved" if moved else "completed"
-        self._out.append(do.End(not self._evicted, outcome, self._up.collected + self._intake.early))
+        self._out.append(do.End(not self._evicted, outcome, self._packets.collected + self._intake.early))

@@ -17,7 +17,7 @@ MIN_TOKEN_BYTES = 16
 
 
 class SettingsError(Exception):
-    """The program cannot run with what it was given; the message is for people."""
+    """Settings or keys are missing or invalid; the message is for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a connection needs of a WebSocket, so that the rest of the gateway does not know which library serves it."""
+"""What a connection needs of a WebSocket: keeps the library that serves it out of the rest of the gateway."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Protocol
 class Transport(Protocol):
     """One accepted WebSocket. All methods are synchronous and ignored once the connection is gone."""
 
-    def send(self, data: bytes) -> None:
-        """One text message; `data` is UTF-8."""
+    def send(self, data: bytes, *, binary: bool) -> None:
+        """One message, binary or text (UTF-8)."""
 
     def send_close(self, code: int, reason: str) -> None:
         """A Close frame; frames of the peer are still read."""

@@ -20,7 +20,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts import events
@@ -118,7 +118,9 @@ class Gateways:
             (folder / path).parent.mkdir(exist_ok=True)
             (folder / path).write_text(content)
 
-    async def start(self, *, ready: bool = True, endpoints: str = "", **changes: Any) -> Gateway:
+    async def start(
+        self, *, ready: bool = True, endpoints: str = "", module: str = "litevoice_gateway", **changes: Any
+    ) -> Gateway:
         number, port, admin_port = len(self.running), free_port(), free_port()
         settings = {
             "broker": {
@@ -142,7 +144,7 @@ class Gateways:
         config, log = self._folder / f"gateway-{number}.json", self._folder / f"gateway-{number}.log"
         config.write_text(json.dumps(settings))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-X", "dev", "-W", "ignore", "-m", "litevoice_gateway", "--config", str(config)),
+            *(sys.executable, "-X", "dev", "-W", "ignore", "-m", module, "--config", str(config)),
             env={"PATH": "/usr/bin:/bin", "HOME": str(self._folder), "POD_NAME": f"gateway-{number}"},
             stderr=log.open("wb"),
         )

@@ -1,5 +1,5 @@
 """Worker processes on a real RocketMQ: who owns what, and that a death, a farewell or a bad message costs no session
-anything. The test plays the gateway, with the gateway's own uplink and fold and the project's broker client."""
+anything. The test plays the gateway, with the gateway's own packet log and state and the project's broker client."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from litevoice_contracts.names import Names, partition_of
 from litevoice_contracts.packets import Audio, CreateItem, CreateResponse, Packet
 from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack, Member
-from litevoice_gateway.restore import Folded
-from litevoice_gateway.uplink import Uplink
+from litevoice_gateway import commands as gateway
+from litevoice_gateway.limits import Limits
+from litevoice_gateway.packet_log import PacketLog
+from litevoice_gateway.session_state import SessionState
 from litevoice_worker.partitions import ranking
 from tests.integration.conftest import BrokerKit
 from tests.integration.shared_rocketmq import SharedRocketMQ
@@ -50,28 +52,29 @@ class Caller:
     asked: int = 0
 
     def __post_init__(self) -> None:
-        self.folded = Folded(0, SessionConfig())
-        self._uplink = Uplink(self.session_id, "", PACKET_SECONDS, 60)
-        self._uplink.begin(int(time.time() * 1000))
+        self.state = SessionState(0, SessionConfig())
+        self._out: list[gateway.Command] = []
+        limits = Limits(batch_seconds=PACKET_SECONDS)
+        self._packets = PacketLog(self.session_id, limits, self.state, lambda: int(time.time() * 1000), self._out)
+        self._packets.begin(time.monotonic())
         self._speech = b""
         self._failed: list[BaseException] = []
 
     def send(self, packet: Packet) -> None:
         now = time.monotonic()
-        self._uplink.add(packet, "pcm16/24000", now)
-        for envelope, _ in self._uplink.flush(self.folded, now):
-            self._publish(envelope)
+        self._packets.add(packet, "pcm16/24000", now)
+        self._packets.flush(now)
+        self._publish()
 
     def delivered(self, delivery: Delivery) -> None:
-        for step in self.folded.apply(delivery.position, DownEnvelope.decode(delivery.body)) or []:
-            match step.event:
+        for entry in self.state.apply(delivery.position, DownEnvelope.decode(delivery.body)) or []:
+            match entry.event:
                 case events.Progress(upto):
-                    self._uplink.progress(upto)
+                    self._packets.progress(upto)
                 case events.TurnReplay():
                     self.asked += 1
-                    self.folded.attempt += 1
-                    for envelope in self._uplink.replay(self.folded):
-                        self._publish(envelope)
+                    self._packets.replay(time.monotonic())
+                    self._publish()
                 case event:
                     self.heard.append((time.monotonic(), event))
 
@@ -105,10 +108,13 @@ class Caller:
         times = [at for at, event in self.heard if isinstance(event, events.AudioDelta)]
         return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
 
-    def _publish(self, envelope: UpEnvelope) -> None:
-        properties, body = envelope.encode()
+    def _publish(self) -> None:
         topic = self.names.session_partition_topic(self.session_id)
-        self.producer.enqueue_fifo(topic, self.session_id, properties, body, self._confirmed)
+        for command in self._out:
+            if isinstance(command, gateway.Publish):
+                properties, body = command.envelope.encode()
+                self.producer.enqueue_fifo(topic, self.session_id, properties, body, self._confirmed)
+        self._out.clear()
 
     def _confirmed(self, error: BaseException | None) -> None:
         if error is not None:

@@ -7,7 +7,7 @@ import json
 from typing import Any, TypeVar
 
 from litevoice_contracts import events
-from litevoice_contracts.conversation import Item, Mark, ResponseRequest, SessionConfig, Snapshot
+from litevoice_contracts.conversation import Item, Mark, ResponseRequest, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.packets import Packet
@@ -15,6 +15,7 @@ from litevoice_contracts.positions import EventId
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
+from litevoice_gateway.protocols import ClientProtocol
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from litevoice_gateway.session import Session
 
@@ -28,14 +29,22 @@ _READING = (do.PauseReading, do.ResumeReading)
 class Driver:
     """A session with its clock; `log` has every command."""
 
-    def __init__(self, *, resume: EventId | None = None, limits: Limits | None = None, opened: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        resume: EventId | None = None,
+        limits: Limits | None = None,
+        opened: bool = True,
+        protocol: ClientProtocol | None = None,
+    ) -> None:
         self.now = 100.0
         self.wall = WALL
         self.log: list[do.Command] = []
         self.limits = limits or Limits()
         self.position = max(resume.snapshot, 0) if resume else 0
-        opening = Opening("s_1", SessionConfig(), resume, lambda: self.wall, client="c:1", principal="p")
-        self.session = Session(opening, OpenAIRealtime(lambda: "item_new"), self.limits, self.now)
+        opening = Opening("s_1", lambda: self.wall, client="c:1", principal="p")
+        protocol = protocol or OpenAIRealtime(lambda: "item_new", resume=resume)
+        self.session = Session(opening, protocol, self.limits, self.now)
         if opened:
             self.session.opened(self.now)
             self.take()
@@ -71,6 +80,9 @@ class Driver:
 
     def all(self, kind: type[C]) -> list[C]:
         return [command for command in self.log if isinstance(command, kind)]
+
+    def observed(self, what: do.Observation) -> list[do.Observe]:
+        return [command for command in self.all(do.Observe) if command.what == what]
 
     def clear(self) -> None:
         self.log.clear()

@@ -32,13 +32,17 @@ UP = UpEnvelope(
     packets=[Audio(b"\0\1"), Commit("event_1"), CreateItem(SNAPSHOT.items[0]), Update(SessionConfig()), EpochEnd()],
     snapshot=SNAPSHOT,
     resume=ResumePoint("resp_1", "item_3", "One. ", "Two.", 9600),
-    traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 )
 
 
 def test_up_round_trip() -> None:
     assert UpEnvelope.decode(*UP.encode()) == UP
     assert UP.last == Mark(7, 46)
+
+
+def test_a_property_that_is_not_known_any_more_is_ignored() -> None:
+    properties, body = UP.encode()
+    assert UpEnvelope.decode(properties | {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}, body) == UP
 
 
 def test_down_round_trip() -> None:

@@ -45,7 +45,7 @@ def test_a_message_arrives_whole_however_it_is_cut(
 @pytest.mark.parametrize(
     ("description", "sent", "expected"),
     [
-        ("binary", [(frames.BINARY, b"ab", True)], [Binary(2)]),
+        ("binary", [(frames.BINARY, b"ab", True)], [Binary(b"ab")]),
         ("ping", [(frames.PING, b"x", True)], [Ping(b"x")]),
         ("pong", [(frames.PONG, b"x", True)], [Pong()]),
         ("close with code", [(frames.CLOSE, b"\x03\xe8bye", True)], [PeerClose(1000)]),

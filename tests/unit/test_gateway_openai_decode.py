@@ -30,7 +30,8 @@ PCM = base64.b64encode(b"\1\2\3\4").decode()
 
 
 def decode(event: object, config: SessionConfig = CONFIG) -> Packet:
-    return PROTOCOL.decode(event if isinstance(event, str) else json.dumps(event), config).packet
+    (decoded,) = PROTOCOL.decode(event if isinstance(event, str) else json.dumps(event), config)
+    return decoded.packet
 
 
 def refused(event: object, config: SessionConfig = CONFIG) -> Problem:

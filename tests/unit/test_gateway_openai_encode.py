@@ -13,11 +13,14 @@ from pydantic import TypeAdapter
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Item, SessionConfig, TurnDetection
 from litevoice_contracts.events import DownEvent
-from litevoice_gateway.protocols import Context, Problem, ServerEvent
+from litevoice_contracts.positions import START, EventId
+from litevoice_gateway.protocols import Frame, Problem
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
+from litevoice_gateway.protocols.openai_realtime.encode import Context
+from litevoice_gateway.session_state import LogEvent
 
 MODELS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
-PROTOCOL = OpenAIRealtime(lambda: "item_new")
+PROTOCOL = OpenAIRealtime(lambda: "item_new", session_id="s_1")
 VOICE = Context("s_1", SessionConfig(), False)
 TEXT = Context("s_1", SessionConfig(text_only=True), True)
 G711 = Context(
@@ -127,15 +130,18 @@ CASES: list[tuple[str, DownEvent, Context, list[str]]] = [
 ]
 
 
-def wire(messages: list[ServerEvent]) -> list[dict[str, Any]]:
-    for number, message in enumerate(messages):
-        message.event_id = f"evt_1_x_{number}" if number else "evt_1_x"
-    return [json.loads(PROTOCOL.dump(message)) for message in messages]
+def wire(frames: list[Frame]) -> list[dict[str, Any]]:
+    assert not any(frame.binary for frame in frames)
+    return [json.loads(frame.data) for frame in frames]
+
+
+def encode(event: DownEvent, context: Context) -> list[Frame]:
+    return PROTOCOL.encode(EventId(1, -1), [LogEvent(event, context.config, context.text_only)])
 
 
 @pytest.mark.parametrize(("event", "context", "types"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_events_fit_the_models_of_the_openai_package(event: DownEvent, context: Context, types: list[str]) -> None:
-    sent = wire(PROTOCOL.encode(event, context))
+    sent = wire(encode(event, context))
     assert [message["type"] for message in sent] == types
     for message in sent:
         parsed = MODELS.validate_python(message)
@@ -146,7 +152,7 @@ def test_events_fit_the_models_of_the_openai_package(event: DownEvent, context: 
 
 @pytest.mark.parametrize("context", [VOICE, TEXT, G711])
 def test_session_created_fits_and_says_what_is_in_force(context: Context) -> None:
-    (created,) = wire([PROTOCOL.created(context)])
+    (created,) = wire(PROTOCOL.opened("s_1", context.config, START, []))
     parsed = MODELS.validate_python(created)
     assert parsed.type == "session.created"
     assert created["session"]["id"] == "s_1"
@@ -154,7 +160,7 @@ def test_session_created_fits_and_says_what_is_in_force(context: Context) -> Non
 
 
 def test_telephone_formats_and_push_to_talk_are_shown() -> None:
-    (updated,) = wire(PROTOCOL.encode(events.SessionUpdated(), G711))
+    (updated,) = wire(encode(events.SessionUpdated(), G711))
     audio = updated["session"]["audio"]
     assert audio["input"]["format"] == {"type": "audio/pcmu"}
     assert audio["input"]["turn_detection"] is None
@@ -165,7 +171,7 @@ def test_telephone_formats_and_push_to_talk_are_shown() -> None:
 
 def test_turn_detection_is_shown_as_it_works() -> None:
     config = SessionConfig(turn_detection=TurnDetection(0.7, 100, 300, create_response=False))
-    (updated,) = wire(PROTOCOL.encode(events.SessionUpdated(), Context("s_1", config, False)))
+    (updated,) = wire(encode(events.SessionUpdated(), Context("s_1", config, False)))
     assert updated["session"]["audio"]["input"]["turn_detection"] == {
         "type": "server_vad",
         "threshold": 0.7,
@@ -177,15 +183,15 @@ def test_turn_detection_is_shown_as_it_works() -> None:
 
 
 def test_metadata_comes_back_at_the_beginning_and_the_end() -> None:
-    started = wire(PROTOCOL.encode(events.ResponseStarted("r1", "i1", metadata=METADATA), VOICE))
-    done = wire(PROTOCOL.encode(events.ResponseFinished("r1", "i1", "completed", "x", metadata=METADATA), VOICE))
+    started = wire(encode(events.ResponseStarted("r1", "i1", metadata=METADATA), VOICE))
+    done = wire(encode(events.ResponseFinished("r1", "i1", "completed", "x", metadata=METADATA), VOICE))
     assert started[0]["response"]["metadata"] == METADATA
     assert done[-1]["response"]["metadata"] == METADATA
 
 
 def test_audio_is_base64_of_exactly_the_bytes() -> None:
     audio = bytes(range(256)) * 3
-    (delta,) = wire(PROTOCOL.encode(events.AudioDelta("r1", "i1", audio), VOICE))
+    (delta,) = wire(encode(events.AudioDelta("r1", "i1", audio), VOICE))
     assert base64.b64decode(delta["delta"], validate=True) == audio
 
 
@@ -211,7 +217,7 @@ def test_audio_is_base64_of_exactly_the_bytes() -> None:
     ],
 )
 def test_how_a_response_ended_is_told(event: events.ResponseFinished, details: object) -> None:
-    done = wire(PROTOCOL.encode(event, VOICE))[-1]
+    done = wire(encode(event, VOICE))[-1]
     MODELS.validate_python(done)
     assert done["response"]["status"] == event.status
     assert done["response"]["status_details"] == details
@@ -219,7 +225,7 @@ def test_how_a_response_ended_is_told(event: events.ResponseFinished, details: o
 
 
 def test_problem_is_an_error_event_with_code_param_and_event_id() -> None:
-    (error,) = wire([PROTOCOL.problem(Problem("invalid_base64", "audio: no", "audio", "mine"))])
+    (error,) = wire(PROTOCOL.problem(Problem("invalid_base64", "audio: no", "audio", "mine")))
     MODELS.validate_python(error)
     assert error["error"] == {
         "type": "invalid_request_error",

@@ -104,10 +104,9 @@ def logs(draw: st.DrawFn) -> list[bytes]:
 def forward(log: list[bytes], last_event_id: str | None) -> list[dict[str, Any]]:
     """What a client receives from a gateway that has just taken the session over."""
     resume = EventId.parse(last_event_id) if last_event_id else None
-    opening = Opening("s_1", SessionConfig(), resume, lambda: 1)
-    session = Session(opening, OpenAIRealtime(lambda: "item"), Limits(), NOW)
+    session = Session(Opening("s_1", lambda: 1), OpenAIRealtime(lambda: "item", resume=resume), Limits(), NOW)
     session.opened(NOW)
-    for position in range(opening.position, len(log)):
+    for position in range(session.first_position, len(log)):
         session.delivered(position, log[position], NOW)
     return [json.loads(command.data) for command in session.take() if isinstance(command, do.Send)]
 

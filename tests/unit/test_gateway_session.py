@@ -222,7 +222,7 @@ def test_an_unreadable_message_is_counted_and_skipped() -> None:
     driver.session.delivered(0, b"\xc1", driver.now)
     driver.position = 1
     driver.down(events.InputCleared())
-    assert driver.all(do.Dropped) == [do.Dropped("bad_envelope")]
+    assert driver.observed("dropped") == [do.Observe("dropped", "bad_envelope")]
     assert driver.sent[-1]["event_id"] == "evt_1_x"
 
 

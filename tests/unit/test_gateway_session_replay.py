@@ -25,7 +25,7 @@ def test_a_worker_that_asks_gets_snapshot_open_turn_and_resume_point() -> None:
     assert replay.snapshot.pending == PENDING
     assert replay.snapshot.boundary == Mark(WALL, 9)
     assert driver.sent == []
-    assert driver.all(do.Replayed)
+    assert driver.observed("replays")
 
 
 def test_events_of_an_older_attempt_are_dropped_and_the_new_one_continues() -> None:
@@ -39,7 +39,7 @@ def test_events_of_an_older_attempt_are_dropped_and_the_new_one_continues() -> N
     driver.down(events.ResponseStarted("r1", "i2"), attempt=1)
     driver.down(events.AudioDelta("r1", "i2", b"new!"), attempt=1)
     finish(driver, attempt=1)
-    assert driver.all(do.Dropped) == [do.Dropped("stale_attempt")]
+    assert driver.observed("dropped") == [do.Observe("dropped", "stale_attempt")]
     assert driver.types[0] == "response.output_audio.delta"
     assert base64.b64decode(driver.sent[0]["delta"]) == b"new!"
     assert driver.types.count("response.created") == 0, "it was announced before"

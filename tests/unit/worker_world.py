@@ -1,4 +1,4 @@
-"""A worker's session machine in virtual time, with the gateway's own uplink and fold around it.
+"""A worker's session machine in virtual time, with the gateway's own packet log and state around it.
 
 What the client gets, and what becomes of it when workers die; stages are deterministic, nothing sleeps.
 """
@@ -17,8 +17,10 @@ from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, SessionConfig
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
-from litevoice_gateway.restore import Folded
-from litevoice_gateway.uplink import Uplink
+from litevoice_gateway import commands as gateway
+from litevoice_gateway.limits import Limits as GatewayLimits
+from litevoice_gateway.packet_log import PacketLog
+from litevoice_gateway.session_state import SessionState
 from litevoice_worker import commands
 from litevoice_worker.audio import Samples
 from litevoice_worker.sentences import split
@@ -85,9 +87,9 @@ class World:
         self._numbers = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._partition: list[UpEnvelope] = []
-        self.folded = Folded(0, SessionConfig())
-        self.uplink = Uplink("s_test", "", FRAME_SECONDS, 60)
-        self.uplink.begin(1)
+        self.folded = SessionState(0, SessionConfig())
+        self._up: list[gateway.Command] = []
+        self._open_packet_log(1)
         self.up = True
         self._generation = 0
         self._cancelled: set[int] = set()
@@ -111,8 +113,8 @@ class World:
 
     def send(self, packet: packets.Packet) -> None:
         self.uplink.add(packet, "pcm16/24000", self.now)
-        for envelope, _ in self.uplink.flush(self.folded, self.now):
-            self._carry_up(envelope)
+        self.uplink.flush(self.now)
+        self._carry_up()
 
     def run(self, until: float) -> None:
         """Everything that happens before `until` seconds after the beginning."""
@@ -123,16 +125,19 @@ class World:
 
     def leave(self) -> None:
         """The owner closes its epoch; nobody follows yet."""
-        for envelope, _ in self.uplink.end(self.folded, self.now):
-            self._carry_up(envelope)
+        self.uplink.end(self.now)
+        self._carry_up()
 
     def move(self, *, farewell: bool) -> None:
         """Another gateway takes the session over; without `farewell` the old one died."""
         if farewell:
             self.leave()
-        epoch = self.uplink.epoch + 1
-        self.uplink = Uplink("s_test", "", FRAME_SECONDS, 60)
-        self.uplink.begin(epoch)
+        self._open_packet_log(self.uplink.epoch + 1)
+
+    def _open_packet_log(self, epoch: int) -> None:
+        limits = GatewayLimits(batch_seconds=FRAME_SECONDS)
+        self.uplink = PacketLog("s_test", limits, self.folded, lambda: epoch, self._up)
+        self.uplink.begin(self.now)
 
     # The workers
 
@@ -145,13 +150,15 @@ class World:
         for offset, envelope in enumerate(again, len(self._partition) - len(again)):
             self._deliver(envelope, offset)
 
-    def _carry_up(self, envelope: UpEnvelope) -> None:
-        properties, body = envelope.encode()
-        decoded = UpEnvelope.decode(properties, body)
-        self._partition.append(decoded)
-        offset = len(self._partition) - 1
-        if self.up:
-            self._later(0.005, lambda: self._deliver(decoded, offset))
+    def _carry_up(self) -> None:
+        published = [command.envelope for command in self._up if isinstance(command, gateway.Publish)]
+        self._up.clear()
+        for envelope in published:
+            decoded = UpEnvelope.decode(*envelope.encode())
+            self._partition.append(decoded)
+            offset = len(self._partition) - 1
+            if self.up:
+                self._later(0.005, lambda decoded=decoded, offset=offset: self._deliver(decoded, offset))  # type: ignore[misc]
 
     def _deliver(self, envelope: UpEnvelope, offset: int) -> None:
         self.do(self.machine.receive(envelope, self.now, uncertain=offset < self._uncertain_until))
@@ -236,9 +243,8 @@ class World:
 
     def replay(self) -> None:
         self.replays += 1
-        self.folded.attempt += 1
-        for envelope in self.uplink.replay(self.folded):
-            self._carry_up(envelope)
+        self.uplink.replay(self.now)
+        self._carry_up()
 
     # What the client makes of it
 

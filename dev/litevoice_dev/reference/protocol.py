@@ -10,9 +10,9 @@ from msgspec import inspect
 from litevoice_contracts import events as neutral
 from litevoice_contracts.conversation import SessionConfig
 from litevoice_dev.reference.markdown import block, code, page, table
-from litevoice_gateway.protocols import Context, ServerEvent
 from litevoice_gateway.protocols.openai_realtime import client_events, server_events
-from litevoice_gateway.protocols.openai_realtime.encode import encode, session_object
+from litevoice_gateway.protocols.openai_realtime.encode import Context, encode, session_object
+from litevoice_gateway.protocols.openai_realtime.server_events import ServerEvent
 
 _ID_NOTE = "Id of the event: a position, see [Clients](../clients.md#coming-back)."
 

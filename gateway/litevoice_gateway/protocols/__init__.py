@@ -1,20 +1,47 @@
-"""What the session core asks of a client protocol: pure translation between its messages and neutral packets/events."""
+"""What the gateway asks of a client protocol: pure translation between its frames and neutral packets and events.
+
+A factory recognizes its upgrade requests and makes one protocol object per connection; `registry.py` lists them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from litevoice_contracts.conversation import SessionConfig
-from litevoice_contracts.events import DownEvent
 from litevoice_contracts.packets import Packet
+from litevoice_contracts.positions import EventId
+from litevoice_gateway.session_state import LogEvent
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRequest:
+    """Attributes:
+    headers: with lower-case names.
+    subprotocols: offered in Sec-WebSocket-Protocol, in order.
+    """
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    subprotocols: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, target: str, headers: Mapping[str, str]) -> UpgradeRequest:
+        """`target` is the request's path and query; the last of several values of a parameter counts."""
+        parts = urlsplit(target)
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        offered = headers.get("sec-websocket-protocol", "").split(",")
+        return cls(parts.path.rstrip("/"), query, headers, tuple(name.strip() for name in offered))
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A client event that cannot be applied; the session lives on.
+    """Why a client event, or an upgrade request, cannot be used.
 
     Attributes:
         code: stable identifier, e.g. ``invalid_base64``.
@@ -30,54 +57,93 @@ class Problem:
 
 
 class Refusal(Exception):  # noqa: N818 - reads as what it is
-    """Raised by `ClientProtocol.decode`."""
+    """Raised by `ClientProtocol.decode` (the session lives on) and `ProtocolFactory.connect` (answered with 400)."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class ClientEvent:
-    """`type` is the protocol's own name of the event, from a closed set: it becomes a metric label."""
+class ClientEvent(msgspec.Struct, frozen=True):
+    """Attributes:
+    type: the protocol's own name of the event, from a closed set: it becomes a metric label.
+    client_seq: the client's own number of the packet, None where the protocol has none; `confirmed` gives it back.
+    """
 
     type: str
     packet: Packet
+    client_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What a translation of a server event needs besides the event: the state just after it."""
+class Frame:
+    """One WebSocket message to the client; UTF-8 unless `binary`."""
 
-    session_id: str
-    config: SessionConfig
-    text_only: bool
-
-
-class ServerEvent(msgspec.Struct, kw_only=True):
-    """A message to the client, before it is numbered."""
-
-    event_id: str = ""
+    data: bytes
+    binary: bool = False
 
 
 class ClientProtocol(Protocol):
-    """One client protocol. Implementations keep no state of the session: another gateway must be able to continue."""
+    """The protocol of one connection.
 
-    name: str
-    """As in metrics and the admin API."""
+    It may number its frames and remember what it has sent, but no state of the session: another gateway must be able
+    to continue. So the same log always becomes the same frames.
+    """
+
     can_return: bool
     """Whether clients of this protocol come back after Close 1012; `drain.policy: Auto` moves only those."""
+    subprotocol: str
+    """To answer in Sec-WebSocket-Protocol, "" for nothing."""
+    session_id: str
+    """The session that the client comes back to, "" for a new one."""
+    resume: EventId | None
+    """The last event that the client has seen; positions.START for all of the log; None for a new session."""
+    config: SessionConfig
+    """What a new session begins with."""
 
-    def decode(self, message: str, config: SessionConfig) -> ClientEvent:
-        """One client message; `config` is the configuration that it meets. Raises Refusal."""
+    def decode(self, message: str | bytes, config: SessionConfig) -> Sequence[ClientEvent]:
+        """One message, text or binary, that meets configuration `config`; it counts once for `maxEventsPerSecond`.
 
-    def created(self, context: Context) -> ServerEvent:
-        """First message of every connection."""
+        Raises Refusal when any of it cannot be used.
+        """
 
-    def encode(self, event: DownEvent, context: Context) -> list[ServerEvent]:
-        """The messages that one neutral event becomes; always the same ones for the same event and context."""
+    def opened(self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
+        """The first frames of the connection, once the session is restored up to `at`.
 
-    def problem(self, problem: Problem) -> ServerEvent: ...
+        `events` are those of that position: the client may have seen only some of what they became, the rest goes out
+        here too. Empty for a new session.
+        """
 
-    def dump(self, event: ServerEvent) -> bytes:
-        """The bytes on the wire."""
+    def encode(self, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
+        """What the events of one position become. `at` has that position, and the snapshot that a restore needs."""
+
+    def problem(self, problem: Problem) -> list[Frame]:
+        """An error that the gateway reports itself; possible before `opened`."""
+
+    def confirmed(self, client_seq: int) -> list[Frame]:
+        """The broker has this packet of the client's and all before it."""
+
+    def going_away(self) -> list[Frame]:
+        """The connection is about to be moved: at most once, before its Close; possible before `opened`."""
+
+
+class ProtocolFactory(Protocol):
+    """One way to talk to the gateway."""
+
+    path: str
+    """Of the URL, without a trailing slash."""
+
+    api_key_form: str
+    """How clients give their API key, as an error tells them."""
+
+    def accepts(self, request: UpgradeRequest) -> bool:
+        """Whether the request is meant for this protocol, by path and subprotocol."""
+
+    def api_key(self, request: UpgradeRequest) -> str | None:
+        """Where this protocol's clients put their API key."""
+
+    def connect(self, request: UpgradeRequest) -> ClientProtocol:
+        """For a request whose API key is right. Raises Refusal for anything else that does not fit."""
+
+    def http_error(self, status: int, problem: Problem) -> bytes:
+        """JSON body of an HTTP answer in place of the upgrade."""

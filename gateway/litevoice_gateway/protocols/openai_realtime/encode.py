@@ -3,11 +3,13 @@ so that any gateway can continue in the middle of what another one has sent."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from litevoice_contracts import events as neutral
-from litevoice_contracts.conversation import Item
+from litevoice_contracts.conversation import Item, SessionConfig
 from litevoice_contracts.events import DownEvent
-from litevoice_gateway.protocols import Context, ServerEvent
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
+from litevoice_gateway.protocols.openai_realtime.server_events import ServerEvent
 
 FORMATS: dict[str, dict[str, object]] = {
     "pcm16/24000": {"type": "audio/pcm", "rate": 24000},
@@ -15,6 +17,15 @@ FORMATS: dict[str, dict[str, object]] = {
     "g711_alaw/8000": {"type": "audio/pcma"},
 }
 _REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a translation needs besides the event: the state just after it."""
+
+    session_id: str
+    config: SessionConfig
+    text_only: bool
 
 
 def session_object(context: Context) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The OpenAI Realtime protocol as the session core sees it.
+"""One OpenAI Realtime connection as the session core sees it.
 
 Client events: session.update, input_audio_buffer.append/commit/clear, response.create/cancel,
 conversation.item.create. Everything else is answered with an `error` event, code ``unknown_event``.
@@ -6,44 +6,99 @@ conversation.item.create. Everything else is answered with an `error` event, cod
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from litevoice_contracts.conversation import SessionConfig
-from litevoice_contracts.events import DownEvent
-from litevoice_gateway.protocols import ClientEvent, Context, Problem, ServerEvent
-from litevoice_gateway.protocols.openai_realtime import encode as encoding
+from litevoice_contracts.positions import LAST_PART, START, EventId
+from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Refusal
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
 from litevoice_gateway.protocols.openai_realtime.decode import decode
+from litevoice_gateway.protocols.openai_realtime.encode import Context, encode, session_object
+from litevoice_gateway.session_state import LogEvent
 
+_BINARY = Problem("invalid_message", "message: expected JSON in a text frame, got a binary frame", "message")
 _json = msgspec.json.Encoder()
 
 
 class OpenAIRealtime:
-    """`new_item_id` names items for which the client gave no id."""
+    """`new_item_id` names items for which the client gave no id; for the rest see `ClientProtocol`.
 
-    name = "openai-realtime"
+    Every event's id is a position; events of the gateway's own repeat the last one that the client has seen.
+    """
+
     can_return = True  # 1012 is among the recoverable closes of the OpenAI SDKs
 
-    def __init__(self, new_item_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        new_item_id: Callable[[], str],
+        *,
+        session_id: str = "",
+        resume: EventId | None = None,
+        config: SessionConfig = SessionConfig(),  # noqa: B008 - frozen
+        subprotocol: str = "",
+    ) -> None:
+        self.session_id = session_id
+        self.resume = resume
+        self.config = config
+        self.subprotocol = subprotocol
         self._new_item_id = new_item_id
+        self._seen = resume or START
+        self._own_events = 0
 
-    def decode(self, message: str, config: SessionConfig) -> ClientEvent:
-        return decode(message, config, self._new_item_id)
+    def decode(self, message: str | bytes, config: SessionConfig) -> Sequence[ClientEvent]:
+        if isinstance(message, bytes):
+            raise Refusal(_BINARY)
+        return (decode(message, config, self._new_item_id),)
 
-    def created(self, context: Context) -> ServerEvent:
-        return wire.SessionCreated(session=encoding.session_object(context))
+    def opened(self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
+        """The id of session.created claims no more than the client has seen, should it come back with it: only a
+        position seen whole can be named as a whole."""
+        self.session_id = session_id
+        seen, messages = self._seen, self._translate(events)
+        if seen.part >= len(messages) - 1:
+            self._seen = EventId(at.position, seen.snapshot, LAST_PART)
+        session = session_object(Context(session_id, config, config.text_only))
+        created = self._own(wire.SessionCreated(session=session))
+        return [created, *self._numbered(at, messages, after=seen.part)]
 
-    def encode(self, event: DownEvent, context: Context) -> list[ServerEvent]:
-        return encoding.encode(event, context)
+    def encode(self, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
+        return self._numbered(at, self._translate(events))
 
-    def problem(self, problem: Problem) -> ServerEvent:
-        return wire.Error(
-            error=wire.ErrorBody(
-                code=problem.code, message=problem.message, param=problem.param, event_id=problem.event_id
-            )
+    def problem(self, problem: Problem) -> list[Frame]:
+        body = wire.ErrorBody(
+            code=problem.code, message=problem.message, param=problem.param, event_id=problem.event_id
         )
+        return [self._own(wire.Error(error=body))]
 
-    def dump(self, event: ServerEvent) -> bytes:
-        return _json.encode(event)
+    def confirmed(self, client_seq: int) -> list[Frame]:  # noqa: ARG002 - this protocol has no acknowledgements
+        return []
+
+    def going_away(self) -> list[Frame]:
+        return []
+
+    def _translate(self, events: Sequence[LogEvent]) -> list[wire.ServerEvent]:
+        return [
+            message
+            for entry in events
+            for message in encode(entry.event, Context(self.session_id, entry.config, entry.text_only))
+        ]
+
+    def _numbered(self, at: EventId, messages: list[wire.ServerEvent], after: int = -1) -> list[Frame]:
+        """The messages of a position, but for those up to part `after`."""
+        frames = []
+        for part, message in enumerate(messages):
+            if part > after:
+                message.event_id = str(EventId(at.position, at.snapshot, part))
+                frames.append(Frame(_json.encode(message)))
+        self._seen = EventId(at.position, at.snapshot, LAST_PART)
+        return frames
+
+    def _own(self, message: wire.ServerEvent) -> Frame:
+        if self._seen.part == LAST_PART:
+            self._own_events += 1
+            message.event_id = self._seen.gateway_made(self._own_events)
+        else:
+            message.event_id = str(self._seen)
+        return Frame(_json.encode(message))

@@ -7,7 +7,11 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from litevoice_gateway.protocols import ServerEvent
+
+class ServerEvent(msgspec.Struct, kw_only=True):
+    """A message to the client; it gets its id when it is sent."""
+
+    event_id: str = ""
 
 
 class Part(msgspec.Struct, kw_only=True):

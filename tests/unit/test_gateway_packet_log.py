@@ -1,4 +1,4 @@
-"""The upstream of a session: batches, numbers, retained packets, replays; and when a quiet worker is asked."""
+"""The packet log of a session: batches, numbers, retained packets, replays; and when a quiet worker is asked."""
 
 from __future__ import annotations
 
@@ -11,25 +11,48 @@ from hypothesis import strategies as st
 from litevoice_contracts.conversation import Item, Mark, SessionConfig, Snapshot
 from litevoice_contracts.envelopes import MAX_BODY_BYTES, UpEnvelope
 from litevoice_contracts.packets import Audio, Commit, CreateItem, EpochEnd, Packet
-from litevoice_gateway.limits import TokenBucket
+from litevoice_gateway import commands as do
+from litevoice_gateway.limits import Limits, TokenBucket
+from litevoice_gateway.packet_log import MAX_ENVELOPE_BYTES, SNAPSHOT_INTERVAL_SECONDS, PacketLog
 from litevoice_gateway.probe import LONGEST_FACTOR, Probe
-from litevoice_gateway.restore import Folded
-from litevoice_gateway.uplink import MAX_ENVELOPE_BYTES, SNAPSHOT_INTERVAL_SECONDS, Uplink
+from litevoice_gateway.session_state import SessionState
 
 EPOCH = 1000
 
 
-def uplink(*, epoch: int | None = EPOCH, retained_seconds: int = 60) -> tuple[Uplink, Folded]:
-    made = Uplink("s_1", "", batch_seconds=0.1, retained_seconds=retained_seconds)
-    if epoch is not None:
-        made.begin(epoch)
-    return made, Folded(0, SessionConfig())
+class Log:
+    """A packet log whose commands are taken after each call."""
 
+    def __init__(self, *, begun: bool = True, retained_seconds: int = 60) -> None:
+        self.state = SessionState(0, SessionConfig())
+        self.wall = EPOCH
+        self.dropped = 0
+        self.out: list[do.Command] = []
+        limits = Limits(retained_seconds=retained_seconds)
+        self.packets = PacketLog("s_1", limits, self.state, lambda: self.wall, self.out)
+        if begun:
+            self.packets.begin(0)
 
-def send(made: Uplink, folded: Folded, *packets: Packet, now: float = 0.0) -> list[UpEnvelope]:
-    for packet in packets:
-        made.add(packet, "pcm16/24000", now)
-    return [envelope for envelope, _ in made.flush(folded, now)]
+    def taken(self) -> list[UpEnvelope]:
+        self.dropped += sum(
+            int(command.amount)
+            for command in self.out
+            if isinstance(command, do.Observe) and command.label == "retained_packets"
+        )
+        taken = [command.envelope for command in self.out if isinstance(command, do.Publish)]
+        self.out.clear()
+        return taken
+
+    def send(self, *packets: Packet, now: float = 0.0) -> list[UpEnvelope]:
+        """In one batch, up to the first event in it."""
+        for packet in packets:
+            self.packets.add(packet, "pcm16/24000", now)
+        self.packets.flush(now)
+        return self.taken()
+
+    def replay(self) -> list[UpEnvelope]:
+        self.packets.replay(0)
+        return self.taken()
 
 
 def numbered(envelopes: list[UpEnvelope]) -> list[tuple[int, Packet]]:
@@ -37,147 +60,149 @@ def numbered(envelopes: list[UpEnvelope]) -> list[tuple[int, Packet]]:
 
 
 def test_audio_waits_for_the_batch_and_anything_else_goes_at_once() -> None:
-    made, _ = uplink()
-    made.add(Audio(b"ab"), "pcm16/24000", 5.0)
-    made.add(Audio(b"cd"), "pcm16/24000", 5.05)
-    assert made.due == pytest.approx(5.1)
-    made.add(Commit(), "pcm16/24000", 5.06)
-    assert made.due == pytest.approx(5.06)
+    log = Log(begun=False)
+    log.packets.add(Audio(b"ab"), "pcm16/24000", 5.0)
+    log.packets.add(Audio(b"cd"), "pcm16/24000", 5.05)
+    assert log.packets.due == pytest.approx(5.1)
+    log.packets.add(Commit(), "pcm16/24000", 5.06)
+    assert log.packets.due == pytest.approx(5.06)
 
 
 def test_a_batch_is_one_envelope_with_contiguous_numbers() -> None:
-    made, folded = uplink()
-    (first,) = send(made, folded, Audio(b"a"), Audio(b"b"))
-    (second,) = send(made, folded, Audio(b"c"))
+    log = Log()
+    (first,) = log.send(Audio(b"a"), Audio(b"b"))
+    (second,) = log.send(Audio(b"c"))
     assert (first.seq, len(first.packets), second.seq) == (0, 2, 2)
-    assert made.unconfirmed == 3
-    made.confirmed(2)
-    assert made.unconfirmed == 1
+    assert log.packets.unconfirmed == 3
+    log.packets.confirmed(2, 0)
+    assert log.packets.unconfirmed == 1
 
 
 def test_first_envelope_of_an_epoch_carries_the_snapshot() -> None:
-    made, folded = uplink()
-    folded.snapshot = Snapshot(items=[Item("i", "user", "x")], turn=4, boundary=Mark(7, 3))
-    (first,) = send(made, folded, Audio(b"a"))
-    (second,) = send(made, folded, Audio(b"b"))
-    assert first.snapshot == folded.snapshot
+    log = Log()
+    log.state.snapshot = Snapshot(items=[Item("i", "user", "x")], turn=4, boundary=Mark(7, 3))
+    (first,) = log.send(Audio(b"a"))
+    (second,) = log.send(Audio(b"b"))
+    assert first.snapshot == log.state.snapshot
     assert second.snapshot is None
 
 
 def test_first_envelope_after_a_boundary_carries_the_new_snapshot_if_it_follows_it() -> None:
-    made, folded = uplink()
-    send(made, folded, Audio(b"a"), Audio(b"b"))
-    folded.snapshot = Snapshot(turn=1, boundary=Mark(EPOCH, 1))
-    (between,) = send(made, folded, Audio(b"c"))
+    log = Log()
+    log.send(Audio(b"a"), Audio(b"b"))
+    log.state.snapshot = Snapshot(turn=1, boundary=Mark(EPOCH, 1))
+    (between,) = log.send(Audio(b"c"))
     assert between.snapshot is None, "packets 0 and 1 are not done yet: a new worker could not begin here"
-    made.progress(Mark(EPOCH, 2))
-    (after,) = send(made, folded, Audio(b"d"))
+    log.packets.progress(Mark(EPOCH, 2))
+    (after,) = log.send(Audio(b"d"))
     assert after.snapshot == Snapshot(turn=1, boundary=Mark(EPOCH, 2))
 
 
 def test_in_silence_the_snapshot_goes_along_now_and_then() -> None:
-    made, folded = uplink()
-    send(made, folded, Audio(b"a"))
-    made.progress(Mark(EPOCH, 0))
-    (soon,) = send(made, folded, Audio(b"b"), now=1)
-    made.progress(Mark(EPOCH, 1))
-    (late,) = send(made, folded, Audio(b"c"), now=SNAPSHOT_INTERVAL_SECONDS)
+    log = Log()
+    log.send(Audio(b"a"))
+    log.packets.progress(Mark(EPOCH, 0))
+    (soon,) = log.send(Audio(b"b"), now=1)
+    log.packets.progress(Mark(EPOCH, 1))
+    (late,) = log.send(Audio(b"c"), now=SNAPSHOT_INTERVAL_SECONDS)
     assert soon.snapshot is None
     assert late.snapshot is not None
     assert late.snapshot.boundary == Mark(EPOCH, 1)
 
 
 def test_replay_has_snapshot_and_all_that_is_retained_under_the_old_numbers() -> None:
-    made, folded = uplink()
-    send(made, folded, *(Audio(bytes([n])) for n in range(6)))
-    made.progress(Mark(EPOCH, 2))
-    folded.attempt = 1
-    (replay,) = made.replay(folded)
+    log = Log()
+    log.send(*(Audio(bytes([n])) for n in range(6)))
+    log.packets.progress(Mark(EPOCH, 2))
+    (replay,) = log.replay()
     assert (replay.epoch, replay.seq, replay.attempt) == (EPOCH, 3, 1)
     assert replay.packets == [Audio(bytes([n])) for n in (3, 4, 5)]
     assert replay.snapshot is not None
     assert replay.snapshot.boundary == Mark(EPOCH, 2)
-    (following,) = send(made, folded, Audio(b"x"))
+    (following,) = log.send(Audio(b"x"))
     assert following.seq == 6
     assert following.attempt == 1
 
 
 def test_replay_without_packets_still_carries_the_snapshot_at_the_next_number() -> None:
-    made, folded = uplink()
-    send(made, folded, Audio(b"a"))
-    made.progress(Mark(EPOCH, 0))
-    (replay,) = made.replay(folded)
+    log = Log()
+    log.send(Audio(b"a"))
+    log.packets.progress(Mark(EPOCH, 0))
+    (replay,) = log.replay()
     assert (replay.seq, replay.packets) == (1, [])
     assert replay.snapshot is not None
     assert replay.last == Mark(EPOCH, 0)
 
 
 def test_replay_of_an_unused_epoch_leaves_the_snapshot_as_it_is() -> None:
-    made, folded = uplink()
-    folded.snapshot = Snapshot(turn=2, boundary=Mark(3, 9))
-    (replay,) = made.replay(folded)
-    assert (replay.seq, replay.snapshot) == (0, folded.snapshot)
+    log = Log()
+    log.state.snapshot = Snapshot(turn=2, boundary=Mark(3, 9))
+    (replay,) = log.replay()
+    assert (replay.seq, replay.snapshot) == (0, log.state.snapshot)
 
 
 def test_refused_epoch_is_opened_again_with_everything_retained_from_zero() -> None:
-    made, folded = uplink()
-    send(made, folded, *(Audio(bytes([n])) for n in range(4)))
-    made.progress(Mark(EPOCH, 1))
-    (again,) = made.reopen(EPOCH + 5, folded)
+    log = Log()
+    log.send(*(Audio(bytes([n])) for n in range(4)))
+    log.packets.progress(Mark(EPOCH, 1))
+    log.packets.reject(EPOCH + 4)
+    (again,) = log.taken()
     assert (again.epoch, again.seq, again.packets) == (EPOCH + 5, 0, [Audio(b"\2"), Audio(b"\3")])
     assert again.snapshot is not None
-    (following,) = send(made, folded, Audio(b"x"))
+    (following,) = log.send(Audio(b"x"))
     assert (following.epoch, following.seq) == (EPOCH + 5, 2)
 
 
 def test_progress_of_another_epoch_means_nothing() -> None:
-    made, folded = uplink()
-    send(made, folded, Audio(b"a"))
-    made.progress(Mark(EPOCH - 1, 100))
-    assert made.retained == 1
+    log = Log()
+    log.send(Audio(b"a"))
+    log.packets.progress(Mark(EPOCH - 1, 100))
+    assert log.packets.retained == 1
 
 
 def test_what_waits_is_counted_in_messages() -> None:
-    made, folded = uplink()
-    send(made, folded, Audio(b"a"), Audio(b"b"), Audio(b"c"))
-    send(made, folded, Audio(b"d"))
-    assert made.retained_envelopes == 2
-    made.progress(Mark(EPOCH, 1))
-    assert made.retained_envelopes == 2, "the first is not done with as a whole"
-    made.progress(Mark(EPOCH, 2))
-    assert made.retained_envelopes == 1
-    made.reopen(EPOCH + 1, folded)
-    made.progress(Mark(EPOCH + 1, 0))
-    assert (made.retained, made.retained_envelopes) == (0, 0)
+    log = Log()
+    log.send(Audio(b"a"), Audio(b"b"), Audio(b"c"))
+    log.send(Audio(b"d"))
+    assert log.packets.retained_envelopes == 2
+    log.packets.progress(Mark(EPOCH, 1))
+    assert log.packets.retained_envelopes == 2, "the first is not done with as a whole"
+    log.packets.progress(Mark(EPOCH, 2))
+    assert log.packets.retained_envelopes == 1
+    log.packets.reject(EPOCH)
+    log.packets.progress(Mark(EPOCH + 1, 0))
+    assert (log.packets.retained, log.packets.retained_envelopes) == (0, 0)
 
 
 def test_retained_audio_is_bounded_and_what_is_given_up_is_counted() -> None:
-    made, folded = uplink(retained_seconds=5)
+    log = Log(retained_seconds=5)
     second = b"\0" * 48_000
     for _ in range(60):
-        send(made, folded, Audio(second))
-    assert made.dropped > 0
-    assert made.retained + made.dropped == 60
-    assert made.retained <= 5 + (1 << 20) // 48_000 + 1
-    assert numbered(made.replay(folded))[0][0] == made.dropped
+        log.send(Audio(second))
+    assert log.dropped > 0
+    assert log.packets.retained + log.dropped == 60
+    assert log.packets.retained <= 5 + (1 << 20) // 48_000 + 1
+    assert numbered(log.replay())[0][0] == log.dropped
 
 
 def test_a_change_of_codec_begins_another_envelope() -> None:
-    made, folded = uplink()
-    made.add(Audio(b"a"), "pcm16/24000", 0)
-    made.add(Audio(b"b"), "g711_ulaw/8000", 0)
-    envelopes = [envelope for envelope, _ in made.flush(folded, 0)]
+    log = Log()
+    log.packets.add(Audio(b"a"), "pcm16/24000", 0)
+    log.packets.add(Audio(b"b"), "g711_ulaw/8000", 0)
+    envelopes = log.send()
     assert [(envelope.codec, envelope.seq) for envelope in envelopes] == [("pcm16/24000", 0), ("g711_ulaw/8000", 1)]
-    assert [envelope.codec for envelope in made.replay(folded)] == ["pcm16/24000", "g711_ulaw/8000"]
+    assert [envelope.codec for envelope in log.replay()] == ["pcm16/24000", "g711_ulaw/8000"]
 
 
 def test_end_closes_the_epoch_and_an_unused_epoch_needs_no_end() -> None:
-    made, folded = uplink()
-    assert made.end(folded, 0) == []
-    made.add(Audio(b"a"), "pcm16/24000", 0)
-    ((envelope, fresh),) = made.end(folded, 0)
-    assert envelope.packets == [Audio(b"a"), EpochEnd()]
-    assert fresh == 2
+    log = Log()
+    log.packets.end(0)
+    assert log.out == []
+    log.packets.add(Audio(b"a"), "pcm16/24000", 0)
+    log.packets.end(0)
+    (published,) = (command for command in log.out if isinstance(command, do.Publish))
+    assert published.envelope.packets == [Audio(b"a"), EpochEnd()]
+    assert published.fresh == 2
 
 
 packets = st.one_of(
@@ -188,21 +213,22 @@ packets = st.one_of(
 
 @given(st.lists(st.tuples(packets, st.booleans(), st.integers(0, 12)), max_size=20))
 def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tuple[Packet, bool, int]]) -> None:
-    made, folded = uplink(retained_seconds=600)
+    log = Log(retained_seconds=600)
     sent: list[tuple[int, Packet]] = []
     done = -1
     for packet, flush, progress in steps:
-        made.add(packet, "pcm16/24000", 0)
+        log.packets.add(packet, "pcm16/24000", 0)
         if flush:
-            envelopes = [envelope for envelope, _ in made.flush(folded, 0)]
-            sent += numbered(envelopes)
-            for envelope in envelopes:
-                assert len(envelope.encode()[1]) < MAX_BODY_BYTES
+            log.packets.flush(0)
+        envelopes = log.taken()
+        sent += numbered(envelopes)
+        for envelope in envelopes:
+            assert len(envelope.encode()[1]) < MAX_BODY_BYTES
         if progress < len(sent):
             done = max(done, progress)
-            made.progress(Mark(EPOCH, progress))
+            log.packets.progress(Mark(EPOCH, progress))
     assert [seq for seq, _ in sent] == list(range(len(sent)))
-    replay = made.replay(folded)
+    replay = log.replay()
     assert numbered(replay) == [(seq, packet) for seq, packet in sent if seq > done]
     assert replay[0].snapshot is not None
     assert all(envelope.snapshot is None for envelope in replay[1:])

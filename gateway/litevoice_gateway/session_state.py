@@ -1,4 +1,4 @@
-"""Folds the log of a session's LiteTopic into what its owner must know: live and after a takeover the same way."""
+"""What a session's owner must know, folded from the log of its LiteTopic: live and after a takeover the same way."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class OpenResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One event to forward, with what its translation needs to know of the state just after it."""
+class LogEvent:
+    """One event of the log, with what its translation needs to know of the state just after it."""
 
     event: DownEvent
     config: SessionConfig
     text_only: bool
 
 
-class Folded:
-    """The state of a session at a position of its log.
+class SessionState:
+    """At a position of the log.
 
     Attributes:
         position: last position folded, one less than the next one expected.
@@ -91,12 +91,12 @@ class Folded:
     def resume_point(self) -> ResumePoint | None:
         return self.response.resume_point if self.response is not None else None
 
-    def skip(self, position: int) -> list[Step]:
-        """A position whose message cannot be read: nothing to forward."""
+    def skip(self, position: int) -> list[LogEvent]:
+        """A position whose message is unreadable: nothing to forward."""
         self.position = position
         return []
 
-    def apply(self, position: int, envelope: DownEnvelope) -> list[Step] | None:
+    def apply(self, position: int, envelope: DownEnvelope) -> list[LogEvent] | None:
         """The events of the next position, or None when they belong to an older attempt and do not count.
 
         An event that would begin an already begun response again is left out: a worker that continues a response
@@ -109,12 +109,14 @@ class Folded:
         self.turn, self.attempt = max(self.turn, envelope.turn), envelope.attempt
         if envelope.snapshot is not None:
             self.snapshot = envelope.snapshot
-        steps = [
-            Step(event, self.snapshot.config, self._text_only(event)) for event in envelope.events if self._track(event)
+        counted = [
+            LogEvent(event, self.snapshot.config, self._text_only(event))
+            for event in envelope.events
+            if self._track(event)
         ]
         if envelope.snapshot is not None and self.response is None:
             self.restore_position = position
-        return steps
+        return counted
 
     def _text_only(self, event: DownEvent) -> bool:
         if isinstance(event, events.ResponseStarted | events.ResponseFinished):

@@ -12,9 +12,11 @@ import pytest
 
 from litevoice_contracts.names import new_session_id
 from litevoice_contracts.positions import START, EventId
-from litevoice_gateway.admission import Admitted, GatewayState, Rejected, admit
-from litevoice_gateway.auth import CHECK_SECONDS, ApiKeys, presented_key
+from litevoice_gateway.auth import CHECK_SECONDS, ApiKeys
+from litevoice_gateway.protocols import UpgradeRequest
+from litevoice_gateway.protocols.registry import PROTOCOLS
 from litevoice_gateway.settings import SettingsError, load_keys, load_settings
+from litevoice_gateway.upgrade import Admitted, GatewayState, Rejected, admit
 
 KEY = b"k" * 32
 READY = GatewayState(draining=False, unready="", full=False)
@@ -24,12 +26,17 @@ MINE, THEIRS = new_session_id(KEY, "alice"), new_session_id(KEY, "bob")
 
 def ask(target: str, headers: dict[str, str] | None = None, state: GatewayState = READY) -> Admitted | Rejected:
     known = {"alices-key": "alice", "bobs-key": "bob"}
-    return admit(target, ALICE if headers is None else headers, state, known.get, KEY)
+    request = UpgradeRequest.parse(target, ALICE if headers is None else headers)
+    return admit(request, state, PROTOCOLS, known.get, KEY)
 
 
 def test_a_new_session() -> None:
-    answer = ask("/v1/realtime?model=gpt-realtime", ALICE | {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
-    assert answer == Admitted("alice", "", None, "gpt-realtime", "", f"00-{'a' * 32}-{'b' * 16}-01", False)
+    answer = ask("/v1/realtime?model=gpt-realtime")
+    assert isinstance(answer, Admitted)
+    assert (answer.principal, answer.overload) == ("alice", False)
+    protocol = answer.protocol
+    assert (protocol.session_id, protocol.resume, protocol.subprotocol) == ("", None, "")
+    assert protocol.config.model == "gpt-realtime"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +51,7 @@ def test_a_new_session() -> None:
 def test_a_resumed_session(query: str, resume: EventId) -> None:
     answer = ask(f"/v1/realtime?{query}")
     assert isinstance(answer, Admitted)
-    assert (answer.session_id, answer.resume) == (MINE, resume)
+    assert (answer.protocol.session_id, answer.protocol.resume) == (MINE, resume)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +130,14 @@ def test_a_full_gateway_upgrades_and_then_says_so() -> None:
     ],
 )
 def test_where_a_key_may_stand(headers: dict[str, str], key: str | None) -> None:
-    assert presented_key(headers) == key
+    (openai,) = PROTOCOLS
+    assert openai.api_key(UpgradeRequest.parse("/v1/realtime", headers)) == key
 
 
 def test_a_browser_is_answered_with_the_protocol_it_offered() -> None:
     answer = ask("/v1/realtime", {"sec-websocket-protocol": "realtime, openai-insecure-api-key.alices-key"})
     assert isinstance(answer, Admitted)
-    assert answer.subprotocol == "realtime"
+    assert answer.protocol.subprotocol == "realtime"
 
 
 # API keys

@@ -23,7 +23,7 @@ _KEYS: Final = {
 }
 
 
-class Admin:
+class AdminServer:
     """HTTP server on `admin_host:admin_port`. Every answer that is not 2xx says why, as JSON."""
 
     def __init__(self, hub: Hub, drain: Drain, token: bytes, pod: str) -> None:

@@ -1,0 +1,303 @@
+"""A session's packets on their way to the worker, sans I/O: collected into envelopes, numbered, and kept until the
+worker is done with them, so that a worker that lost them can be given them again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark, Snapshot
+from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
+from litevoice_contracts.packets import Audio, EpochEnd, Packet
+from litevoice_gateway import commands as do
+from litevoice_gateway.limits import Limits
+from litevoice_gateway.probe import Probe
+from litevoice_gateway.session_state import SessionState
+
+MAX_ENVELOPE_BYTES = 512 * 1024
+"""Packets go out in envelopes of about this size at most: well below the broker's limit, with room for a snapshot."""
+RETAINED_EXTRA_BYTES = 1 << 20
+"""Room for packets that are not audio, on top of `retained_seconds` of audio."""
+SNAPSHOT_INTERVAL_SECONDS = 10.0
+"""While nothing is said, the snapshot goes along so often: a worker that starts anew needs no replay then."""
+
+_size_encoder = msgspec.msgpack.Encoder()
+
+
+class Entry(msgspec.Struct, frozen=True):
+    packet: Packet
+    codec: Codec
+    size: int
+    at: float
+    client_seq: int | None
+    ends_envelope: bool = False
+
+
+class PacketLog:
+    """Packets in, `Publish` commands into `out`.
+
+    Attributes:
+        epoch: of this owner; -1 until `begin`. Before it packets are only collected.
+        next_seq: number of the next packet of the epoch.
+        unconfirmed: packets handed out for the first time and not confirmed by the broker yet.
+        full_since: since when `max_pending_packets` wait for the broker (until half of them are left), else None.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        limits: Limits,
+        state: SessionState,
+        wall_milliseconds: Callable[[], int],
+        out: list[do.Command],
+    ) -> None:
+        self._session_id = session_id
+        self._limits = limits
+        self._state = state
+        self._wall_milliseconds = wall_milliseconds
+        self._out = out
+        self._probe = Probe(limits.probe_seconds)
+        self.epoch = -1
+        self.next_seq = 0
+        self.unconfirmed = 0
+        self.full_since: float | None = None
+        self._batch: list[Entry] = []
+        self._batch_bytes = 0
+        self._due: float | None = None
+        self._retained: deque[Entry] = deque()
+        self._retained_bytes = 0
+        self._retained_envelopes = 0
+        self._sent_snapshot: Snapshot | None = None
+        self._sent_snapshot_at = 0.0
+        self._confirmed_at = 0.0
+        self._replay_asked = False
+
+    @property
+    def is_open(self) -> bool:
+        return self.epoch >= 0
+
+    @property
+    def collected(self) -> int:
+        """Packets that have no number yet."""
+        return len(self._batch)
+
+    @property
+    def retained(self) -> int:
+        """Packets published that no worker has said it is done with."""
+        return len(self._retained)
+
+    @property
+    def retained_envelopes(self) -> int:
+        """The envelopes that they went out in, each counted until it is done with as a whole."""
+        return self._retained_envelopes
+
+    @property
+    def oldest_at(self) -> float | None:
+        """When the oldest retained packet came; None when there is none."""
+        return self._retained[0].at if self._retained else None
+
+    @property
+    def due(self) -> float | None:
+        """When the collected packets shall go out; None when there are none."""
+        return self._due
+
+    # Packets
+
+    def begin(self, now: float) -> None:
+        """Opens an epoch higher than every one seen, and sends what has been collected."""
+        self.epoch = max(self._wall_milliseconds(), self._state.epoch + 1)
+        self.flush(now)
+        self.answer(now)
+
+    def add(self, packet: Packet, codec: Codec, now: float, client_seq: int | None = None) -> None:
+        """Audio waits for the batch to fill; anything else goes at once."""
+        self._collect(packet, codec, now, client_seq)
+        self._measure(now)
+        if self._due is None or not self.is_open:
+            return
+        if now >= self._due:
+            self.flush(now)
+        elif len(self._batch) == 1:
+            self._out.append(do.WakeAt(self._due))
+
+    def flush(self, now: float) -> None:
+        """Sends the collected packets, once the epoch is open."""
+        if not self.is_open:
+            return
+        batch, self._batch, self._batch_bytes, self._due = self._batch, [], 0, None
+        for entries in _chunks(batch):
+            envelope = self._envelope(self.next_seq, entries, self._snapshot_to_send(now), None)
+            self._out.append(do.Publish(envelope, len(entries), _last_client_seq(entries)))
+            self.next_seq += len(entries)
+            self.unconfirmed += len(entries)
+            self._retain(entries)
+
+    def end(self, now: float) -> None:
+        """Sends what is left, and the end of the epoch; nothing when no packet was ever sent."""
+        if self.is_open and (self.next_seq or self._batch):
+            self._collect(EpochEnd(), self._state.snapshot.config.input_codec, now, None)
+            self.flush(now)
+
+    def confirmed(self, packets: int, now: float) -> None:
+        """The broker has them, or they are lost."""
+        self._confirmed_at = now
+        self.unconfirmed -= packets
+        self._measure(now)
+
+    # The worker
+
+    def progress(self, upto: Mark) -> None:
+        """Nothing up to `upto` is needed any more."""
+        if upto.epoch != self.epoch:
+            return
+        while self._retained and self._first_retained <= upto.seq:
+            self._drop_first()
+
+    def asked_for_replay(self) -> None:
+        """A worker wants the open turn; `answer` sends it, unless its reply to an earlier replay comes first."""
+        self._replay_asked = True
+
+    def worker_goes_on(self) -> None:
+        self._replay_asked = False
+
+    def answer(self, now: float) -> None:
+        if self._replay_asked and self.is_open:
+            self.replay(now)
+
+    def replay(self, now: float) -> None:
+        """Snapshot and all retained packets under their old numbers, as a new attempt."""
+        self._replay_asked = False
+        self._state.attempt += 1
+        self._probe.replayed(now)
+        self._out.append(do.Observe("replays"))
+        first = self._first_retained
+        self._again(first, _before(self._state.snapshot, self.epoch, first))
+
+    def reject(self, current: int) -> None:
+        """The worker knows of epoch `current`, which is not ours: everything of ours was refused. What is retained
+        becomes the beginning of a new epoch."""
+        if not self.is_open or current < self.epoch:
+            return
+        self.epoch = max(self._wall_milliseconds(), current + 1)
+        self.next_seq = len(self._retained)
+        if self._retained:
+            self._again(0, self._state.snapshot)
+
+    def heard(self, now: float, *, answered: bool) -> None:
+        """A message of the worker came; see `Probe.heard`."""
+        self._probe.heard(now, answered=answered)
+
+    def tick(self, now: float, *, probe: bool) -> None:
+        """Sends the batch that is due; asks a quiet worker, if `probe`."""
+        if self._due is not None and now >= self._due:
+            self.flush(now)
+        broker_answers = not self.unconfirmed or now - self._confirmed_at < self._limits.probe_seconds
+        expected = self._state.awaiting_response or bool(self._retained)
+        match self._probe.check(now, waiting=probe and self.is_open and broker_answers and expected):
+            case "replay":
+                self.replay(now)
+            case "nudge":  # an envelope of nothing: a worker that misses something will say so
+                self._out.append(do.Publish(self._envelope(self.next_seq, [], None, None), 0))
+            case None:
+                pass
+
+    @property
+    def _first_retained(self) -> int:
+        return self.next_seq - len(self._retained)
+
+    def _collect(self, packet: Packet, codec: Codec, now: float, client_seq: int | None) -> None:
+        audio = isinstance(packet, Audio)
+        size = len(packet.data) if isinstance(packet, Audio) else len(_size_encoder.encode(packet))
+        self._batch.append(Entry(packet, codec, size, now, client_seq))
+        self._batch_bytes += size
+        if not audio or self._batch_bytes >= MAX_ENVELOPE_BYTES:
+            self._due = now
+        elif self._due is None:
+            self._due = now + self._limits.batch_seconds
+
+    def _again(self, seq: int, snapshot: Snapshot) -> None:
+        head, *rest = _chunks(self._retained) or [[]]
+        self._out.append(do.Publish(self._envelope(seq, head, snapshot, self._state.resume_point), 0))
+        for entries in rest:
+            seq += len(head)
+            self._out.append(do.Publish(self._envelope(seq, entries, None, None), 0))
+            head = entries
+
+    def _snapshot_to_send(self, now: float) -> Snapshot | None:
+        """The snapshot for an envelope that begins at `next_seq`, None when it would not help.
+
+        Only a worker that does not know the session needs it, and such a worker can begin with this envelope only
+        when nothing is missing before it.
+        """
+        if self._retained and self.next_seq:
+            return None
+        snapshot = self._state.snapshot
+        known = snapshot is self._sent_snapshot
+        if self.next_seq and known and now - self._sent_snapshot_at < SNAPSHOT_INTERVAL_SECONDS:
+            return None
+        self._sent_snapshot, self._sent_snapshot_at = snapshot, now
+        return _before(snapshot, self.epoch, self.next_seq)
+
+    def _envelope(
+        self, seq: int, entries: list[Entry], snapshot: Snapshot | None, resume: ResumePoint | None
+    ) -> UpEnvelope:
+        return UpEnvelope(
+            session_id=self._session_id,
+            epoch=self.epoch,
+            seq=seq,
+            turn=self._state.turn,
+            packets=[entry.packet for entry in entries],
+            codec=entries[0].codec if entries else self._state.snapshot.config.input_codec,
+            attempt=self._state.attempt,
+            snapshot=snapshot,
+            resume=resume,
+        )
+
+    def _retain(self, entries: list[Entry]) -> None:
+        self._retained_envelopes += 1
+        dropped = 0
+        for entry in (*entries[:-1], msgspec.structs.replace(entries[-1], ends_envelope=True)):
+            self._retained.append(entry)
+            self._retained_bytes += entry.size
+            bound = self._limits.retained_seconds * CODEC_BYTES_PER_SECOND[entry.codec] + RETAINED_EXTRA_BYTES
+            while self._retained_bytes > bound:
+                self._drop_first()
+                dropped += 1
+        if dropped:
+            self._out.append(do.Observe("dropped", "retained_packets", dropped))
+
+    def _drop_first(self) -> None:
+        entry = self._retained.popleft()
+        self._retained_bytes -= entry.size
+        self._retained_envelopes -= entry.ends_envelope
+
+    def _measure(self, now: float) -> None:
+        bound, pending = self._limits.max_pending_packets, len(self._batch) + self.unconfirmed
+        if self.full_since is None and pending >= bound:
+            self.full_since = now
+        elif self.full_since is not None and pending <= bound // 2:
+            self.full_since = None
+
+
+def _last_client_seq(entries: list[Entry]) -> int | None:
+    return next((entry.client_seq for entry in reversed(entries) if entry.client_seq is not None), None)
+
+
+def _before(snapshot: Snapshot, epoch: int, seq: int) -> Snapshot:
+    """The snapshot, told to hold everything before packet `seq` of `epoch`; at an epoch's start it stays as it is."""
+    return msgspec.structs.replace(snapshot, boundary=Mark(epoch, seq - 1)) if seq else snapshot
+
+
+def _chunks(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Consecutive entries of one codec, up to about MAX_ENVELOPE_BYTES each."""
+    chunks: list[list[Entry]] = []
+    size = 0
+    for entry in entries:
+        if not chunks or chunks[-1][-1].codec != entry.codec or size + entry.size > MAX_ENVELOPE_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(entry)
+        size += entry.size
+    return chunks

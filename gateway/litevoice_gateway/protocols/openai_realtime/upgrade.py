@@ -1,0 +1,67 @@
+"""How an OpenAI Realtime connection begins: path, API key, subprotocol, query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from litevoice_contracts.conversation import SessionConfig
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.positions import START, EventId
+from litevoice_gateway.protocols import ClientProtocol, Problem, Refusal, UpgradeRequest
+from litevoice_gateway.protocols.openai_realtime.protocol import OpenAIRealtime
+
+MAX_MODEL_LENGTH = 128
+_SUBPROTOCOL = "realtime"
+_SUBPROTOCOL_KEY = "openai-insecure-api-key."
+
+
+class OpenAIRealtimeFactory:
+    """`new_item_id` names items for which the client gave no id."""
+
+    path = "/v1/realtime"
+    api_key_form = "Authorization: Bearer"
+
+    def __init__(self, new_item_id: Callable[[], str]) -> None:
+        self._new_item_id = new_item_id
+
+    def accepts(self, request: UpgradeRequest) -> bool:
+        return request.path == self.path
+
+    def api_key(self, request: UpgradeRequest) -> str | None:
+        """``Authorization: Bearer``, ``api-key``, or, as browsers must, a subprotocol
+        ``openai-insecure-api-key.<key>``."""
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and credentials.strip():
+            return credentials.strip()
+        if request.headers.get("api-key"):
+            return request.headers["api-key"].strip()
+        for offered in request.subprotocols:
+            if offered.startswith(_SUBPROTOCOL_KEY):
+                return offered.removeprefix(_SUBPROTOCOL_KEY) or None
+        return None
+
+    def connect(self, request: UpgradeRequest) -> ClientProtocol:
+        session_id, last_event_id = request.query.get("session_id", ""), request.query.get("last_event_id", "")
+        if last_event_id and not session_id:
+            raise Refusal(Problem("missing_session_id", "last_event_id needs session_id", "session_id"))
+        try:
+            resume = EventId.parse(last_event_id) if last_event_id else START if session_id else None
+        except InvalidField as error:
+            raise Refusal(Problem("invalid_value", str(error), error.field)) from error
+        model = request.query.get("model", "litevoice")
+        if len(model) > MAX_MODEL_LENGTH:
+            raise Refusal(Problem("invalid_value", f"model: at most {MAX_MODEL_LENGTH} characters", "model"))
+        return OpenAIRealtime(
+            self._new_item_id,
+            session_id=session_id,
+            resume=resume,
+            config=SessionConfig(model=model),
+            subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in request.subprotocols else "",
+        )
+
+    def http_error(self, status: int, problem: Problem) -> bytes:
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        error = {"type": kind, "code": problem.code, "message": problem.message, "param": problem.param}
+        return msgspec.json.encode({"error": error})

@@ -1,0 +1,79 @@
+"""Who may open which session: the decision about an upgrade request, before any WebSocket exists. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from litevoice_contracts.names import owns_session
+from litevoice_gateway.protocols import ClientProtocol, Problem, ProtocolFactory, Refusal, UpgradeRequest
+from litevoice_gateway.protocols.registry import choose
+
+RETRY_AFTER_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """`overload`: to be closed with 1013 right after the upgrade, which SDKs answer by trying again elsewhere."""
+
+    protocol: ClientProtocol
+    principal: str
+    overload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An HTTP answer instead of the upgrade; `outcome` is the label of GATEWAY_CONNECTIONS."""
+
+    status: int
+    outcome: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """`unready` is "" when the broker is there."""
+
+    draining: bool
+    unready: str
+    full: bool
+
+
+def admit(
+    request: UpgradeRequest,
+    state: GatewayState,
+    protocols: Sequence[ProtocolFactory],
+    principal_of: Callable[[str], str | None],
+    signing_key: bytes,
+) -> Admitted | Rejected:
+    """Authenticates before anything else is looked at; what `protocols` knows of the request, the protocol reads."""
+    factory = choose(protocols, request)
+    if factory is None:
+        paths = " or ".join(sorted({known.path for known in protocols}))
+        return _reject(protocols[0], 404, "invalid", Problem("not_found", f"expected the path {paths}"))
+    key = factory.api_key(request)
+    principal = principal_of(key) if key is not None else None
+    if principal is None:
+        missing = f"an API key is missing: expected {factory.api_key_form}"
+        problem = Problem("invalid_api_key", "the API key is wrong" if key is not None else missing)
+        return _reject(factory, 401, "unauthorized", problem, {"WWW-Authenticate": "Bearer"})
+    try:
+        protocol = factory.connect(request)
+    except Refusal as refusal:
+        return _reject(factory, 400, "invalid", refusal.problem)
+    if protocol.session_id and not owns_session(signing_key, principal, protocol.session_id):
+        problem = Problem("session_not_yours", "the session is not this API key's", "session_id")
+        return _reject(factory, 403, "forbidden", problem)
+    if state.draining or state.unready:
+        outcome = "draining" if state.draining else "unavailable"
+        reason = "this gateway is being drained" if state.draining else state.unready
+        return _reject(factory, 503, outcome, Problem(outcome, reason), {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return Admitted(protocol, principal, overload=state.full)
+
+
+def _reject(
+    factory: ProtocolFactory, status: int, outcome: str, problem: Problem, extra: Mapping[str, str] | None = None
+) -> Rejected:
+    body = factory.http_error(status, problem)
+    return Rejected(status, outcome, body, {"Content-Type": "application/json", **(extra or {})})

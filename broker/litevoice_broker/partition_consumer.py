@@ -28,7 +28,6 @@ LEAVE_ACK_SECONDS = 2.0
 _HANDLE_SECONDS = 20.0
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_MAX_SECONDS = 2.0
-_POLL_BACKOFF_MAX_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +117,11 @@ class PartitionConsumer(ConnectedClient):
             long_poll_seconds=self._long_poll_seconds,
             invisible_seconds=INVISIBLE_SECONDS,
         )
-        backoff = 0.0
-        while not self._leaving.is_set():
-            try:
-                messages = await poller.poll()
-            except BrokerError as error:
-                self._connection.report(error)
-                backoff = min(backoff * 2 or 0.05, _POLL_BACKOFF_MAX_SECONDS)
-                await self._pause(backoff)
-                continue
-            self._connection.report(None)
-            backoff = 0.0
-            if messages and await self._handle([_partition_message(message) for message in messages]):
-                await acknowledge(self._connection, self._group, self._topic, messages, patient=self._patient)
+        await poller.run(self._take, report=self._connection.report, leaving=self._leaving)
+
+    async def _take(self, messages: list[Any]) -> None:
+        if await self._handle([_partition_message(message) for message in messages]):
+            await acknowledge(self._connection, self._group, self._topic, messages, patient=self._patient)
 
     async def _handle(self, batch: list[PartitionMessage]) -> bool:
         """Whether the handler took the batch."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from litevoice_broker import stubs
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 BATCH_MESSAGES = 32
 """The most that a broker hands out at once."""
 _POLL_GRACE_SECONDS = 3.0
+_POLL_BACKOFF_FIRST_SECONDS = 0.05
+_POLL_BACKOFF_MAX_SECONDS = 1.0
 _ACK_RETRY_FIRST_SECONDS = 0.1
 _ACK_RETRY_MAX_SECONDS = 1.0
 
@@ -42,6 +45,32 @@ class Poller:
         self._request.invisible_duration.FromMilliseconds(int(invisible_seconds * 1000))
         self._request.long_polling_timeout.FromMilliseconds(int(long_poll_seconds * 1000))
         self._request.attempt_id = str(uuid.uuid4())
+
+    async def run(
+        self,
+        handle: Callable[[list[Any]], Awaitable[None]],
+        *,
+        report: Callable[[BrokerError | None], None],
+        leaving: asyncio.Event,
+    ) -> None:
+        """Poll, handle, poll again, until `leaving` is set; `report` gets what each poll came to."""
+        backoff = 0.0
+        while not leaving.is_set():
+            try:
+                messages = await self.poll()
+                report(None)
+                backoff = 0.0
+                if messages:
+                    await handle(messages)
+            except BrokerError as error:
+                report(error)
+                backoff = min(backoff * 2 or _POLL_BACKOFF_FIRST_SECONDS, _POLL_BACKOFF_MAX_SECONDS)
+            except Exception:
+                logger.exception("poll failed")
+                backoff = _POLL_BACKOFF_MAX_SECONDS
+            if backoff:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(leaving.wait(), backoff)
 
     async def poll(self) -> list[Any]:
         """Raises BrokerError when the poll failed."""

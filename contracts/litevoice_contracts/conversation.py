@@ -76,6 +76,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
         events: packets that are not audio have taken effect up to here, even beyond the snapshot's boundary.
         packet: the audio packet after the boundary whose first `packet_bytes` are already folded in.
         audio_ms: audio of the session up to the boundary (and those bytes).
+        client_seq: the client's own number of the last packet up to the boundary, where its protocol has numbers.
         open_turn: turn whose SpeechStarted is published and whose utterance is still open; 0 for none.
     """
 
@@ -84,6 +85,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     packet_bytes: int = 0
     audio_ms: int = 0
     open_turn: int = 0
+    client_seq: int | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -41,6 +41,7 @@ class _UpBody(msgspec.Struct, frozen=True, omit_defaults=True):
     packets: list[Packet]
     snapshot: Snapshot | None = None
     resume: ResumePoint | None = None
+    client_seqs: list[int | None] | None = None
 
 
 class UpEnvelope(msgspec.Struct, frozen=True):
@@ -52,6 +53,8 @@ class UpEnvelope(msgspec.Struct, frozen=True):
         attempt: 0, and one more for each replay; it never goes back within a session.
         snapshot: the conversation so far; on the first packet of an epoch, after each commit, and on every replay.
         resume: only on a replay while a response is unfinished.
+        client_seqs: the client's own number of each packet, where its protocol has one. A packet that a client sends
+            again, to another gateway, gets a new (epoch, seq) and keeps this.
     """
 
     session_id: str
@@ -63,6 +66,7 @@ class UpEnvelope(msgspec.Struct, frozen=True):
     attempt: int = 0
     snapshot: Snapshot | None = None
     resume: ResumePoint | None = None
+    client_seqs: list[int | None] | None = None
 
     @property
     def last(self) -> Mark:
@@ -80,7 +84,7 @@ class UpEnvelope(msgspec.Struct, frozen=True):
             "turn": str(self.turn),
             "attempt": str(self.attempt),
             "codec": self.codec,
-        }, _encoder.encode(_UpBody(self.packets, self.snapshot, self.resume))
+        }, _encoder.encode(_UpBody(self.packets, self.snapshot, self.resume, self.client_seqs))
 
     @classmethod
     def decode(cls, properties: Mapping[str, str], body: bytes) -> UpEnvelope:
@@ -95,6 +99,8 @@ class UpEnvelope(msgspec.Struct, frozen=True):
         content = _decode(_up_decoder, body)
         if _number(properties, "count") != len(content.packets):
             raise InvalidField("count", f"{len(content.packets)}, the number of packets in the body")
+        if content.client_seqs is not None and len(content.client_seqs) != len(content.packets):
+            raise InvalidField("client_seqs", f"one for each of the {len(content.packets)} packets")
         return cls(
             session_id=session_id,
             epoch=_number(properties, "epoch"),
@@ -105,6 +111,7 @@ class UpEnvelope(msgspec.Struct, frozen=True):
             codec=cast(Codec, codec),
             snapshot=content.snapshot,
             resume=content.resume,
+            client_seqs=content.client_seqs,
         )
 
 

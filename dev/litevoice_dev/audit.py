@@ -22,7 +22,7 @@ from typing import Any
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig
-from litevoice_broker.lite_channel import Delivery, LiteChannel
+from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import CONTROL_EVENTS, AudioDelta

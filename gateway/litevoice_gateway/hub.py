@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite_channel import Delivery, LiteChannel
+from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.producer import Done, Producer
 from litevoice_contracts.names import ClientId, new_session_id
 from litevoice_contracts.settings import GatewaySettings

@@ -243,6 +243,7 @@ class PacketLog:
     def _envelope(
         self, seq: int, entries: list[Entry], snapshot: Snapshot | None, resume: ResumePoint | None
     ) -> UpEnvelope:
+        client_seqs = [entry.client_seq for entry in entries]
         return UpEnvelope(
             session_id=self._session_id,
             epoch=self.epoch,
@@ -253,6 +254,7 @@ class PacketLog:
             attempt=self._state.attempt,
             snapshot=snapshot,
             resume=resume,
+            client_seqs=client_seqs if any(number is not None for number in client_seqs) else None,
         )
 
     def _retain(self, entries: list[Entry]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig
 from litevoice_broker.fence import Fence
-from litevoice_broker.lite_channel import Delivery, LiteChannel
+from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts.names import ClientId, Names

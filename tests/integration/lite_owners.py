@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from litevoice_broker.admin import Admin
-from litevoice_broker.lite_channel import Delivery
+from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.producer import Producer
 
 

@@ -18,7 +18,7 @@ import pytest
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import AdminAccess, BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable, NotPermitted
-from litevoice_broker.lite_channel import Delivery
+from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.producer import Producer
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_contracts.events import AudioDelta

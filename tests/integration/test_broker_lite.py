@@ -9,8 +9,8 @@ import pytest
 
 from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
-from litevoice_broker.lite_channel import Delivery
-from litevoice_broker.lite_receiver import Fate
+from litevoice_broker.lite.channel import Delivery
+from litevoice_broker.lite.commands import Fate
 from tests.integration.lite_owners import Log, new_name, owner, send, subscribers
 
 # --- sending

@@ -126,7 +126,7 @@ async def test_a_notice_older_than_the_last_takeover_is_no_eviction(kit: Any, ad
 async def test_taken_again_while_the_broker_is_asked_about_a_notice(kit: Any) -> None:
     first, first_log = await owner(kit, "first")
     second, second_log = await owner(kit, "second")
-    ask = first._evictions._ask
+    ask = first._subscriptions.subscribers
     asked: list[dict[str, set[str]]] = []
     taken = asyncio.Event()
     again: list[asyncio.Task[None]] = []
@@ -139,7 +139,7 @@ async def test_taken_again_while_the_broker_is_asked_about_a_notice(kit: Any) ->
             await asyncio.sleep(0)
         return asked[-1]
 
-    first._evictions._ask = ask_and_take_again
+    first._subscriptions.subscribers = ask_and_take_again
     name = new_name()
     await first.take_over(name, 0)
     await second.take_over(name, 0)
@@ -179,7 +179,7 @@ async def test_the_newest_owner_keeps_what_a_loser_was_put_back_to(kit: Any, adm
     await first._sync()
     assert await subscribers(admin, kit, name) == ["first", "second"]
     old_notice()
-    await asyncio.gather(*second._tasks)
+    await kit.until(lambda: second._ownership.idle)
     assert second_log.evicted == []
     new_notice()
     await kit.until(lambda: first_log.evicted == [name])
@@ -216,7 +216,7 @@ async def test_a_loser_that_its_full_sync_has_put_back_alone_takes_over_again(ki
     let_through()
     await kit.until(lambda: first_log.positions[name] == [0, 1])
     await kit.until(lambda: first_log.evicted == [last])
-    await asyncio.gather(*first._tasks)
+    await kit.until(lambda: first._ownership.idle)
     await send(producer, kit, name, 2, 5)
     await kit.until(lambda: first_log.positions[name] == list(range(5)))
     assert await subscribers(admin, kit, name) == ["first"]
@@ -241,7 +241,7 @@ async def test_two_that_cannot_know_who_is_newest_end_as_one(
         for _ in range(times):
             let_through()
         if not together:
-            await asyncio.gather(*first._tasks, *second._tasks)
+            await kit.until(lambda: first._ownership.idle and second._ownership.idle)
     await kit.until(lambda: sum(channel.position(name) is not None for channel, _ in owners) == 1)
     await send(await kit.producer(), kit, name, 1, 6)
     (keeper,) = [log for channel, log in owners if channel.position(name) is not None]
@@ -313,7 +313,7 @@ async def test_a_heal_takes_nothing_from_a_newer_owner_whose_notice_is_late(kit:
     await kit.until(lambda: first_log.positions[name] == [0, 1, 2])
     first._connection._on_command = lambda command: None  # the notice is on its way
     await second.take_over(name, 3)
-    first._healer.heal([name])
+    first._unanswered([name])
     await kit.until(lambda: first_log.evicted == [name])
     await send(producer, kit, name, 3, 6)
     await kit.until(lambda: second_log.positions[name] == [3, 4, 5])

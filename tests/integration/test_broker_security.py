@@ -9,7 +9,7 @@ import pytest
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite_channel import Delivery
+from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.producer import Producer
 from litevoice_contracts.names import Names
 from tests.integration.shared_rocketmq import SharedRocketMQ

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from litevoice_broker import stubs
-from litevoice_broker.lite_channel import Delivery, LiteChannel
-from litevoice_broker.lite_order import PositionOrder
-from litevoice_broker.lite_owned import Owned
+from litevoice_broker.lite.channel import Delivery, LiteChannel
+from litevoice_broker.lite.order import PositionOrder
+from litevoice_broker.lite.topic import Topic
 from tests.integration.lite_owners import new_name, owner, send
 
 PROCESSES = Path(__file__).with_name("broker_processes")
@@ -170,10 +170,12 @@ async def test_trap_one_call_at_the_committed_position_stays_blocked(kit) -> Non
     await kit.until(lambda: first_log.positions[name] == [0])
     first.pause(name)
     await send(producer, kit, name, 1, 2)
-    await kit.until(lambda: first._owned[name].withheld)  # the first owner holds message 1, and does not acknowledge it
+    await kit.until(
+        lambda: first._ownership.get(name).withheld
+    )  # the first owner holds message 1, and does not acknowledge it
     await second.take_over(other, 0)
-    second._owned[name] = Owned(PositionOrder(1), second._lock(name))
-    await second._subscription._send(stubs.PARTIAL_ADD, [name], 1)
+    second._ownership._topics[name] = Topic(name, PositionOrder(1))
+    await second._subscriptions.send(stubs.PARTIAL_ADD, [name], 1)
     await send(producer, kit, other, 0, 1)
     await kit.until(lambda: second_log.positions[other] == [0])  # by then, message 1 would have come too
     assert second_log.positions[name] == [], "else RocketMQ has mended it: one call is enough"

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from litevoice_broker.lite_channel import Delivery
+from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.producer import Producer
 from litevoice_contracts import events, metrics
 from litevoice_contracts.conversation import Item, SessionConfig

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litevoice_broker.lite_order import PositionOrder, Verdict, other_position
+from litevoice_broker.lite.order import PositionOrder, Verdict, other_position
 
 D, X, W = Verdict.DELIVER, Verdict.DROP, Verdict.WAIT
 

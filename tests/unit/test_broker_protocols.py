@@ -121,7 +121,7 @@ def refuse(*args, **kwargs): raise AssertionError("a folder was made at import")
 pathlib.Path.mkdir = refuse
 import os
 os.makedirs = os.mkdir = refuse
-import litevoice_broker.lite_channel, litevoice_broker.partition_consumer, litevoice_broker.fence
+import litevoice_broker.lite.channel, litevoice_broker.partition_consumer, litevoice_broker.fence
 import sys
 assert "rocketmq" not in sys.modules and "rocketmq.v5" not in sys.modules, "the official client was imported"
 """

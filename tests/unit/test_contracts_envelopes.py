@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from litevoice_contracts.conversation import Item, Mark, ResponseRequest, SessionConfig, Snapshot, TurnDetection
 from litevoice_contracts.envelopes import DownEnvelope, ResumePoint, UpEnvelope
@@ -43,6 +44,13 @@ def test_up_round_trip() -> None:
 def test_a_property_that_is_not_known_any_more_is_ignored() -> None:
     properties, body = UP.encode()
     assert UpEnvelope.decode(properties | {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}, body) == UP
+
+
+def test_client_seqs_are_one_for_each_packet() -> None:
+    envelope = UpEnvelope("s_1", 1, 0, 0, [Audio(b"a"), Audio(b"b")], client_seqs=[4, None])
+    assert UpEnvelope.decode(*envelope.encode()) == envelope
+    with pytest.raises(InvalidField, match="client_seqs: expected one for each of the 2 packets"):
+        UpEnvelope.decode(*replace(envelope, client_seqs=[4]).encode())
 
 
 def test_down_round_trip() -> None:

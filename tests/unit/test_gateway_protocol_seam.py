@@ -68,6 +68,7 @@ def test_binary_frames_become_packets_in_the_protocols_own_codec() -> None:
     made.pass_time(0.2)
     assert made.packets == [Audio(b"one"), Audio(b"two")]
     assert [envelope.codec for envelope in made.published] == ["g711_ulaw/8000"]
+    assert [envelope.client_seqs for envelope in made.published] == [[7, 8]]
     assert sent(made) == [HELLO_FRAME]
     assert made.observed("client_events") == [do.Observe("client_events", "audio")] * 2
 
@@ -96,6 +97,7 @@ def test_a_replay_is_not_acknowledged_again() -> None:
     (replay,) = made.all(do.Publish)
     assert replay.envelope.packets == [Audio(b"ab")]
     assert (replay.fresh, replay.client_seq) == (0, None)
+    assert replay.envelope.client_seqs == [7], "the worker sees by it what it has"
 
 
 def test_positions_come_through_and_a_client_that_comes_back_gets_the_rest() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import Mark, ResponseRequest, Snapshot
+from litevoice_contracts.conversation import Cursor, Mark, ResponseRequest, Snapshot
 from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
 from litevoice_contracts.packets import Audio, EpochEnd, Packet
 from litevoice_worker.order import ASK_AGAIN_SECONDS, MAX_HELD_ENVELOPES, Arrival, PacketOrder
@@ -204,3 +204,38 @@ def test_a_known_session_begins_anew_only_when_told(case: str, envelopes: list[U
     order = PacketOrder(WAIT)
     order.receive(up(0, 1, Snapshot(), packets=[Audio(b"x")] * 4), 0)
     assert [decision(order.receive(envelope, 0)) for envelope in envelopes][-1] == want
+
+
+# The client's own numbers
+
+
+def numbered(epoch: int, seq: int, *client_seqs: int | None, snapshot: Snapshot | None = None) -> UpEnvelope:
+    packets: list[Packet] = [Audio(b"%d" % (number or 0)) for number in client_seqs]
+    return UpEnvelope("s", epoch, seq, 0, packets, snapshot=snapshot, client_seqs=list(client_seqs))
+
+
+def taken(arrival: Arrival) -> list[bytes]:
+    return [packet.audio for packet in arrival.packets]
+
+
+def test_what_a_client_sends_again_to_another_gateway_is_applied_once() -> None:
+    order = started()
+    assert taken(order.receive(numbered(1, 0, 7, 8, 9), 0)) == [b"7", b"8", b"9"]
+    order.receive(numbered(2, 0, 8, 9, 10, 11), 0)
+    received = order.tick(WAIT)
+    assert (taken(received), received.duplicates) == ([b"10", b"11"], 2)
+    assert order.applied == Mark(2, 3)
+    assert taken(order.receive(numbered(2, 4, None, 12), 0)) == [b"0", b"12"], "not every packet has a number"
+
+
+def test_the_next_worker_knows_it_from_the_snapshot() -> None:
+    first = started()
+    first.receive(numbered(1, 0, 7, 8, 9), 0)
+    first.settle(Mark(1, 1))
+    assert first.settled_client_seq == 8
+    second = PacketOrder(WAIT)
+    snapshot = Snapshot(boundary=Mark(1, 1), cursor=Cursor(client_seq=first.settled_client_seq))
+    replay = UpEnvelope("s", 1, 2, 0, [Audio(b"9")], attempt=1, snapshot=snapshot, client_seqs=[9])
+    assert taken(second.receive(replay, 0)) == [b"9"], "open when the first one died: it has to be heard again"
+    second.receive(numbered(2, 0, 8, 9, 10), 0)
+    assert taken(second.tick(WAIT)) == [b"10"]

@@ -118,7 +118,7 @@ class Dialogue:
             turn=self.turn,
             boundary=self._boundary,
             pending=self.response.request if self.response else None,
-            cursor=self.cursor,
+            cursor=replace(self.cursor, client_seq=self._order.settled_client_seq),
         )
 
     # Packets and audio
@@ -126,6 +126,7 @@ class Dialogue:
     def settle(self, mark: Mark) -> None:
         """Nothing up to `mark` is needed any more."""
         self._boundary = mark
+        self._order.settle(mark)
 
     def take_effect(self, mark: Mark) -> bool:
         """The client event `mark` takes effect; False: it has already, before the snapshot's maker was replaced."""

@@ -88,11 +88,24 @@ class PacketOrder:
         self._held: list[UpEnvelope] = []
         self._asked: tuple[int, float] | None = None  # attempt and time of the TurnReplay that is still unanswered
         self._rejected: tuple[int, float] | None = None  # epoch and time of the last rejection
+        self._client_seq: int | None = None  # of the newest packet that was given out
+        self._client_seqs: deque[tuple[Mark, int]] = deque()  # of those that are not settled
+        self._settled_client_seq: int | None = None
 
     @property
     def applied(self) -> Mark:
         """The last packet that was given out; its seq is -1 before the first."""
         return Mark(self.epoch, self.next_seq - 1)
+
+    def settle(self, mark: Mark) -> None:
+        """Nothing up to `mark` is needed any more."""
+        while self._client_seqs and self._client_seqs[0][0] <= mark:
+            self._settled_client_seq = self._client_seqs.popleft()[1]
+
+    @property
+    def settled_client_seq(self) -> int | None:
+        """The client's own number of the last packet that is settled."""
+        return self._settled_client_seq
 
     def receive(self, envelope: UpEnvelope, now: float, *, uncertain: bool = False) -> Arrival:
         """The session's next envelope; `uncertain`: a former owner of the partition may have applied it already.
@@ -149,6 +162,9 @@ class PacketOrder:
         if envelope.epoch != self.epoch:
             self._previous = self.applied
         self.epoch, self.next_seq, self.ended = envelope.epoch, envelope.seq, False
+        if envelope.snapshot is not None:
+            self._client_seq = self._settled_client_seq = envelope.snapshot.cursor.client_seq
+            self._client_seqs.clear()
         self._held = [held for held in self._held if held.epoch > envelope.epoch]
         if not self._held:
             self.deadline = None
@@ -179,18 +195,33 @@ class PacketOrder:
             if self.deadline is None:
                 self.deadline = now + self._epoch_wait_seconds
         elif envelope.epoch < self.epoch:
-            seen = envelope.epoch == self._previous.epoch and envelope.last <= self._previous
-            arrival.duplicates += len(envelope.packets) if seen else 0
-            arrival.rejected |= not seen
+            known = envelope.epoch == self._previous.epoch and envelope.last <= self._previous
+            arrival.duplicates += len(envelope.packets) if known else 0
+            arrival.rejected |= not known
         elif envelope.seq > self.next_seq:
             arrival.gap = True
         else:
-            new = envelope.packets[self.next_seq - envelope.seq :]
-            arrival.duplicates += len(envelope.packets) - len(new)
-            for packet in new:
-                arrival.packets.append(Numbered(Mark(self.epoch, self.next_seq), packet, envelope.codec))
+            seen = self.next_seq - envelope.seq
+            arrival.duplicates += min(seen, len(envelope.packets))
+            client_seqs = envelope.client_seqs or [None] * len(envelope.packets)
+            for packet, client_seq in zip(envelope.packets[seen:], client_seqs[seen:], strict=True):
+                mark = Mark(self.epoch, self.next_seq)
                 self.next_seq += 1
                 self.ended |= isinstance(packet, EpochEnd)
+                if self._sent_again(mark, client_seq):
+                    arrival.duplicates += 1
+                else:
+                    arrival.packets.append(Numbered(mark, packet, envelope.codec))
+
+    def _sent_again(self, mark: Mark, client_seq: int | None) -> bool:
+        """The client did not know whether another gateway had it."""
+        if client_seq is None:
+            return False
+        if self._client_seq is not None and client_seq <= self._client_seq:
+            return True
+        self._client_seq = client_seq
+        self._client_seqs.append((mark, client_seq))
+        return False
 
     def _release(self, now: float, arrival: Arrival) -> None:
         while self._held and (self.ended or now >= (self.deadline or now) or len(self._held) >= MAX_HELD_ENVELOPES):

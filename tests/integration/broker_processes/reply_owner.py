@@ -11,7 +11,7 @@ import sys
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import BrokerConfig
-from litevoice_broker.lite_channel import Delivery, LiteChannel
+from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_contracts.names import ClientId
 
 

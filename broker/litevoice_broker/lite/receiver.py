@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Coroutine
-from enum import Enum, auto
 from typing import Any
 
 from litevoice_broker import stubs
 from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.lite.commands import Fate
 from litevoice_broker.receiving import Poller, acknowledge
 
 logger = logging.getLogger(__name__)
@@ -26,20 +26,6 @@ WAIT_SECONDS = 1.0
 one that it came to is none any more, which otherwise stood still for INVISIBLE_SECONDS."""
 ACK_SECONDS = 0.3
 """How long acknowledgements are repeated; then the LiteTopics are taken over again, which frees them as well."""
-_POLL_BACKOFF_MAX_SECONDS = 1.0
-
-
-class Fate(Enum):
-    """What becomes of a message that was received."""
-
-    DONE = auto()
-    """Acknowledged."""
-    WAIT = auto()
-    """Something before it is missing; it comes again."""
-    KEEP = auto()
-    """Stays un-acknowledged at the broker, for long."""
-    HAND_BACK = auto()
-    """Not ours: becomes visible at once, and the broker wakes the LiteTopic's real owner."""
 
 
 class LiteReceiver:
@@ -91,20 +77,7 @@ class LiteReceiver:
             long_poll_seconds=self._long_poll_seconds,
             invisible_seconds=INVISIBLE_SECONDS,
         )
-        backoff = 0.0
-        while True:
-            try:
-                messages = await poller.poll()
-                backoff = 0.0
-                if messages:
-                    await self._receive(messages)
-            except BrokerError as error:
-                logger.info("lite poll failed", extra={"reason": str(error)})
-                backoff = min(backoff * 2 or 0.05, _POLL_BACKOFF_MAX_SECONDS)
-                await asyncio.sleep(backoff)
-            except Exception:
-                logger.exception("lite poll failed")
-                await asyncio.sleep(_POLL_BACKOFF_MAX_SECONDS)
+        await poller.run(self._receive, report=_log, leaving=asyncio.Event())
 
     async def _receive(self, messages: list[Any]) -> None:
         """Acknowledges before the next poll: while an acknowledgement runs, a poll can lose a LiteTopic's wake-up."""
@@ -113,7 +86,7 @@ class LiteReceiver:
         for message in messages:
             name = message.system_properties.lite_topic
             match self._judge(name, message):
-                case Fate.DONE:
+                case Fate.DELIVER | Fate.ACKNOWLEDGE:
                     done.append(message)
                 case Fate.HAND_BACK:
                     self._spawn(self._change_invisible(message, HAND_BACK_SECONDS))
@@ -146,3 +119,9 @@ class LiteReceiver:
         request.invisible_duration.FromMilliseconds(int(seconds * 1000))
         with contextlib.suppress(BrokerError):  # the message comes again after its invisible time anyway
             await self._connection.call("ChangeInvisibleDuration", request)
+
+
+def _log(error: BrokerError | None) -> None:
+    """The channel's health is what its full syncs come to."""
+    if error is not None:
+        logger.info("lite poll failed", extra={"reason": str(error)})

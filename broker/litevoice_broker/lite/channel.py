@@ -1,0 +1,285 @@
+"""The exclusive owner's side of many LiteTopics under one parent topic: the shell around `ownership`.
+
+A LiteTopic's newest subscriber owns it; the one before is told by the broker. Delivery is strictly by position: lower
+is dropped, next is delivered, higher is waited for and then claimed again at next, which also heals wake-ups that the
+broker lost. Messages are acknowledged as soon as they are delivered; what a client still needs is decided by positions,
+never by acknowledgements.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from litevoice_broker import stubs
+from litevoice_broker.admin import Admin
+from litevoice_broker.config import BrokerConfig
+from litevoice_broker.connection import ConnectedClient, Connection, subscription_settings
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.lite.commands import Call, Evicted, Fate, Finished, Healing
+from litevoice_broker.lite.ownership import Ownership
+from litevoice_broker.lite.receiver import LiteReceiver
+from litevoice_broker.lite.subscription import Subscriptions
+from litevoice_broker.observing import Observer
+from litevoice_broker.receiving import born_at
+
+logger = logging.getLogger(__name__)
+
+_REFRESH_ASSIGNMENTS_SYNCS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message. `position`: its offset in the LiteTopic; `born_at`: Unix seconds, by the sender's clock."""
+
+    name: str
+    position: int
+    body: bytes
+    properties: Mapping[str, str]
+    born_at: float
+
+
+class LiteChannel(ConnectedClient):
+    """All LiteTopics that this process owns under one parent topic, in one Exclusive group.
+
+    Memory is bounded: nothing is queued here. A message is handed to `on_delivery` or left at the broker.
+
+    `on_delivery` is called strictly by position, once for each, in the event loop; it must not block.
+    `on_evicted` is called when somebody else took a LiteTopic over (newest wins); it is already forgotten here.
+    `admin` tells a notice older than the last takeover from a real one, and finds out, after a reconnect and before a
+    heal, evictions whose notice got lost. While it does not answer, a LiteTopic on a busy machine may have no owner or
+    two, until somebody takes it over again.
+    """
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        parent_topic: str,
+        group: str,
+        *,
+        on_delivery: Callable[[Delivery], None],
+        on_evicted: Callable[[str], None],
+        admin: Admin,
+        sync_seconds: float = 3.0,
+        long_poll_seconds: float = 5.0,
+        observer: Observer | None = None,
+    ) -> None:
+        super().__init__(
+            Connection(
+                config,
+                stubs.LITE_PUSH_CONSUMER,
+                group=group,
+                settings=subscription_settings(group, [parent_topic]),
+                on_connected=self._connected,
+                on_command=self._command,
+                observer=observer,
+            )
+        )
+        self._on_delivery = on_delivery
+        self._on_evicted = on_evicted
+        self._sync_seconds = sync_seconds
+        self._ownership = Ownership(str(config.client_id))
+        self._subscriptions = Subscriptions(self._connection, parent_topic, group, admin)
+        self._receiver = LiteReceiver(
+            self._connection,
+            parent_topic,
+            group,
+            long_poll_seconds=long_poll_seconds,
+            judge=self._judge,
+            unanswered=self._unanswered,
+        )
+        self._requests: dict[int, asyncio.Future[None]] = {}
+        self._calls: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._sync_task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    # --- life
+
+    async def start(self) -> None:
+        """Returns at once; connects, and keeps trying, in the background."""
+        self._connection.start()
+        if self._sync_task is None:
+            self._sync_task = asyncio.create_task(self._sync_forever(), name="lite channel sync")
+
+    async def close(self) -> None:
+        """Releases everything; nothing is delivered any more. Idempotent."""
+        self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        tasks = [*self._calls, *([self._sync_task] if self._sync_task else [])]
+        self._sync_task = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for waiting in self._requests.values():
+            if not waiting.done():
+                waiting.set_exception(BrokerUnavailable("the channel was closed"))
+        if self._connection.generation:
+            # First nothing is owned any more, then the open polls end: they can no longer swallow a message.
+            with contextlib.suppress(BrokerError, TimeoutError):
+                async with asyncio.timeout(2.0):
+                    await self._subscriptions.send(stubs.COMPLETE_ADD, [])
+        await self._receiver.close()
+        await self._connection.close()
+
+    # --- what the user wants
+
+    @property
+    def owned(self) -> int:
+        """Number of LiteTopics that this process owns."""
+        return 0 if self._closed else len(self._ownership)
+
+    def position(self, name: str) -> int | None:
+        """Next expected position; None when not owned."""
+        topic = None if self._closed else self._ownership.get(name)
+        return None if topic is None else topic.order.next_position
+
+    async def subscribe(self, names: Collection[str]) -> None:
+        """Bulk, for LiteTopics that are new: delivery from position 0. Names that are owned already stay as they are.
+
+        Raises BrokerError when it failed; none of the new names is owned then.
+        """
+        await self._wait(self._ownership.begin(names, time.monotonic()))
+
+    async def take_over(self, name: str, position: int) -> None:
+        """Makes this process the owner, whoever was; delivery from `position`.
+
+        Returns when the broker has agreed, or when the LiteTopic was released or lost again meanwhile (see `position`).
+        Raises BrokerError when it failed; the LiteTopic is not owned then.
+        """
+        await self._wait(self._ownership.take_over(name, position, time.monotonic()))
+
+    async def release(self, name: str) -> None:
+        """Gives the LiteTopic up: nothing of it is delivered from this moment. Idempotent; never raises for the broker.
+
+        When the broker cannot be told now, the next full sync tells it.
+        """
+        await self._wait(self._ownership.release(name, time.monotonic()))
+
+    def pause(self, name: str) -> None:
+        """Stops delivering. What comes is left un-acknowledged: the broker holds it, and counts it as backlog."""
+        self._ownership.pause_delivery(name)
+
+    async def resume(self, name: str) -> None:
+        """Delivers again, from the next position. Raises BrokerError when it failed; it is still paused then."""
+        await self._wait(self._ownership.resume_delivery(name, time.monotonic()))
+
+    # --- carrying out
+
+    async def _wait(self, request: int | None) -> None:
+        """Until the request has ended. Raises its error; a user that stops waiting does not want it any more."""
+        if request is None or self._closed:
+            return
+        ended = self._requests[request] = asyncio.get_running_loop().create_future()
+        try:
+            self._carry_out()
+            await ended
+        except asyncio.CancelledError:
+            self._ownership.cancel(request, time.monotonic())
+            self._carry_out()
+            raise
+        finally:
+            del self._requests[request]
+
+    def _carry_out(self) -> None:
+        """What the ownership wants since its last input."""
+        if self._closed:
+            return
+        for command in self._ownership.take():
+            match command:
+                case Call():
+                    task = asyncio.create_task(self._call(command))
+                    self._calls.add(task)
+                    task.add_done_callback(self._calls.discard)
+                case Finished(request, error):
+                    waiting = self._requests.get(request)
+                    if waiting is not None and not waiting.done():
+                        if error is None:
+                            waiting.set_result(None)
+                        else:
+                            waiting.set_exception(error)
+                case Evicted(name):
+                    self._tell(self._on_evicted, name, "eviction callback failed")
+                case Healing():
+                    self._connection.observer.on_heal()
+        self._wake(self._ownership.wake_at)
+
+    def _wake(self, at: float | None) -> None:
+        if self._alarm is not None and (at is None or self._alarm.when() > at):
+            self._alarm.cancel()
+            self._alarm = None
+        if at is not None and self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        self._alarm = None
+        self._ownership.tick(time.monotonic())
+        self._carry_out()
+
+    async def _call(self, call: Call) -> None:
+        answer = await self._subscriptions.call(call.what)
+        self._ownership.answered(call.number, answer, time.monotonic())
+        self._carry_out()
+
+    # --- what the broker says
+
+    def _command(self, command: Any) -> None:
+        if command.HasField("notify_unsubscribe_lite_command"):
+            self._ownership.noticed(command.notify_unsubscribe_lite_command.lite_topic, time.monotonic())
+            self._carry_out()
+
+    async def _connected(self) -> None:
+        link = self._connection.generation
+        await self._wait(self._ownership.linked(link, time.monotonic()))
+        await self._receiver.assign()
+        await self._wait(self._ownership.settled(link, time.monotonic()))
+
+    async def _sync_forever(self) -> None:
+        syncs = 0
+        while True:
+            await asyncio.sleep(self._sync_seconds)
+            if not self._connection.generation:
+                continue
+            syncs += 1
+            try:
+                await self._sync()
+                if syncs % _REFRESH_ASSIGNMENTS_SYNCS == 0:
+                    await self._receiver.assign()
+            except BrokerError as error:
+                self._connection.report(error)
+            except Exception:
+                logger.exception("full sync failed")
+            else:
+                self._connection.report(None)
+
+    async def _sync(self) -> None:
+        await self._wait(self._ownership.full_sync(self._connection.generation))
+
+    def _judge(self, name: str, message: Any) -> Fate:
+        if self._closed:
+            return Fate.HAND_BACK
+        system = message.system_properties
+        fate = self._ownership.message(name, system.queue_offset, time.monotonic())
+        if fate is Fate.DELIVER:
+            delivery = Delivery(name, system.queue_offset, message.body, dict(message.user_properties), born_at(system))
+            self._tell(self._on_delivery, delivery, "delivery callback failed")
+        elif fate is Fate.WAIT:
+            self._carry_out()
+        return fate
+
+    def _unanswered(self, names: Collection[str]) -> None:
+        """Their acknowledgement got lost."""
+        self._ownership.heal(names, time.monotonic())
+        self._carry_out()
+
+    def _tell(self, callback: Callable[[Any], None], news: Any, failure: str) -> None:
+        try:
+            callback(news)
+        except Exception:
+            logger.exception(failure)

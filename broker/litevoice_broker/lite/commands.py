@@ -1,0 +1,87 @@
+"""What ownership wants done: calls to the broker, and news for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from litevoice_broker.errors import BrokerError
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Evicts whoever is subscribed; `offset`: where delivery begins."""
+
+    names: tuple[str, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """A full sync: exactly `names` from now on, over this `link` and no other. It evicts nobody, renews the lease, and
+    brings back what expiry or a restart took."""
+
+    names: tuple[str, ...]
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Answered with the client ids of the subscribers, by name; a name that is left out: not known."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """To be made now, and answered with `answered(number, …)`. Calls do not wait for one another."""
+
+    number: int
+    what: Subscribe | Unsubscribe | Replace | Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A request of the user has ended."""
+
+    request: int
+    error: BrokerError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """Somebody else has it; it is forgotten here."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Healing:
+    """A position is missing, and is fetched by claiming again."""
+
+    name: str
+
+
+Command = Call | Finished | Evicted | Healing
+Answer = Mapping[str, Collection[str]] | BrokerError | None
+
+
+class Fate(Enum):
+    """What becomes of a message that was received."""
+
+    DELIVER = auto()
+    """It is the next one: to the user, and acknowledged."""
+    ACKNOWLEDGE = auto()
+    """Seen before."""
+    WAIT = auto()
+    """Something before it is missing; it comes again."""
+    KEEP = auto()
+    """Stays un-acknowledged at the broker, for long."""
+    HAND_BACK = auto()
+    """Not ours: becomes visible at once, and the broker wakes the LiteTopic's real owner."""

@@ -1,0 +1,449 @@
+"""Who owns a LiteTopic: what each input leads to, and stories that need several. `me` and `them` are two clients."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.lite.commands import (
+    Answer,
+    Ask,
+    Call,
+    Evicted,
+    Fate,
+    Finished,
+    Healing,
+    Replace,
+    Subscribe,
+    Unsubscribe,
+)
+from litevoice_broker.lite.ownership import CLAIM_ATTEMPTS, HEALS_AT_ONCE, Ownership
+
+N = "s-1"
+ME, THEM = "me", "them"
+What = Subscribe | Unsubscribe | Replace | Ask
+
+
+class Broker:
+    """Answers the machine's calls one at a time, and keeps what it was told.
+
+    `listed`: what it answers an `Ask` with, for every name; None: no answer.
+    """
+
+    def __init__(self) -> None:
+        self.ownership = Ownership(ME, pause=lambda low, high: low)
+        self.now = 100.0
+        self.open: list[Call] = []
+        self.calls: list[What] = []
+        self.finished: dict[int, BrokerError | None] = {}
+        self.evicted: list[str] = []
+        self.heals = 0
+        self.listed: Collection[str] | None = (ME,)
+
+    def take(self) -> None:
+        for command in self.ownership.take():
+            match command:
+                case Call(what=what):
+                    self.calls.append(what)
+                    self.open.append(command)
+                case Finished(request, error):
+                    assert request not in self.finished
+                    self.finished[request] = error
+                case Evicted(name):
+                    self.evicted.append(name)
+                case Healing():
+                    self.heals += 1
+
+    def answer(self, error: BrokerError | None = None) -> What:
+        """Answers the oldest open call; returns it."""
+        self.take()
+        call = self.open.pop(0)
+        answer: Answer = error
+        if error is None and isinstance(call.what, Ask):
+            answer = {} if self.listed is None else dict.fromkeys(call.what.names, self.listed)
+        self.ownership.answered(call.number, answer, self.now)
+        self.take()
+        return call.what
+
+    def answer_all(self) -> list[What]:
+        """Until nothing is open; returns what was called since the last time."""
+        self.take()
+        while self.open:
+            self.answer()
+        calls, self.calls = self.calls, []
+        return calls
+
+    def pass_time(self, seconds: float) -> list[What]:
+        """Answers all calls that become due on the way."""
+        until = self.now + seconds
+        while (at := self.ownership.wake_at) is not None and at <= until:
+            self.now = at
+            self.ownership.tick(at)
+            self.take()
+            while self.open:
+                self.answer()
+        self.now = until
+        calls, self.calls = self.calls, []
+        return calls
+
+    def own(self, position: int = 3, *, message: bool = True) -> None:
+        """Takes over; the message at that position has come, unless it is not wanted."""
+        self.ownership.take_over(N, position, self.now)
+        self.answer_all()
+        if message:
+            assert self.offer(position) is Fate.DELIVER
+
+    def offer(self, position: int) -> Fate:
+        return self.ownership.message(N, position, self.now)
+
+    def notice(self) -> None:
+        self.ownership.noticed(N, self.now)
+        self.take()
+
+    def sync(self) -> None:
+        self.ownership.full_sync(self.ownership._link)
+        self.take()
+
+
+@pytest.fixture
+def broker() -> Broker:
+    made = Broker()
+    made.ownership.linked(1, made.now)
+    made.ownership.settled(1, made.now)
+    made.answer_all()
+    return made
+
+
+def add(offset: int) -> Subscribe:
+    return Subscribe((N,), offset)
+
+
+REMOVE = Unsubscribe((N,))
+ASK = Ask((N,))
+
+
+# Claims
+
+
+@pytest.mark.parametrize(
+    ("position", "first"),
+    [
+        pytest.param(0, [add(1), REMOVE, add(0)], id="the broker ignores a reset to where it is"),
+        pytest.param(7, [add(6), REMOVE, add(7)], id="in the middle of the log"),
+    ],
+)
+def test_a_takeover_is_two_subscriptions(broker: Broker, position: int, first: list[What]) -> None:
+    request = broker.ownership.take_over(N, position, broker.now)
+    assert broker.answer_all() == first
+    assert broker.finished[request] is None
+    broker.ownership.take_over(N, position, broker.now)
+    assert broker.answer_all() == [REMOVE, *first], "subscribed already: its own notice would look like an eviction"
+
+
+def test_new_litetopics_share_their_calls(broker: Broker) -> None:
+    request = broker.ownership.begin(["a", "b"], broker.now)
+    assert broker.answer_all() == [Unsubscribe(("a", "b")), Subscribe(("a", "b"), 0)]
+    assert broker.finished[request] is None
+    again = broker.ownership.begin(["a"], broker.now)
+    assert broker.answer_all() == []
+    assert broker.finished[again] is None
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        pytest.param(BrokerUnavailable("restarting"), CLAIM_ATTEMPTS, id="may succeed later"),
+        pytest.param(BrokerError("no such group"), 1, id="will never succeed"),
+    ],
+)
+def test_a_takeover_that_fails(broker: Broker, error: BrokerError, attempts: int) -> None:
+    request = broker.ownership.take_over(N, 3, broker.now)
+    for number in range(attempts):
+        assert isinstance(broker.answer(error), Subscribe if number == 0 else Unsubscribe)
+        if number < attempts - 1:
+            broker.now = broker.ownership.wake_at or 0.0
+            broker.ownership.tick(broker.now)
+    assert broker.finished[request] is error
+    assert broker.ownership.get(N) is None
+    assert broker.answer_all()[-1] == REMOVE, "the broker may have taken a part of it"
+
+
+def test_none_of_several_new_ones_is_owned_when_one_fails(broker: Broker) -> None:
+    request = broker.ownership.begin(["a", "b"], broker.now)
+    error = BrokerError("quota")
+    broker.answer()
+    broker.answer(error)
+    assert broker.finished == {**broker.finished, request: error}
+    assert len(broker.ownership) == 0
+
+
+def test_the_last_wish_counts(broker: Broker) -> None:
+    first = broker.ownership.take_over(N, 3, broker.now)
+    broker.answer()
+    second = broker.ownership.take_over(N, 9, broker.now)
+    assert broker.answer_all() == [add(2), REMOVE, REMOVE, add(8), REMOVE, add(9)]
+    assert (broker.finished[first], broker.finished[second]) == (None, None)
+    released = broker.ownership.release(N, broker.now)
+    assert released is not None
+    assert broker.answer_all() == [REMOVE]
+    assert broker.finished[released] is None
+    assert broker.ownership.release(N, broker.now) is None
+
+
+def test_released_in_the_middle_of_a_takeover(broker: Broker) -> None:
+    taking = broker.ownership.take_over(N, 3, broker.now)
+    broker.answer()
+    released = broker.ownership.release(N, broker.now)
+    broker.take()
+    assert broker.finished[taking] is None
+    assert released is not None
+    assert released not in broker.finished
+    assert broker.answer_all() == [add(2), REMOVE, REMOVE]
+    assert broker.finished[released] is None
+    assert broker.offer(3) is Fate.HAND_BACK
+
+
+# Messages
+
+
+def test_strictly_by_position(broker: Broker) -> None:
+    broker.own(3)
+    assert [broker.offer(position) for position in (3, 5, 4, 5)] == [
+        Fate.ACKNOWLEDGE,
+        Fate.WAIT,
+        Fate.DELIVER,
+        Fate.DELIVER,
+    ]
+    assert broker.ownership.message("other", 0, broker.now) is Fate.HAND_BACK
+
+
+def test_a_gap_is_claimed_again_after_a_moment(broker: Broker) -> None:
+    broker.own(3)
+    assert broker.offer(5) is Fate.WAIT
+    assert broker.pass_time(0.1) == []
+    assert broker.pass_time(0.2) == [ASK, REMOVE, add(3), REMOVE, add(4)]
+    assert broker.heals == 1
+
+
+def test_a_takeover_that_brought_nothing_is_repeated_twice(broker: Broker) -> None:
+    broker.own(3, message=False)
+    again = [ASK, REMOVE, add(2), REMOVE, add(3)]
+    assert broker.pass_time(0.9) == []
+    assert broker.pass_time(0.2) == again
+    assert broker.pass_time(3) == again
+    assert broker.pass_time(60) == []
+
+
+def test_paused_and_resumed(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.pause_delivery(N)
+    assert broker.ownership.resume_delivery(N, broker.now) is None, "nothing came"
+    broker.ownership.pause_delivery(N)
+    assert broker.offer(4) is Fate.KEEP
+    request = broker.ownership.resume_delivery(N, broker.now)
+    assert request is not None
+    assert broker.answer_all() == [REMOVE, add(3), REMOVE, add(4)]
+    assert broker.finished[request] is None
+    assert broker.offer(4) is Fate.DELIVER
+
+
+def test_paused_again_when_it_cannot_be_resumed(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.pause_delivery(N)
+    broker.offer(4)
+    request = broker.ownership.resume_delivery(N, broker.now)
+    assert request is not None
+    broker.answer(BrokerError("refused"))
+    assert str(broker.finished[request]) == "refused"
+    assert broker.offer(4) is Fate.KEEP
+
+
+# Doubts
+
+
+@pytest.mark.parametrize(
+    ("synced", "listed", "again", "ours", "calls"),
+    [
+        pytest.param(False, {ME}, None, True, [ASK], id="the notice is older than our takeover"),
+        pytest.param(False, {THEM}, None, False, [ASK], id="somebody else has it"),
+        pytest.param(False, set(), None, False, [ASK], id="somebody is in the middle of a takeover"),
+        pytest.param(False, None, None, False, [ASK], id="nobody answers: the notice is believed"),
+        pytest.param(False, {ME, THEM}, None, True, [ASK], id="a full sync of theirs put them back"),
+        pytest.param(True, {ME, THEM}, {THEM}, False, [ASK, REMOVE, ASK], id="a full sync of ours put us back"),
+        pytest.param(True, {ME, THEM}, None, False, [ASK, REMOVE, ASK], id="put back, and then no answer"),
+        pytest.param(
+            True, {ME}, set(), True, [ASK, REMOVE, ASK, add(3), REMOVE, add(4)], id="put back alone: claimed again"
+        ),
+        pytest.param(True, {ME}, {THEM}, False, [ASK, REMOVE, ASK], id="put back, and taken meanwhile"),
+    ],
+)
+def test_a_notice(
+    broker: Broker,
+    synced: bool,
+    listed: Collection[str] | None,
+    again: Collection[str] | None,
+    ours: bool,
+    calls: list[What],
+) -> None:
+    broker.own(3)
+    if synced:
+        broker.sync()
+        broker.answer_all()
+    broker.notice()
+    assert broker.offer(4) is Fate.HAND_BACK, "it may be somebody else's"
+    broker.listed = listed
+    seen = broker.answer_all()
+    broker.listed = again
+    seen += broker.pass_time(0.5)
+    assert seen == calls
+    assert broker.evicted == ([] if ours else [N])
+    assert broker.offer(4) is (Fate.DELIVER if ours else Fate.HAND_BACK)
+
+
+def test_a_notice_during_a_takeover_belongs_to_what_it_overrides(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.take_over(N, 4, broker.now)
+    for _ in range(3):
+        broker.notice()
+        broker.answer()
+    broker.calls.clear()
+    broker.notice()  # the last subscription is on its way: from now on it can be a real one
+    broker.listed = {THEM}
+    assert broker.answer_all() == [ASK]
+    assert broker.evicted == [N]
+
+
+def test_taken_again_while_the_broker_is_asked(broker: Broker) -> None:
+    broker.own(3)
+    broker.notice()
+    broker.ownership.take_over(N, 4, broker.now)
+    broker.listed = {THEM}
+    assert broker.answer_all() == [ASK, REMOVE, add(3), REMOVE, add(4)]
+    assert broker.evicted == []
+
+
+@pytest.mark.parametrize(
+    ("listed", "calls", "ours"),
+    [
+        pytest.param({ME}, [ASK, REMOVE, add(3), REMOVE, add(4)], True, id="ours"),
+        pytest.param({THEM}, [ASK], False, id="a newer owner whose notice is late"),
+        pytest.param(None, [ASK, REMOVE, add(3), REMOVE, add(4)], True, id="nobody answers: not believed"),
+    ],
+)
+def test_a_heal_takes_nothing_from_a_newer_owner(
+    broker: Broker, listed: Collection[str] | None, calls: list[What], ours: bool
+) -> None:
+    broker.own(3)
+    broker.listed = listed
+    broker.ownership.heal([N], broker.now)
+    assert broker.answer_all() == calls
+    assert broker.evicted == ([] if ours else [N])
+
+
+def test_a_heal_that_fails_asks_again_and_waits_longer(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.heal([N], broker.now)
+    waits = []
+    for _ in range(3):
+        broker.answer()
+        broker.answer(BrokerUnavailable("restarting"))
+        at = broker.ownership.wake_at
+        while at is not None and not broker.open:
+            waits.append(round(at - broker.now, 1))
+            broker.now = at
+            broker.ownership.tick(at)
+            broker.take()
+            at = broker.ownership.wake_at
+    assert sum(waits) == pytest.approx(0.4 + 0.8 + 1.6, abs=0.1)
+    assert broker.ownership.get(N) is not None
+
+
+def test_heals_are_bounded(broker: Broker) -> None:
+    names = [f"s-{number}" for number in range(HEALS_AT_ONCE + 5)]
+    broker.ownership.begin(names, broker.now)
+    broker.answer_all()
+    broker.ownership.heal(names, broker.now)
+    broker.take()
+    assert len(broker.open) == HEALS_AT_ONCE
+    healed = broker.answer_all()
+    assert {name for what in healed if isinstance(what, Ask) for name in what.names} == set(names)
+
+
+# Full syncs
+
+
+def test_a_full_sync_waits_for_a_takeover_and_holds_up_the_next(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.take_over("b", 0, broker.now)
+    broker.sync()
+    broker.ownership.take_over("c", 0, broker.now)
+    assert broker.answer_all() == [
+        Subscribe(("b",), 1),
+        Unsubscribe(("b",)),
+        Subscribe(("b",), 0),
+        Replace((N, "b"), 1),
+        Subscribe(("c",), 1),
+        Unsubscribe(("c",)),
+        Subscribe(("c",), 0),
+    ]
+
+
+def test_what_is_lost_during_a_full_sync_is_taken_out_again(broker: Broker) -> None:
+    broker.own(3)
+    broker.notice()
+    broker.sync()
+    broker.listed = {THEM}
+    broker.answer()  # who has it, while the full sync that names it is on its way
+    assert broker.evicted == [N]
+    assert broker.answer_all() == [ASK, Replace((N,), 1), REMOVE]
+    broker.sync()
+    assert broker.answer_all() == [Replace((), 1)]
+
+
+def test_a_full_sync_that_fails(broker: Broker) -> None:
+    request = broker.ownership.full_sync(1)
+    error = BrokerUnavailable("restarting")
+    broker.answer(error)
+    assert broker.finished[request] is error
+    following = broker.ownership.full_sync(1)
+    broker.answer_all()
+    assert broker.finished[following] is None
+
+
+# Links
+
+
+@pytest.mark.parametrize(
+    ("listed", "after", "ours"),
+    [
+        pytest.param({ME}, [REMOVE, add(3), REMOVE, add(4)], True, id="ours: what came a moment ago is fetched again"),
+        pytest.param({THEM}, [], False, id="taken while there was no link"),
+        pytest.param(set(), [REMOVE, add(3), REMOVE, add(4)], True, id="expired or restarted"),
+        pytest.param(None, [REMOVE, add(3), REMOVE, add(4)], True, id="nobody answers"),
+    ],
+)
+def test_a_new_link(broker: Broker, listed: Collection[str] | None, after: list[What], ours: bool) -> None:
+    broker.own(3)
+    broker.listed = listed
+    linked = broker.ownership.linked(2, broker.now)
+    ignored = broker.ownership.full_sync(2)
+    assert broker.answer_all() == [ASK, Replace((N,) if ours else (), 2)]
+    assert (broker.finished[linked], broker.finished[ignored]) == (None, None)
+    settled = broker.ownership.settled(2, broker.now)
+    assert broker.answer_all() == ([ASK, *after] if ours else [])
+    assert broker.finished[settled] is None
+    assert broker.evicted == ([] if ours else [N])
+
+
+def test_beside_somebody_after_the_full_sync_over_a_new_link(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.linked(2, broker.now)
+    broker.answer_all()
+    broker.ownership.settled(2, broker.now)
+    broker.listed = {ME, THEM}
+    assert broker.answer_all() == [ASK, ASK, REMOVE], "who has it is decided when we have stepped out"
+    broker.listed = {THEM}
+    assert broker.pass_time(0.5) == [ASK]
+    assert broker.evicted == [N]

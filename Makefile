@@ -47,7 +47,7 @@ check: venv ## format, lint, types, import rules, generated files
 .PHONY: unit
 unit: venv ## unit tests: no sockets, virtual time
 	@scripts/install-helm >/dev/null
-	@scripts/tier unit $(PY) -m pytest tests -m unit -q $(SLOWEST)
+	@scripts/tier unit $(PY) -m pytest tests -m unit -q -o asyncio_debug=true $(SLOWEST)
 
 .PHONY: integration
 integration: venv ## tests against a real RocketMQ and a real API server

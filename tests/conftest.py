@@ -14,7 +14,7 @@ from tests.integration.shared_rocketmq import OneForAllJobs
 settings.register_profile("litevoice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("litevoice")  # a test's time says nothing on a machine that is shared
 
-TIERS = {"unit": "unit", "architecture": "unit", "integration": "integration"}
+TIERS = ("unit", "integration")
 
 _rocketmq = pytest.StashKey[OneForAllJobs]()
 
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if root not in item.path.parents:
             continue
-        tier = TIERS.get(item.path.relative_to(root).parts[0])
-        if tier is None:
+        tier = item.path.relative_to(root).parts[0]
+        if tier not in TIERS:
             raise pytest.UsageError(f"{item.nodeid}: tests stand in one of tests/{{{','.join(TIERS)}}}")
         item.add_marker(tier)

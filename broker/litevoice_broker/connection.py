@@ -21,13 +21,11 @@ import grpc.aio
 
 from litevoice_broker import stubs
 from litevoice_broker.config import BrokerConfig
-from litevoice_broker.errors import BrokerError, BrokerUnavailable, Overloaded
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.health import Health
 from litevoice_broker.observing import NoObserver, Observer
 from litevoice_broker.signature import CLIENT_VERSION, Metadata, metadata
 from litevoice_broker.status import call_failed, check_status
-
-__all__ = ["BrokerConfig", "BrokerError", "BrokerUnavailable", "ConnectedClient", "Connection", "Overloaded"]
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from litevoice_broker.admin import Admin
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.observing import Observer
 from litevoice_contracts.names import Names

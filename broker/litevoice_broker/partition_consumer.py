@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from litevoice_broker import stubs
-from litevoice_broker.connection import BrokerConfig, ConnectedClient, Connection, subscription_settings
+from litevoice_broker.config import BrokerConfig
+from litevoice_broker.connection import ConnectedClient, Connection, subscription_settings
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.observing import Observer
 from litevoice_broker.receiving import Poller, acknowledge, born_at

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from litevoice_broker import stubs
-from litevoice_broker.connection import BrokerConfig, ConnectedClient, Connection
+from litevoice_broker.config import BrokerConfig
+from litevoice_broker.connection import ConnectedClient, Connection
 from litevoice_broker.errors import BrokerError, BrokerUnavailable, Overloaded
 from litevoice_broker.observing import Observer
 from litevoice_broker.status import check_status

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from litevoice_broker.admin import Admin
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope

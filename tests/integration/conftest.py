@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from litevoice_broker.admin import Admin
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.fence import Fence
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from litevoice_broker.admin import Admin
-from litevoice_broker.connection import BrokerUnavailable
+from litevoice_broker.errors import BrokerUnavailable
 from litevoice_broker.fence import Fence
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionMessage

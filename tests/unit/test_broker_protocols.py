@@ -14,8 +14,7 @@ import pytest
 
 from litevoice_broker import fastjson, signature, stubs
 from litevoice_broker.admin import Admin
-from litevoice_broker.config import AdminAccess
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import AdminAccess, BrokerConfig
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.remoting import decode_frame, encode_request
 from litevoice_broker.status import check_status

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_contracts.names import ClientId
 

@@ -10,7 +10,7 @@ import asyncio
 import sys
 
 from litevoice_broker.admin import Admin
-from litevoice_broker.connection import BrokerConfig
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_contracts.names import ClientId
 

@@ -59,6 +59,7 @@ def test_a_newcomer_sees_an_answer_survive_the_death_of_its_gateway(rocketmq: Lo
 @pytest.mark.parametrize(("number", "waited_for"), [(signal.SIGINT, "NamesrvStartup"), (signal.SIGTERM, "gateway")])
 async def test_nothing_goes_on_when_it_is_interrupted(number: int, waited_for: str, tmp_path: Path) -> None:
     folder = tmp_path / "data"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, and so inherited, in a shell's background
     with subprocess.Popen((*COMMAND, str(folder)), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         await until(lambda: any(waited_for in command for command in processes_of(folder)))
         run.send_signal(number)

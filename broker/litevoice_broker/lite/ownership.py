@@ -321,12 +321,10 @@ class Ownership:
                 if healing:
                     topic.order.heals += 1
                 topic.work = topic.claim()
-                self._changing.add(topic)
-                self._changes.append((topic, topic.work.steps.pop(0)))
+                self._begin_change(topic, topic.work.steps.pop(0))
             case Todo.LEAVE:
                 topic.work = Leave()
-                self._changing.add(topic)
-                self._changes.append((topic, None))
+                self._begin_change(topic, None)
             case Todo.LOOK:
                 topic.work = Look(topic.number, notice=topic.noticed)
                 topic.noticed = False
@@ -433,23 +431,23 @@ class Ownership:
                 topic.withheld = topic.paused
                 look.stage = Stage.STEPPING_OUT
                 if self._sync is None:
-                    self._step_out(topic)
+                    self._begin_change(topic, None)
                 else:
                     self._held[topic] = None
-
-    def _step_out(self, topic: Topic) -> None:
-        self._changing.add(topic)
-        self._changes.append((topic, None))
 
     def _decided(self, topic: Topic, look: Look, ours: bool | None) -> None:
         """`ours` is None when nobody answered: after a notice it is believed, before a heal it is not."""
         topic.work = None
         if ours is False or (look.notice and not ours):
-            topic.subscribed = False
-            self._lose(topic)
-            self._out.append(Evicted(topic.name))
+            self._evict(topic)
         elif not look.notice or not (topic.subscribed or topic.noticed):  # once, after the last notice of several
             topic.heal = Heal.CLAIM
+
+    def _evict(self, topic: Topic) -> None:
+        """Somebody else has it, and the broker has taken us out, or we have stepped out."""
+        topic.subscribed = False
+        self._lose(topic)
+        self._out.append(Evicted(topic.name))
 
     def _lose(self, topic: Topic) -> None:
         """It is not ours from this moment; who waited for a takeover learns it."""
@@ -496,7 +494,7 @@ class Ownership:
         held, self._held = self._held, {}
         for topic in held:
             if isinstance(topic.work, Look) and topic.work.stage is Stage.STEPPING_OUT:
-                self._step_out(topic)
+                self._begin_change(topic, None)
             else:
                 self._go_on(topic, now)
         if self._next_sync is not None:
@@ -517,9 +515,7 @@ class Ownership:
             if topic is None or topic.number != number or topic.ignores_notices:
                 continue
             if subscribers - {self._me} and self._me not in subscribers:
-                topic.subscribed = False
-                self._lose(topic)
-                self._out.append(Evicted(name))
+                self._evict(topic)
                 self._go_on(topic, now)
             elif survey.heals:
                 self.heal([name], now, Heal.ASK if subscribers - {self._me} else Heal.CLAIM)
@@ -545,6 +541,11 @@ class Ownership:
             elif left >= 0:
                 self._out.append(Finished(request, error))
         topic.requests = []
+
+    def _begin_change(self, topic: Topic, offset: int | None) -> None:
+        """No full sync may begin until `_changed`."""
+        self._changing.add(topic)
+        self._changes.append((topic, offset))
 
     def _changed(self, topic: Topic) -> None:
         """A change is done; a full sync may begin after the last one."""

@@ -146,11 +146,9 @@ class Topic:
 
     def wish(self, number: int, *, fresh: bool) -> None:
         """The user wants to own it from the next position on, whatever was before."""
+        self.give_up()
         self.number, self.wanted, self.taking, self.fresh = number, True, True, fresh
-        self.paused = self.withheld = self.resuming = self.noticed = False
-        self.heal = self.retry_at = None
         self.attempts = 0
-        self.cancel_timers()
 
     def give_up(self) -> None:
         """Not ours any more."""

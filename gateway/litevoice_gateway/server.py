@@ -43,7 +43,8 @@ _BAD_ECHO = frozenset({1005, 1006, 1015})
 
 PICOWS_OPTIONS: dict[str, Any] = {"use_aiofastnet": True}
 """With uvloop's own transport picows also writes to the socket directly; a slow reader then occasionally gets a frame
-that is cut short with the next one inside. Costs memory per idle connection; see test_gateway_picows.py."""
+that is cut short with the next one inside. Costs memory per idle connection; see
+tests/integration/gateway/test_picows.py."""
 
 
 class PicowsTransport:

@@ -23,8 +23,8 @@ from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.stack import LocalStack
 from tests.integration import failure_report
 from tests.integration.apiserver import server  # noqa: F401 - fixture
-from tests.integration.gateway_process import PATIENCE_SECONDS, gateways, played_worker  # noqa: F401 - fixtures
-from tests.integration.operator_process import namespace, operator, operator_server  # noqa: F401 - fixtures
+from tests.integration.gateway.process import PATIENCE_SECONDS, gateways, played_worker  # noqa: F401 - fixtures
+from tests.integration.operator.process import namespace, operator, operator_server  # noqa: F401 - fixtures
 from tests.integration.shared_rocketmq import AnyRocketMQ, SharedRocketMQ, of_all_jobs, running
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -35,9 +35,9 @@ _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
 
 
 LONGEST_FIRST = (
-    *("test_broker_restarts", "test_conversation", "test_chart_images", "test_worker_process", "test_broker_guarded"),
-    *("test_operator_alerts", "test_operator_outage", "test_gateway_takeover", "test_broker_two_brokers", "test_try"),
-    *("test_operator_gateways", "test_gateway_wire", "test_chart_install", "test_example_client"),
+    *("broker/test_restarts", "test_conversation", "chart/test_images", "worker/test_process", "broker/test_guarded"),
+    *("operator/test_alerts", "operator/test_outage", "gateway/test_takeover", "broker/test_two_brokers"),
+    *("dev/test_try", "operator/test_gateways", "gateway/test_wire", "chart/test_install", "test_example_client"),
 )
 """Files that take long begin first, so that at the end not all jobs wait for one; those with a RocketMQ of their own do
 not begin together."""
@@ -45,8 +45,9 @@ not begin together."""
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    here = Path(__file__).parent
+    places = {here / f"{name}.py": place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 _processes_before = pytest.StashKey[int]()

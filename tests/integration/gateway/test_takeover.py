@@ -1,0 +1,301 @@
+"""A session moves: to another gateway, to the same one, after kill -9, and off a drained pod under load."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import functools
+import json
+import signal
+import struct
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from litevoice_contracts import events
+from litevoice_contracts.conversation import Item, Snapshot
+from litevoice_contracts.packets import Audio, EpochEnd
+from litevoice_dev.ports import HOST, free_port
+from tests.integration.gateway.process import (
+    ALICE,
+    PATIENCE_SECONDS,
+    Gateway,
+    Gateways,
+    PlayedWorker,
+    Wire,
+    close_code,
+    delta_numbers,
+    expect_error,
+    numbered_audio,
+    opened,
+    play_log,
+    receive,
+    until,
+)
+
+pytestmark = pytest.mark.timeout(420)
+
+
+def log_lines(gateway: Gateway) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gateway.log.read_text().splitlines() if line.startswith("{")]
+
+
+async def test_another_gateway_takes_over_after_the_last_event(gateways: Gateways, played_worker: PlayedWorker) -> None:
+    first, second = await gateways.start(), await gateways.start()
+    async with first.connect() as socket:
+        session = await opened(socket)
+        await socket.send(numbered_audio(1))
+        await played_worker.say(
+            session,
+            events.ItemCreated(Item("u1", "user", "hi")),
+            snapshot=Snapshot(items=[Item("u1", "user", "hi")], turn=1),
+        )
+        await played_worker.say(session, events.ResponseStarted("r1", "i1"))
+        await play_log(played_worker, session, 20)
+        seen: list[dict[str, Any]] = []
+        while len(delta_numbers(seen)) < 10:
+            seen.append(await receive(socket))
+        query = f"session_id={session}&last_event_id={seen[-1]['event_id']}"
+        async with second.connect(query=query) as other:
+            assert await opened(other) == session
+            rest: list[dict[str, Any]] = []
+            while delta_numbers(rest)[-1:] != [19]:
+                rest.append(await receive(other))
+            assert delta_numbers(rest) == list(range(10, 20))
+            assert await close_code(socket) == 4001
+            await other.send(numbered_audio(2))
+            await until(lambda: played_worker.audio_numbers(session) == [1, 2])
+            ends = [type(packet) for packet in played_worker.packets(session)]
+            assert ends == [Audio, EpochEnd, Audio]
+            one, two = {envelope.epoch for envelope in played_worker.of(session)}
+            newest = played_worker.of(session)[-1]
+            assert newest.epoch == max(one, two)
+            assert newest.seq == 0
+            assert newest.snapshot is not None
+            assert [item.text for item in newest.snapshot.items] == ["hi"]
+            await play_log(played_worker, session, 5, start=20)
+            rest = [await receive(other) for _ in range(5)]
+            assert delta_numbers(rest) == list(range(20, 25))
+    assert await second.metric("litevoice_gateway_takeovers_total") == 1
+    assert await first.metric("litevoice_gateway_evictions_total") == 1
+
+
+async def test_after_kill_9_another_gateway_goes_on(gateways: Gateways, played_worker: PlayedWorker) -> None:
+    first, second = await gateways.start(), await gateways.start()
+    async with first.connect() as socket:
+        session = await opened(socket)
+        await socket.send(numbered_audio(1))
+        await until(functools.partial(played_worker.has_audio, session, 1))
+        await play_log(played_worker, session, 10)
+        seen = [await receive(socket) for _ in range(6)]
+        first.process.kill()
+        await play_log(played_worker, session, 5, start=10)
+        query = f"session_id={session}&last_event_id={seen[-1]['event_id']}"
+        async with second.connect(query=query) as other:
+            assert await opened(other) == session
+            assert delta_numbers([await receive(other) for _ in range(9)]) == list(range(6, 15))
+            await other.send(numbered_audio(2))
+            await until(functools.partial(played_worker.has_audio, session, 2))
+    assert played_worker.audio_numbers(session) == [1, 2]
+
+
+async def test_a_gateway_cut_off_from_its_proxy_finds_out_what_was_taken_from_it(
+    gateways: Gateways, played_worker: PlayedWorker
+) -> None:
+    """The notices were lost with the link; the sessions nobody took go on."""
+    proxy = free_port()
+    async with Wire(gateways.endpoints, proxy) as wire:
+        first, second = await gateways.start(endpoints=f"{HOST}:{proxy}"), await gateways.start()
+        async with first.connect() as kept, first.connect() as socket:
+            left, session = await opened(kept), await opened(socket)
+            for name, talking in ((left, kept), (session, socket)):
+                await talking.send(numbered_audio(1))
+                await until(functools.partial(played_worker.has_audio, name, 1))
+            await play_log(played_worker, session, 3)
+            seen = [await receive(socket) for _ in range(3)]
+            wire.cut()
+            query = f"session_id={session}&last_event_id={seen[-1]['event_id']}"
+            async with second.connect(query=query) as other:
+                assert await opened(other) == session
+                wire.mend()
+                assert await close_code(socket) == 4001
+                await play_log(played_worker, session, 3, start=3)
+                assert delta_numbers([await receive(other) for _ in range(3)]) == [3, 4, 5]
+            await first.ready()
+            await play_log(played_worker, left, 1)
+            assert delta_numbers([await receive(kept)]) == [0]
+    assert await first.metric("litevoice_gateway_evictions_total") == 1
+    assert await second.metric("litevoice_gateway_evictions_total") == 0
+
+
+async def test_the_same_gateway_takes_over_from_itself(gateways: Gateways, played_worker: PlayedWorker) -> None:
+    gateway = await gateways.start()
+    async with gateway.connect() as socket:
+        session = await opened(socket)
+        await socket.send(numbered_audio(1))
+        await play_log(played_worker, session, 6)
+        seen = [await receive(socket) for _ in range(3)]
+        for round_number in range(3):
+            query = f"session_id={session}&last_event_id={seen[2]['event_id']}"
+            async with gateway.connect(query=query) as other:
+                assert await opened(other) == session
+                assert delta_numbers([await receive(other) for _ in range(3)]) == [3, 4, 5]
+                if round_number == 0:
+                    assert await close_code(socket) == 4001
+                await other.send(numbered_audio(2 + round_number))
+                await until(functools.partial(played_worker.has_audio, session, 2 + round_number))
+    assert played_worker.audio_numbers(session) == [1, 2, 3, 4]
+    assert (await gateway.ask("/v1/status")).json()["sessions"] == 0
+
+
+async def test_a_log_that_never_was_is_an_expired_session(gateways: Gateways) -> None:
+    gateway = await gateways.start(restoreTimeoutSeconds=1)
+    async with gateway.connect() as socket:
+        session = await opened(socket)
+    async with gateway.connect(query=f"session_id={session}&last_event_id=evt_40_38") as socket:
+        await expect_error(socket, "session_expired")
+        assert await close_code(socket) == 1008
+    (closed,) = [line for line in log_lines(gateway) if line["message"] == "session closed"]
+    assert (closed["session"], closed["code"], closed["reason"]) == (session, 1008, "session expired")
+
+
+async def test_the_connection_goes_when_the_broker_has_everything(
+    gateways: Gateways, played_worker: PlayedWorker
+) -> None:
+    """A client comes back elsewhere when its connection is gone: it says nothing there before."""
+    proxy = free_port()
+    async with Wire(gateways.endpoints, proxy) as wire:
+        gateway = await gateways.start(endpoints=f"{HOST}:{proxy}", closeTimeoutSeconds=30)
+        async with gateway.connect() as socket:
+            session = await opened(socket)
+            wire.hold()
+            await socket.send(numbered_audio(1))
+            closing = asyncio.create_task(socket.close())
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (await gateway.ask("/v1/status")).json()["sessions"]:
+                    await asyncio.sleep(0.05)
+            assert await gateway.metric("litevoice_gateway_packets_published_total") == 0
+            assert not closing.done()
+            wire.mend()
+            await closing
+            audio_and_end_of_epoch = 2
+            assert await gateway.metric("litevoice_gateway_packets_published_total") == audio_and_end_of_epoch
+    await until(functools.partial(played_worker.has_audio, session, 1))
+
+
+# Drain
+
+
+async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worker: PlayedWorker) -> None:
+    first, second = await gateways.start(), await gateways.start()
+    current = first
+    count = 12
+    sent = [0] * count
+    received: list[list[int]] = [[] for _ in range(count)]
+    sessions = [""] * count
+    reconnects = [0] * count
+    stop = asyncio.Event()
+
+    http = DefaultAsyncHttpxClient(verify=False)  # unused: without it each client reads all certificates for its own
+
+    async def talk(number: int) -> None:
+        client = AsyncOpenAI(
+            api_key=ALICE,
+            websocket_base_url=f"ws://{HOST}:{first.port}/v1",
+            base_url="http://x/v1",
+            http_client=http,
+        )
+        last = ""
+
+        def reconnecting(_event: Any) -> Any:
+            reconnects[number] += 1
+            target = {"session_id": sessions[number], "last_event_id": last}
+            client.websocket_base_url = f"ws://{HOST}:{current.port}/v1"
+            return {"extra_query": target}
+
+        async with client.realtime.connect(
+            model="test", on_reconnecting=reconnecting, initial_delay=0.02, max_retries=50
+        ) as connection:
+
+            async def listen() -> None:
+                nonlocal last
+                async for event in connection:
+                    last = str(getattr(event, "event_id", last))
+                    if event.type == "session.created":
+                        sessions[number] = str(event.session.id)  # type: ignore[union-attr]
+                    elif event.type == "response.output_audio.delta":
+                        received[number].append(struct.unpack("<I", base64.b64decode(event.delta))[0])
+
+            listening = asyncio.create_task(listen())
+            while not stop.is_set():
+                with contextlib.suppress(ConnectionClosed):  # not sent: the client has not noticed the Close yet
+                    await connection.send_raw(numbered_audio(sent[number]))
+                    sent[number] += 1
+                await asyncio.sleep(0.02)
+            await until(
+                lambda: listening.done() or len(received[number]) >= deltas,
+                lambda: f"{sessions[number]} after {last}; received: {received[number]}",
+            )
+            assert not listening.done(), listening.exception()
+            listening.cancel()
+        await client.close()
+
+    deltas = 60
+    talks = [asyncio.create_task(talk(number)) for number in range(count)]
+    await until(lambda: all(sessions) or any(task.done() for task in talks), lambda: sessions)
+    assert all(sessions), [task.exception() for task in talks if task.done()]
+    current = second
+
+    async def answers() -> None:
+        for number in range(deltas):
+            await asyncio.gather(
+                *(
+                    played_worker.say(name, events.AudioDelta("r1", "i1", struct.pack("<I", number)))
+                    for name in sessions
+                )
+            )
+            await asyncio.sleep(0.03)
+
+    answering = asyncio.create_task(answers())
+    await until(lambda: all(len(got) > 10 for got in received), lambda: received)
+    first.process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(first.process.wait(), PATIENCE_SECONDS) == 0
+    await until(lambda: all(reconnects))
+    await answering
+    stop.set()
+    await asyncio.gather(*talks)
+    for number in range(count):
+        await until(functools.partial(played_worker.has_audio, sessions[number], sent[number]))
+        assert played_worker.audio_numbers(sessions[number]) == list(range(sent[number]))
+        assert received[number] == list(range(deltas))
+    (over,) = [line["report"] for line in log_lines(first) if line["message"] == "drain is over"]
+    assert (over["sessions"], over["moved"]) == (count, count)
+    assert over.get("lost_packets", 0) == 0
+    assert over.get("forced", 0) == 0
+
+
+async def test_a_draining_gateway_takes_nobody_and_reports(gateways: Gateways) -> None:
+    gateway = await gateways.start(drainTurnWaitSeconds=30, drainTimeoutSeconds=30)
+    async with gateway.connect() as socket:
+        await opened(socket)
+        assert (await gateway.ask("/v1/drain")).json() == {}
+        begun = await gateway.ask("/v1/drain", post=True, body={"policy": "Complete"})
+        assert begun.status_code == 202
+        assert begun.json()["state"] == "draining"
+        ready = await gateway.ask("/readyz")
+        assert (ready.status_code, ready.json()["reason"]) == (503, "draining")
+        with pytest.raises(InvalidStatus) as refusal:
+            async with gateway.connect():
+                pass
+        assert refusal.value.response.status_code == 503
+        assert refusal.value.response.headers["Retry-After"]
+        await socket.close()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (report := (await gateway.ask("/v1/drain")).json())["state"] != "drained":
+            await asyncio.sleep(0.05)
+    assert (report["sessions"], report["completed"]) == (1, 1)
+    gateway.process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(gateway.process.wait(), PATIENCE_SECONDS) == 0

@@ -1,0 +1,72 @@
+"""Slow readers and a broker that is away: what waits, where, and when the session is given up."""
+
+from __future__ import annotations
+
+from litevoice_gateway import commands as do
+from litevoice_gateway.intake import MAX_OWN_EVENTS
+from litevoice_gateway.limits import Limits
+from litevoice_gateway.session import STALL_SECONDS
+from tests.unit.gateway.driver import Driver
+
+# Slow readers
+
+
+def test_a_slow_reader_leaves_its_replies_at_the_broker() -> None:
+    driver = Driver()
+    driver.session.writable(False, driver.now)
+    driver.take()
+    assert driver.all(do.PauseReplies)
+    assert not driver.session.info(driver.now).reading
+    driver.audio(3)
+    driver.pass_time(30)
+    assert len(driver.packets) == 3, "it is still heard, and nobody is asked why it is quiet"
+    assert len(driver.published) == 1
+    driver.session.writable(True, driver.now)
+    driver.take()
+    assert driver.all(do.ResumeReplies)
+
+
+def test_errors_for_a_client_that_does_not_read_are_bounded() -> None:
+    driver = Driver()
+    driver.session.writable(False, driver.now)
+    for _ in range(MAX_OWN_EVENTS):
+        driver.say(type="nonsense")
+        driver.now += 0.01
+    assert driver.all(do.PauseReading)
+    driver.session.writable(True, driver.now)
+    driver.take()
+    assert driver.all(do.ResumeReading)
+
+
+# The broker goes away
+
+
+def test_at_the_bound_the_client_is_not_read_and_read_again_at_half() -> None:
+    driver = Driver(limits=Limits(max_pending_packets=20))
+    driver.audio(20)
+    assert driver.all(do.PauseReading)
+    driver.pass_time(0.2)
+    driver.session.confirmed(9, driver.now)
+    driver.take()
+    assert not driver.all(do.ResumeReading)
+    driver.session.confirmed(1, driver.now)
+    driver.take()
+    assert driver.all(do.ResumeReading)
+    assert driver.closes == []
+
+
+def test_a_session_that_stays_at_the_bound_is_closed() -> None:
+    driver = Driver(limits=Limits(max_pending_packets=20))
+    driver.audio(20)
+    driver.pass_time(STALL_SECONDS + 0.5)
+    assert driver.closes == [1013]
+
+
+def test_packets_that_the_broker_never_took_end_the_session() -> None:
+    driver = Driver()
+    driver.audio(3)
+    driver.pass_time(0.2)
+    driver.session.not_confirmed(3, driver.now)
+    driver.take()
+    assert driver.closes == [1013]
+    assert driver.session.unconfirmed == 0

@@ -1,0 +1,203 @@
+"""How sessions end: by the client, by silence, by a newer connection, by a drain."""
+
+from __future__ import annotations
+
+from litevoice_contracts import events
+from litevoice_contracts.conversation import Mark
+from litevoice_contracts.packets import Audio, EpochEnd
+from litevoice_gateway import commands as do
+from litevoice_gateway.limits import Limits
+from tests.unit.gateway.driver import WALL, Driver, a_turn, finish
+
+# Ending
+
+
+def test_the_clients_close_is_answered_and_the_epoch_ended() -> None:
+    driver = Driver()
+    driver.audio(2)
+    driver.session.peer_closed(1000, driver.now)
+    driver.take()
+    assert driver.closes == [1000]
+    assert driver.packets[-1] == EpochEnd()
+    assert len(driver.packets) == 3
+    assert driver.all(do.End) == [do.End(True, "completed", 0)]
+
+
+def test_the_connection_goes_when_the_broker_has_confirmed_everything() -> None:
+    """What the client says elsewhere afterwards must not overtake it."""
+    driver = Driver()
+    driver.audio(2)
+    driver.session.drain(driver.now, at_edge=True, by=driver.now)
+    driver.take()
+    driver.session.confirmed(2, driver.now)
+    driver.audio(1)
+    driver.session.peer_closed(1012, driver.now)
+    driver.take()
+    assert driver.session.unconfirmed == 2, "one packet and the end of the epoch"
+    driver.session.confirmed(1, driver.now)
+    driver.pass_time(1)
+    assert not driver.all(do.Disconnect)
+    driver.confirm_all()
+    assert len(driver.all(do.Disconnect)) == 1
+    driver.pass_time(10)
+    assert len(driver.all(do.Disconnect)) == 1
+
+
+def test_but_a_silent_broker_does_not_hold_it_for_ever() -> None:
+    driver = Driver()
+    driver.audio(2)
+    driver.session.peer_closed(1000, driver.now)
+    driver.pass_time(1.9)
+    assert not driver.all(do.Disconnect)
+    driver.pass_time(0.2)
+    driver.confirm_all()
+    assert len(driver.all(do.Disconnect)) == 1
+    assert driver.all(do.End) == [do.End(True, "completed", 0)], "everything was read all the same"
+
+
+def test_a_client_that_does_not_wait_for_the_confirmation_is_not_disconnected_twice() -> None:
+    driver = Driver()
+    driver.audio(2)
+    driver.session.peer_closed(1000, driver.now)
+    driver.session.disconnected(driver.now)
+    driver.take()
+    driver.confirm_all()
+    assert not driver.all(do.Disconnect)
+
+
+def test_with_nothing_to_confirm_it_goes_at_once() -> None:
+    driver = Driver()
+    driver.session.peer_closed(1000, driver.now)
+    driver.take()
+    assert driver.all(do.Disconnect)
+
+
+def test_a_lost_connection_publishes_what_was_read() -> None:
+    driver = Driver()
+    driver.audio(2)
+    driver.session.disconnected(driver.now)
+    driver.session.disconnected(driver.now)
+    driver.take()
+    assert [type(packet) for packet in driver.packets] == [Audio, Audio, EpochEnd]
+    assert len(driver.all(do.End)) == 1
+    assert driver.closes == []
+
+
+def test_idle_sessions_are_closed_normally() -> None:
+    driver = Driver(limits=Limits(idle_timeout_seconds=30))
+    driver.pass_time(20)
+    driver.audio()
+    driver.pass_time(25, 0.25)
+    driver.down(events.Progress(Mark(WALL, 0)))
+    driver.pass_time(29, 0.25)
+    assert driver.closes == []
+    driver.pass_time(2)
+    assert driver.closes == [1000]
+
+
+def test_the_replaced_connection_ends_its_epoch_and_forgets() -> None:
+    driver = Driver()
+    driver.audio(2)
+    driver.session.evicted(driver.now)
+    driver.take()
+    assert driver.closes == [4001]
+    assert driver.packets[-1] == EpochEnd()
+    assert driver.all(do.End) == [do.End(False, "moved", 0)]
+    driver.clear()
+    driver.audio(3)
+    driver.down(events.InputCleared())
+    assert driver.log == [], "nothing more is sent or published"
+    driver.pass_time(3)
+    assert driver.all(do.Disconnect)
+
+
+# Drain
+
+
+def test_between_turns_a_drained_session_closes_at_once() -> None:
+    driver = Driver()
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 2)
+    driver.take()
+    assert driver.closes == [1012]
+
+
+def test_in_a_turn_it_waits_for_the_edge() -> None:
+    driver = Driver()
+    a_turn(driver)
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 10)
+    driver.pass_time(1)
+    assert driver.closes == []
+    finish(driver)
+    assert driver.closes == [1012]
+    assert driver.types[-1] == "response.done"
+
+
+def test_but_not_for_ever() -> None:
+    driver = Driver()
+    a_turn(driver)
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 2)
+    driver.pass_time(2.1)
+    assert driver.closes == [1012]
+
+
+def test_half_close_reads_and_publishes_until_the_peers_close() -> None:
+    driver = Driver()
+    driver.audio(2)
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 2)
+    driver.take()
+    driver.audio(5)
+    driver.say(type="input_audio_buffer.clear")
+    driver.clear()
+    driver.down(events.InputCleared())
+    assert driver.sent == [], "nothing may follow a Close"
+    driver.audio(1)
+    driver.session.peer_closed(1012, driver.now)
+    driver.take()
+    assert driver.packets == [Audio(b"\1\2" * 480), EpochEnd()]
+    assert driver.closes == [], "our Close was sent already"
+    assert driver.all(do.End) == [do.End(True, "moved", 0)]
+
+
+def test_every_packet_read_in_half_close_is_published() -> None:
+    driver = Driver()
+    driver.audio(3)
+    driver.session.drain(driver.now, at_edge=True, by=driver.now)
+    driver.audio(500)
+    driver.session.peer_closed(1012, driver.now)
+    driver.take()
+    assert [type(packet) for packet in driver.packets].count(Audio) == 503
+
+
+def test_taken_over_in_half_close_the_rest_is_still_published() -> None:
+    driver = Driver()
+    driver.session.drain(driver.now, at_edge=True, by=driver.now)
+    driver.audio(2)
+    driver.session.evicted(driver.now)
+    driver.audio(2)
+    driver.session.peer_closed(1012, driver.now)
+    driver.take()
+    assert [type(packet) for packet in driver.packets] == [Audio] * 4 + [EpochEnd]
+    assert driver.closes == [1012]
+    assert driver.all(do.End) == [do.End(False, "moved", 0)]
+
+
+def test_a_peer_that_never_answers_the_close_is_cut() -> None:
+    driver = Driver()
+    driver.session.drain(driver.now, at_edge=True, by=driver.now)
+    driver.pass_time(1.9)
+    assert not driver.all(do.End)
+    driver.pass_time(0.2)
+    assert driver.all(do.End) == [do.End(True, "forced", 0)]
+    assert driver.all(do.Disconnect)
+
+
+def test_a_session_that_ends_before_it_is_moved_counts_as_completed() -> None:
+    driver = Driver()
+    a_turn(driver)
+    driver.session.drain(driver.now, at_edge=False, by=driver.now + 50)
+    finish(driver)
+    driver.pass_time(5)
+    assert driver.closes == []
+    driver.session.peer_closed(1000, driver.now)
+    driver.take()
+    assert driver.all(do.End)[0].outcome == "completed"

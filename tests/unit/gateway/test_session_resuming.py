@@ -1,0 +1,154 @@
+"""A session that goes on with another gateway: what is restored, what is news, what has expired."""
+
+from __future__ import annotations
+
+from litevoice_contracts import events
+from litevoice_contracts.conversation import Snapshot
+from litevoice_contracts.envelopes import DownEnvelope, ResumePoint
+from litevoice_contracts.events import DownEvent
+from litevoice_contracts.packets import Audio
+from litevoice_contracts.positions import START, EventId
+from litevoice_gateway import commands as do
+from litevoice_gateway.session import SETTLE_MAX_SECONDS, SETTLE_SECONDS
+from tests.unit.gateway.driver import WALL, Driver, a_turn, finish
+
+
+def log_of_a_turn() -> list[bytes]:
+    """The envelopes that `a_turn` and `finish` publish."""
+    bodies: list[bytes] = []
+
+    class Recorder(Driver):
+        def down(self, *happened: DownEvent, turn: int = 1, attempt: int = 0, snapshot: Snapshot | None = None) -> None:
+            bodies.append(DownEnvelope(WALL, turn, list(happened), attempt, snapshot).encode())
+
+    recorder = Recorder()
+    a_turn(recorder)
+    finish(recorder)
+    return bodies
+
+
+def resumed(last_event_id: str, bodies: list[bytes]) -> Driver:
+    driver = Driver(resume=EventId.parse(last_event_id), opened=False)
+    driver.session.opened(driver.now)
+    for position in range(driver.position, len(bodies)):
+        driver.session.delivered(position, bodies[position], driver.now)
+    driver.position = len(bodies)
+    driver.take()
+    return driver
+
+
+def test_resuming_in_mid_response_restores_and_goes_on_after_the_last_event() -> None:
+    bodies = log_of_a_turn()
+    driver = resumed("evt_5_2", bodies[:8])
+    assert driver.types == [
+        "session.created",
+        "response.output_audio_transcript.delta",
+        "response.output_audio.delta",
+    ]
+    assert [message["event_id"] for message in driver.sent] == ["evt_5_2_g1", "evt_6_2", "evt_7_2"]
+    driver.down(events.TurnReplay("unknown_session"))
+    driver.pass_time(SETTLE_MAX_SECONDS)
+    (replay,) = driver.published
+    assert replay.resume == ResumePoint("r1", "i2", "One.", " Two.", 100)
+    assert (replay.seq, replay.packets, replay.attempt) == (0, [], 1)
+    assert replay.epoch == WALL + 1, "higher than every epoch seen"
+
+
+def test_resuming_in_the_middle_of_a_position() -> None:
+    driver = resumed("evt_3_2_1", log_of_a_turn()[:5])
+    assert driver.types[1:3] == ["conversation.item.added", "response.content_part.added"]
+    assert driver.sent[0]["event_id"] == "evt_3_2_1", "session.created claims no more than the client has seen"
+
+
+def test_a_resumed_session_is_not_greeted_before_it_is_restored() -> None:
+    bodies = log_of_a_turn()
+    driver = Driver(resume=EventId.parse("evt_5_2"), opened=False)
+    driver.session.opened(driver.now)
+    for position in range(2, 5):
+        driver.session.delivered(position, bodies[position], driver.now)
+    driver.take()
+    assert driver.sent == []
+    driver.session.delivered(5, bodies[5], driver.now)
+    driver.take()
+    assert driver.types == ["session.created"]
+
+
+def test_without_a_last_event_everything_is_news() -> None:
+    bodies = log_of_a_turn()
+    driver = Driver(resume=START, opened=False)
+    for position, body in enumerate(bodies):
+        driver.session.delivered(position, body, driver.now)
+    driver.take()
+    assert driver.types[:2] == ["session.created", "input_audio_buffer.speech_started"]
+    assert driver.types[-1] == "response.done"
+
+
+def test_the_first_packet_of_a_resumed_session_carries_the_newest_snapshot() -> None:
+    bodies = log_of_a_turn()
+    driver = Driver(resume=EventId.parse("evt_5_2"), opened=False)
+    driver.session.opened(driver.now)
+    for position in range(2, 6):
+        driver.session.delivered(position, bodies[position], driver.now)
+    driver.audio(2)
+    for position in range(6, 9):
+        driver.pass_time(SETTLE_SECONDS / 2, 0.01)
+        driver.session.delivered(position, bodies[position], driver.now)
+    driver.pass_time(1, 0.01)
+    (envelope,) = driver.published
+    assert envelope.snapshot is not None
+    assert [item.text for item in envelope.snapshot.items] == ["hello", "One. Two."]
+    assert (envelope.epoch, envelope.seq, envelope.turn) == (WALL + 1, 0, 1)
+
+
+def test_a_log_that_is_gone_expires_the_session() -> None:
+    driver = Driver(resume=EventId.parse("evt_40_38"), opened=False)
+    driver.session.opened(driver.now)
+    driver.audio()
+    driver.pass_time(30.1)
+    assert driver.types == ["error"]
+    assert driver.sent[0]["error"]["code"] == "session_expired"
+    assert driver.closes == [1008]
+    driver.pass_time(3)
+    assert driver.all(do.End) == [do.End(True, "forced", 1)]
+
+
+def test_a_slow_restore_is_not_an_expired_session() -> None:
+    bodies = log_of_a_turn()
+    driver = Driver(resume=EventId.parse("evt_5_2"), opened=False)
+    driver.session.opened(driver.now)
+    for position in range(2, 6):
+        driver.pass_time(9)
+        driver.session.delivered(position, bodies[position], driver.now)
+    driver.pass_time(1)
+    assert driver.closes == []
+    assert driver.types[0] == "session.created"
+
+
+def test_a_request_for_replay_that_was_answered_long_ago_is_not_answered_again() -> None:
+    bodies = [
+        DownEnvelope(WALL, 1, [events.SpeechStarted("i1", 0)]).encode(),
+        DownEnvelope(WALL, 1, [events.TurnReplay("unknown_session")]).encode(),
+        DownEnvelope(WALL, 1, [events.SpeechStopped("i1", 5)], attempt=1).encode(),
+    ]
+    driver = Driver(resume=START, opened=False)
+    for position, body in enumerate(bodies):
+        driver.session.delivered(position, body, driver.now)
+    driver.take()
+    driver.pass_time(1)
+    assert driver.published == []
+    driver.audio()
+    driver.pass_time(0.2)
+    assert driver.published[0].attempt == 1
+
+
+def test_a_drain_lets_a_restoring_session_be_restored_first() -> None:
+    bodies = log_of_a_turn()
+    driver = Driver(resume=EventId.parse("evt_8_8"), opened=False)
+    driver.audio(2)
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 2)
+    driver.take()
+    assert driver.closes == []
+    driver.session.delivered(8, bodies[8], driver.now)
+    driver.take()
+    assert driver.closes == [1012]
+    assert [type(packet) for packet in driver.packets] == [Audio, Audio]

@@ -62,6 +62,15 @@ e2e: venv ## tests on a real Kubernetes cluster
 test: check unit integration e2e ## everything
 	@scripts/tier --report
 
+# How large: open microphones, and how long they are measured.
+SESSIONS ?= 200
+SECONDS ?= 120
+
+.PHONY: bench-path
+bench-path: venv ## measure the whole path: SESSIONS=200 open microphones, SECONDS=120; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.path --sessions $(SESSIONS) --seconds $(SECONDS)
+
 .PHONY: format
 format: venv ## format the code
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .

@@ -71,6 +71,14 @@ bench-path: venv ## measure the whole path: SESSIONS=200 open microphones, SECON
 	@scripts/install-dev
 	@$(PY) -m bench.path --sessions $(SESSIONS) --seconds $(SECONDS)
 
+.PHONY: bench-gateway
+bench-gateway: venv ## measure a gateway alone, beside gateways in Rust, Go and Python; exits 1 when a bar is missed
+	@$(PY) -m bench.gateway
+
+.PHONY: bench-programs
+bench-programs: ## format, lint and test the programs in Rust and Go that the measurements use
+	@scripts/check-bench
+
 .PHONY: format
 format: venv ## format the code
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .

@@ -82,7 +82,7 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
         )
         return "  ".join(cells).rstrip()
 
-    return "\n".join([line(rows[0]), "  ".join("-" * width for width in widths), *(line(row) for row in rows[1:])])
+    return "\n".join([line(rows[0]), line(["-" * width for width in widths]), *(line(row) for row in rows[1:])])
 
 
 def table(figures: Iterable[Figure]) -> str:

@@ -28,6 +28,7 @@ import numpy as np
 
 from bench import null_stages, plot, proc
 from bench.figures import missed, table
+from bench.load import count, lines
 from bench.path_figures import Window, figures
 from bench.programs import cache, program
 from litevoice_broker.config import AdminAccess
@@ -135,42 +136,37 @@ async def place(folder: Path) -> AsyncIterator[Place]:
 
 async def load(where: Place, word: Path, options: argparse.Namespace, run: Run) -> None:
     """Runs the load generator and samples beside it. Raises RuntimeError when it fails."""
-    command = [await asyncio.to_thread(program, "loadgen"), "--url", f"{where.stack.gateways[0].url}/realtime"]
-    command += ["--word", str(word), "--microphones", str(options.sessions), "--seconds", str(options.seconds)]
-    command += ["--typing", str(options.typing), "--speaking", str(options.speaking), "--warmup", str(options.warmup)]
-    generator = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, env={"LOADGEN_KEY": where.stack.api_key}, limit=1 << 26
+    numbers = count(
+        microphones=options.sessions,
+        typing=options.typing,
+        speaking=options.speaking,
+        warmup=options.warmup,
+        seconds=options.seconds,
     )
-    assert generator.stdout is not None
-    pids = proc.children()
+    pids: dict[int, str] = {}
+    memory: dict[str, int] = {}
     counts: list[asyncio.Task[Counters]] = []
-    try:
-        async for text in generator.stdout:
-            line = json.loads(text)
-            match line.pop("line"):
-                case "connected":
-                    say(f"{line['connections']} connections are open after {line['seconds']:.1f} s; warming up")
-                case "begin":
+    async for line in lines(
+        f"{where.stack.gateways[0].url}/realtime", where.stack.api_key, ["--word", str(word), *numbers]
+    ):
+        match line.pop("line"):
+            case "connected":
+                say(f"{line['connections']} connections are open after {line['seconds']:.1f} s; warming up")
+            case "begin":
+                pids = proc.children()
+                run.samples.append(proc.sample(pids, time.monotonic()))
+                counts.append(asyncio.create_task(where.counters()))
+            case "second":
+                if line["phase"] == "measure":
                     run.samples.append(proc.sample(pids, time.monotonic()))
-                    counts.append(asyncio.create_task(where.counters()))
-                case "second":
-                    if line["phase"] == "measure":
-                        run.samples.append(proc.sample(pids, time.monotonic()))
-                        run.seconds.append(line)
-                    if line["second"] % SAY_EVERY_SECONDS == 0:
-                        say(describe(line, options))
-                case "end":
-                    counts.append(asyncio.create_task(where.counters()))
-                    memory = {part: proc.memory_bytes(pid) for pid, part in pids.items()}
-                case "result":
-                    run.load = line
-    finally:
-        if generator.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                generator.kill()
-        await generator.wait()
-    if generator.returncode or not run.load:
-        raise RuntimeError(f"the load generator ended with {generator.returncode} and without a result")
+                    run.seconds.append(line)
+                if line["second"] % SAY_EVERY_SECONDS == 0:
+                    say(describe(line, options))
+            case "end":
+                counts.append(asyncio.create_task(where.counters()))
+                memory = {part: proc.memory_bytes(pid) for pid, part in pids.items()}
+            case "result":
+                run.load = line
     began, ended = await asyncio.gather(*counts)
     elapsed, up = ended.at - began.at, ended.up - began.up
     run.window = Window(

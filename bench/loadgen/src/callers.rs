@@ -55,7 +55,7 @@ fn read_word(path: &str) -> Result<Frames, String> {
     Ok(audio::spoken(&samples))
 }
 
-/// The caller of that index, on its own task: first the microphones, then who types, then who speaks.
+/// The caller of that index, on its own task: microphones, who types, who speaks, who is idle.
 pub fn start(
     options: &Options,
     plan: &Rc<Plan>,
@@ -72,6 +72,8 @@ pub fn start(
         } else if index < microphones + typing {
             let pause = TYPED_EVERY.mul_f64((index - microphones) as f64 / typing as f64);
             typist(&record, index, &mut connection, start + pause).await
+        } else if index >= microphones + typing + speaking {
+            idle(&mut connection).await
         } else {
             let pause = SPOKEN_EVERY.mul_f64((index - microphones - typing) as f64 / speaking as f64);
             speaker(&plan, &record, index, &mut connection, start, start + pause).await
@@ -80,6 +82,12 @@ pub fn start(
             record.lost(index, why);
         }
     });
+}
+
+async fn idle(connection: &mut Connection) -> Result<(), String> {
+    loop {
+        connection.event().await?;
+    }
 }
 
 async fn microphone(

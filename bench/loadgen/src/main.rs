@@ -66,7 +66,7 @@ fn fail(problem: &str) -> ! {
 
 async fn run(options: Options, plan: Rc<Plan>) -> Result<RunResult, String> {
     let began = Instant::now();
-    let total = options.microphones + options.typing + options.speaking;
+    let total = options.connections();
     let opening = (0..total).map(|_| Connection::open(&options.url, &options.key));
     let mut opened = stream::iter(opening).buffer_unordered(CONNECTING_AT_ONCE);
     let mut connections = Vec::with_capacity(total);

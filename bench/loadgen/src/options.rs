@@ -13,6 +13,7 @@ loadgen: open microphones and callers against a gateway that speaks OpenAI Realt
   --microphones N    open microphones, every second one silent, the others in a room at -55 dBFS (25)
   --typing N         callers that type a question every second (10)
   --speaking N       callers that speak the word every 4 s (5)
+  --idle N           connections that send nothing (0)
   --silence-ms N     silence_duration_ms of the speaking callers' turn detection (100)
   --warmup N         seconds before the measurement (10)
   --seconds N        seconds of the measurement (30)
@@ -28,9 +29,16 @@ pub struct Options {
     pub microphones: usize,
     pub typing: usize,
     pub speaking: usize,
+    pub idle: usize,
     pub silence_ms: u32,
     pub warmup: u64,
     pub seconds: u64,
+}
+
+impl Options {
+    pub fn connections(&self) -> usize {
+        self.microphones + self.typing + self.speaking + self.idle
+    }
 }
 
 /// None: help was asked for.
@@ -46,6 +54,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         microphones: 25,
         typing: 10,
         speaking: 5,
+        idle: 0,
         silence_ms: 100,
         warmup: 10,
         seconds: 30,
@@ -58,6 +67,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("microphones") => options.microphones = parser.value()?.parse()?,
             Long("typing") => options.typing = parser.value()?.parse()?,
             Long("speaking") => options.speaking = parser.value()?.parse()?,
+            Long("idle") => options.idle = parser.value()?.parse()?,
             Long("silence-ms") => options.silence_ms = parser.value()?.parse()?,
             Long("warmup") => options.warmup = parser.value()?.parse()?,
             Long("seconds") => options.seconds = parser.value()?.parse()?,
@@ -71,8 +81,8 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     if options.speaking > 0 && options.word.is_none() {
         return Err("--speaking needs --word, a file of PCM16 at 24 kHz".into());
     }
-    if options.microphones + options.typing + options.speaking == 0 {
-        return Err("expected at least one microphone or caller".into());
+    if options.connections() == 0 {
+        return Err("expected at least one connection".into());
     }
     Ok(Some(options))
 }

@@ -1,0 +1,36 @@
+"""Ratios between contenders are those of the same round."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.figures import missed
+from bench.gateway import OURS, REFERENCE, Results, comparison, figures, ratios
+
+pytestmark = pytest.mark.unit
+
+RESULTS = {
+    OURS: Results([30.0, 60.0, 33.0], [80.0, 82.0, 81.0], [19.0]),
+    REFERENCE: Results([15.0, 30.0, 30.0], [], [6.0]),
+}
+
+
+def test_a_slow_round_is_slow_for_both() -> None:
+    assert ratios(RESULTS, REFERENCE) == [2.0, 2.0, 1.1]
+
+
+def test_the_median_is_judged() -> None:
+    found = figures(RESULTS)
+    assert [figure.value for figure in found] == [33.0, 2.0, 81.0, 19.0]
+    assert missed(found) == []
+
+
+def test_a_gateway_that_counted_no_messages_is_not_judged_as_frugal() -> None:
+    found = figures({**RESULTS, OURS: Results([30.0] * 3, [], [19.0])})
+    assert missed(found) == ["messages up, 8 partitions"]
+
+
+def test_the_comparison_has_a_line_for_each() -> None:
+    lines = comparison(RESULTS).splitlines()
+    assert lines[2].split()[:3] == [OURS, "33", "(30–60)"]
+    assert "2 (1.10–2)" in lines[3]

@@ -75,6 +75,11 @@ bench-path: venv ## measure the whole path: SESSIONS=200 open microphones, SECON
 bench-gateway: venv ## measure a gateway alone, beside gateways in Rust, Go and Python; exits 1 when a bar is missed
 	@$(PY) -m bench.gateway
 
+.PHONY: bench-broker
+bench-broker: venv ## measure our producer beside the official Python client, on a real RocketMQ
+	@scripts/install-dev
+	@$(PY) -m bench.broker
+
 .PHONY: bench-worker
 bench-worker: venv ## measure a worker alone, up to the end of voice activity detection; exits 1 when a bar is missed
 	@scripts/install-dev

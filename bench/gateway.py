@@ -22,14 +22,14 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from bench import proc
-from bench.figures import Figure, aligned, missed, number, percentile, spread, table
+from bench.figures import Figure, aligned, number, percentile, spread
 from bench.load import count, lines
 from bench.programs import cache, program
+from bench.report import add_output, finish
 from litevoice_contracts.names import Names
 from litevoice_dev import processes
 from litevoice_dev.ports import HOST, free_port, listens
@@ -210,27 +210,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--warmup", type=int, default=3, help="seconds before each (default: %(default)s)")
     parser.add_argument("--idle", type=int, default=2000, help="idle connections (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=cache() / "bench" / "gateway", help="settings and logs")
-    parser.add_argument("--output", type=Path, default=Path("docs/bench"), help="raw data (default: %(default)s)")
+    add_output(parser)
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
-    options.output.mkdir(parents=True, exist_ok=True)
     results = asyncio.run(measure(options))
-    found = figures(results)
-    data = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": proc.machine(),
-        "options": {key: value for key, value in vars(options).items() if isinstance(value, int)},
-        "figures": [asdict(figure) | {"verdict": figure.verdict} for figure in found],
-        "contenders": {name: asdict(one) for name, one in results.items()},
-    }
-    path = options.output / "gateway.json"
-    path.write_text(json.dumps(data, indent=1) + "\n")
-    print(f"\n{options.sessions} open microphones, {options.rounds} rounds of {options.seconds} s\n")
-    print(f"{comparison(results)}\n\n{table(found)}\n\nraw data: {path}")
-    bad = missed(found)
-    if bad:
-        print(f"missed: {'; '.join(bad)}")
-    return 1 if bad else 0
+    heading = f"{options.sessions} open microphones, {options.rounds} rounds of {options.seconds} s"
+    raw = {"contenders": {name: asdict(one) for name, one in results.items()}}
+    return finish("gateway", options, figures(results), raw, f"{heading}\n\n{comparison(results)}")
 
 
 if __name__ == "__main__":

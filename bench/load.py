@@ -1,33 +1,43 @@
-"""The load generator as a child process."""
+"""Child processes that tell what they do in lines of JSON: the load generator, senders."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from bench.programs import program
 
+_LONGEST_LINE_BYTES = 64 << 20
 
-async def lines(url: str, key: str, options: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
-    """What it says, as it says it; see bench/loadgen/src/main.rs. Raises RuntimeError when it fails."""
-    binary = await asyncio.to_thread(program, "loadgen")
-    generator = await asyncio.create_subprocess_exec(
-        "setpriv", "--pdeathsig", "KILL", binary, "--url", url, *options,
-        stdout=asyncio.subprocess.PIPE, env={"LOADGEN_KEY": key}, limit=1 << 26,
-    )  # fmt: skip
-    assert generator.stdout is not None
+
+async def said(command: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+    """Each line as it comes. Raises RuntimeError when the child fails."""
+    child = await asyncio.create_subprocess_exec(
+        *("setpriv", "--pdeathsig", "KILL", *command),
+        stdout=asyncio.subprocess.PIPE,
+        env=environment,
+        limit=_LONGEST_LINE_BYTES,
+    )
+    assert child.stdout is not None
     try:
-        async for text in generator.stdout:
+        async for text in child.stdout:
             yield json.loads(text)
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
-            generator.kill()
+            child.kill()
         raise
-    if await generator.wait():
-        raise RuntimeError(f"the load generator ended with {generator.returncode}")
+    if await child.wait():
+        raise RuntimeError(f"{command[0]} ended with {child.returncode}")
+
+
+async def lines(url: str, key: str, options: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
+    """What the load generator says; see bench/loadgen/src/main.rs. Raises RuntimeError when it fails."""
+    binary = await asyncio.to_thread(program, "loadgen")
+    async for line in said([binary, "--url", url, *options], {"LOADGEN_KEY": key}):
+        yield line
 
 
 def count(**numbers: int) -> list[str]:

@@ -15,19 +15,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench import null_stages, plot, proc
-from bench.figures import missed, table
+from bench import null_stages, plot, proc, report
 from bench.load import count, lines
 from bench.path_figures import Window, figures
 from bench.programs import cache, program
@@ -198,9 +195,8 @@ async def measure(folder: Path, options: argparse.Namespace) -> Run:
     return run
 
 
-def raw(run: Run, options: argparse.Namespace, text: str) -> dict[str, Any]:
-    """What is kept of a run. Answers: seconds of asking, then milliseconds to the first event, the end, and waited."""
-    assert run.window is not None
+def measurements(run: Run) -> dict[str, Any]:
+    """Raw. Answers: second in which it was asked, then milliseconds to the first event, to the end, and waited."""
 
     def rounded(answer: dict[str, Any]) -> list[float | None]:
         return [
@@ -210,13 +206,6 @@ def raw(run: Run, options: argparse.Namespace, text: str) -> dict[str, Any]:
 
     kinds = {kind: [rounded(answer) for answer in run.load[kind]] for kind in ("typed", "spoken")}
     return {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": proc.machine(),
-        "options": {key: value for key, value in vars(options).items() if isinstance(value, int)},
-        "figures": [
-            asdict(figure) | {"verdict": figure.verdict} for figure in figures(options.sessions, run.load, run.window)
-        ],
-        "table": text.splitlines(),
         "load": run.load | kinds,
         "seconds": run.seconds,
         "cpu": [[round(one.at - run.samples[0].at, 2), one.parts] for one in run.samples],
@@ -233,9 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--typing", type=int, default=10, help="callers that type (default: %(default)s)")
     parser.add_argument("--speaking", type=int, default=5, help="callers that speak (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=cache() / "bench" / "run", help="store, settings and logs")
-    parser.add_argument(
-        "--output", type=Path, default=Path("docs/bench"), help="raw data and plot (default: %(default)s)"
-    )
+    report.add_output(parser)
     options = parser.parse_args(arguments)
     if options.sessions < 1 or options.seconds < 1:
         parser.error("--sessions and --seconds: expected at least 1")
@@ -243,18 +230,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = asyncio.run(measure(options.folder, options))
     assert run.window is not None
     found = figures(options.sessions, run.load, run.window)
-    text = table(found)
-    data = raw(run, options, text)
-    options.output.mkdir(parents=True, exist_ok=True)
-    base = options.output / f"path-{options.sessions}"
-    base.with_suffix(".json").write_text(json.dumps(data, separators=(",", ":")) + "\n")
-    base.with_suffix(".svg").write_text(plot.path(data))
-    print(f"\n{options.sessions} open microphones, {options.seconds} s, {data['machine']['cores']} cores\n\n{text}\n")
-    print(f"raw data and plot: {base}.json, {base}.svg")
-    bad = missed(found)
-    if bad:
-        print(f"missed: {'; '.join(bad)}")
-    return 1 if bad else 0
+    raw = measurements(run)
+    picture = options.output / f"path-{options.sessions}.svg"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_text(plot.path(report.raw(options, found, raw)))
+    heading = f"{options.sessions} open microphones, {options.seconds} s"
+    return report.finish(f"path-{options.sessions}", options, found, raw, heading)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ PARTS = {
     "NamesrvStartup": "name server",
     "loadgen": "load generator",
     "null_stages": "null stages",
+    "bench.sender": "sender",
 }
 """What in a child's command line says which part it is."""
 

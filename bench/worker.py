@@ -15,22 +15,20 @@ import asyncio
 import contextlib
 import gc
 import itertools
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uvloop
 
 from bench import proc
-from bench.figures import Figure, missed, spread, table
+from bench.figures import Figure, spread
+from bench.report import add_output, finish
 from litevoice_broker.partition_consumer import PartitionMessage
 from litevoice_contracts.conversation import Codec, SessionConfig, Snapshot, TurnDetection
 from litevoice_contracts.envelopes import UpEnvelope
@@ -249,27 +247,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--memory-seconds", type=int, default=3, help="of silence before memory is read (default: %(default)s)"
     )
-    parser.add_argument("--output", type=Path, default=Path("docs/bench"), help="raw data (default: %(default)s)")
+    add_output(parser)
     options = parser.parse_args(arguments)
     with contextlib.closing(asyncio.Runner(loop_factory=uvloop.new_event_loop)) as runner:
         results, memory = runner.run(measure(options))
-    found = figures(results, memory)
-    data = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": proc.machine(),
-        "options": {key: value for key, value in vars(options).items() if isinstance(value, int)},
-        "figures": [asdict(figure) | {"verdict": figure.verdict} for figure in found],
-        "kinds": {kind: asdict(one) for kind, one in results.items()},
-    }
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "worker.json"
-    path.write_text(json.dumps(data, indent=1) + "\n")
-    print(f"\n{options.sessions} sessions, {options.seconds} s of audio, {options.rounds} rounds\n")
-    print(f"{table(found)}\n\nraw data: {path}")
-    bad = missed(found)
-    if bad:
-        print(f"missed: {'; '.join(bad)}")
-    return 1 if bad else 0
+    heading = f"{options.sessions} sessions, {options.seconds} s of audio, {options.rounds} rounds"
+    raw = {"kinds": {kind: asdict(one) for kind, one in results.items()}}
+    return finish("worker", options, figures(results, memory), raw, heading)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ def new_session_id(signing_key: bytes, principal: str) -> str:
     return f"s_{random}_{_tag(signing_key, principal, random)}"
 
 
+def new_gateway_id() -> str:
+    """A fresh name for the LiteTopic of a gateway process; no session's id begins like it."""
+    return f"g_{secrets.token_urlsafe(_RANDOM_BYTES)}"
+
+
 def owns_session(signing_key: bytes, principal: str, session_id: str) -> bool:
     """Whether `session_id` was made for `principal`. False for anything malformed; constant time in the tag."""
     if not SESSION_ID.fullmatch(session_id) or not session_id.startswith("s_"):

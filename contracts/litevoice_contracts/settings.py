@@ -79,8 +79,9 @@ class GatewaySettings(_Settings):
     """Packets of a session that wait for the broker's confirmation; at the bound the connection is no longer read."""
     send_buffer_bytes: Annotated[int, Field(ge=4096, le=16 << 20)] = 256 * 1024
     """What may wait in the pod for a client that reads slowly; beyond it, replies wait at the broker."""
-    batch_milliseconds: Annotated[int, Field(ge=0, le=1000)] = 100
-    """How long frames of one session are collected into one message."""
+    batch_milliseconds: Annotated[int, Field(ge=0, le=1000)] = 50
+    """Interval at which everything that was read for one partition leaves in one message; 0: as soon as the message
+    before is confirmed."""
     idle_timeout_seconds: Annotated[int, Field(ge=10, le=86_400)] = 900
     """A session without a client event or a reply for this long is closed with 1000."""
     probe_seconds: Annotated[int, Field(ge=1, le=600)] = 5

@@ -42,6 +42,11 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitDeparture:
+    """Packets were collected: call `depart` when the next bundle leaves for the session's partition."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendClose:
     """A WebSocket Close frame; nothing is sent after it, but the connection is read on."""
 
@@ -117,6 +122,7 @@ class End:
 Command = (
     Send
     | Publish
+    | AwaitDeparture
     | SendClose
     | Disconnect
     | PauseReading

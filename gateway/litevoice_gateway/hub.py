@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.producer import Done, Producer
-from litevoice_contracts.names import ClientId, new_session_id
+from litevoice_contracts.envelopes import Bundle
+from litevoice_contracts.names import ClientId, new_gateway_id, new_session_id, partition_of
 from litevoice_contracts.settings import GatewaySettings
 from litevoice_gateway import commands as do
 from litevoice_gateway.connections import Connection
+from litevoice_gateway.departures import Departures
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.opening import Opening
@@ -60,6 +62,9 @@ class Hub:
             self._names.partition_topics,
             observer=metrics,
         )
+        self._departures = Departures(
+            self._send, new_gateway_id(), settings.broker.partitions, settings.batch_milliseconds / 1000
+        )
         self._admin = Admin.from_settings(settings.broker)
         self._channel = LiteChannel(
             BrokerConfig.from_settings(settings.broker, ClientId.new(pod, address, "gateway")),
@@ -81,6 +86,7 @@ class Hub:
 
     async def close(self) -> None:
         """Waits (bounded) until the broker has confirmed what is pending, then disconnects."""
+        await self._departures.close()
         await self._producer.close()
         await self._channel.close()
         await self._admin.close()
@@ -123,9 +129,8 @@ class Hub:
             client=client,
         )
         session = Session(opening, protocol, self.limits, time.monotonic())
-        connection = Connection(
-            self, session, transport, self._names.session_partition_topic(session_id), self.limits.max_frame_bytes
-        )
+        partition = partition_of(session_id, self._names.partitions)
+        connection = Connection(self, session, transport, partition, self.limits.max_frame_bytes)
         old = self.sessions.get(session_id)
         self.sessions[session_id] = connection
         self.connections.add(connection)
@@ -153,10 +158,29 @@ class Hub:
         self.lost_packets += packets
         self.metrics.packets_lost.inc(packets)
 
-    # Replies
+    # Up
 
-    def publish(self, topic: str, session_id: str, properties: Mapping[str, str], body: bytes, done: Done) -> None:
-        self._producer.enqueue_fifo(topic, session_id, properties, body, done)
+    def await_departure(self, connection: Connection) -> None:
+        self._departures.wait(connection.partition, connection)
+
+    def publish(self, partition: int, envelope: bytes, done: Done) -> None:
+        self._departures.add(partition, envelope, done)
+
+    def _send(self, partition: int, bundle: Bundle, done: Done) -> None:
+        topic = self._names.partition_topic(partition)
+        properties, body = bundle.encode()
+        began = time.monotonic()
+
+        def answered(error: BaseException | None) -> None:
+            if error is None:
+                self.metrics.bundles.inc()
+                self.metrics.envelopes.inc(len(bundle.envelopes))
+                self.metrics.publish_seconds.observe(time.monotonic() - began)
+            done(error)
+
+        self._producer.enqueue_fifo(topic, topic, properties, body, answered)
+
+    # Replies
 
     def count_slow_reader(self, change: int) -> None:
         self.slow_readers += change

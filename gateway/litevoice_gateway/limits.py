@@ -11,7 +11,6 @@ from litevoice_contracts.settings import GatewaySettings
 class Limits:
     """What a session may take, in seconds, bytes and counts; see GatewaySettings for the meaning of each."""
 
-    batch_seconds: float = 0.1
     max_events_per_second: int = 200
     max_pending_packets: int = 3000
     max_frame_bytes: int = 1 << 20
@@ -24,7 +23,6 @@ class Limits:
     @classmethod
     def from_settings(cls, settings: GatewaySettings) -> Limits:
         return cls(
-            batch_seconds=settings.batch_milliseconds / 1000,
             max_events_per_second=settings.max_events_per_second,
             max_pending_packets=settings.max_pending_packets,
             max_frame_bytes=settings.max_frame_bytes,

@@ -55,8 +55,10 @@ class Metrics:
             "earlier attempt), bad_envelope (unreadable).",
             "what",
         )
+        self.bundles = counter(names.GATEWAY_BUNDLES, "Messages confirmed by the broker, each for one partition.")
+        self.envelopes = counter(names.GATEWAY_ENVELOPES, "Envelopes in those messages, each of one session.")
         self.publish_seconds = seconds(
-            names.GATEWAY_PUBLISH_SECONDS, "From handing a message to the producer to the broker's confirmation."
+            names.GATEWAY_PUBLISH_SECONDS, "From handing a bundle to the producer to the broker's confirmation."
         )
         self.broker_send_seconds = seconds(names.BROKER_SEND_SECONDS, "Send requests: fifo or lite.", "kind")
         self.broker_send_errors = counter(names.BROKER_SEND_ERRORS, "Failed send requests: fifo or lite.", "kind")

@@ -64,8 +64,7 @@ class PacketLog:
         self.unconfirmed = 0
         self.full_since: float | None = None
         self._batch: list[Entry] = []
-        self._batch_bytes = 0
-        self._due: float | None = None
+        self._awaiting_departure = False
         self._retained: deque[Entry] = deque()
         self._retained_bytes = 0
         self._retained_envelopes = 0
@@ -98,11 +97,6 @@ class PacketLog:
         """When the oldest retained packet came; None when there is none."""
         return self._retained[0].at if self._retained else None
 
-    @property
-    def due(self) -> float | None:
-        """When the collected packets shall go out; None when there are none."""
-        return self._due
-
     # Packets
 
     def begin(self, now: float) -> None:
@@ -112,21 +106,23 @@ class PacketLog:
         self.answer(now)
 
     def add(self, packet: Packet, codec: Codec, now: float, client_seq: int | None = None) -> None:
-        """Audio waits for the batch to fill; anything else goes at once."""
+        """Leaves with the partition's next bundle."""
         self._collect(packet, codec, now, client_seq)
         self._measure(now)
-        if self._due is None or not self.is_open:
-            return
-        if now >= self._due:
-            self.flush(now)
-        elif len(self._batch) == 1:
-            self._out.append(do.WakeAt(self._due))
+        if self.is_open and not self._awaiting_departure:
+            self._awaiting_departure = True
+            self._out.append(do.AwaitDeparture())
+
+    def depart(self, now: float) -> None:
+        """The partition's bundle leaves."""
+        self._awaiting_departure = False
+        self.flush(now)
 
     def flush(self, now: float) -> None:
         """Sends the collected packets, once the epoch is open."""
         if not self.is_open:
             return
-        batch, self._batch, self._batch_bytes, self._due = self._batch, [], 0, None
+        batch, self._batch = self._batch, []
         for entries in _chunks(batch):
             envelope = self._envelope(self.next_seq, entries, self._snapshot_to_send(now), None)
             self._out.append(do.Publish(envelope, len(entries), _last_client_seq(entries)))
@@ -190,9 +186,7 @@ class PacketLog:
         self._probe.heard(now, answered=answered)
 
     def tick(self, now: float, *, probe: bool) -> None:
-        """Sends the batch that is due; asks a quiet worker, if `probe`."""
-        if self._due is not None and now >= self._due:
-            self.flush(now)
+        """Asks a quiet worker, if `probe`."""
         broker_answers = not self.unconfirmed or now - self._confirmed_at < self._limits.probe_seconds
         expected = self._state.awaiting_response or bool(self._retained)
         match self._probe.check(now, waiting=probe and self.is_open and broker_answers and expected):
@@ -208,14 +202,8 @@ class PacketLog:
         return self.next_seq - len(self._retained)
 
     def _collect(self, packet: Packet, codec: Codec, now: float, client_seq: int | None) -> None:
-        audio = isinstance(packet, Audio)
         size = len(packet.data) if isinstance(packet, Audio) else len(_size_encoder.encode(packet))
         self._batch.append(Entry(packet, codec, size, now, client_seq))
-        self._batch_bytes += size
-        if not audio or self._batch_bytes >= MAX_ENVELOPE_BYTES:
-            self._due = now
-        elif self._due is None:
-            self._due = now + self._limits.batch_seconds
 
     def _again(self, seq: int, snapshot: Snapshot) -> None:
         head, *rest = _chunks(self._retained) or [[]]

@@ -217,6 +217,10 @@ class Session:
             self._control(events or [], now)
         self._check_edge(now)
 
+    def depart(self, now: float) -> None:
+        """A bundle leaves for the session's partition: what was collected goes along."""
+        self._packets.depart(now)
+
     def confirmed(self, packets: int, now: float, client_seq: int | None = None) -> None:
         """The broker has `packets` more of ours (`fresh` and `client_seq` of a `Publish`)."""
         self._packets.confirmed(packets, now)

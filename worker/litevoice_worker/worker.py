@@ -12,7 +12,7 @@ from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts import metrics as metric_names
-from litevoice_contracts.envelopes import UpEnvelope
+from litevoice_contracts.envelopes import Bundle, UpEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import ClientId
 from litevoice_contracts.settings import WorkerSettings
@@ -128,19 +128,30 @@ class Worker:
         self._ownership.lost(partition)
 
     async def _handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
-        """Applies a batch. A message that cannot be applied is counted and skipped; the partition goes on."""
+        """Applies a batch. What cannot be applied is counted and skipped; the partition goes on."""
         for message in messages:
             try:
-                envelope = UpEnvelope.decode(message.properties, message.body)
-                runner = self._sessions.get(envelope.session_id, partition)
-                runner.deliver(envelope, uncertain=message.offset < certain_from)
+                bundle = Bundle.decode(message.properties, message.body)
             except InvalidField as error:
                 self._skipped(partition, message.offset, error.field)
-            except Exception as error:
-                # The exception's own text may hold content.
-                self._skipped(partition, message.offset, type(error).__name__)
-                self._sessions.forget(message.properties.get("session", ""))
-            await asyncio.sleep(0)  # other sessions must not wait for the whole batch
+                continue
+            for data in bundle.envelopes:
+                self._apply(partition, message.offset, data, uncertain=message.offset < certain_from)
+            await asyncio.sleep(0)  # the event loop must not wait for the whole batch
+
+    def _apply(self, partition: int, offset: int, data: bytes, *, uncertain: bool) -> None:
+        """An envelope that is broken, or breaks its session, costs the others of its bundle nothing."""
+        session_id = ""
+        try:
+            envelope = UpEnvelope.decode(data)
+            session_id = envelope.session_id
+            self._sessions.get(session_id, partition).deliver(envelope, uncertain=uncertain)
+        except InvalidField as error:
+            self._skipped(partition, offset, error.field)
+        except Exception as error:
+            # The exception's own text may hold content.
+            self._skipped(partition, offset, type(error).__name__)
+            self._sessions.forget(session_id)
 
     def _skipped(self, partition: int, offset: int, reason: str) -> None:
         self._metrics.count(Count(metric_names.WORKER_DROPPED, "bad_envelope"))

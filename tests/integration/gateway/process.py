@@ -25,7 +25,7 @@ from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMess
 from litevoice_broker.producer import Producer
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Snapshot
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import Bundle, DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Audio, Packet
@@ -173,8 +173,9 @@ class PlayedWorker:
 
     async def take(self, messages: list[PartitionMessage] | Any) -> None:
         for message in messages:
-            envelope = UpEnvelope.decode(message.properties, message.body)
-            self.envelopes[envelope.session_id].append(envelope)
+            for data in Bundle.decode(message.properties, message.body).envelopes:
+                envelope = UpEnvelope.decode(data)
+                self.envelopes[envelope.session_id].append(envelope)
 
     def of(self, session: str) -> list[UpEnvelope]:
         """In the order of the partition."""

@@ -59,13 +59,24 @@ def numbered(envelopes: list[UpEnvelope]) -> list[tuple[int, Packet]]:
     return [(envelope.seq + i, packet) for envelope in envelopes for i, packet in enumerate(envelope.packets)]
 
 
-def test_audio_waits_for_the_batch_and_anything_else_goes_at_once() -> None:
+def test_packets_wait_for_the_departure_of_their_partition() -> None:
+    log = Log()
+    log.packets.add(Audio(b"ab"), "pcm16/24000", 5.0)
+    log.packets.add(Audio(b"cd"), "pcm16/24000", 5.01)
+    log.packets.add(Commit(), "pcm16/24000", 5.02)
+    assert log.out == [do.AwaitDeparture()], "asked for once"
+    log.packets.depart(5.05)
+    assert [envelope.packets for envelope in log.taken()] == [[Audio(b"ab"), Audio(b"cd"), Commit()]]
+    log.packets.add(Audio(b"ef"), "pcm16/24000", 5.06)
+    assert log.out == [do.AwaitDeparture()]
+
+
+def test_before_the_epoch_begins_packets_are_only_collected() -> None:
     log = Log(begun=False)
     log.packets.add(Audio(b"ab"), "pcm16/24000", 5.0)
-    log.packets.add(Audio(b"cd"), "pcm16/24000", 5.05)
-    assert log.packets.due == pytest.approx(5.1)
-    log.packets.add(Commit(), "pcm16/24000", 5.06)
-    assert log.packets.due == pytest.approx(5.06)
+    assert (log.out, log.packets.collected) == ([], 1)
+    log.packets.begin(6.0)
+    assert [envelope.packets for envelope in log.taken()] == [[Audio(b"ab")]]
 
 
 def test_a_batch_is_one_envelope_with_contiguous_numbers() -> None:
@@ -223,7 +234,7 @@ def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tu
         envelopes = log.taken()
         sent += numbered(envelopes)
         for envelope in envelopes:
-            assert len(envelope.encode()[1]) < MAX_BODY_BYTES
+            assert len(envelope.encode()) < MAX_BODY_BYTES
         if progress < len(sent):
             done = max(done, progress)
             log.packets.progress(Mark(EPOCH, progress))
@@ -232,7 +243,7 @@ def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tu
     assert numbered(replay) == [(seq, packet) for seq, packet in sent if seq > done]
     assert replay[0].snapshot is not None
     assert all(envelope.snapshot is None for envelope in replay[1:])
-    assert all(len(envelope.encode()[1]) < MAX_ENVELOPE_BYTES * 2 for envelope in replay)
+    assert all(len(envelope.encode()) < MAX_ENVELOPE_BYTES * 2 for envelope in replay)
 
 
 # The probe

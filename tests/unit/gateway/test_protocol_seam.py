@@ -227,8 +227,11 @@ class Pod:
         self.lost_packets = 0
         self.ends: list[do.End] = []
 
-    def publish(self, topic: str, session_id: str, properties: Mapping[str, str], body: bytes, done: Done) -> None:
-        self.waiting.append((UpEnvelope.decode(properties, body), done))
+    def await_departure(self, connection: Connection) -> None:
+        connection.depart()
+
+    def publish(self, partition: int, envelope: bytes, done: Done) -> None:
+        self.waiting.append((UpEnvelope.decode(envelope), done))
 
     def confirm(self) -> list[UpEnvelope]:
         waiting, self.waiting = self.waiting, []
@@ -276,8 +279,8 @@ class Wire:
 
 async def connected() -> tuple[Connection, Pod, Wire]:
     pod, wire = Pod(), Wire()
-    session = Session(Opening("s_1", lambda: 1), Echo(), Limits(batch_seconds=0), asyncio.get_running_loop().time())
-    connection = Connection(pod, session, wire, "requests-00", 1000)
+    session = Session(Opening("s_1", lambda: 1), Echo(), Limits(), asyncio.get_running_loop().time())
+    connection = Connection(pod, session, wire, 0, 1000)
     connection.opened()
     return connection, pod, wire
 

@@ -135,7 +135,7 @@ class World:
         self._open_packet_log(self.uplink.epoch + 1)
 
     def _open_packet_log(self, epoch: int) -> None:
-        limits = GatewayLimits(batch_seconds=FRAME_SECONDS)
+        limits = GatewayLimits()
         self.uplink = PacketLog("s_test", limits, self.folded, lambda: epoch, self._up)
         self.uplink.begin(self.now)
 
@@ -154,7 +154,7 @@ class World:
         published = [command.envelope for command in self._up if isinstance(command, gateway.Publish)]
         self._up.clear()
         for envelope in published:
-            decoded = UpEnvelope.decode(*envelope.encode())
+            decoded = UpEnvelope.decode(envelope.encode())
             self._partition.append(decoded)
             offset = len(self._partition) - 1
             if self.up:

@@ -87,7 +87,15 @@ class WakeAt:
 
 
 Observation = Literal[
-    "client_errors", "client_events", "closes", "dropped", "evictions", "replays", "takeovers", "takeover_seconds"
+    "client_errors",
+    "client_events",
+    "closes",
+    "dropped",
+    "evictions",
+    "probes",
+    "replays",
+    "takeovers",
+    "takeover_seconds",
 ]
 
 

@@ -156,6 +156,10 @@ class Connection:
         self.session.depart(time.monotonic())
         self.run()
 
+    def worker_changed(self) -> None:
+        self.session.worker_changed(time.monotonic())
+        self.run()
+
     def tick(self, now: float) -> None:
         self.session.tick(now)
         self.run()

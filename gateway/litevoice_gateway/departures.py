@@ -78,13 +78,17 @@ def packed(parcels: Iterable[Parcel], max_bytes: int = BUNDLE_BYTES) -> list[lis
 
 class Departures:
     """The timetable of all partitions. `send` gets a partition's number, a bundle, and a callback for the broker's
-    answer; it may raise BrokerError.
+    answer; it may raise BrokerError. `gateway` gives the sender's name of a bundle.
 
     While a partition's bundles are unanswered its next departure waits; whoever collects is bounded by itself.
     """
 
     def __init__(
-        self, send: Callable[[int, Bundle, Done], None], gateway: str, partitions: int, beat_seconds: float
+        self,
+        send: Callable[[int, Bundle, Done], None],
+        gateway: Callable[[], str],
+        partitions: int,
+        beat_seconds: float,
     ) -> None:
         self._send = send
         self._gateway = gateway
@@ -147,7 +151,7 @@ class Departures:
         bundles, lane.parcels = packed(lane.parcels), []
         for number, parcels in enumerate(bundles):
             try:
-                bundle = Bundle(self._gateway, [parcel.envelope for parcel in parcels])
+                bundle = Bundle(self._gateway(), [parcel.envelope for parcel in parcels])
                 self._send(lane.number, bundle, functools.partial(self._answered, lane, parcels))
             except Overloaded:
                 lane.parcels = [parcel for left in bundles[number:] for parcel in left]

@@ -48,6 +48,7 @@ class Metrics:
             names.GATEWAY_TAKEOVER_SECONDS, "From the upgrade of a resumed session until it is restored."
         )
         self.evictions = counter(names.GATEWAY_EVICTIONS, "Sessions lost to a newer connection (close code 4001).")
+        self.probes = counter(names.GATEWAY_PROBES, "Questions to a worker that said nothing of an open turn.")
         self.replays = counter(names.GATEWAY_REPLAYS, "Open turns sent to a worker again.")
         self.dropped = counter(
             names.GATEWAY_DROPPED,

@@ -166,7 +166,7 @@ class PacketLog:
         """Snapshot and all retained packets under their old numbers, as a new attempt."""
         self._replay_asked = False
         self._state.attempt += 1
-        self._probe.replayed(now)
+        self._probe.heard(now)
         self._out.append(do.Observe("replays"))
         first = self._first_retained
         self._again(first, _before(self._state.snapshot, self.epoch, first))
@@ -181,21 +181,18 @@ class PacketLog:
         if self._retained:
             self._again(0, self._state.snapshot)
 
-    def heard(self, now: float, *, answered: bool) -> None:
-        """A message of the worker came; see `Probe.heard`."""
-        self._probe.heard(now, answered=answered)
+    def heard(self, now: float) -> None:
+        """A sign of life of the worker."""
+        self._probe.heard(now)
 
-    def tick(self, now: float, *, probe: bool) -> None:
-        """Asks a quiet worker, if `probe`."""
+    def tick(self, now: float, *, probe: bool, ask_now: bool = False) -> None:
+        """Asks a quiet worker, if `probe`; with `ask_now` one of which nothing is known yet."""
         broker_answers = not self.unconfirmed or now - self._confirmed_at < self._limits.probe_seconds
         expected = self._state.awaiting_response or bool(self._retained)
-        match self._probe.check(now, waiting=probe and self.is_open and broker_answers and expected):
-            case "replay":
-                self.replay(now)
-            case "nudge":  # an envelope of nothing: a worker that misses something will say so
-                self._out.append(do.Publish(self._envelope(self.next_seq, [], None, None), 0))
-            case None:
-                pass
+        waiting = probe and self.is_open and broker_answers and expected
+        if self._probe.due(now, waiting=waiting) or (ask_now and waiting):
+            self._out.append(do.Observe("probes"))
+            self._out.append(do.Publish(self._envelope(self.next_seq, [], None, None), 0))
 
     @property
     def _first_retained(self) -> int:

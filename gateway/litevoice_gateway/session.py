@@ -211,7 +211,7 @@ class Session:
         events = self._state.apply(position, envelope) if envelope else self._state.skip(position)
         if events is None:
             self._out.append(do.Observe("dropped", "stale_attempt"))
-        self._packets.heard(now, answered=bool(events))
+        self._packets.heard(now)
         if position >= self._target.position:
             self._forward(events or [], now)
             self._control(events or [], now)
@@ -220,6 +220,16 @@ class Session:
     def depart(self, now: float) -> None:
         """A bundle leaves for the session's partition: what was collected goes along."""
         self._packets.depart(now)
+
+    def worker_is_alive(self, now: float, progress: Progress | None = None) -> None:
+        """A sign of life of the session's worker beside its replies, perhaps with what it is done with."""
+        self._packets.heard(now)
+        if progress is not None:
+            self._packets.progress(progress.upto)
+
+    def worker_changed(self, now: float) -> None:
+        """Another worker reads the session's partition now."""
+        self._packets.tick(now, probe=self._may_ask, ask_now=True)
 
     def confirmed(self, packets: int, now: float, client_seq: int | None = None) -> None:
         """The broker has `packets` more of ours (`fresh` and `client_seq` of a `Publish`)."""
@@ -275,12 +285,16 @@ class Session:
         if self._intake.throttle_ends(now, closing=self.phase is Phase.CLOSING):
             self._hold_back()
         self._begin_if_settled(now)
-        self._packets.tick(now, probe=self.phase is Phase.LIVE and self.reading_replies)
+        self._packets.tick(now, probe=self._may_ask)
         if now - self._active >= self._limits.idle_timeout_seconds:
             self._close(do.NORMAL, "idle", now)
         if self._packets.full_since is not None and now - self._packets.full_since >= STALL_SECONDS:
             self._close(do.OVERLOAD, "too much waits for the message broker", now, ignore_client=True)
         self._check_edge(now)
+
+    @property
+    def _may_ask(self) -> bool:
+        return self.phase is Phase.LIVE and self.reading_replies
 
     # Restoring
 

@@ -27,7 +27,7 @@ class Station:
         self.unanswered: list[Done] = []
         self.fails_with: BrokerError | None = None
         self.told: list[tuple[bytes, BaseException | None]] = []
-        self.departures = Departures(self.send, "g_1", partitions, beat_seconds)
+        self.departures = Departures(self.send, lambda: "g_1", partitions, beat_seconds)
 
     def send(self, partition: int, bundle: Bundle, done: Done) -> None:
         if self.fails_with is not None:

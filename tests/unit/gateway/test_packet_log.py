@@ -249,51 +249,34 @@ def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tu
 # The probe
 
 
-def asked(probe: Probe, until: float, step: float = 0.25) -> list[tuple[float, str]]:
-    """What the probe does while a worker never answers."""
-    found: list[tuple[float, str]] = []
-    for tick in range(int(until / step) + 1):
-        now = tick * step
-        action = probe.check(now, waiting=True)
-        if action is not None:
-            found.append((now, action))
-            if action == "replay":
-                probe.replayed(now)
-    return found
+def asked(probe: Probe, until: float, step: float = 0.25) -> list[float]:
+    """When the probe asks a worker that never answers."""
+    times = (tick * step for tick in range(int(until / step) + 1))
+    return [now for now in times if probe.due(now, waiting=True)]
 
 
-def test_an_absent_worker_gets_one_replay_then_nudges_at_growing_intervals() -> None:
-    found = asked(Probe(5), 400)
-    assert [action for _, action in found] == ["replay"] + ["nudge"] * (len(found) - 1)
-    assert [round(at) for at, _ in found] == [5, 15, 35, 75, 155, 315]
+def test_an_absent_worker_is_asked_at_growing_intervals() -> None:
+    assert asked(Probe(5), 400) == [5, 15, 35, 75, 155, 315]
 
 
 def test_intervals_are_bounded() -> None:
-    probe = Probe(1)
-    times = [at for at, _ in asked(probe, 1000)]
+    times = asked(Probe(1), 1000)
     assert max(later - earlier for earlier, later in itertools.pairwise(times)) == LONGEST_FACTOR
 
 
 def test_a_sign_of_life_starts_over() -> None:
     probe = Probe(5)
-    assert [action for _, action in asked(probe, 16)] == ["replay", "nudge"]
-    probe.heard(17, answered=True)
-    assert probe.check(21, waiting=True) is None
-    assert probe.check(22, waiting=True) == "replay"
-
-
-def test_leftovers_of_an_older_attempt_are_no_answer_to_the_replay() -> None:
-    probe = Probe(5)
-    asked(probe, 5)
-    probe.heard(6, answered=False)
-    assert probe.check(11, waiting=True) == "nudge"
+    assert asked(probe, 16) == [5, 15]
+    probe.heard(17)
+    assert not probe.due(21, waiting=True)
+    assert probe.due(22, waiting=True)
 
 
 def test_nothing_expected_nothing_asked() -> None:
     probe = Probe(5)
-    assert probe.check(0, waiting=False) is None
-    assert probe.check(100, waiting=False) is None
-    assert probe.check(101, waiting=True) is None, "the wait begins when something is expected"
+    assert not probe.due(0, waiting=False)
+    assert not probe.due(100, waiting=False)
+    assert not probe.due(101, waiting=True), "the wait begins when something is expected"
 
 
 # The event rate

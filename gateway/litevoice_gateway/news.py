@@ -1,0 +1,74 @@
+"""The gateway's own LiteTopic, where workers tell what belongs to no turn: how far they are, and that they live."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Protocol
+
+from litevoice_broker.errors import BrokerError
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.names import new_gateway_id
+from litevoice_contracts.news import WorkerNews
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS = 300.0
+"""After this long without news the LiteTopic is exchanged for a fresh one: it may have expired at the broker, and an
+expired one that is used again counts its positions from 0. The broker's shortest expiration is 15 minutes."""
+BEHIND_SECONDS = 1.0
+"""A worker that is this far behind with a partition is busy, not gone."""
+
+
+class Channel(Protocol):
+    """What is needed of `LiteChannel`."""
+
+    async def subscribe(self, names: Collection[str]) -> None: ...
+
+    async def release(self, name: str) -> None: ...
+
+
+class NewsTopic:
+    """Attributes:
+    name: LiteTopic that workers shall write to; what they write before it is subscribed waits at the broker.
+    """
+
+    def __init__(self, channel: Channel, now: float) -> None:
+        self.name = new_gateway_id()
+        self._channel = channel
+        self._heard = now
+        self._subscribed = ""
+        self._workers: dict[int, str] = {}
+
+    def new_workers(self, news: WorkerNews) -> set[int]:
+        """The partitions that another worker reads now."""
+        changed = set()
+        for entry in news.partitions:
+            if self._workers.get(entry.partition, news.worker) != news.worker:
+                changed.add(entry.partition)
+            self._workers[entry.partition] = news.worker
+        return changed
+
+    def take(self, body: bytes, now: float) -> WorkerNews | None:
+        """A message of the LiteTopic; None for an unreadable one."""
+        self._heard = now
+        try:
+            return WorkerNews.decode(body)
+        except InvalidField as error:
+            logger.error("news skipped", extra={"reason": error.field})
+            return None
+
+    async def keep(self, now: float) -> None:
+        """To be called every second or so: subscribes, and exchanges what has long been quiet."""
+        if now - self._heard >= RENEW_SECONDS:
+            self.name, self._heard = new_gateway_id(), now
+        name, old = self.name, self._subscribed
+        if name == old:
+            return
+        try:
+            await self._channel.subscribe([name])
+            self._subscribed = name
+            if old:
+                await self._channel.release(old)
+        except BrokerError as error:
+            logger.warning("cannot subscribe to workers' news", extra={"reason": str(error)})

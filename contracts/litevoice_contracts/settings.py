@@ -73,10 +73,16 @@ class GatewaySettings(_Settings):
     size closes the connection with 1009."""
     max_events_per_second: Annotated[int, Field(ge=10, le=10_000)] = 200
     """Client events per second and session (burst: twice as many); excess events are delayed, not dropped."""
+    max_audio_speed: Annotated[int, Field(ge=1, le=100)] = 2
+    """Seconds of audio per second and session; what a client sends faster is read later."""
+    max_audio_burst_seconds: Annotated[int, Field(ge=1, le=600)] = 30
+    """Seconds of audio that a session may send at any speed before `maxAudioSpeed` counts."""
     retained_seconds: Annotated[int, Field(ge=5, le=600)] = 60
     """Audio of the open turn that a gateway keeps, so that another worker can continue the turn."""
     max_pending_packets: Annotated[int, Field(ge=10, le=100_000)] = 3000
     """Packets of a session that wait for the broker's confirmation; at the bound the connection is no longer read."""
+    max_pending_bytes: Annotated[int, Field(ge=64 * 1024, le=256 << 20)] = 4 << 20
+    """The same bound in bytes."""
     send_buffer_bytes: Annotated[int, Field(ge=4096, le=16 << 20)] = 256 * 1024
     """What may wait in the pod for a client that reads slowly; beyond it, replies wait at the broker."""
     batch_milliseconds: Annotated[int, Field(ge=0, le=1000)] = 50

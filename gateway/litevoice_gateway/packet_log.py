@@ -10,7 +10,7 @@ import msgspec
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark, Snapshot
 from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
-from litevoice_contracts.packets import Audio, EpochEnd, Packet
+from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence, described
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
@@ -22,6 +22,9 @@ RETAINED_EXTRA_BYTES = 1 << 20
 """Room for packets that are not audio, on top of `retained_seconds` of audio."""
 SNAPSHOT_INTERVAL_SECONDS = 10.0
 """While nothing is said, the snapshot goes along so often: a worker that starts anew needs no replay then."""
+
+SILENCE_BYTES = 64
+"""What a described packet counts in all bounds: what it takes in memory."""
 
 _size_encoder = msgspec.msgpack.Encoder()
 
@@ -42,7 +45,8 @@ class PacketLog:
         epoch: of this owner; -1 until `begin`. Before it packets are only collected.
         next_seq: number of the next packet of the epoch.
         unconfirmed: packets handed out for the first time and not confirmed by the broker yet.
-        full_since: since when `max_pending_packets` wait for the broker (until half of them are left), else None.
+        full_since: since when `max_pending_packets` or `max_pending_bytes` wait for the broker (until half of both are
+            left), else None.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class PacketLog:
         self.unconfirmed = 0
         self.full_since: float | None = None
         self._batch: list[Entry] = []
+        self._unconfirmed_sizes: deque[int] = deque()
+        self._pending_bytes = 0
         self._awaiting_departure = False
         self._retained: deque[Entry] = deque()
         self._retained_bytes = 0
@@ -128,6 +134,7 @@ class PacketLog:
             self._out.append(do.Publish(envelope, len(entries), _last_client_seq(entries)))
             self.next_seq += len(entries)
             self.unconfirmed += len(entries)
+            self._unconfirmed_sizes.extend(entry.size for entry in entries)
             self._retain(entries)
 
     def end(self, now: float) -> None:
@@ -140,6 +147,8 @@ class PacketLog:
         """The broker has them, or they are lost."""
         self._confirmed_at = now
         self.unconfirmed -= packets
+        for _ in range(packets):
+            self._pending_bytes -= self._unconfirmed_sizes.popleft()
         self._measure(now)
 
     # The worker
@@ -199,8 +208,10 @@ class PacketLog:
         return self.next_seq - len(self._retained)
 
     def _collect(self, packet: Packet, codec: Codec, now: float, client_seq: int | None) -> None:
-        size = len(packet.data) if isinstance(packet, Audio) else len(_size_encoder.encode(packet))
+        packet = described(packet, codec)
+        size = len(packet.data) if isinstance(packet, Audio) else _size(packet)
         self._batch.append(Entry(packet, codec, size, now, client_seq))
+        self._pending_bytes += size
 
     def _again(self, seq: int, snapshot: Snapshot) -> None:
         head, *rest = _chunks(self._retained) or [[]]
@@ -261,11 +272,16 @@ class PacketLog:
         self._retained_envelopes -= entry.ends_envelope
 
     def _measure(self, now: float) -> None:
-        bound, pending = self._limits.max_pending_packets, len(self._batch) + self.unconfirmed
-        if self.full_since is None and pending >= bound:
+        packets, max_packets = len(self._batch) + self.unconfirmed, self._limits.max_pending_packets
+        size, max_size = self._pending_bytes, self._limits.max_pending_bytes
+        if self.full_since is None and (packets >= max_packets or size >= max_size):
             self.full_since = now
-        elif self.full_since is not None and pending <= bound // 2:
+        elif self.full_since is not None and packets <= max_packets // 2 and size <= max_size // 2:
             self.full_since = None
+
+
+def _size(packet: Packet) -> int:
+    return SILENCE_BYTES if isinstance(packet, Silence) else len(_size_encoder.encode(packet))
 
 
 def _last_client_seq(entries: list[Entry]) -> int | None:

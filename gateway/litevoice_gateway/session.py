@@ -9,10 +9,11 @@ from __future__ import annotations
 from enum import Enum
 
 from litevoice_contracts.control import SessionInfo
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import CONTROL_EVENTS, EpochRejected, Progress, SessionUpdated, TurnReplay
-from litevoice_contracts.packets import Update
+from litevoice_contracts.packets import Audio, Update
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
 from litevoice_gateway.intake import Intake
@@ -59,6 +60,7 @@ class Session:
         self._state = SessionState(self.first_position, protocol.config)
         self._packets = PacketLog(self.id, limits, self._state, opening.wall_milliseconds, self._out)
         self._config = protocol.config
+        self._events: dict[str, int] = {}
         self._updates_in_flight = 0
         self._intake = Intake(limits, self._out, now)
         self._opened_at: float | None = None
@@ -141,9 +143,13 @@ class Session:
             self._problem(refusal.problem)
             return
         for event in events:
-            self._out.append(do.Observe("client_events", event.type))
-            self._packets.add(event.packet, self._config.input_codec, now, event.client_seq)
-            if isinstance(event.packet, Update):
+            self._events[event.type] = self._events.get(event.type, 0) + 1
+            codec = self._config.input_codec
+            self._packets.add(event.packet, codec, now, event.client_seq)
+            if isinstance(event.packet, Audio):
+                if self.phase is Phase.LIVE:
+                    self._intake.spend_audio(len(event.packet.data) / CODEC_BYTES_PER_SECOND[codec], now)
+            elif isinstance(event.packet, Update):
                 self._config = event.packet.config
                 self._updates_in_flight += 1
         self._hold_back()
@@ -220,6 +226,7 @@ class Session:
     def depart(self, now: float) -> None:
         """A bundle leaves for the session's partition: what was collected goes along."""
         self._packets.depart(now)
+        self._count_events()
 
     def worker_is_alive(self, now: float, progress: Progress | None = None) -> None:
         """A sign of life of the session's worker beside its replies, perhaps with what it is done with."""
@@ -374,6 +381,11 @@ class Session:
         if self.phase is not Phase.ENDED:
             self._intake.settle(full=self._packets.full_since is not None)
 
+    def _count_events(self) -> None:
+        """Not one by one: frames of audio are many."""
+        self._out.extend(do.Observe("client_events", kind, count) for kind, count in self._events.items())
+        self._events.clear()
+
     # Closing
 
     def _check_edge(self, now: float) -> None:
@@ -425,6 +437,7 @@ class Session:
             return
         self._open_late(now)
         self._packets.end(now)
+        self._count_events()
         self.phase = Phase.ENDED
         moved = self._restarted or self._evicted
         outcome: do.Outcome = "forced" if self._forced else "moved" if moved else "completed"

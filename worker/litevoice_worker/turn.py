@@ -125,13 +125,13 @@ class Turns:
         if arrival.rejected:
             self._dialogue.publish([events.EpochRejected(self._order.epoch)])
         self._backlog.add(arrival.packets)
-        if any(isinstance(numbered.packet, packets.Audio) for numbered in arrival.packets):
+        if any(isinstance(numbered.packet, packets.Audio | packets.Silence) for numbered in arrival.packets):
             self._last_audio = now
 
     def _apply(self, now: float) -> None:
         while self._backlog and self._dialogue.transcription is None:
             numbered = self._backlog.pop()
-            if isinstance(numbered.packet, packets.Audio):
+            if isinstance(numbered.packet, packets.Audio | packets.Silence):
                 self._backlog.put_back(utterances.hear(self._dialogue, numbered, now))
             else:
                 client_events.apply(self._dialogue, numbered, now)

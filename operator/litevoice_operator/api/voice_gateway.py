@@ -77,6 +77,7 @@ class Session(Api):
     max_events_per_second: int = setting(GatewaySettings, "max_events_per_second")
     retained_seconds: int = setting(GatewaySettings, "retained_seconds")
     max_pending_packets: int = setting(GatewaySettings, "max_pending_packets")
+    max_pending_bytes: int = setting(GatewaySettings, "max_pending_bytes")
     send_buffer_bytes: int = setting(GatewaySettings, "send_buffer_bytes")
     probe_seconds: int = setting(GatewaySettings, "probe_seconds")
     restore_timeout_seconds: int = setting(GatewaySettings, "restore_timeout_seconds")
@@ -86,6 +87,8 @@ class Audio(Api):
     """How audio travels."""
 
     batch_milliseconds: int = setting(GatewaySettings, "batch_milliseconds")
+    max_audio_speed: int = setting(GatewaySettings, "max_audio_speed")
+    max_audio_burst_seconds: int = setting(GatewaySettings, "max_audio_burst_seconds")
 
 
 class Drain(Api):

@@ -8,9 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import Item, Mark, SessionConfig, Snapshot
+from litevoice_contracts.conversation import Codec, Item, Mark, SessionConfig, Snapshot
 from litevoice_contracts.envelopes import MAX_BODY_BYTES, UpEnvelope
-from litevoice_contracts.packets import Audio, Commit, CreateItem, EpochEnd, Packet
+from litevoice_contracts.packets import (
+    MAX_AUDIO_BYTES,
+    Audio,
+    Commit,
+    CreateItem,
+    EpochEnd,
+    Packet,
+    Silence,
+    audio_of,
+    described,
+)
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits, TokenBucket
 from litevoice_gateway.packet_log import MAX_ENVELOPE_BYTES, SNAPSHOT_INTERVAL_SECONDS, PacketLog
@@ -187,7 +197,7 @@ def test_what_waits_is_counted_in_messages() -> None:
 
 def test_retained_audio_is_bounded_and_what_is_given_up_is_counted() -> None:
     log = Log(retained_seconds=5)
-    second = b"\0" * 48_000
+    second = b"\1" * 48_000
     for _ in range(60):
         log.send(Audio(second))
     assert log.dropped > 0
@@ -283,9 +293,50 @@ def test_nothing_expected_nothing_asked() -> None:
 
 
 def test_rate_and_burst() -> None:
-    bucket = TokenBucket(10, 0.0)
+    bucket = TokenBucket(10, 20, 0.0)
     assert [bucket.spend(0.0) for _ in range(19)] == [0.0] * 19
     assert bucket.spend(0.0) == pytest.approx(0.1), "the burst is used up: the next event may come in 0.1 s"
     assert bucket.spend(0.0) == pytest.approx(0.2), "a debt"
     assert bucket.spend(0.2) == pytest.approx(0.1)
     assert bucket.spend(100.0) == 0.0
+
+
+# Silence
+
+
+@pytest.mark.parametrize(("codec", "silent"), [("pcm16/24000", 0), ("g711_ulaw/8000", 0xFF), ("g711_alaw/8000", 0xD5)])
+def test_digital_silence_is_described_and_read_back(codec: Codec, silent: int) -> None:
+    log = Log()
+    quiet, loud = bytes([silent]) * 960, bytes([silent]) * 959 + b"\1"
+    for data in (quiet, loud):
+        log.packets.add(Audio(data), codec, 0)
+    log.packets.depart(0)
+    (envelope,) = log.taken()
+    assert envelope.packets == [Silence(960), Audio(loud)]
+    assert [audio_of(packet, codec) for packet in envelope.packets] == [quiet, loud]
+
+
+def test_a_long_slice_of_silence_is_carried_as_it_is() -> None:
+    assert described(Audio(bytes(70_000)), "pcm16/24000") == Audio(bytes(70_000))
+
+
+@pytest.mark.parametrize(("size", "read"), [(-1, 0), (100_000, 100_000), (1 << 40, MAX_AUDIO_BYTES)])
+def test_what_a_description_makes_of_itself_is_bounded(size: int, read: int) -> None:
+    assert len(audio_of(Silence(size), "g711_ulaw/8000")) == read
+
+
+# What waits for the broker
+
+
+def test_what_waits_for_the_broker_is_bounded_in_bytes() -> None:
+    log = Log()
+    megabyte = Audio(b"\1" * (1 << 20))
+    for _ in range(4):
+        assert log.packets.full_since is None
+        log.packets.add(megabyte, "pcm16/24000", 7.0)
+    assert log.packets.full_since == 7.0
+    log.packets.depart(7.1)
+    log.packets.confirmed(1, 8.0)
+    assert log.packets.full_since == 7.0
+    log.packets.confirmed(1, 8.0)
+    assert log.packets.full_since is None

@@ -19,16 +19,14 @@ NORMAL = 1000
 Outcome = Literal["moved", "completed", "forced"]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """One message to the client, text (UTF-8) or binary."""
 
     data: bytes
     binary: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """One envelope to the session's partition, in order.
 
     Attributes:
@@ -41,8 +39,7 @@ class Publish:
     client_seq: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitDeparture:
+class AwaitDeparture(msgspec.Struct, frozen=True):
     """Packets were collected: call `depart` when the next bundle leaves for the session's partition."""
 
 

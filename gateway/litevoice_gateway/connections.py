@@ -98,10 +98,8 @@ class Connection:
     def message(self, message: frames.Message) -> None:
         now = self._frame_at = time.monotonic()
         match message:
-            case frames.Text(text=text):
-                self.session.message(text, now)
-            case frames.Binary(data=data):
-                self.session.message(data, now)
+            case frames.Text() | frames.Binary():
+                self.session.message(message.content, now)
             case frames.PeerClose(code=code):
                 self.session.peer_closed(code, now)
             case frames.TooLarge(size=size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 PROTOCOL_ERROR = 1002
@@ -11,42 +11,35 @@ TOO_BIG = 1009
 NO_STATUS = 1005
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    text: str
+class Text(msgspec.Struct, frozen=True, gc=False):
+    content: str
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
-    data: bytes
+class Binary(msgspec.Struct, frozen=True, gc=False):
+    content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class TooLarge:
+class TooLarge(msgspec.Struct, frozen=True, gc=False):
     """A message over the limit; it was discarded, the connection can go on."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class PeerClose:
+class PeerClose(msgspec.Struct, frozen=True, gc=False):
     """`code` is NO_STATUS when the peer gave none."""
 
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True, gc=False):
     """The peer violated the protocol: close with `code`."""
 
     code: int

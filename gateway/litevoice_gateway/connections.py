@@ -154,6 +154,10 @@ class Connection:
         self.session.depart(time.monotonic())
         self.run()
 
+    def hold_back(self, full: bool) -> None:
+        self.session.hold_back(full)
+        self.run()
+
     def worker_changed(self) -> None:
         self.session.worker_changed(time.monotonic())
         self.run()

@@ -22,6 +22,7 @@ from litevoice_gateway.limits import Limits
 from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.news import BEHIND_SECONDS, NewsTopic
 from litevoice_gateway.opening import Opening
+from litevoice_gateway.overload import Full, Load
 from litevoice_gateway.protocols import ClientProtocol
 from litevoice_gateway.session import Session
 from litevoice_gateway.settings import Keys, names_of
@@ -54,6 +55,8 @@ class Hub:
         self._names = names_of(settings)
         self.sessions: dict[str, Connection] = {}
         self.connections: set[Connection] = set()
+        self._load = Load()
+        self._held_back = False
         self._releasing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.slow_readers = 0
@@ -109,9 +112,13 @@ class Hub:
 
     @property
     def state(self) -> GatewayState:
-        return GatewayState(
-            draining=self.draining, unready=self.unready, full=len(self.sessions) >= self.settings.max_sessions
-        )
+        return GatewayState(draining=self.draining, unready=self.unready, full=self.full)
+
+    @property
+    def full(self) -> Full:
+        """What the gateway is full of; "" when it takes new sessions."""
+        self._load.sessions = len(self.sessions)
+        return self._load.full(self.settings.max_sessions, self.settings.max_held_bytes)
 
     @property
     def pending_requests(self) -> int:
@@ -133,6 +140,7 @@ class Hub:
             client=client,
         )
         session = Session(opening, protocol, self.limits, time.monotonic())
+        session.hold_back(self._held_back)
         partition = partition_of(session_id, self._names.partitions)
         connection = Connection(self, session, transport, partition, self.limits.max_frame_bytes)
         old = self.sessions.get(session_id)
@@ -279,14 +287,29 @@ class Hub:
             released.set_result(None)
 
     async def _tick(self) -> None:
+        due = time.monotonic()
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            due = max(due + TICK_SECONDS, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
             now = time.monotonic()
+            held_bytes = 0
             for connection in list(self.connections):
                 try:
                     connection.tick(now)
+                    held_bytes += connection.session.held_bytes
                 except Exception:
                     logger.exception("tick failed", extra={"session": connection.session.id})
+            self._measure(now - due, held_bytes, now)
+
+    def _measure(self, late_seconds: float, held_bytes: int, now: float) -> None:
+        load, bound, was_full = self._load, self.settings.max_held_bytes, self._held_back
+        load.held_bytes, load.worker_lag_seconds = held_bytes, self._news.worker_lag(now)
+        load.loop_was_late(late_seconds)
+        self.metrics.load(load, self.full)
+        self._held_back = held_bytes >= (bound // 2 if was_full else bound)
+        if self._held_back != was_full:
+            for connection in list(self.connections):
+                connection.hold_back(self._held_back)
 
     async def _keep_news(self) -> None:
         while True:

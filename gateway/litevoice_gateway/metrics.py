@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from litevoice_contracts import metrics as names
 from litevoice_gateway.commands import Observation
+from litevoice_gateway.overload import REASONS, Full, Load
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -32,6 +33,28 @@ class Metrics:
             "Upgrade requests: accepted, invalid (400, 404), unauthorized (401), forbidden (403), draining or "
             "unavailable (503), overload (closed with 1013).",
             "outcome",
+        )
+        self.refused = counter(
+            names.GATEWAY_REFUSED,
+            "Sessions refused with 1013, by what was full: sessions (`session.maxPerPod`), memory "
+            "(`session.maxHeldBytes`), gateway_cpu (the event loop is late), worker_lag (workers are behind).",
+            "reason",
+        )
+        self.full = Gauge(
+            names.GATEWAY_FULL, "1 while the gateway takes no new sessions, by reason.", ["reason"], registry=registry
+        )
+        for reason in REASONS:
+            self.full.labels(reason).set(0)
+        self.held_bytes = Gauge(
+            names.GATEWAY_HELD_BYTES, "Packets that wait for the broker or are kept for a replay.", registry=registry
+        )
+        self.loop_lag = Gauge(
+            names.GATEWAY_LOOP_LAG_SECONDS, "How late the event loop is, averaged over some seconds.", registry=registry
+        )
+        self.worker_lag = Gauge(
+            names.GATEWAY_WORKER_LAG_SECONDS,
+            "How far the workers are behind; the largest of this gateway's partitions.",
+            registry=registry,
         )
         self.closes = counter(names.GATEWAY_CLOSES, "Close frames sent, by close code.", "code")
         self.client_events = counter(names.GATEWAY_CLIENT_EVENTS, "Client events accepted, by their type.", "type")
@@ -76,6 +99,13 @@ class Metrics:
             metric.inc(amount)
         else:
             metric.observe(amount)
+
+    def load(self, load: Load, full: Full) -> None:
+        self.held_bytes.set(load.held_bytes)
+        self.loop_lag.set(load.loop_lag_seconds)
+        self.worker_lag.set(load.worker_lag_seconds)
+        for reason in REASONS:
+            self.full.labels(reason).set(reason == full)
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 RENEW_SECONDS = 300.0
 """After this long without news the LiteTopic is exchanged for a fresh one: it may have expired at the broker, and an
 expired one that is used again counts its positions from 0. The broker's shortest expiration is 15 minutes."""
+RECENT_SECONDS = 10.0
+"""What a worker said of a partition longer ago says nothing any more."""
 BEHIND_SECONDS = 1.0
 """A worker that is this far behind with a partition is busy, not gone."""
 
@@ -39,24 +41,33 @@ class NewsTopic:
         self._heard = now
         self._subscribed = ""
         self._workers: dict[int, str] = {}
+        self._behind: dict[int, tuple[float, float]] = {}
 
     def new_workers(self, news: WorkerNews) -> set[int]:
         """The partitions that another worker reads now."""
-        changed = set()
-        for entry in news.partitions:
-            if self._workers.get(entry.partition, news.worker) != news.worker:
-                changed.add(entry.partition)
-            self._workers[entry.partition] = news.worker
+        changed = {
+            entry.partition
+            for entry in news.partitions
+            if self._workers.get(entry.partition, news.worker) != news.worker
+        }
+        self._workers |= {entry.partition: news.worker for entry in news.partitions}
         return changed
+
+    def worker_lag(self, now: float) -> float:
+        """How far the workers are behind, in seconds; the largest of all partitions that were told of lately."""
+        recent = (behind for behind, at in self._behind.values() if now - at < RECENT_SECONDS)
+        return max(recent, default=0.0)
 
     def take(self, body: bytes, now: float) -> WorkerNews | None:
         """A message of the LiteTopic; None for an unreadable one."""
         self._heard = now
         try:
-            return WorkerNews.decode(body)
+            news = WorkerNews.decode(body)
         except InvalidField as error:
             logger.error("news skipped", extra={"reason": error.field})
             return None
+        self._behind |= {entry.partition: (entry.behind_seconds, now) for entry in news.partitions}
+        return news
 
     async def keep(self, now: float) -> None:
         """To be called every second or so: subscribes, and exchanges what has long been quiet."""

@@ -99,6 +99,11 @@ class PacketLog:
         return self._retained_envelopes
 
     @property
+    def held_bytes(self) -> int:
+        """Of packets that wait for the broker or are kept for a replay."""
+        return self._pending_bytes + self._retained_bytes
+
+    @property
     def oldest_at(self) -> float | None:
         """When the oldest retained packet came; None when there is none."""
         return self._retained[0].at if self._retained else None

@@ -110,8 +110,10 @@ class Listener(WSListener):
         self._transport = PicowsTransport(transport)
         if self._admitted.overload:
             self._hub.metrics.connections.labels("overload").inc()
+            self._hub.metrics.refused.labels(self._admitted.overload).inc()
             self._hub.metrics.closes.labels(str(do.OVERLOAD)).inc()
-            transport.send_close(WSCloseCode.TRY_AGAIN_LATER, b"this gateway has as many sessions as it may")
+            reason = f"this gateway takes no new sessions: {self._admitted.overload}"
+            transport.send_close(WSCloseCode.TRY_AGAIN_LATER, reason.encode())
             asyncio.get_running_loop().call_later(FORCE_SECONDS, transport.disconnect, False)
             return
         self._hub.metrics.connections.labels("accepted").inc()

@@ -67,6 +67,7 @@ class Session:
         self._began = self._live_since = self._heard = self._active = now
         self._ignores_client = False
         self._evicted = False
+        self._held_back = False
         self._forced = False
         self._restarted = False
         self._leaving = False
@@ -92,6 +93,11 @@ class Session:
     @property
     def unconfirmed(self) -> int:
         return self._packets.unconfirmed
+
+    @property
+    def held_bytes(self) -> int:
+        """Of packets that wait for the broker or are kept for a replay."""
+        return self._packets.held_bytes
 
     @property
     def pending_requests(self) -> int:
@@ -267,6 +273,11 @@ class Session:
 
     # Inputs: the operator and the clock
 
+    def hold_back(self, full: bool) -> None:
+        """Whether the pod as a whole holds as much as it may: then no client is read."""
+        self._held_back = full
+        self._hold_back()
+
     def drain(self, now: float, *, at_edge: bool, by: float) -> None:
         """Close with 1012 at the turn's edge (if `at_edge`), and at `by` in any case."""
         self._drain_at_edge, self._drain_by = at_edge, by
@@ -379,7 +390,7 @@ class Session:
     def _hold_back(self) -> None:
         """Stops or resumes reading the socket, by what waits for the broker, the restore, or the client itself."""
         if self.phase is not Phase.ENDED:
-            self._intake.settle(full=self._packets.full_since is not None)
+            self._intake.settle(full=self._packets.full_since is not None or self._held_back)
 
     def _count_events(self) -> None:
         """Not one by one: frames of audio are many."""

@@ -1,5 +1,5 @@
-"""What this worker tells gateways beside replies: which partitions it reads and how far behind it is, which sessions are
-at work, and which packets are settled. Sans I/O; collected, and sent about once a second to each gateway.
+"""What this worker tells gateways beside replies: which partitions it reads and how far behind it is, which sessions
+are at work, and which packets are settled. Sans I/O; collected, and sent about once a second to each gateway.
 """
 
 from __future__ import annotations

@@ -190,6 +190,7 @@ def definitions() -> dict[str, dict[str, Any]]:
                 _column("Gateways", ".status.readyReplicas", "integer"),
                 _column("Workers", ".status.workers.readyReplicas", "integer"),
                 _column("Sessions", ".status.sessions", "integer"),
+                _column("Full", ".status.full"),
                 _column("Reason", _ready("reason"), wide=True),
                 _column("Message", _ready("message"), wide=True),
             ],

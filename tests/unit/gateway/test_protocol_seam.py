@@ -30,7 +30,7 @@ from tests.unit.gateway.driver import Driver
 from tests.unit.gateway.echo_protocol import ACK, GOAWAY, HELLO, SOUND, SUBPROTOCOL, TROUBLE, Echo, EchoFactory
 
 KEY = b"k" * 32
-READY = GatewayState(draining=False, unready="", full=False)
+READY = GatewayState(draining=False, unready="", full="")
 HELLO_FRAME = HELLO + b"s_1 g711_ulaw/8000"
 
 

@@ -26,7 +26,8 @@ class Metrics:
                 (
                     names.WORKER_DROPPED,
                     "Dropped: conversation_items (the oldest, beyond what a snapshot holds), sessions (the least "
-                    "recently used, beyond maxSessions), bad_envelope (unreadable).",
+                    "recently used, beyond maxSessions), bad_envelope (unreadable), news (what a gateway was to be "
+                    "told, beside replies, and the broker did not take).",
                     ("what",),
                 ),
             )
@@ -60,7 +61,7 @@ class Metrics:
         self._heals = Counter(
             names.BROKER_HEALS, "Takeovers repeated because a position was missing.", registry=self.registry
         )
-        for what in ("conversation_items", "bad_envelope", "sessions"):
+        for what in ("conversation_items", "bad_envelope", "sessions", "news"):
             self._counters[names.WORKER_DROPPED].labels(what)
 
     def count(self, count: Count) -> None:

@@ -4,7 +4,7 @@ are at work, and which packets are settled. Sans I/O; collected, and sent about 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from litevoice_contracts.events import Progress
@@ -42,10 +42,10 @@ class News:
         if (known := self._gateways.get(gateway)) is not None:
             known.progress[session_id] = progress
 
-    def forget_partition(self, partition: int) -> None:
-        """This worker does not read it any more."""
+    def keep_partitions(self, owned: Collection[int]) -> None:
+        """This worker reads no others now."""
         for known in self._gateways.values():
-            known.partitions.pop(partition, None)
+            known.partitions = {number: behind for number, behind in known.partitions.items() if number in owned}
 
     def take(self, at_work: Iterable[tuple[str, str]], now: float) -> list[tuple[str, WorkerNews]]:
         """What to send now, by gateway; `at_work`: gateway and session id of what its owner waits for."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from litevoice_broker.admin import Admin
@@ -77,6 +77,11 @@ class Ownership:
         self._free_since: dict[int, float] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def owned(self) -> Collection[int]:
+        """The partitions that this worker reads."""
+        return self._consumers.keys()
 
     async def start(self) -> None:
         """Returns at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from litevoice_contracts import metrics as names
@@ -41,6 +41,12 @@ class Sessions:
             self._metrics.sessions.set(len(self._entries))
         self._entries.move_to_end(session_id)
         return entry.runner
+
+    def at_work(self) -> Iterator[tuple[str, str]]:
+        """Gateway and id of each session whose owner waits for something."""
+        for session_id, entry in self._entries.items():
+            if entry.runner.machine.at_work:
+                yield entry.runner.gateway, session_id
 
     def forget(self, session_id: str) -> None:
         """Ends a session at once; its owner replays it when it goes on."""

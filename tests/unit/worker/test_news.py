@@ -35,5 +35,5 @@ def test_a_partition_that_was_handed_over_is_not_told_of() -> None:
     news = News("w")
     news.arrived("g_1", 3, 0.1, 0)
     news.arrived("g_1", 4, 0.1, 0)
-    news.forget_partition(3)
+    news.keep_partitions({4})
     assert dict(news.take([], 1))["g_1"].partitions == [PartitionNews(4, 0.1)]

@@ -78,18 +78,23 @@ class Broker:
 class Bench:
     def __init__(self) -> None:
         self.voice, self.broker, self.metrics, self.gave_up = Voice(), Broker(), Metrics(), list[str]()
+        self.progress: list[tuple[str, events.Progress]] = []
 
     def runner(self, session_id: str = "s") -> SessionRunner:
         stages = Stages(self.voice, self.voice, self.voice)
         machine = Turns(session_id, Limits(), EnergyVad())
-        return SessionRunner(machine, stages, self.broker, self.metrics, self.gave_up.append)
+        return SessionRunner(machine, stages, self.broker, self.metrics, self.gave_up.append, self.settled)
+
+    def settled(self, gateway: str, session_id: str, progress: events.Progress) -> None:
+        assert gateway == "g"
+        self.progress.append((session_id, progress))
 
     def text_turn(self, runner: SessionRunner) -> None:
         sent: list[packets.Packet] = [
             packets.CreateItem(Item("i", "user", "hello")),
             packets.CreateResponse(text_only=True),
         ]
-        runner.deliver(UpEnvelope(runner.machine.id, 1, 0, 0, sent, snapshot=Snapshot()), uncertain=False)
+        runner.deliver(UpEnvelope(runner.machine.id, 1, 0, 0, sent, snapshot=Snapshot()), "g", uncertain=False)
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(20):

@@ -183,6 +183,8 @@ class World:
                     sent = DownEnvelope.decode(envelope.encode())
                     self._later(0.002, lambda sent=sent: self._published(sent))  # type: ignore[misc]
                     self._result(0.003, commands.Published())
+                case commands.Tell(progress):
+                    self._later(0.5, lambda upto=progress.upto: self.uplink.progress(upto))  # type: ignore[misc]
                 case commands.Transcribe(job, samples):
                     if self.fail_stage == "asr":
                         self._result(self.transcribe_seconds, commands.Failed(job, "no recognizer"))

@@ -10,7 +10,7 @@ from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite.commands import Answer, Ask, Replace, Subscribe, Unsubscribe
+from litevoice_broker.lite.commands import Answer, Ask, Replace, Subscribe, Unsubscribe, What
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Subscriptions:
         self._group = group
         self._admin = admin
 
-    async def call(self, what: Subscribe | Unsubscribe | Replace | Ask) -> Answer:
+    async def call(self, what: What) -> Answer:
         """See `Ownership.answered`. Never raises for the broker."""
         try:
             match what:

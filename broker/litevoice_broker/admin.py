@@ -207,10 +207,7 @@ class Admin:
     async def partition_lag(self, names: Names) -> list[PartitionLag]:
         """One entry per partition, in order. Raises BrokerError when a partition topic does not exist."""
         masters = await self.masters()
-        return [
-            await self._one_partition_lag(masters, partition, topic, names.worker_group)
-            for partition, topic in enumerate(names.partition_topics)
-        ]
+        return [await self._one_partition_lag(masters, topic, names.worker_group) for topic in names.partition_topics]
 
     async def lite_lag(self, group: str, top: int) -> LiteLag:
         """Summed over masters. Costs the broker a walk over all offsets of the group: poll it once per group."""
@@ -247,7 +244,7 @@ class Admin:
                 answer = await self._client(address).call(_LITE_TOPIC, {"parentTopic": parent, "liteTopic": name})
             except Refused:
                 continue
-            info = lite_topic_info(name, parse(answer.body))
+            info = lite_topic_info(parse(answer.body))
             if not info.max_offset and not info.subscribers:
                 continue  # the broker answers for names that it never heard of too
             if found is None or info.max_offset > found.max_offset or (info.subscribers and not found.subscribers):
@@ -358,9 +355,7 @@ class Admin:
                 return int(offsets["brokerOffset"]), max(0, int(offsets["consumerOffset"]))
         raise BrokerError(f"the broker knows no queue of topic {topic} for group {group}")
 
-    async def _one_partition_lag(
-        self, masters: Mapping[str, str], partition: int, topic: str, group: str
-    ) -> PartitionLag:
+    async def _one_partition_lag(self, masters: Mapping[str, str], topic: str, group: str) -> PartitionLag:
         address = await self._only_address(masters, topic)
         broker_offset, consumer_offset = await self._offsets(address, topic, group)
         lag = max(0, broker_offset - consumer_offset)
@@ -370,7 +365,7 @@ class Admin:
             now = time.time()
             ages = [oldest_request_seconds(span, consumer_offset, now) for span in spans.get("consumeTimeSpanSet", [])]
             oldest = max(ages, default=0.0)
-        return PartitionLag(partition, topic, broker_offset, consumer_offset, lag, oldest)
+        return PartitionLag(topic, lag, oldest)
 
 
 def _attribute(config: Mapping[str, Any], name: str) -> str:

@@ -66,7 +66,6 @@ class Connection:
         self.group = group
         self.health = Health("not started")
         self.observer = observer or NoObserver()
-        self.server_settings: Any = None
         self.generation = 0
         self._fill_settings = settings
         self._on_connected = on_connected
@@ -269,21 +268,15 @@ class Connection:
             if command.status.code not in (0, stubs.OK):
                 check_status(command.status, "Telemetry")
             if command.HasField("settings"):
-                self.server_settings = command.settings
                 return
             self._dispatch(command)
 
     async def _read_commands(self, stream: Any) -> None:
         while True:
             command = await stream.read()
-            if command is stubs.END_OF_STREAM:
+            if command is stubs.END_OF_STREAM or command.HasField("reconnect_endpoints_command"):
                 return
-            if command.HasField("settings"):
-                self.server_settings = command.settings
-            elif command.HasField("reconnect_endpoints_command"):
-                return
-            else:
-                self._dispatch(command)
+            self._dispatch(command)
 
     def _dispatch(self, command: Any) -> None:
         if self._on_command is not None:

@@ -10,7 +10,7 @@ import secrets
 import struct
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,21 +32,11 @@ from litevoice_contracts.packets import Audio, Packet
 from litevoice_dev import processes
 from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.stack import sample
+from tests.integration.sending import send_lite
 from tests.integration.shared_rocketmq import SharedRocketMQ
+from tests.waiting import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 120.0
-"""Only for what never comes: two cores that run three brokers beside one another can be this slow."""
 ALICE, BOB, ADMIN = "alices-secret-key", "bobs-secret-key", "the-admin-token-of-the-tests"
-
-
-async def until(condition: Callable[[], object], seen: Callable[[], object] = lambda: "") -> None:
-    """Raises AssertionError with `seen()` when it never holds."""
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not condition():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"never came: {seen()}") from None
 
 
 @dataclass
@@ -202,7 +192,7 @@ class PlayedWorker:
     ) -> None:
         epoch = max((envelope.epoch for envelope in self.of(session)), default=0)
         body = DownEnvelope(epoch, turn, list(happened), attempt, snapshot).encode()
-        await self.producer.send_lite(self.names.reply_topic, session, body)
+        await send_lite(self.producer, self.names.reply_topic, session, body)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from litevoice_contracts.packets import Audio, EpochEnd
 from litevoice_dev.ports import HOST, free_port
 from tests.integration.gateway.process import (
     ALICE,
-    PATIENCE_SECONDS,
     Gateway,
     Gateways,
     PlayedWorker,
@@ -33,8 +32,8 @@ from tests.integration.gateway.process import (
     opened,
     play_log,
     receive,
-    until,
 )
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.timeout(420)
 

@@ -24,7 +24,7 @@ from litevoice_broker.lag import (
     oldest_request_seconds,
 )
 from litevoice_broker.remoting import Refused, RemotingClient
-from litevoice_contracts.addresses import parse_addresses
+from litevoice_contracts.addresses import join_address, parse_addresses
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import BrokerSettings
@@ -53,7 +53,7 @@ class Admin:
 
     def __init__(self, name_server: str, *, access: AdminAccess | None = None, timeout_seconds: float = 5.0) -> None:
         try:
-            self._name_servers = [f"{host}:{port}" for host, port in parse_addresses("name_server", name_server)]
+            self._name_servers = [join_address(*pair) for pair in parse_addresses("name_server", name_server)]
         except InvalidField as error:
             raise BrokerError(str(error)) from error
         self._timeout_seconds = timeout_seconds

@@ -26,6 +26,7 @@ from litevoice_broker.health import Health
 from litevoice_broker.observing import NoObserver, Observer
 from litevoice_broker.signature import CLIENT_VERSION, Metadata, metadata
 from litevoice_broker.status import call_failed, check_status
+from litevoice_contracts.addresses import join_address
 
 logger = logging.getLogger(__name__)
 
@@ -188,20 +189,20 @@ class Connection:
     async def _run(self) -> None:
         backoff = BACKOFF_FIRST_SECONDS
         for attempt in itertools.count():
-            host, port = self._addresses[self._next_address]
+            address = join_address(*self._addresses[self._next_address])
             generation = self.generation
             try:
-                async with self._channel(f"{host}:{port}") as channel:
+                async with self._channel(address) as channel:
                     await self._serve(stubs.messaging_service(channel))
-                reason = f"proxy {host}:{port} ended the connection"
+                reason = f"proxy {address} ended the connection"
             except (BrokerError, grpc.aio.AioRpcError, TimeoutError, OSError) as error:
                 details = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error) or "timeout"
-                reason = f"endpoints: cannot reach proxy {host}:{port}: {details}"
+                reason = f"endpoints: cannot reach proxy {address}: {details}"
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 logger.exception("broker connection failed")
-                reason = f"proxy {host}:{port}: {error!r}"
+                reason = f"proxy {address}: {error!r}"
             self.health.set(reason)
             if self.generation > generation:
                 backoff = BACKOFF_FIRST_SECONDS

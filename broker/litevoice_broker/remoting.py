@@ -18,6 +18,7 @@ from typing import Any
 from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError, BrokerUnavailable, NotPermitted
 from litevoice_broker.signature import sign_request
+from litevoice_contracts.addresses import split_address
 
 _VERSION = 497  # MQVersion.Version.V5_5_0 is not checked by the broker; it only shows in its logs
 _RESPONSE_FLAG = 1
@@ -130,8 +131,8 @@ class RemotingClient:
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
             if self._writer is None or self._reading is None or self._reading.done():
-                host, _, port = self._address.rpartition(":")
-                reader, self._writer = await asyncio.open_connection(host, int(port), ssl=self._tls)
+                host, port = split_address(self._address)
+                reader, self._writer = await asyncio.open_connection(host, port, ssl=self._tls)
                 self._reading = asyncio.create_task(self._read(reader, self._writer))
             return self._writer
 

@@ -30,7 +30,7 @@ class BrokerSettings(_Settings):
     """How to reach RocketMQ, and the names to use there."""
 
     endpoints: Addresses
-    """gRPC endpoints of the proxies, `host:port[;host:port…]`."""
+    """gRPC endpoints of the proxies, `host:port[;host:port…]`; IPv6 addresses in brackets."""
     name_server: Addresses
     """Name servers, `host:port[;host:port…]`, for the admin protocol: gateways and workers ask who owns a session."""
     request_topic: str

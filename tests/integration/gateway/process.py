@@ -24,6 +24,7 @@ from litevoice_broker.config import BrokerConfig
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts import events
+from litevoice_contracts.addresses import split_address
 from litevoice_contracts.conversation import Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
@@ -271,19 +272,18 @@ def delta_numbers(messages: list[dict[str, Any]]) -> list[int]:
 
 
 class Wire:
-    """A TCP way to the proxy that can be cut, or held up with nothing lost."""
+    """A TCP way from `host:port` to the first of `endpoints` that can be cut, or held up with nothing lost."""
 
-    def __init__(self, endpoints: str, port: int) -> None:
-        host, _, number = endpoints.split(";", maxsplit=1)[0].partition(":")
-        self._far = (host, int(number))
-        self._port = port
+    def __init__(self, endpoints: str, port: int, host: str = HOST) -> None:
+        self._far = split_address(endpoints.split(";", maxsplit=1)[0])
+        self._near = (host, port)
         self._whole = True
         self._flows = asyncio.Event()
         self._flows.set()
         self._open: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Wire:
-        self._server = await asyncio.start_server(self._forward, HOST, self._port)
+        self._server = await asyncio.start_server(self._forward, *self._near)
         return self
 
     async def __aexit__(self, *_: object) -> None:

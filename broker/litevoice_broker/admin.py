@@ -95,7 +95,7 @@ class Admin:
             if config and (config["writeQueueNums"] != 1 or _attribute(config, "message.type") != "FIFO"):
                 raise BrokerError(
                     f"topic {topic} exists on {name} with {config['writeQueueNums']} queues and message.type "
-                    f"{_attribute(config, 'message.type') or 'NORMAL'}; needed are 1 queue and FIFO: delete it first"
+                    f"{_attribute(config, 'message.type') or 'NORMAL'}; expected 1 queue and FIFO; delete it first"
                 )
         if len(existing) > 1:
             raise BrokerError(f"topic {topic} exists on {', '.join(existing)}; it must be on one broker only")
@@ -118,7 +118,7 @@ class Admin:
             if config and _attribute(config, "message.type") != "LITE":
                 raise BrokerError(
                     f"topic {topic} exists on {name} with message.type "
-                    f"{_attribute(config, 'message.type') or 'NORMAL'}; needed is LITE: delete it first"
+                    f"{_attribute(config, 'message.type') or 'NORMAL'}; expected LITE; delete it first"
                 )
             if config and _attribute(config, "lite.topic.expiration") == str(expiration_minutes):
                 continue
@@ -344,7 +344,7 @@ class Admin:
         if not brokers:
             raise BrokerError(f"topic {topic} does not exist")
         if brokers[0] not in masters:
-            raise BrokerUnavailable(f"topic {topic} is on {brokers[0]}, which has no master now")
+            raise BrokerUnavailable(f"topic {topic} is on {brokers[0]}, which has no master at the moment")
         return masters[brokers[0]]
 
     async def _offsets(self, address: str, topic: str, group: str) -> tuple[int, int]:

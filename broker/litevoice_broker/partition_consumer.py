@@ -97,7 +97,7 @@ class PartitionConsumer(ConnectedClient):
     async def _connected(self) -> None:
         queues = await self._connection.assignments(self._topic)
         if not queues:
-            raise BrokerUnavailable(f"no broker serves topic {self._topic} now")
+            raise BrokerUnavailable(f"no broker serves topic {self._topic} at the moment")
         if len(queues) > 1:
             raise BrokerError(f"topic {self._topic} has {len(queues)} queues; a partition must have exactly one")
         if self._poll is None and not self._leaving.is_set():

@@ -167,7 +167,7 @@ class Producer(ConnectedClient):
 
     def _take_room(self) -> None:
         if self._pending >= self._max_pending:
-            raise Overloaded(f"{self._pending} messages wait for the broker; wait for some to be confirmed")
+            raise Overloaded(f"{self._pending} messages are waiting for the broker; retry when some are confirmed")
         self._pending += 1
         self._idle.clear()
 

@@ -56,7 +56,7 @@ def decode_frame(frame: bytes) -> Answer:
     """`frame` without its leading length. Raises BrokerError when the header is not JSON."""
     (word,) = struct.unpack_from(">i", frame)
     if word >> 24:
-        raise BrokerError("the name server or broker answered in a serialization other than JSON")
+        raise BrokerError("the name server or broker did not answer in JSON")
     end = 4 + (word & 0xFFFFFF)
     return Answer(json.loads(frame[4:end]), frame[end:])
 
@@ -99,7 +99,7 @@ class RemotingClient:
             raise BrokerUnavailable(f"no answer from {self._address} within {self._timeout_seconds} s") from None
         except ssl.SSLCertVerificationError as error:
             raise BrokerError(
-                f"admin_tls: the certificate of {self._address} does not fit ca_file or this address: "
+                f"admin_tls: the certificate of {self._address} does not match ca_file or this address: "
                 f"{error.verify_message}"
             ) from error
         except OSError as error:
@@ -125,8 +125,8 @@ class RemotingClient:
     @property
     def _objection(self) -> str:
         if not self._access.access_key:
-            return f"{self._address} wants signed requests"
-        return f"{self._address} does not accept the credentials of {self._access.access_key}"
+            return f"{self._address} requires signed requests"
+        return f"{self._address} rejects the credentials of {self._access.access_key}"
 
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
@@ -137,7 +137,7 @@ class RemotingClient:
             return self._writer
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reason = "" if self._tls else "the connection was closed before any answer: it may demand TLS (admin_tls)"
+        reason = "" if self._tls else "the connection was closed before any answer: it may require TLS (admin_tls)"
         try:
             while True:
                 (length,) = struct.unpack(">i", await reader.readexactly(4))

@@ -160,7 +160,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes) -> _T:
 
 def _check_version(text: str) -> None:
     if text != str(VERSION):
-        raise InvalidField("v", f"{VERSION}, the only version of the envelope this release speaks, got {text!r}")
+        raise InvalidField("v", f"{VERSION}, the only envelope version that this release understands, got {text!r}")
 
 
 def _number(properties: Mapping[str, str], field: str) -> int:

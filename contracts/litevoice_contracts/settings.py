@@ -50,7 +50,7 @@ class BrokerSettings(_Settings):
 
 
 class GatewaySettings(_Settings):
-    """Everything a gateway needs to know."""
+    """Settings of a gateway."""
 
     broker: BrokerSettings
     """How to reach RocketMQ, and the names to use there."""
@@ -166,7 +166,7 @@ class MembersSettings(_Settings):
 
 
 class WorkerSettings(_Settings):
-    """Everything a worker needs to know."""
+    """Settings of a worker."""
 
     broker: BrokerSettings
     """How to reach RocketMQ, and the names to use there."""

@@ -112,7 +112,7 @@ class Listener(WSListener):
         if self._admitted.overload:
             self._hub.metrics.connections.labels("overload").inc()
             self._hub.metrics.closes.labels(str(do.OVERLOAD)).inc()
-            transport.send_close(WSCloseCode.TRY_AGAIN_LATER, b"this gateway has as many sessions as it may")
+            transport.send_close(WSCloseCode.TRY_AGAIN_LATER, b"this gateway is at its session limit")
             asyncio.get_running_loop().call_later(FORCE_SECONDS, transport.disconnect, False)
             return
         self._hub.metrics.connections.labels("accepted").inc()

@@ -85,7 +85,7 @@ class Worker:
         sweep = asyncio.create_task(self._sweep(), name="sweep")
         try:
             await stop.wait()
-            logger.info("leaving")
+            logger.info("shutting down")
         finally:
             self._leaving = True
             sweep.cancel()
@@ -99,7 +99,7 @@ class Worker:
 
     def _unready_reason(self) -> str:
         if self._leaving:
-            return "leaving"
+            return "shutting down"
         if not self._producer.ready:
             return self._producer.unready_reason
         if not self._fence.ready:

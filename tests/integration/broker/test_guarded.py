@@ -217,7 +217,7 @@ async def test_brokers_tell_strangers_why_not(
 ) -> None:
     keys = {**SIGNED, **changes}
     admin = Admin(rocketmq.name_server, access=AdminAccess(True, access.ca_file, **keys))
-    expected = "does not accept the credentials of" if keys["access_key"] else "wants signed requests"
+    expected = "rejects the credentials of" if keys["access_key"] else "requires signed requests"
     with pytest.raises(NotPermitted, match=f"credentials_dir: {rocketmq.broker.address} {expected}") as caught:
         await admin.partition_lag(names)
     assert SECRET_KEY not in str(caught.value)
@@ -228,14 +228,14 @@ async def test_brokers_tell_strangers_why_not(
 
 async def test_plain_text_is_refused_and_the_setting_named(rocketmq: LocalRocketMQ) -> None:
     admin = Admin(rocketmq.name_server, access=AdminAccess(**SIGNED))
-    with pytest.raises(BrokerUnavailable, match=r"it may demand TLS \(admin_tls\)"):
+    with pytest.raises(BrokerUnavailable, match=r"it may require TLS \(admin_tls\)"):
         await admin.masters()
     await admin.close()
 
 
 async def test_an_unknown_authority_is_refused(rocketmq: LocalRocketMQ) -> None:
     admin = Admin(rocketmq.name_server, access=AdminAccess(tls=True, **SIGNED))
-    with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not fit ca_file"):
+    with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not match ca_file"):
         await admin.masters()
     await admin.close()
 
@@ -290,7 +290,7 @@ def test_the_operator(
         operator.start()
         operator_server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 1}))
         condition = namespace.wait_condition(path, "Ready", "False", "BrokerRefused")
-        assert "does not accept the credentials of litevoice" in condition["message"]
+        assert "rejects the credentials of litevoice" in condition["message"]
         assert "rocketmq.credentialsSecret" in condition["message"]
         assert operator.stop() == 0
 
@@ -304,7 +304,7 @@ def test_the_operator(
         spec = {"partitions": 1, "endpoints": rocketmq.endpoints, "nameServer": foreign}
         operator_server.create(namespace.gateways, voice_gateway("foreign", rocketmq=spec))
         condition = namespace.wait_condition(f"{namespace.gateways}/foreign", "Ready", "False", "BrokerRefused")
-        assert "wants signed requests" in condition["message"]
+        assert "requires signed requests" in condition["message"]
 
         operator_server.request("DELETE", path)
         wait_until(lambda: operator_server.get(path) is None, "the VoiceGateway to be gone")

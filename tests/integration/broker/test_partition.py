@@ -259,9 +259,9 @@ async def test_names_are_made_once_and_removed(admin: Admin, names: Names) -> No
 
 
 async def test_topic_of_another_form_is_refused_by_name(admin: Admin, names: Names) -> None:
-    with pytest.raises(BrokerError, match=r"needed is LITE: delete it first"):
+    with pytest.raises(BrokerError, match=r"expected LITE; delete it first"):
         await admin.ensure_lite_topic(names.partition_topic(0), expiration_minutes=30)
-    with pytest.raises(BrokerError, match=r"needed are 1 queue and FIFO: delete it first"):
+    with pytest.raises(BrokerError, match=r"expected 1 queue and FIFO; delete it first"):
         await admin.ensure_fifo_topic(names.reply_topic, broker_index=0)
 
 

@@ -270,7 +270,7 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
         await until(functools.partial(played_worker.has_audio, sessions[number], sent[number]))
         assert played_worker.audio_numbers(sessions[number]) == list(range(sent[number]))
         assert received[number] == list(range(deltas))
-    (over,) = [line["report"] for line in log_lines(first) if line["message"] == "drain is over"]
+    (over,) = [line["report"] for line in log_lines(first) if line["message"] == "drain finished"]
     assert (over["sessions"], over["moved"]) == (count, count)
     assert over.get("lost_packets", 0) == 0
     assert over.get("forced", 0) == 0

@@ -138,7 +138,7 @@ async def test_requests_that_wait_are_told_by_session_pod_node_and_client(
                 await client.send(json.dumps({"type": "input_audio_buffer.append", "audio": AUDIO_100_MILLISECONDS}))
                 await asyncio.sleep(0.1)
             firing = await asyncio.to_thread(namespace.wait_condition, alert, "Firing", "True")
-            assert "messages wait" in firing["message"]
+            assert "messages are waiting" in firing["message"]
             found = status(namespace, alert)
             host, port = client.local_address[:2]
             (culprit,) = found["top"]

@@ -161,4 +161,4 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes, what: str, versio
 
 def _check_version(text: str, version: int) -> None:
     if text != str(version):
-        raise InvalidField("v", f"{version}, the only version of the format this release speaks, got {text!r}")
+        raise InvalidField("v", f"{version}, the only version that this release understands, got {text!r}")

@@ -55,7 +55,7 @@ class WorkerNews(msgspec.Struct, frozen=True, omit_defaults=True):
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise InvalidField("body", f"a worker's news of version {VERSION} ({error})") from error
         if news.v != VERSION:
-            raise InvalidField("v", f"{VERSION}, the only version of the news this release speaks, got {news.v}")
+            raise InvalidField("v", f"{VERSION}, the only version that this release understands, got {news.v}")
         return news
 
 

@@ -30,7 +30,7 @@ class BrokerSettings(_Settings):
     """How to reach RocketMQ, and the names to use there."""
 
     endpoints: Addresses
-    """gRPC endpoints of the proxies, `host:port[;host:port…]`."""
+    """gRPC endpoints of the proxies, `host:port[;host:port…]`; IPv6 addresses in brackets."""
     name_server: Addresses
     """Name servers, `host:port[;host:port…]`, for the admin protocol: gateways and workers ask who owns a session."""
     request_topic: str
@@ -50,7 +50,7 @@ class BrokerSettings(_Settings):
 
 
 class GatewaySettings(_Settings):
-    """Everything a gateway needs to know."""
+    """Settings of a gateway."""
 
     broker: BrokerSettings
     """How to reach RocketMQ, and the names to use there."""
@@ -176,7 +176,7 @@ class MembersSettings(_Settings):
 
 
 class WorkerSettings(_Settings):
-    """Everything a worker needs to know."""
+    """Settings of a worker."""
 
     broker: BrokerSettings
     """How to reach RocketMQ, and the names to use there."""

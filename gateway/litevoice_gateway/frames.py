@@ -68,7 +68,7 @@ class Assembler:
     def frame(self, opcode: int, payload: bytes, *, fin: bool, reserved: bool) -> Message | None:
         """One frame; None while its message is not complete. Masking and control frame sizes are checked before."""
         if reserved:
-            return Broken(PROTOCOL_ERROR, "reserved bits without an extension")
+            return Broken(PROTOCOL_ERROR, "reserved bits set without an extension")
         if opcode in (TEXT, BINARY) and fin and self._opcode is None and len(payload) <= self._max_bytes:
             return _text(payload) if opcode == TEXT else Binary(payload)
         if opcode == PING:
@@ -78,7 +78,9 @@ class Assembler:
         if opcode == CLOSE:
             return PeerClose(int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS)
         if (opcode == CONTINUATION) == (self._opcode is None):
-            return Broken(PROTOCOL_ERROR, "a continuation frame without, or another frame within, a message")
+            return Broken(
+                PROTOCOL_ERROR, "a continuation frame outside a message, or a new message inside an unfinished one"
+            )
         if self._opcode is None:
             self._opcode = opcode
         self._size += len(payload)

@@ -260,7 +260,7 @@ class Hub:
         except TimeoutError:
             connection.open_failed("the message broker does not answer")
         except BrokerError as error:
-            logger.warning("session cannot be opened", extra={"session": name, "error": str(error)})
+            logger.warning("cannot open session", extra={"session": name, "error": str(error)})
             connection.open_failed("the message broker does not answer")
         else:
             connection.opened()
@@ -281,7 +281,7 @@ class Hub:
         try:
             await self._channel.release(name)
         except BrokerError as error:
-            logger.warning("session cannot be released", extra={"session": name, "error": str(error)})
+            logger.warning("cannot release session", extra={"session": name, "error": str(error)})
         finally:
             del self._releasing[name]
             released.set_result(None)

@@ -63,16 +63,16 @@ class Metrics:
         )
         self.packets = counter(names.GATEWAY_PACKETS, "Packets confirmed by the broker.")
         self.packets_lost = counter(
-            names.GATEWAY_PACKETS_LOST, "Packets read from clients and not confirmed by the broker."
+            names.GATEWAY_PACKETS_LOST, "Packets read from clients but never confirmed by the broker."
         )
         self.events_sent = counter(names.GATEWAY_EVENTS_SENT, "Events sent to clients.")
         self.takeovers = counter(names.GATEWAY_TAKEOVERS, "Sessions resumed on this pod.")
         self.takeover_seconds = seconds(
-            names.GATEWAY_TAKEOVER_SECONDS, "From the upgrade of a resumed session until it is restored."
+            names.GATEWAY_TAKEOVER_SECONDS, "Time from the upgrade of a resumed session until it is restored."
         )
         self.evictions = counter(names.GATEWAY_EVICTIONS, "Sessions lost to a newer connection (close code 4001).")
-        self.probes = counter(names.GATEWAY_PROBES, "Questions to a worker that said nothing of an open turn.")
-        self.replays = counter(names.GATEWAY_REPLAYS, "Open turns sent to a worker again.")
+        self.probes = counter(names.GATEWAY_PROBES, "Times a worker that was silent about an open turn was asked.")
+        self.replays = counter(names.GATEWAY_REPLAYS, "Open turns replayed to a worker.")
         self.dropped = counter(
             names.GATEWAY_DROPPED,
             "Dropped: retained_packets (older than retainedSeconds), stale_attempt (replies of a replayed turn's "
@@ -82,7 +82,7 @@ class Metrics:
         self.bundles = counter(names.GATEWAY_BUNDLES, "Messages confirmed by the broker, each for one partition.")
         self.envelopes = counter(names.GATEWAY_ENVELOPES, "Envelopes in those messages, each of one session.")
         self.publish_seconds = seconds(
-            names.GATEWAY_PUBLISH_SECONDS, "From handing a bundle to the producer to the broker's confirmation."
+            names.GATEWAY_PUBLISH_SECONDS, "Time from handing a bundle to the producer until the broker confirms it."
         )
         self.broker_send_seconds = seconds(names.BROKER_SEND_SECONDS, "Send requests: fifo or lite.", "kind")
         self.broker_send_errors = counter(names.BROKER_SEND_ERRORS, "Failed send requests: fifo or lite.", "kind")

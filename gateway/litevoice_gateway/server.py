@@ -21,6 +21,7 @@ from picows import (
     ws_create_server,
 )
 
+from litevoice_contracts.addresses import join_address
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
 from litevoice_gateway.auth import ApiKeys
@@ -119,7 +120,7 @@ class Listener(WSListener):
         self._hub.metrics.connections.labels("accepted").inc()
         host, port = tcp.get_extra_info("peername")[:2]
         self._connection = self._hub.accept(
-            self._admitted.protocol, self._admitted.principal, self._transport, f"{host}:{port}"
+            self._admitted.protocol, self._admitted.principal, self._transport, join_address(host, port)
         )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:

@@ -307,7 +307,7 @@ class Session:
         if now - self._active >= self._limits.idle_timeout_seconds:
             self._close(do.NORMAL, "idle", now)
         if self._packets.full_since is not None and now - self._packets.full_since >= STALL_SECONDS:
-            self._close(do.OVERLOAD, "too much waits for the message broker", now, ignore_client=True)
+            self._close(do.OVERLOAD, "too many packets are waiting for the message broker", now, ignore_client=True)
         self._check_edge(now)
 
     @property
@@ -333,7 +333,7 @@ class Session:
         self._hold_back()
 
     def _expire(self, now: float) -> None:
-        text = "the session's events are not kept any more, or last_event_id was never given out: begin a new session"
+        text = "the session's events are no longer kept, or last_event_id was never issued; start a new session"
         self._problem(Problem("session_expired", text, "last_event_id"))
         self._close(do.NOT_ALLOWED, "session expired", now, ignore_client=True)
 

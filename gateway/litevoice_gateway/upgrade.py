@@ -66,11 +66,11 @@ def admit(
     except Refusal as refusal:
         return _reject(factory, 400, "invalid", refusal.problem)
     if protocol.session_id and not owns_session(signing_key, principal, protocol.session_id):
-        problem = Problem("session_not_yours", "the session is not this API key's", "session_id")
+        problem = Problem("session_not_yours", "the session belongs to another API key", "session_id")
         return _reject(factory, 403, "forbidden", problem)
     if state.draining or state.unready:
         outcome = "draining" if state.draining else "unavailable"
-        reason = "this gateway is being drained" if state.draining else state.unready
+        reason = "this gateway is draining" if state.draining else state.unready
         return _reject(factory, 503, outcome, Problem(outcome, reason), {"Retry-After": str(RETRY_AFTER_SECONDS)})
     returns = bool(protocol.session_id) and state.full in ("gateway_cpu", "worker_lag")
     return Admitted(protocol, principal, "" if returns else state.full)

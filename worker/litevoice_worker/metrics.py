@@ -20,7 +20,7 @@ class Metrics:
             for name, text, labels in (
                 (names.WORKER_PACKETS, "Packets applied.", ()),
                 (names.WORKER_DUPLICATES, "Packets received more than once and dropped.", ()),
-                (names.WORKER_GAPS, "Gaps: packets were missing and were asked for.", ()),
+                (names.WORKER_GAPS, "Gaps: missing packets that were requested again.", ()),
                 (names.WORKER_TURNS, "Responses ended: completed, cancelled, incomplete or failed.", ("outcome",)),
                 (names.WORKER_REPLIES, "Messages published to sessions.", ()),
                 (
@@ -34,7 +34,7 @@ class Metrics:
         }
         self._first_audio = Histogram(
             names.WORKER_FIRST_AUDIO_SECONDS,
-            "From the end of an utterance to the first audio of its answer.",
+            "Time from the end of an utterance to the first audio of its answer.",
             buckets=_SECONDS,
             registry=self.registry,
         )

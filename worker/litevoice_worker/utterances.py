@@ -68,7 +68,7 @@ def not_transcribed(dialogue: Dialogue, transcription: Transcription, message: s
 def already_active(event_id: str | None) -> events.SessionError:
     return events.SessionError(
         "conversation_already_has_active_response",
-        "a response is active: cancel it or wait for its end",
+        "a response is already active; cancel it or wait until it ends",
         event_id=event_id,
     )
 

@@ -89,7 +89,7 @@ class Worker:
         tasks = [asyncio.create_task(self._sweep(), name="sweep"), asyncio.create_task(self._tell(), name="news")]
         try:
             await stop.wait()
-            logger.info("leaving")
+            logger.info("shutting down")
         finally:
             self._leaving = True
             for task in tasks:
@@ -104,7 +104,7 @@ class Worker:
 
     def _unready_reason(self) -> str:
         if self._leaving:
-            return "leaving"
+            return "shutting down"
         if not self._producer.ready:
             return self._producer.unready_reason
         if not self._fence.ready:

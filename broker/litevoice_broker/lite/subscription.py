@@ -71,7 +71,10 @@ class Subscriptions:
                 async with asyncio.timeout(ASKED_SECONDS):
                     found = await self._admin.lite_topics(self._parent_topic, some)
             except (BrokerError, TimeoutError) as error:
-                logger.warning("owners not known", extra={"reason": str(error) or f"no answer in {ASKED_SECONDS} s"})
+                logger.warning(
+                    "cannot tell who owns the LiteTopics",
+                    extra={"reason": str(error) or f"no answer in {ASKED_SECONDS} s"},
+                )
                 break
             known |= {name: set(info.subscribers if info else ()) for name, info in zip(some, found, strict=True)}
         return known

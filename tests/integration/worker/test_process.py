@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +32,9 @@ from litevoice_gateway.packet_log import PacketLog
 from litevoice_gateway.session_state import SessionState
 from litevoice_worker.partitions import ranking
 from tests.integration.conftest import BrokerKit
+from tests.integration.sending import send_fifo
 from tests.integration.shared_rocketmq import SharedRocketMQ
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -165,21 +167,6 @@ async def office(rocketmq: SharedRocketMQ, kit: BrokerKit, tmp_path: Path) -> As
         stack.kill()
 
 
-async def until(condition: Callable[[], object], what: str, timeout_seconds: float = 60) -> None:
-    """`condition` may be a coroutine function's call, too."""
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            while True:
-                result = condition()
-                if asyncio.iscoroutine(result):
-                    result = await result
-                if result:
-                    return
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"never saw {what}") from None
-
-
 async def shared_out(stack: LocalStack) -> bool:
     """Every worker has exactly the partitions that are its own."""
     firsts = [ranking(partition, WORKERS)[0] for partition in range(stack.names.partitions)]
@@ -272,7 +259,7 @@ async def test_bad_messages_do_not_stop_a_partition(office: Office) -> None:
     ]
     bad = len(messages) + 1
     for properties, content in messages:
-        await office.producer.send_fifo(topic, "x", properties, content)
+        await send_fifo(office.producer, topic, "x", properties, content)
     caller.send(CreateItem(Item("typed", "user", "what is the capital of France")))
     caller.send(CreateResponse(text_only=True))
     await until(lambda: caller.answers, "the answer behind the bad messages")

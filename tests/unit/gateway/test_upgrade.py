@@ -221,6 +221,7 @@ def test_settings_and_keys_are_read(tmp_path: Path) -> None:
         ({"listenPort": 0}, "listenPort"),
         ({"batchMillisecond": 5}, "batchMillisecond"),
         ({"broker": BROKER | {"endpoints": "proxy"}}, "broker.endpoints"),
+        ({"broker": BROKER | {"endpoints": "::1:8081"}}, "broker.endpoints"),
         ({"broker": BROKER | {"nameServer": ""}}, "broker.nameServer"),
         ({"broker": BROKER | {"requestTopic": "a b"}}, "rocketmq.requestTopic"),
         ({"apiKeysDir": "/nowhere"}, "apiKeysDir"),

@@ -28,6 +28,7 @@ from litevoice_worker.settings import load, make_members, make_stages
 from litevoice_worker.stages import StageError
 from litevoice_worker.turn import Limits, Turns
 from tests.unit.worker.world import EnergyVad
+from tests.waiting import until
 
 Done = Callable[[BaseException | None], None]
 
@@ -96,11 +97,6 @@ class Bench:
         ]
         runner.deliver(UpEnvelope(runner.machine.id, 1, 0, 0, sent, snapshot=Snapshot()), "g", uncertain=False)
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():
-                await asyncio.sleep(0)
-
 
 @pytest.fixture
 def bench() -> Bench:
@@ -109,7 +105,7 @@ def bench() -> Bench:
 
 async def test_a_turn(bench: Bench) -> None:
     bench.text_turn(bench.runner())
-    await bench.until(lambda: bench.broker.of(events.ResponseFinished))
+    await until(lambda: bench.broker.of(events.ResponseFinished))
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.text, finished.input_tokens, finished.output_tokens) == ("One. Two.", 3, 2)
     assert bench.metrics.registry.get_sample_value("litevoice_worker_turns_total", {"outcome": "completed"}) == 1
@@ -120,14 +116,14 @@ async def test_an_overloaded_client_is_tried_again(bench: Bench, monkeypatch: py
     monkeypatch.setattr(runner_module, "OVERLOADED_PAUSE_SECONDS", 0.001)
     bench.broker.errors = [Overloaded("full"), Overloaded("full")]
     bench.text_turn(bench.runner())
-    await bench.until(lambda: bench.broker.of(events.ResponseFinished))
+    await until(lambda: bench.broker.of(events.ResponseFinished))
     assert bench.gave_up == []
 
 
 async def test_a_message_that_may_have_arrived_is_not_sent_again(bench: Bench) -> None:
     bench.broker.errors = [BrokerUnavailable("away")]
     bench.text_turn(bench.runner())
-    await bench.until(lambda: bench.gave_up)
+    await until(lambda: bench.gave_up)
     assert bench.broker.sent == []
 
 
@@ -139,7 +135,7 @@ async def test_what_a_stage_raises(
 ) -> None:
     bench.voice.broken = error
     bench.text_turn(bench.runner())
-    await bench.until(lambda: bench.broker.of(events.ResponseFinished))
+    await until(lambda: bench.broker.of(events.ResponseFinished))
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.status, finished.reason) == ("failed", reason)
     assert "secret words" not in caplog.text
@@ -149,7 +145,7 @@ async def test_handing_over_asks_for_what_is_open_and_stops(bench: Bench) -> Non
     bench.voice.slow = True
     runner = bench.runner()
     bench.text_turn(runner)
-    await bench.until(lambda: bench.broker.of(events.TextDelta))
+    await until(lambda: bench.broker.of(events.TextDelta))
     await runner.abandon()
     assert bench.broker.of(events.TurnReplay)
     sent = len(bench.broker.sent)

@@ -14,14 +14,16 @@ VERSION = 1
 
 
 class SessionNews(msgspec.Struct, frozen=True, array_like=True):
-    """A session that the worker has in memory.
+    """A session that the worker has in memory, or has refused.
 
     Attributes:
         progress: how far its packets are settled; None when only something is under way that the owner waits for.
+        refused: the worker has no room for it.
     """
 
     session_id: str
     progress: Progress | None = None
+    refused: bool = False
 
 
 class PartitionNews(msgspec.Struct, frozen=True, array_like=True):
@@ -37,11 +39,16 @@ class PartitionNews(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WorkerNews(msgspec.Struct, frozen=True, omit_defaults=True):
-    """From one worker to one gateway; everything is as of now, and of the gateway's own sessions only."""
+    """From one worker to one gateway; everything is as of now, and of the gateway's own sessions only.
+
+    Attributes:
+        full: the worker takes no more sessions.
+    """
 
     worker: str
     partitions: list[PartitionNews] = []
     sessions: list[SessionNews] = []
+    full: bool = False
     v: int = VERSION
 
     def encode(self) -> bytes:

@@ -189,8 +189,8 @@ class WorkerSettings(_Settings):
     pipeline: PipelineSettings = PipelineSettings()
     """The stages of a turn."""
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 2000
-    """Sessions that a worker keeps in memory; beyond it, the least recently used idle one is forgotten (it can be
-    replayed)."""
+    """Sessions that a worker keeps in memory. Beyond it an idle one that was not heard of for 10 s is forgotten (it can
+    be replayed); while there is none, new sessions are refused and closed with 1013."""
     epoch_wait_milliseconds: Annotated[int, Field(ge=0, le=10_000)] = 500
     """How long packets of a session's new gateway wait for the last packet of the old one."""
     log_level: LogLevel = "info"

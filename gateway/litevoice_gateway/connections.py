@@ -158,6 +158,11 @@ class Connection:
         self.session.hold_back(full)
         self.run()
 
+    def refused(self) -> None:
+        """The worker has no room for the session."""
+        self.session.refused(time.monotonic())
+        self.run()
+
     def worker_changed(self) -> None:
         self.session.worker_changed(time.monotonic())
         self.run()

@@ -219,7 +219,10 @@ class Hub:
         if news is None:
             return
         for session in news.sessions:
-            if (connection := self.sessions.get(session.session_id)) is not None:
+            connection = self.sessions.get(session.session_id)
+            if connection is not None and session.refused:
+                connection.refused()
+            elif connection is not None:
                 connection.session.worker_is_alive(now, session.progress)
         behind = {entry.partition for entry in news.partitions if entry.behind_seconds >= BEHIND_SECONDS}
         changed = self._news.new_workers(news)
@@ -304,6 +307,7 @@ class Hub:
     def _measure(self, late_seconds: float, held_bytes: int, now: float) -> None:
         load, bound, was_full = self._load, self.settings.max_held_bytes, self._held_back
         load.held_bytes, load.worker_lag_seconds = held_bytes, self._news.worker_lag(now)
+        load.workers_full = self._news.workers_full(now)
         load.loop_was_late(late_seconds)
         self.metrics.load(load, self.full)
         self._held_back = held_bytes >= (bound // 2 if was_full else bound)

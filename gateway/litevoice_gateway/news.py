@@ -42,6 +42,7 @@ class NewsTopic:
         self._subscribed = ""
         self._workers: dict[int, str] = {}
         self._behind: dict[int, tuple[float, float]] = {}
+        self._full: dict[str, tuple[bool, float]] = {}
 
     def new_workers(self, news: WorkerNews) -> set[int]:
         """The partitions that another worker reads now."""
@@ -58,6 +59,11 @@ class NewsTopic:
         recent = (behind for behind, at in self._behind.values() if now - at < RECENT_SECONDS)
         return max(recent, default=0.0)
 
+    def workers_full(self, now: float) -> bool:
+        """None of the workers that were heard of lately takes another session."""
+        self._full = {worker: (full, at) for worker, (full, at) in self._full.items() if now - at < RECENT_SECONDS}
+        return bool(self._full) and all(full for full, _ in self._full.values())
+
     def take(self, body: bytes, now: float) -> WorkerNews | None:
         """A message of the LiteTopic; None for an unreadable one."""
         self._heard = now
@@ -66,6 +72,7 @@ class NewsTopic:
         except InvalidField as error:
             logger.error("news skipped", extra={"reason": error.field})
             return None
+        self._full[news.worker] = (news.full, now)
         self._behind |= {entry.partition: (entry.behind_seconds, now) for entry in news.partitions}
         return news
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Full = Literal["", "sessions", "memory", "gateway_cpu", "worker_lag"]
+Full = Literal["", "sessions", "memory", "gateway_cpu", "worker_sessions", "worker_lag"]
 """What a gateway is full of; "" when it takes new sessions."""
 REASONS: tuple[Full, ...] = tuple(reason for reason in get_args(Full) if reason)
 
@@ -24,12 +24,14 @@ class Load:
         held_bytes: packets of all sessions, waiting for the broker or kept for a replay.
         loop_lag_seconds: how late the event loop is, smoothed.
         worker_lag_seconds: the largest of all partitions.
+        workers_full: no worker takes another session.
     """
 
     sessions: int = 0
     held_bytes: int = 0
     loop_lag_seconds: float = 0.0
     worker_lag_seconds: float = 0.0
+    workers_full: bool = False
 
     def loop_was_late(self, seconds: float) -> None:
         """One more measurement, several a second."""
@@ -43,4 +45,6 @@ class Load:
             return "memory"
         if self.loop_lag_seconds >= MAX_LOOP_LAG_SECONDS:
             return "gateway_cpu"
+        if self.workers_full:
+            return "worker_sessions"
         return "worker_lag" if self.worker_lag_seconds >= MAX_WORKER_LAG_SECONDS else ""

@@ -240,6 +240,10 @@ class Session:
         if progress is not None:
             self._packets.progress(progress.upto)
 
+    def refused(self, now: float) -> None:
+        """The worker has no room for the session: it may find some elsewhere, or later."""
+        self._close(do.OVERLOAD, "the workers have as many sessions as they may", now, ignore_client=True)
+
     def worker_changed(self, now: float) -> None:
         """Another worker reads the session's partition now."""
         self._packets.tick(now, probe=self._may_ask, ask_now=True)

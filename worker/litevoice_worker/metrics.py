@@ -25,9 +25,9 @@ class Metrics:
                 (names.WORKER_REPLIES, "Messages published to sessions.", ()),
                 (
                     names.WORKER_DROPPED,
-                    "Dropped: conversation_items (the oldest, beyond what a snapshot holds), sessions (the least "
-                    "recently used, beyond maxSessions), bad_envelope (unreadable), news (what a gateway was to be "
-                    "told, beside replies, and the broker did not take).",
+                    "Dropped: conversation_items (the oldest, beyond what a snapshot holds), sessions (idle, to make "
+                    "room), refused_envelopes (beyond maxSessions; the gateway closes the session), bad_envelope "
+                    "(unreadable), news (what a gateway was to be told, beside replies; the broker did not take it).",
                     ("what",),
                 ),
             )
@@ -61,7 +61,7 @@ class Metrics:
         self._heals = Counter(
             names.BROKER_HEALS, "Takeovers repeated because a position was missing.", registry=self.registry
         )
-        for what in ("conversation_items", "bad_envelope", "sessions", "news"):
+        for what in ("conversation_items", "bad_envelope", "sessions", "refused_envelopes", "news"):
             self._counters[names.WORKER_DROPPED].labels(what)
 
     def count(self, count: Count) -> None:

@@ -20,6 +20,7 @@ class _Gateway:
     heard: float
     partitions: dict[int, float] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
 
 
 class News:
@@ -42,13 +43,19 @@ class News:
         if (known := self._gateways.get(gateway)) is not None:
             known.progress[session_id] = progress
 
+    def refused(self, gateway: str, session_id: str) -> None:
+        """There is no room for the session here."""
+        if (known := self._gateways.get(gateway)) is not None:
+            known.refused.add(session_id)
+
     def keep_partitions(self, owned: Collection[int]) -> None:
         """This worker reads no others now."""
         for known in self._gateways.values():
             known.partitions = {number: behind for number, behind in known.partitions.items() if number in owned}
 
-    def take(self, at_work: Iterable[tuple[str, str]], now: float) -> list[tuple[str, WorkerNews]]:
-        """What to send now, by gateway; `at_work`: gateway and session id of what its owner waits for."""
+    def take(self, at_work: Iterable[tuple[str, str]], full: bool, now: float) -> list[tuple[str, WorkerNews]]:
+        """What to send now, by gateway; `at_work`: gateway and session id of what its owner waits for; `full`: there is
+        no room for another session."""
         working: dict[str, set[str]] = {}
         for gateway, session_id in at_work:
             working.setdefault(gateway, set()).add(session_id)
@@ -60,8 +67,9 @@ class News:
             sessions = [SessionNews(session_id, progress) for session_id, progress in known.progress.items()]
             busy = working.get(gateway, set()) - known.progress.keys()
             sessions += [SessionNews(session_id) for session_id in sorted(busy)]
-            known.progress = {}
+            sessions += [SessionNews(session_id, refused=True) for session_id in sorted(known.refused)]
+            known.progress, known.refused = {}, set()
             partitions = [PartitionNews(number, behind) for number, behind in sorted(known.partitions.items())]
             if partitions or sessions:
-                told.append((gateway, WorkerNews(self._worker, partitions, sessions)))
+                told.append((gateway, WorkerNews(self._worker, partitions, sessions, full)))
         return told

@@ -25,7 +25,7 @@ from litevoice_worker.metrics import Metrics
 from litevoice_worker.news import NEWS_SECONDS, News
 from litevoice_worker.ownership import Ownership
 from litevoice_worker.runner import SessionRunner, Stages
-from litevoice_worker.sessions import Sessions
+from litevoice_worker.sessions import NoRoom, Sessions
 from litevoice_worker.settings import names_of
 from litevoice_worker.stages.vad import SileroNetwork, SileroVad
 from litevoice_worker.turn import Limits, Turns
@@ -156,6 +156,8 @@ class Worker:
             self._sessions.get(session_id, partition).deliver(envelope, gateway, uncertain=uncertain)
         except InvalidField as error:
             self._skipped(partition, offset, error.field)
+        except NoRoom:
+            self._news.refused(gateway, session_id)
         except Exception as error:
             # The exception's own text may hold content.
             self._skipped(partition, offset, type(error).__name__)
@@ -170,7 +172,7 @@ class Worker:
         while True:
             await asyncio.sleep(NEWS_SECONDS)
             self._news.keep_partitions(self._ownership.owned)
-            for gateway, news in self._news.take(self._sessions.at_work(), time.monotonic()):
+            for gateway, news in self._news.take(self._sessions.at_work(), self._sessions.full, time.monotonic()):
                 try:
                     self._producer.enqueue_lite(self._names.reply_topic, gateway, news.encode(), self._told)
                 except BrokerError as error:

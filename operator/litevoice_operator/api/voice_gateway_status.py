@@ -42,7 +42,7 @@ class GatewayPod(Api):
     """Whether it is draining."""
     full: Annotated[str, Field(max_length=64)] = ""
     """Why it takes no new sessions: sessions (`session.maxPerPod`), memory (`session.maxHeldBytes`), gateway_cpu (its
-    event loop is late), worker_lag (workers are behind)."""
+    event loop is late), worker_sessions (the workers have as many as they may), worker_lag (workers are behind)."""
 
 
 class LastDrain(Api):

@@ -14,7 +14,7 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import Progress
 from litevoice_contracts.names import SESSION_ID
 from litevoice_contracts.news import PartitionNews, SessionNews, WorkerNews
-from litevoice_gateway.news import RENEW_SECONDS, NewsTopic
+from litevoice_gateway.news import RECENT_SECONDS, RENEW_SECONDS, NewsTopic
 
 NEWS = WorkerNews("w-1", [PartitionNews(3, 0.25)], [SessionNews("s_1", Progress(Mark(7, 41))), SessionNews("s_2")])
 
@@ -73,6 +73,25 @@ def test_a_partition_that_another_worker_reads_is_noticed_once() -> None:
     topic = NewsTopic(Broker(), 0)
     other = WorkerNews("w-2", [PartitionNews(3, 0), PartitionNews(4, 0)])
     assert [topic.new_workers(news) for news in (NEWS, NEWS, other, other, NEWS)] == [set(), set(), {3}, set(), {3}]
+
+
+def test_the_workers_are_full_when_all_that_are_heard_of_say_so() -> None:
+    topic = NewsTopic(Broker(), 0)
+    assert not topic.workers_full(0)
+    topic.take(WorkerNews("w-1", full=True).encode(), 1)
+    assert topic.workers_full(2)
+    topic.take(WorkerNews("w-2").encode(), 3)
+    assert not topic.workers_full(4)
+    topic.take(WorkerNews("w-1", full=True).encode(), 12)
+    assert topic.workers_full(3 + RECENT_SECONDS), "the other one has said nothing for long"
+
+
+def test_the_lag_is_the_largest_that_was_told_of_lately() -> None:
+    topic = NewsTopic(Broker(), 0)
+    topic.take(WorkerNews("w-1", [PartitionNews(0, 7.0), PartitionNews(1, 0.5)]).encode(), 0)
+    assert topic.worker_lag(1) == 7.0
+    topic.take(WorkerNews("w-1", [PartitionNews(1, 0.25)]).encode(), 5)
+    assert topic.worker_lag(RECENT_SECONDS) == 0.25
 
 
 @given(st.binary(max_size=100))

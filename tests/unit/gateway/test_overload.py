@@ -18,6 +18,7 @@ from tests.unit.gateway.driver import Driver
         (Load(held_bytes=100), "memory"),
         (Load(loop_lag_seconds=MAX_LOOP_LAG_SECONDS), "gateway_cpu"),
         (Load(worker_lag_seconds=MAX_WORKER_LAG_SECONDS), "worker_lag"),
+        (Load(worker_lag_seconds=60, workers_full=True), "worker_sessions"),
         (Load(held_bytes=100, worker_lag_seconds=60), "memory"),
     ],
 )
@@ -50,3 +51,10 @@ def test_a_full_pod_reads_no_client_and_then_reads_on() -> None:
     driver.take()
     assert driver.is_reading()
     assert len(driver.all(do.PauseReading)) == 1
+
+
+def test_a_session_that_no_worker_takes_is_told_to_come_back_later() -> None:
+    driver = Driver()
+    driver.session.refused(driver.now)
+    driver.take()
+    assert driver.closes == [1013]

@@ -23,7 +23,7 @@ from litevoice_worker.audio import Samples
 from litevoice_worker.commands import Outcome, Prompt
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner, Stages
-from litevoice_worker.sessions import IDLE_SECONDS, Sessions
+from litevoice_worker.sessions import ACTIVE_SECONDS, IDLE_SECONDS, NoRoom, Sessions
 from litevoice_worker.settings import load, make_members, make_stages
 from litevoice_worker.stages import StageError
 from litevoice_worker.turn import Limits, Turns
@@ -153,22 +153,26 @@ async def test_handing_over_asks_for_what_is_open_and_stops(bench: Bench) -> Non
     assert len(bench.broker.sent) == sent
 
 
-async def test_the_registry_is_bounded_and_forgets_the_idle_first(bench: Bench) -> None:
+async def test_idle_sessions_make_room_and_while_there_are_none_new_ones_are_refused(bench: Bench) -> None:
     bench.voice.slow = True
     sessions = Sessions(3, bench.runner, bench.metrics)
-    busy = sessions.get("busy", 0)
+    busy, idle, used = sessions.get("busy", 0), sessions.get("idle", 0), sessions.get("used", 1)
     bench.text_turn(busy)
-    idle = sessions.get("idle", 0)
-    used = sessions.get("used", 1)
-    assert sessions.get("busy", 0) is busy
-    assert sessions.get("idle", 0) is idle
-    assert sessions.get("used", 1) is used
+    for number in range(5):
+        with pytest.raises(NoRoom):
+            sessions.get(f"new {number}", 1)
+    assert sessions.full
+    for runner in (busy, idle):
+        runner.last_active -= ACTIVE_SECONDS
     sessions.get("new", 1)
     assert sessions.get("busy", 0) is busy, "it is older, but in the middle of something"
-    assert sessions.get("idle", 0) is not idle
+    assert sessions.get("used", 1) is used
+    with pytest.raises(NoRoom):
+        sessions.get("idle", 0)
     value = bench.metrics.registry.get_sample_value
     assert value("litevoice_worker_sessions") == 3
-    assert value("litevoice_worker_dropped_total", {"what": "sessions"}) == 2
+    assert value("litevoice_worker_dropped_total", {"what": "sessions"}) == 1
+    assert value("litevoice_worker_dropped_total", {"what": "refused_envelopes"}) == 6
     sessions.forget_idle(asyncio.get_running_loop().time() + IDLE_SECONDS + 1)
     assert value("litevoice_worker_sessions") == 1
     await sessions.hand_over(0)

@@ -20,12 +20,15 @@ class AuditPod:
 
     def start(self) -> None:
         """Creates the pod; `requests` returns when every partition is being read."""
-        self.remove()
+        self.remove(wait=True)  # one of the same name may still be ending
         worker = self._worker_pod_spec()
         container = worker["containers"][0]
-        kubectl(
-            "create", "configmap", self.name, "-n", NAMESPACE, f"--from-file=audit.py={_SCRIPT}", timeout_seconds=60
-        )
+        script = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": self.name, "namespace": NAMESPACE},
+            "data": {"audit.py": _SCRIPT.read_text()},
+        }
         config = next(
             v
             for v in worker["volumes"]
@@ -66,7 +69,7 @@ class AuditPod:
                 ],
             },
         }
-        kubectl("apply", "-f", "-", text=json.dumps(pod))
+        kubectl("create", "-f", "-", text="\n---\n".join(map(json.dumps, (script, pod))))
 
     def wait_ready(self) -> None:
         wait_until(lambda: any(line.get("ready") for line in self.lines()), 120, f"{self.name} reads")
@@ -86,9 +89,12 @@ class AuditPod:
         output = kubectl("logs", "-n", NAMESPACE, self.name)
         return [json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}")]
 
-    def remove(self) -> None:
-        for kind in ("pod", "configmap"):
-            kubectl("delete", kind, "-n", NAMESPACE, self.name, "--ignore-not-found", "--grace-period=1")
+    def remove(self, *, wait: bool = False) -> None:
+        """`wait`: until it is gone."""
+        what = (f"pod/{self.name}", f"configmap/{self.name}")
+        kubectl(
+            "delete", *what, "-n", NAMESPACE, "--ignore-not-found", "--grace-period=1", f"--wait={str(wait).lower()}"
+        )
 
     @staticmethod
     def _worker_pod_spec() -> dict[str, Any]:

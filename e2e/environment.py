@@ -158,8 +158,7 @@ def apply_examples() -> None:
     namespace = f'{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}"}}}}'
     kubectl("apply", "-f", "-", text=namespace)
     ensure_api_key()
-    for example in EXAMPLES:
-        kubectl("apply", "-n", NAMESPACE, "-f", f"examples/{example}")
+    kubectl("apply", "-n", NAMESPACE, *(part for example in EXAMPLES for part in ("-f", f"examples/{example}")))
     wait_ready()
 
 

@@ -24,7 +24,7 @@ from litevoice_broker.lag import (
     oldest_request_seconds,
 )
 from litevoice_broker.remoting import Refused, RemotingClient
-from litevoice_contracts.addresses import parse_addresses
+from litevoice_contracts.addresses import join_address, parse_addresses
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import BrokerSettings
@@ -53,7 +53,7 @@ class Admin:
 
     def __init__(self, name_server: str, *, access: AdminAccess | None = None, timeout_seconds: float = 5.0) -> None:
         try:
-            self._name_servers = [f"{host}:{port}" for host, port in parse_addresses("name_server", name_server)]
+            self._name_servers = [join_address(*pair) for pair in parse_addresses("name_server", name_server)]
         except InvalidField as error:
             raise BrokerError(str(error)) from error
         self._timeout_seconds = timeout_seconds
@@ -95,7 +95,7 @@ class Admin:
             if config and (config["writeQueueNums"] != 1 or _attribute(config, "message.type") != "FIFO"):
                 raise BrokerError(
                     f"topic {topic} exists on {name} with {config['writeQueueNums']} queues and message.type "
-                    f"{_attribute(config, 'message.type') or 'NORMAL'}; needed are 1 queue and FIFO: delete it first"
+                    f"{_attribute(config, 'message.type') or 'NORMAL'}; expected 1 queue and FIFO; delete it first"
                 )
         if len(existing) > 1:
             raise BrokerError(f"topic {topic} exists on {', '.join(existing)}; it must be on one broker only")
@@ -118,7 +118,7 @@ class Admin:
             if config and _attribute(config, "message.type") != "LITE":
                 raise BrokerError(
                     f"topic {topic} exists on {name} with message.type "
-                    f"{_attribute(config, 'message.type') or 'NORMAL'}; needed is LITE: delete it first"
+                    f"{_attribute(config, 'message.type') or 'NORMAL'}; expected LITE; delete it first"
                 )
             if config and _attribute(config, "lite.topic.expiration") == str(expiration_minutes):
                 continue
@@ -207,10 +207,7 @@ class Admin:
     async def partition_lag(self, names: Names) -> list[PartitionLag]:
         """One entry per partition, in order. Raises BrokerError when a partition topic does not exist."""
         masters = await self.masters()
-        return [
-            await self._one_partition_lag(masters, partition, topic, names.worker_group)
-            for partition, topic in enumerate(names.partition_topics)
-        ]
+        return [await self._one_partition_lag(masters, topic, names.worker_group) for topic in names.partition_topics]
 
     async def lite_lag(self, group: str, top: int) -> LiteLag:
         """Summed over masters. Costs the broker a walk over all offsets of the group: poll it once per group."""
@@ -247,7 +244,7 @@ class Admin:
                 answer = await self._client(address).call(_LITE_TOPIC, {"parentTopic": parent, "liteTopic": name})
             except Refused:
                 continue
-            info = lite_topic_info(name, parse(answer.body))
+            info = lite_topic_info(parse(answer.body))
             if not info.max_offset and not info.subscribers:
                 continue  # the broker answers for names that it never heard of too
             if found is None or info.max_offset > found.max_offset or (info.subscribers and not found.subscribers):
@@ -347,7 +344,7 @@ class Admin:
         if not brokers:
             raise BrokerError(f"topic {topic} does not exist")
         if brokers[0] not in masters:
-            raise BrokerUnavailable(f"topic {topic} is on {brokers[0]}, which has no master now")
+            raise BrokerUnavailable(f"topic {topic} is on {brokers[0]}, which has no master at the moment")
         return masters[brokers[0]]
 
     async def _offsets(self, address: str, topic: str, group: str) -> tuple[int, int]:
@@ -358,9 +355,7 @@ class Admin:
                 return int(offsets["brokerOffset"]), max(0, int(offsets["consumerOffset"]))
         raise BrokerError(f"the broker knows no queue of topic {topic} for group {group}")
 
-    async def _one_partition_lag(
-        self, masters: Mapping[str, str], partition: int, topic: str, group: str
-    ) -> PartitionLag:
+    async def _one_partition_lag(self, masters: Mapping[str, str], topic: str, group: str) -> PartitionLag:
         address = await self._only_address(masters, topic)
         broker_offset, consumer_offset = await self._offsets(address, topic, group)
         lag = max(0, broker_offset - consumer_offset)
@@ -370,7 +365,7 @@ class Admin:
             now = time.time()
             ages = [oldest_request_seconds(span, consumer_offset, now) for span in spans.get("consumeTimeSpanSet", [])]
             oldest = max(ages, default=0.0)
-        return PartitionLag(partition, topic, broker_offset, consumer_offset, lag, oldest)
+        return PartitionLag(topic, lag, oldest)
 
 
 def _attribute(config: Mapping[str, Any], name: str) -> str:

@@ -18,7 +18,7 @@ class BrokerConfig:
     """How one client reaches RocketMQ.
 
     Attributes:
-        endpoints: ``host:port[;host:port…]`` of the proxies (gRPC).
+        endpoints: ``host:port[;host:port…]`` of the proxies (gRPC); an IPv6 address in brackets.
         client_id: what the client calls itself; another one for each client of a process.
         ca_file: PEM file with the authorities to trust; "" for the system's. Only with `tls`.
         access_key, secret_key: every call is signed when set.

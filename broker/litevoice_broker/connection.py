@@ -26,6 +26,7 @@ from litevoice_broker.health import Health
 from litevoice_broker.observing import NoObserver, Observer
 from litevoice_broker.signature import CLIENT_VERSION, Metadata, metadata
 from litevoice_broker.status import call_failed, check_status
+from litevoice_contracts.addresses import join_address
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,6 @@ class Connection:
         self.group = group
         self.health = Health("not started")
         self.observer = observer or NoObserver()
-        self.server_settings: Any = None
         self.generation = 0
         self._fill_settings = settings
         self._on_connected = on_connected
@@ -189,20 +189,20 @@ class Connection:
     async def _run(self) -> None:
         backoff = BACKOFF_FIRST_SECONDS
         for attempt in itertools.count():
-            host, port = self._addresses[self._next_address]
+            address = join_address(*self._addresses[self._next_address])
             generation = self.generation
             try:
-                async with self._channel(f"{host}:{port}") as channel:
+                async with self._channel(address) as channel:
                     await self._serve(stubs.messaging_service(channel))
-                reason = f"proxy {host}:{port} ended the connection"
+                reason = f"proxy {address} ended the connection"
             except (BrokerError, grpc.aio.AioRpcError, TimeoutError, OSError) as error:
                 details = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error) or "timeout"
-                reason = f"endpoints: cannot reach proxy {host}:{port}: {details}"
+                reason = f"endpoints: cannot reach proxy {address}: {details}"
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 logger.exception("broker connection failed")
-                reason = f"proxy {host}:{port}: {error!r}"
+                reason = f"proxy {address}: {error!r}"
             self.health.set(reason)
             if self.generation > generation:
                 backoff = BACKOFF_FIRST_SECONDS
@@ -269,21 +269,15 @@ class Connection:
             if command.status.code not in (0, stubs.OK):
                 check_status(command.status, "Telemetry")
             if command.HasField("settings"):
-                self.server_settings = command.settings
                 return
             self._dispatch(command)
 
     async def _read_commands(self, stream: Any) -> None:
         while True:
             command = await stream.read()
-            if command is stubs.END_OF_STREAM:
+            if command is stubs.END_OF_STREAM or command.HasField("reconnect_endpoints_command"):
                 return
-            if command.HasField("settings"):
-                self.server_settings = command.settings
-            elif command.HasField("reconnect_endpoints_command"):
-                return
-            else:
-                self._dispatch(command)
+            self._dispatch(command)
 
     def _dispatch(self, command: Any) -> None:
         if self._on_command is not None:

@@ -14,10 +14,7 @@ class PartitionLag:
     `oldest_seconds`: age of the oldest of them, None when there are none.
     """
 
-    partition: int
     topic: str
-    broker_offset: int
-    consumer_offset: int
     lag: int
     oldest_seconds: float | None
 
@@ -46,12 +43,9 @@ class LiteLag:
 
 @dataclass(frozen=True, slots=True)
 class LiteTopicInfo:
-    """`max_offset` is the next position; `last_update` Unix seconds; `subscribers` client ids."""
+    """`max_offset` is the next position; `subscribers` client ids."""
 
-    name: str
-    min_offset: int
     max_offset: int
-    last_update: float
     subscribers: list[str]
 
 
@@ -72,12 +66,8 @@ def oldest_request_seconds(span: Mapping[str, Any], consumer_offset: int, now: f
     return int(span.get("delayTime", 0)) / 1000
 
 
-def lite_topic_info(name: str, body: Mapping[str, Any]) -> LiteTopicInfo:
-    offsets = body.get("topicOffset") or {}
+def lite_topic_info(body: Mapping[str, Any]) -> LiteTopicInfo:
     return LiteTopicInfo(
-        name,
-        max(0, int(offsets.get("minOffset", 0))),
-        max(0, int(offsets.get("maxOffset", 0))),
-        int(offsets.get("lastUpdateTimestamp", 0)) / 1000,
+        max(0, int((body.get("topicOffset") or {}).get("maxOffset", 0))),
         sorted(str(entry.get("clientId", "")) for entry in body.get("subscriber") or []),
     )

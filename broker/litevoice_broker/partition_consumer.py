@@ -18,7 +18,7 @@ from litevoice_broker.config import BrokerConfig
 from litevoice_broker.connection import ConnectedClient, Connection, subscription_settings
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.observing import Observer
-from litevoice_broker.receiving import Poller, acknowledge, born_at
+from litevoice_broker.receiving import Poller, acknowledge
 
 logger = logging.getLogger(__name__)
 
@@ -33,16 +33,11 @@ _RETRY_MAX_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PartitionMessage:
-    """One message. `offset`: in the partition's queue; `born_at`: Unix seconds, by the sender's clock.
-
-    `delivery_attempt` counts from 1; above it the message may have been handled before.
-    """
+    """One message. `offset`: in the partition's queue; `born_at`: Unix seconds, by the sender's clock."""
 
     offset: int
-    message_group: str
     properties: Mapping[str, str]
     body: bytes
-    delivery_attempt: int
     born_at: float
 
 
@@ -79,7 +74,6 @@ class PartitionConsumer(ConnectedClient):
         self._long_poll_seconds = long_poll_seconds
         self._leaving = asyncio.Event()
         self._poll: asyncio.Task[None] | None = None
-        self.handler_failures = 0
 
     async def start(self) -> None:
         """Returns at once; connects, and keeps trying, in the background."""
@@ -104,7 +98,7 @@ class PartitionConsumer(ConnectedClient):
     async def _connected(self) -> None:
         queues = await self._connection.assignments(self._topic)
         if not queues:
-            raise BrokerUnavailable(f"no broker serves topic {self._topic} now")
+            raise BrokerUnavailable(f"no broker serves topic {self._topic} at the moment")
         if len(queues) > 1:
             raise BrokerError(f"topic {self._topic} has {len(queues)} queues; a partition must have exactly one")
         if self._poll is None and not self._leaving.is_set():
@@ -132,7 +126,6 @@ class PartitionConsumer(ConnectedClient):
             try:
                 await self._handler(batch)
             except Exception:
-                self.handler_failures += 1
                 logger.exception(
                     "partition handler failed",
                     extra={"topic": self._topic, "first_offset": batch[0].offset, "messages": len(batch)},
@@ -155,11 +148,5 @@ class PartitionConsumer(ConnectedClient):
 
 def _partition_message(message: Any) -> PartitionMessage:
     system = message.system_properties
-    return PartitionMessage(
-        system.queue_offset,
-        system.message_group,
-        dict(message.user_properties),
-        message.body,
-        system.delivery_attempt,
-        born_at(system),
-    )
+    born_at = system.born_timestamp.seconds + system.born_timestamp.nanos / 1e9
+    return PartitionMessage(system.queue_offset, dict(message.user_properties), message.body, born_at)

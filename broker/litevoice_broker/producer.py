@@ -32,7 +32,6 @@ Kind = Literal["fifo", "lite"]
 RETRY_FIRST_SECONDS = 0.05
 RETRY_MAX_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
-_NO_PROPERTIES: Mapping[str, str] = {}
 _CLOSED = BrokerUnavailable("the producer was closed before the broker confirmed")
 
 
@@ -57,7 +56,7 @@ class _Lane:
 
 
 class Producer(ConnectedClient):
-    """Bounded by `max_pending_messages` over all topics: at the bound `send_*` waits, `enqueue_*` raises Overloaded.
+    """Bounded by `max_pending_messages` over all topics: at the bound `enqueue_*` raises Overloaded.
 
     A request that fails is repeated unchanged, with the same message ids, before anything newer of that topic: messages
     may be stored twice, never in another order. After `give_up_seconds` a message's caller gets BrokerUnavailable.
@@ -93,17 +92,11 @@ class Producer(ConnectedClient):
         self._send_timeout_seconds = send_timeout_seconds
         self._give_up_seconds = give_up_seconds
         self._lanes: dict[tuple[str, ...], _Lane] = {}
-        self._waiters: deque[asyncio.Future[None]] = deque()
         self._ids = (f"01{secrets.token_hex(10).upper()}{number:08X}" for number in itertools.count())
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._pending = 0
-
-    @property
-    def pending_messages(self) -> int:
-        """Messages that were accepted and neither confirmed nor given up."""
-        return self._pending
 
     async def start(self) -> None:
         """Returns at once; connects, and keeps trying, in the background."""
@@ -126,78 +119,41 @@ class Producer(ConnectedClient):
         self._lanes.clear()
         await self._connection.close()
 
-    async def send_fifo(self, topic: str, message_group: str, properties: Mapping[str, str], body: bytes) -> None:
-        """Returns when the broker has confirmed. Waits at the bound.
-
-        Raises BrokerUnavailable after `give_up_seconds`, BrokerError when the broker refuses the message.
-        """
-        await self._wait_for_room()
-        confirmed = asyncio.get_running_loop().create_future()
-        try:
-            self._enqueue(("fifo", topic), self._fifo(topic, message_group, properties, body), _settle(confirmed))
-        except BaseException:
-            self._release(1)
-            raise
-        await confirmed
-
     def enqueue_fifo(
         self, topic: str, message_group: str, properties: Mapping[str, str], body: bytes, done: Done
     ) -> None:
-        """The hot path, without a task per message. `done` is called once, with None after the confirmation.
+        """No task per message. `done` is called once: with None after the broker's confirmation, with BrokerUnavailable
+        after `give_up_seconds`, with BrokerError when the broker refuses the message.
 
         Raises Overloaded at the bound, BrokerError for a message that can never be sent; `done` is not called then.
         """
-        message = self._fifo(topic, message_group, properties, body)
+        message = self._message(topic, body)
+        message.user_properties.update(properties)
+        message.system_properties.message_type = stubs.FIFO
+        message.system_properties.message_group = message_group
         self._take_room()
         self._enqueue(("fifo", topic), message, done)
 
-    async def send_lite(
-        self, parent_topic: str, lite_topic: str, body: bytes, properties: Mapping[str, str] = _NO_PROPERTIES
-    ) -> None:
-        """Like `send_fifo`; callers of the same LiteTopic queue up in order."""
-        await self._wait_for_room()
-        confirmed = asyncio.get_running_loop().create_future()
-        try:
-            message = self._lite(parent_topic, lite_topic, body, properties)
-            self._enqueue(("lite", parent_topic, lite_topic), message, _settle(confirmed))
-        except BaseException:
-            self._release(1)
-            raise
-        await confirmed
-
-    def enqueue_lite(
-        self,
-        parent_topic: str,
-        lite_topic: str,
-        body: bytes,
-        done: Done,
-        properties: Mapping[str, str] = _NO_PROPERTIES,
-    ) -> None:
+    def enqueue_lite(self, parent_topic: str, lite_topic: str, body: bytes, done: Done) -> None:
         """Like `enqueue_fifo`."""
-        message = self._lite(parent_topic, lite_topic, body, properties)
+        message = self._lite(parent_topic, lite_topic, body)
         self._take_room()
         self._enqueue(("lite", parent_topic, lite_topic), message, done)
 
     # --- messages
 
-    def _fifo(self, topic: str, message_group: str, properties: Mapping[str, str], body: bytes) -> Any:
-        message = self._message(topic, body, properties)
-        message.system_properties.message_type = stubs.FIFO
-        message.system_properties.message_group = message_group
-        return message
-
-    def _lite(self, parent_topic: str, lite_topic: str, body: bytes, properties: Mapping[str, str]) -> Any:
-        message = self._message(parent_topic, body, properties)
+    def _lite(self, parent_topic: str, lite_topic: str, body: bytes) -> Any:
+        message = self._message(parent_topic, body)
         message.system_properties.message_type = stubs.LITE
         message.system_properties.lite_topic = lite_topic
         return message
 
-    def _message(self, topic: str, body: bytes, properties: Mapping[str, str]) -> Any:
+    def _message(self, topic: str, body: bytes) -> Any:
         if self._closed:
             raise BrokerUnavailable("the producer is closed")
         if not 0 < len(body) <= MAX_BODY_BYTES:
             raise BrokerError(f"body: expected 1 to {MAX_BODY_BYTES} bytes, got {len(body)}")
-        message = stubs.definition.Message(body=body, user_properties=properties)
+        message = stubs.definition.Message(body=body)
         message.topic.name = topic
         system = message.system_properties
         system.message_id = next(self._ids)
@@ -211,30 +167,12 @@ class Producer(ConnectedClient):
 
     def _take_room(self) -> None:
         if self._pending >= self._max_pending:
-            raise Overloaded(f"{self._pending} messages wait for the broker; wait for some to be confirmed")
+            raise Overloaded(f"{self._pending} messages are waiting for the broker; retry when some are confirmed")
         self._pending += 1
         self._idle.clear()
 
-    async def _wait_for_room(self) -> None:
-        if self._pending < self._max_pending and not self._waiters:
-            self._take_room()
-            return
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self._release(1)
-            raise
-
     def _release(self, count: int) -> None:
         self._pending -= count
-        while self._waiters and self._pending < self._max_pending:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                self._pending += 1
-                waiter.set_result(None)
         if self._pending == 0:
             self._idle.set()
 
@@ -348,15 +286,3 @@ class Producer(ConnectedClient):
     async def _check_topics(self) -> None:
         for topic in self._topics:
             await self._connection.check_topic(topic)
-
-
-def _settle(future: asyncio.Future[None]) -> Done:
-    def done(error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-    return done

@@ -118,9 +118,3 @@ async def acknowledge(
             await asyncio.sleep(pause)
             pause = min(pause * 2, _ACK_RETRY_MAX_SECONDS)
     return left
-
-
-def born_at(system_properties: Any) -> float:
-    """Unix seconds, by the sender's clock."""
-    timestamp = system_properties.born_timestamp
-    return float(timestamp.seconds) + float(timestamp.nanos) / 1e9

@@ -18,6 +18,7 @@ from typing import Any
 from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError, BrokerUnavailable, NotPermitted
 from litevoice_broker.signature import sign_request
+from litevoice_contracts.addresses import split_address
 
 _VERSION = 497  # MQVersion.Version.V5_5_0 is not checked by the broker; it only shows in its logs
 _RESPONSE_FLAG = 1
@@ -55,7 +56,7 @@ def decode_frame(frame: bytes) -> Answer:
     """`frame` without its leading length. Raises BrokerError when the header is not JSON."""
     (word,) = struct.unpack_from(">i", frame)
     if word >> 24:
-        raise BrokerError("the name server or broker answered in a serialization other than JSON")
+        raise BrokerError("the name server or broker did not answer in JSON")
     end = 4 + (word & 0xFFFFFF)
     return Answer(json.loads(frame[4:end]), frame[end:])
 
@@ -98,7 +99,7 @@ class RemotingClient:
             raise BrokerUnavailable(f"no answer from {self._address} within {self._timeout_seconds} s") from None
         except ssl.SSLCertVerificationError as error:
             raise BrokerError(
-                f"admin_tls: the certificate of {self._address} does not fit ca_file or this address: "
+                f"admin_tls: the certificate of {self._address} does not match ca_file or this address: "
                 f"{error.verify_message}"
             ) from error
         except OSError as error:
@@ -124,19 +125,19 @@ class RemotingClient:
     @property
     def _objection(self) -> str:
         if not self._access.access_key:
-            return f"{self._address} wants signed requests"
-        return f"{self._address} does not accept the credentials of {self._access.access_key}"
+            return f"{self._address} requires signed requests"
+        return f"{self._address} rejects the credentials of {self._access.access_key}"
 
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
             if self._writer is None or self._reading is None or self._reading.done():
-                host, _, port = self._address.rpartition(":")
-                reader, self._writer = await asyncio.open_connection(host, int(port), ssl=self._tls)
+                host, port = split_address(self._address)
+                reader, self._writer = await asyncio.open_connection(host, port, ssl=self._tls)
                 self._reading = asyncio.create_task(self._read(reader, self._writer))
             return self._writer
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reason = "" if self._tls else "the connection was closed before any answer: it may demand TLS (admin_tls)"
+        reason = "" if self._tls else "the connection was closed before any answer: it may require TLS (admin_tls)"
         try:
             while True:
                 (length,) = struct.unpack(">i", await reader.readexactly(4))

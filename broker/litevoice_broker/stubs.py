@@ -80,7 +80,11 @@ def resource(name: str) -> Any:
 
 
 def endpoints(addresses: Iterable[tuple[str, int]]) -> Any:
-    """`addresses`: host, port. Several hosts must be IPv4 addresses, as RocketMQ allows one domain name only."""
+    """`addresses`: host, port. Several hosts must be IP addresses of one kind: RocketMQ allows one domain name only."""
     listed = [definition.Address(host=host, port=port) for host, port in addresses]
-    numeric = all(address.host.replace(".", "").isdigit() for address in listed)
-    return definition.Endpoints(scheme=definition.IPv4 if numeric else definition.DOMAIN_NAME, addresses=listed)
+    scheme = definition.DOMAIN_NAME
+    if all(address.host.replace(".", "").isdigit() for address in listed):
+        scheme = definition.IPv4
+    elif all(":" in address.host for address in listed):
+        scheme = definition.IPv6
+    return definition.Endpoints(scheme=scheme, addresses=listed)

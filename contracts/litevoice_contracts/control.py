@@ -81,7 +81,11 @@ class DrainReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GatewayStatus(msgspec.Struct, frozen=True):
-    """`ready` is False with a `reason` while the broker is away or a drain runs."""
+    """`ready` is False with a `reason` while the broker is away or a drain runs.
+
+    Attributes:
+        full: why the gateway takes no new sessions, one of GATEWAY_FULL's reasons; "" while it takes them.
+    """
 
     pod: str
     ready: bool
@@ -91,3 +95,4 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     slow_readers: int
     pending_requests: int
     drain: DrainReport
+    full: str = ""

@@ -1,15 +1,16 @@
-"""The two message formats, up and down, with a version in each. Encoding and decoding only; no broker in sight.
+"""The message formats, up and down, with a version in each. Encoding and decoding only; no broker in sight.
 
-Up: user properties carry what a tool at the broker wants to see, the body is msgpack of the packets (and sometimes the
-snapshot). Down: everything is in the msgpack body, because LITE messages are read by litevoice alone.
+Up: a bundle, one message with envelopes of many sessions of one partition. Each envelope is decoded by itself, so a
+broken one costs nobody else anything. Down: one envelope per message of a session's LiteTopic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar, cast, get_args
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from litevoice_contracts.conversation import Codec, Mark, Snapshot
 from litevoice_contracts.errors import InvalidField
@@ -17,8 +18,15 @@ from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import SESSION_ID
 from litevoice_contracts.packets import Packet
 
-VERSION = 1
+VERSION = 2
+"""Of the bundle and the envelopes in it."""
+DOWN_VERSION = 1
 MAX_BODY_BYTES = 4 * 1024 * 1024  # RocketMQ's maxMessageSize
+BUNDLE_BYTES = 1 << 20
+"""A bundle takes no further envelope above this; one that is larger travels alone."""
+
+_SessionId = Annotated[str, Meta(pattern=f"^{SESSION_ID.pattern}$")]
+_Count = Annotated[int, Meta(ge=0)]
 
 
 class ResumePoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,15 +45,8 @@ class ResumePoint(msgspec.Struct, frozen=True, omit_defaults=True):
     sentence_audio_bytes: int = 0
 
 
-class _UpBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    packets: list[Packet]
-    snapshot: Snapshot | None = None
-    resume: ResumePoint | None = None
-    client_seqs: list[int | None] | None = None
-
-
-class UpEnvelope(msgspec.Struct, frozen=True):
-    """One upstream message: consecutive packets of one session.
+class UpEnvelope(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """Consecutive packets of one session.
 
     Attributes:
         seq: number of the first packet; the others follow without a gap.
@@ -57,13 +58,13 @@ class UpEnvelope(msgspec.Struct, frozen=True):
             again, to another gateway, gets a new (epoch, seq) and keeps this.
     """
 
-    session_id: str
-    epoch: int
-    seq: int
-    turn: int
+    session_id: _SessionId
+    epoch: _Count
+    seq: _Count
+    turn: _Count
     packets: list[Packet]
     codec: Codec = "pcm16/24000"
-    attempt: int = 0
+    attempt: _Count = 0
     snapshot: Snapshot | None = None
     resume: ResumePoint | None = None
     client_seqs: list[int | None] | None = None
@@ -73,46 +74,45 @@ class UpEnvelope(msgspec.Struct, frozen=True):
         """The last packet in here; for an envelope without packets the one before its first."""
         return Mark(self.epoch, self.seq + len(self.packets) - 1)
 
-    def encode(self) -> tuple[dict[str, str], bytes]:
-        """User properties and body of the broker message."""
-        return {
-            "v": str(VERSION),
-            "session": self.session_id,
-            "epoch": str(self.epoch),
-            "seq": str(self.seq),
-            "count": str(len(self.packets)),
-            "turn": str(self.turn),
-            "attempt": str(self.attempt),
-            "codec": self.codec,
-        }, _encoder.encode(_UpBody(self.packets, self.snapshot, self.resume, self.client_seqs))
+    def encode(self) -> bytes:
+        return _encoder.encode(self)
 
     @classmethod
-    def decode(cls, properties: Mapping[str, str], body: bytes) -> UpEnvelope:
-        """Raises InvalidField, naming the property or body field, for anything that `encode` cannot have made."""
-        _check_version(properties.get("v", ""))
-        session_id = properties.get("session", "")
-        if not SESSION_ID.fullmatch(session_id):
-            raise InvalidField("session", "1 to 64 of A-Z a-z 0-9 _ -")
-        codec = properties.get("codec", "")
-        if codec not in get_args(Codec):
-            raise InvalidField("codec", f"one of {', '.join(get_args(Codec))}")
-        content = _decode(_up_decoder, body)
-        if _number(properties, "count") != len(content.packets):
-            raise InvalidField("count", f"{len(content.packets)}, the number of packets in the body")
-        if content.client_seqs is not None and len(content.client_seqs) != len(content.packets):
-            raise InvalidField("client_seqs", f"one for each of the {len(content.packets)} packets")
-        return cls(
-            session_id=session_id,
-            epoch=_number(properties, "epoch"),
-            seq=_number(properties, "seq"),
-            turn=_number(properties, "turn"),
-            attempt=_number(properties, "attempt"),
-            packets=content.packets,
-            codec=cast(Codec, codec),
-            snapshot=content.snapshot,
-            resume=content.resume,
-            client_seqs=content.client_seqs,
-        )
+    def decode(cls, data: bytes) -> UpEnvelope:
+        """Raises InvalidField for anything that `encode` cannot have made."""
+        envelope = _decode(_up_decoder, data, "envelope", VERSION)
+        if envelope.client_seqs is not None and len(envelope.client_seqs) != len(envelope.packets):
+            raise InvalidField("client_seqs", f"one for each of the {len(envelope.packets)} packets")
+        return envelope
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """Everything that left one gateway for one partition at one moment, oldest first.
+
+    Attributes:
+        gateway: LiteTopic, under the reply topic, where the sender reads what belongs to no turn.
+        envelopes: encoded `UpEnvelope`s; several of one session are in order.
+    """
+
+    gateway: str
+    envelopes: list[bytes]
+
+    def encode(self) -> tuple[dict[str, str], bytes]:
+        """User properties, which tools at the broker can read, and body of the broker message."""
+        properties = {"v": str(VERSION), "gateway": self.gateway, "count": str(len(self.envelopes))}
+        return properties, _encoder.encode(self.envelopes)
+
+    @classmethod
+    def decode(cls, properties: Mapping[str, str], body: bytes) -> Bundle:
+        """Raises InvalidField, naming the property, or `body`, for anything that `encode` cannot have made."""
+        _check_version(properties.get("v", ""), VERSION)
+        gateway = properties.get("gateway", "")
+        if not SESSION_ID.fullmatch(gateway):
+            raise InvalidField("gateway", "1 to 64 of A-Z a-z 0-9 _ -")
+        envelopes = _decode(_bundle_decoder, body, "bundle", VERSION)
+        if properties.get("count") != str(len(envelopes)):
+            raise InvalidField("count", f"{len(envelopes)}, the number of envelopes in the body")
+        return cls(gateway, envelopes)
 
 
 class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -130,7 +130,7 @@ class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
     events: list[DownEvent]
     attempt: int = 0
     snapshot: Snapshot | None = None
-    v: int = VERSION
+    v: int = DOWN_VERSION
 
     def encode(self) -> bytes:
         return _encoder.encode(self)
@@ -138,33 +138,27 @@ class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def decode(cls, body: bytes) -> DownEnvelope:
         """Raises InvalidField when the body is not of this version and form."""
-        envelope = _decode(_down_decoder, body)
-        _check_version(str(envelope.v))
+        envelope = _decode(_down_decoder, body, "message", DOWN_VERSION)
+        _check_version(str(envelope.v), DOWN_VERSION)
         return envelope
 
 
 _encoder = msgspec.msgpack.Encoder()
-_up_decoder = msgspec.msgpack.Decoder(_UpBody)
+_up_decoder = msgspec.msgpack.Decoder(UpEnvelope)
+_bundle_decoder = msgspec.msgpack.Decoder(list[bytes])
 _down_decoder = msgspec.msgpack.Decoder(DownEnvelope)
 
 
 _T = TypeVar("_T")
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes) -> _T:
+def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes, what: str, version: int) -> _T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise InvalidField("body", f"a litevoice envelope of version {VERSION} ({error})") from error
+        raise InvalidField("body", f"a litevoice {what} of version {version} ({error})") from error
 
 
-def _check_version(text: str) -> None:
-    if text != str(VERSION):
-        raise InvalidField("v", f"{VERSION}, the only version of the envelope this release speaks, got {text!r}")
-
-
-def _number(properties: Mapping[str, str], field: str) -> int:
-    text = properties.get(field, "")
-    if not text.isascii() or not text.isdigit() or len(text) > 19:
-        raise InvalidField(field, "a whole number of at most 19 digits")
-    return int(text)
+def _check_version(text: str, version: int) -> None:
+    if text != str(version):
+        raise InvalidField("v", f"{version}, the only version that this release understands, got {text!r}")

@@ -21,6 +21,7 @@ MAX_PARTITIONS = 100  # partition names end in two digits
 
 _RANDOM_BYTES = 18  # 144 random bits, 24 characters
 _TAG_BYTES = 15  # 120 bits, 20 characters
+_GATEWAY = "g_"
 
 
 def new_session_id(signing_key: bytes, principal: str) -> str:
@@ -31,6 +32,16 @@ def new_session_id(signing_key: bytes, principal: str) -> str:
     """
     random = secrets.token_urlsafe(_RANDOM_BYTES)
     return f"s_{random}_{_tag(signing_key, principal, random)}"
+
+
+def new_gateway_id() -> str:
+    """A fresh name for the LiteTopic of a gateway process; no session's id begins like it."""
+    return f"{_GATEWAY}{secrets.token_urlsafe(_RANDOM_BYTES)}"
+
+
+def is_gateway_id(name: str) -> bool:
+    """Whether a LiteTopic of the reply topic belongs to a gateway, not to a session."""
+    return name.startswith(_GATEWAY)
 
 
 def owns_session(signing_key: bytes, principal: str, session_id: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from litevoice_contracts.conversation import Item, SessionConfig
+from litevoice_contracts.conversation import Codec, Item, SessionConfig
 
 
 class _Packet(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
@@ -15,6 +15,12 @@ class Audio(_Packet, frozen=True, tag="a"):
     """A slice of audio in the envelope's codec. Bounds: 1 byte to MAX_AUDIO_BYTES."""
 
     data: bytes
+
+
+class Silence(_Packet, frozen=True, tag="z"):
+    """A slice of digital silence: that many bytes of audio, all of them the codec's SILENT_BYTE."""
+
+    size: int
 
 
 class Commit(_Packet, frozen=True, tag="commit"):
@@ -59,6 +65,26 @@ class EpochEnd(_Packet, frozen=True, tag="end"):
     """The owner hands over; nothing of this epoch follows."""
 
 
-Packet = Audio | Commit | Clear | Update | CreateItem | CreateResponse | CancelResponse | EpochEnd
+Packet = Audio | Silence | Commit | Clear | Update | CreateItem | CreateResponse | CancelResponse | EpochEnd
 
 MAX_AUDIO_BYTES = 1 << 20
+SILENT_BYTE: dict[str, bytes] = {"pcm16/24000": b"\x00", "g711_ulaw/8000": b"\xff", "g711_alaw/8000": b"\xd5"}
+_DESCRIBED_BYTES = 1 << 16
+_SILENCE = {codec: byte * _DESCRIBED_BYTES for codec, byte in SILENT_BYTE.items()}
+
+
+def described(packet: Packet, codec: Codec) -> Packet:
+    """Audio that is nothing but digital silence as Silence; anything else, and a very long slice, as it is."""
+    if isinstance(packet, Audio) and _SILENCE[codec].startswith(packet.data):
+        return Silence(len(packet.data))
+    return packet
+
+
+def audio_of(packet: Packet, codec: Codec) -> bytes:
+    """The packet's audio; b"" for a client event. Bounded: a Silence of more than MAX_AUDIO_BYTES counts as that."""
+    if isinstance(packet, Audio):
+        return packet.data
+    if isinstance(packet, Silence):
+        size = min(max(packet.size, 0), MAX_AUDIO_BYTES)
+        return _SILENCE[codec][:size] if size <= _DESCRIBED_BYTES else SILENT_BYTE[codec] * size
+    return b""

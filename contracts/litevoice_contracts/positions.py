@@ -43,7 +43,7 @@ class EventId:
             raise InvalidField(field, "the event_id of the last event received, like evt_17_12")
         position, snapshot = _read(match["position"]), _read(match["snapshot"])
         if snapshot > position:
-            raise InvalidField(field, "an event_id whose snapshot is not behind its position")
+            raise InvalidField(field, "an event_id whose snapshot does not come after its position")
         gateway_made = "_g" in text
         part = LAST_PART if gateway_made else int(match["part"] or 0)
         return cls(position, snapshot, part)

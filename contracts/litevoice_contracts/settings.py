@@ -30,7 +30,7 @@ class BrokerSettings(_Settings):
     """How to reach RocketMQ, and the names to use there."""
 
     endpoints: Addresses
-    """gRPC endpoints of the proxies, `host:port[;host:port…]`."""
+    """gRPC endpoints of the proxies, `host:port[;host:port…]`; IPv6 addresses in brackets."""
     name_server: Addresses
     """Name servers, `host:port[;host:port…]`, for the admin protocol: gateways and workers ask who owns a session."""
     request_topic: str
@@ -50,7 +50,7 @@ class BrokerSettings(_Settings):
 
 
 class GatewaySettings(_Settings):
-    """Everything a gateway needs to know."""
+    """Settings of a gateway."""
 
     broker: BrokerSettings
     """How to reach RocketMQ, and the names to use there."""
@@ -73,14 +73,24 @@ class GatewaySettings(_Settings):
     size closes the connection with 1009."""
     max_events_per_second: Annotated[int, Field(ge=10, le=10_000)] = 200
     """Client events per second and session (burst: twice as many); excess events are delayed, not dropped."""
+    max_audio_speed: Annotated[int, Field(ge=1, le=100)] = 2
+    """Seconds of audio per second and session; what a client sends faster is read later."""
+    max_audio_burst_seconds: Annotated[int, Field(ge=1, le=600)] = 30
+    """Seconds of audio that a session may send at any speed before `maxAudioSpeed` counts."""
     retained_seconds: Annotated[int, Field(ge=5, le=600)] = 60
     """Audio of the open turn that a gateway keeps, so that another worker can continue the turn."""
     max_pending_packets: Annotated[int, Field(ge=10, le=100_000)] = 3000
     """Packets of a session that wait for the broker's confirmation; at the bound the connection is no longer read."""
+    max_pending_bytes: Annotated[int, Field(ge=64 * 1024, le=256 << 20)] = 4 << 20
+    """The same bound in bytes."""
+    max_held_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 256 << 20
+    """Packets of all sessions together that wait for the broker or are kept for a replay. Beyond it new sessions are
+    refused with 1013, and no client is read."""
     send_buffer_bytes: Annotated[int, Field(ge=4096, le=16 << 20)] = 256 * 1024
     """What may wait in the pod for a client that reads slowly; beyond it, replies wait at the broker."""
-    batch_milliseconds: Annotated[int, Field(ge=0, le=1000)] = 100
-    """How long frames of one session are collected into one message."""
+    batch_milliseconds: Annotated[int, Field(ge=0, le=1000)] = 50
+    """Interval at which everything that was read for one partition leaves in one message; 0: as soon as the message
+    before is confirmed."""
     idle_timeout_seconds: Annotated[int, Field(ge=10, le=86_400)] = 900
     """A session without a client event or a reply for this long is closed with 1000."""
     probe_seconds: Annotated[int, Field(ge=1, le=600)] = 5
@@ -166,7 +176,7 @@ class MembersSettings(_Settings):
 
 
 class WorkerSettings(_Settings):
-    """Everything a worker needs to know."""
+    """Settings of a worker."""
 
     broker: BrokerSettings
     """How to reach RocketMQ, and the names to use there."""
@@ -179,8 +189,8 @@ class WorkerSettings(_Settings):
     pipeline: PipelineSettings = PipelineSettings()
     """The stages of a turn."""
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 2000
-    """Sessions that a worker keeps in memory; beyond it, the least recently used idle one is forgotten (it can be
-    replayed)."""
+    """Sessions that a worker keeps in memory. Beyond it an idle one that was not heard of for 10 s is forgotten (it can
+    be replayed); while there is none, new sessions are refused and closed with 1013."""
     epoch_wait_milliseconds: Annotated[int, Field(ge=0, le=10_000)] = 500
     """How long packets of a session's new gateway wait for the last packet of the old one."""
     log_level: LogLevel = "info"

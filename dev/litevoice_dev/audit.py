@@ -24,7 +24,7 @@ from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import Bundle, DownEnvelope, UpEnvelope
 from litevoice_contracts.events import CONTROL_EVENTS, AudioDelta
 from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Audio
@@ -61,20 +61,21 @@ async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None
 
     async def show(messages: Sequence[PartitionMessage]) -> None:
         for message in messages:
-            up = UpEnvelope.decode(message.properties, message.body)
-            marks = [
-                read_mark(p.data) if isinstance(p, Audio) and len(p.data) == MARKED_PACKET_BYTES else None
-                for p in up.packets
-            ]
-            take(
-                {
-                    "session": up.session_id,
-                    "epoch": up.epoch,
-                    "seq": up.seq,
-                    "attempt": up.attempt,
-                    "marks": marks,
-                }
-            )
+            for data in Bundle.decode(message.properties, message.body).envelopes:
+                up = UpEnvelope.decode(data)
+                marks = [
+                    read_mark(p.data) if isinstance(p, Audio) and len(p.data) == MARKED_PACKET_BYTES else None
+                    for p in up.packets
+                ]
+                take(
+                    {
+                        "session": up.session_id,
+                        "epoch": up.epoch,
+                        "seq": up.seq,
+                        "attempt": up.attempt,
+                        "marks": marks,
+                    }
+                )
 
     consumers = [
         PartitionConsumer(broker_config(settings), topic, group, handler=show) for topic in names.partition_topics

@@ -26,7 +26,6 @@ from litevoice_dev.stack import LocalStack
 
 OUTPUT = Path("try-output")
 NAMES = Names("try-requests", "try-replies", 4)
-SLOW_READERS_QUESTION = "tell me about the moon"
 NEXT = """  make dev    gateways and workers that stay up, to talk to with a client of your own
   make demo   the same on a Kubernetes cluster: the operator, rollouts without loss, alerts"""
 
@@ -90,9 +89,7 @@ async def demonstrate(stack: LocalStack) -> bool:
     place, told = LocalPlace(stack), list[str]()
     heading("a conversation that survives the death of its gateway")
     say("two callers talk at the same time, in real time: about 35 s")
-    slow = asyncio.create_task(
-        slow_reader.stop_reading(place, BrokerWatch(stack), told.append, SLOW_READERS_QUESTION), name="slow reader"
-    )
+    slow = asyncio.create_task(slow_reader.stop_reading(place, BrokerWatch(stack), told.append), name="slow reader")
     try:
         call = await takeover.hold(place, kill_gateway(stack), takeover.SHORT, OUTPUT, show)
         good = takeover.show_outcome(call)

@@ -48,7 +48,7 @@ def main(protocols: Sequence[ProtocolFactory] = PROTOCOLS) -> int:
     )
     parser.add_argument("--check-config", action="store_true", help="check settings and keys, then exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    sessions = commands.add_parser("sessions", help="list the sessions of the gateway that runs here")
+    sessions = commands.add_parser("sessions", help="list the sessions of the gateway on this host")
     sessions.add_argument("session", nargs="?", default="", help="only this one")
     sessions.add_argument("--sort", choices=SESSION_SORTS, default="requests", help="largest first")
     sessions.add_argument("--limit", type=int, default=100, help=f"at most {MAX_LISTED_SESSIONS}")
@@ -60,7 +60,7 @@ def main(protocols: Sequence[ProtocolFactory] = PROTOCOLS) -> int:
         print(error, file=sys.stderr)
         return 2
     if arguments.check_config:
-        print("settings and keys are fine")
+        print("settings and keys are valid")
         return 0
     if arguments.command == "sessions":
         return _list_sessions(settings, keys, arguments)
@@ -99,7 +99,7 @@ async def serve(settings: GatewaySettings, keys: Keys, protocols: Sequence[Proto
     await server.start()
     gc.collect()
     gc.freeze()
-    logger.info("gateway listens", extra={"port": server.port, "admin_port": admin.port})
+    logger.info("gateway listening", extra={"port": server.port, "admin_port": admin.port})
     await stop.wait()
     await drain.wait()
     await server.close()

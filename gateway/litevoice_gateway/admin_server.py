@@ -96,6 +96,7 @@ class AdminServer:
                 slow_readers=hub.slow_readers,
                 pending_requests=hub.pending_requests,
                 drain=self._drain.report,
+                full=hub.full,
             )
         )
 

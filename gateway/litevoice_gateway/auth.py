@@ -54,12 +54,12 @@ class ApiKeys:
                     if len(key) >= MIN_KEY_LENGTH:
                         found[self._digest(key)] = name
                     elif key:
-                        logger.warning("API key is too short and was ignored", extra={"principal": name})
+                        logger.warning("API key too short, ignored", extra={"principal": name})
         except OSError as error:
-            logger.warning("API keys cannot be read; the last ones stay in force", extra={"error": str(error)})
+            logger.warning("cannot read API keys, keeping the previous ones", extra={"error": str(error)})
             return
         self._principals, self._stamp = found, stamp
-        logger.info("API keys read", extra={"principals": len(stamp), "keys": len(found)})
+        logger.info("API keys loaded", extra={"principals": len(stamp), "keys": len(found)})
 
     def _look(self) -> tuple[tuple[str, int, int], ...]:
         entries = []

@@ -19,16 +19,14 @@ NORMAL = 1000
 Outcome = Literal["moved", "completed", "forced"]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """One message to the client, text (UTF-8) or binary."""
 
     data: bytes
     binary: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """One envelope to the session's partition, in order.
 
     Attributes:
@@ -39,6 +37,10 @@ class Publish:
     envelope: UpEnvelope
     fresh: int
     client_seq: int | None = None
+
+
+class AwaitDeparture(msgspec.Struct, frozen=True):
+    """Packets were collected: call `depart` when the next bundle leaves for the session's partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,15 @@ class WakeAt:
 
 
 Observation = Literal[
-    "client_errors", "client_events", "closes", "dropped", "evictions", "replays", "takeovers", "takeover_seconds"
+    "client_errors",
+    "client_events",
+    "closes",
+    "dropped",
+    "evictions",
+    "probes",
+    "replays",
+    "takeovers",
+    "takeover_seconds",
 ]
 
 
@@ -117,6 +127,7 @@ class End:
 Command = (
     Send
     | Publish
+    | AwaitDeparture
     | SendClose
     | Disconnect
     | PauseReading

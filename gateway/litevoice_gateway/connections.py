@@ -6,11 +6,9 @@ import asyncio
 import functools
 import logging
 import time
-from collections import deque
-from collections.abc import Mapping
 from typing import Protocol
 
-from litevoice_broker.errors import BrokerError, Overloaded
+from litevoice_broker.errors import BrokerError
 from litevoice_broker.producer import Done
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
@@ -32,8 +30,11 @@ class ConnectionHost(Protocol):
     @property
     def metrics(self) -> Metrics: ...
 
-    def publish(self, topic: str, session_id: str, properties: Mapping[str, str], body: bytes, done: Done) -> None:
-        """See `Producer.enqueue_fifo`."""
+    def await_departure(self, connection: Connection) -> None:
+        """Calls `depart` when the next bundle leaves for the connection's partition."""
+
+    def publish(self, partition: int, envelope: bytes, done: Done) -> None:
+        """See `Departures.add`."""
 
     def pause_replies(self, connection: Connection) -> None:
         """Leaves them at the broker."""
@@ -67,28 +68,26 @@ class Connection:
         "_max_message_bytes",
         "_pause_wanted",
         "_pausing",
-        "_unsent",
         "_wake",
         "ended",
         "gone",
+        "partition",
         "session",
         "settled",
-        "topic",
         "transport",
     )
 
     def __init__(
-        self, host: ConnectionHost, session: Session, transport: Transport, topic: str, max_message_bytes: int
+        self, host: ConnectionHost, session: Session, transport: Transport, partition: int, max_message_bytes: int
     ) -> None:
         self.session = session
         self.transport = transport
-        self.topic = topic
+        self.partition = partition
         self.ended = asyncio.Event()
         self.settled = asyncio.Event()
         self.gone = False
         self._host = host
         self._max_message_bytes = max_message_bytes
-        self._unsent: deque[do.Publish] = deque()
         self._wake: asyncio.TimerHandle | None = None
         self._frame_at = time.monotonic()
         self._pause_wanted = False
@@ -99,10 +98,8 @@ class Connection:
     def message(self, message: frames.Message) -> None:
         now = self._frame_at = time.monotonic()
         match message:
-            case frames.Text(text=text):
-                self.session.message(text, now)
-            case frames.Binary(data=data):
-                self.session.message(data, now)
+            case frames.Text() | frames.Binary():
+                self.session.message(message.content, now)
             case frames.PeerClose(code=code):
                 self.session.peer_closed(code, now)
             case frames.TooLarge(size=size):
@@ -152,8 +149,25 @@ class Connection:
         self.session.cut(time.monotonic())
         self.run()
 
+    def depart(self) -> None:
+        """A bundle leaves for the partition."""
+        self.session.depart(time.monotonic())
+        self.run()
+
+    def hold_back(self, full: bool) -> None:
+        self.session.hold_back(full)
+        self.run()
+
+    def refused(self) -> None:
+        """The worker has no room for the session."""
+        self.session.refused(time.monotonic())
+        self.run()
+
+    def worker_changed(self) -> None:
+        self.session.worker_changed(time.monotonic())
+        self.run()
+
     def tick(self, now: float) -> None:
-        self._send_unsent()
         self.session.tick(now)
         self.run()
         if now - self._frame_at >= PING_SECONDS and self.session.phase is Phase.LIVE and self.session.reading_replies:
@@ -169,8 +183,11 @@ class Connection:
                 case do.Send(data=data, binary=binary):
                     self._host.metrics.events_sent.inc()
                     self.transport.send(data, binary=binary)
-                case do.Publish():
-                    self._publish(command)
+                case do.AwaitDeparture():
+                    self._host.await_departure(self)
+                case do.Publish(envelope=envelope, fresh=fresh, client_seq=client_seq):
+                    done = functools.partial(self._published, fresh, client_seq)
+                    self._host.publish(self.partition, envelope.encode(), done)
                 case do.Observe(what=what, label=label, amount=amount):
                     self._host.metrics.observe(what, label, amount)
                 case do.WakeAt(at=at):
@@ -196,32 +213,10 @@ class Connection:
         if reason and code not in (do.NORMAL, do.RESTART, do.REPLACED):
             logger.warning("session closed", extra={"session": self.session.id, "code": code, "reason": reason})
 
-    def _publish(self, command: do.Publish) -> None:
-        self._unsent.append(command)
-        if len(self._unsent) == 1:
-            self._send_unsent()
-
-    def _send_unsent(self) -> None:
-        """In order; what the producer has no room for is retried with the next tick."""
-        while self._unsent:
-            command = self._unsent[0]
-            properties, body = command.envelope.encode()
-            done = functools.partial(self._published, command.fresh, command.client_seq, time.monotonic())
-            try:
-                self._host.publish(self.topic, self.session.id, properties, body, done)
-            except Overloaded:
-                return
-            except BrokerError as error:
-                self._unsent.popleft()
-                done(error)
-                continue
-            self._unsent.popleft()
-
-    def _published(self, fresh: int, client_seq: int | None, since: float, error: BaseException | None) -> None:
+    def _published(self, fresh: int, client_seq: int | None, error: BaseException | None) -> None:
         now = time.monotonic()
         if error is None:
             self._host.metrics.packets.inc(fresh)
-            self._host.metrics.publish_seconds.observe(now - since)
             self.session.confirmed(fresh, now, client_seq)
         else:
             self._host.lost(fresh)
@@ -271,7 +266,7 @@ class Connection:
         self._settle()
 
     def _settle(self) -> None:
-        if self.ended.is_set() and not self.session.unconfirmed and not self._unsent:
+        if self.ended.is_set() and not self.session.unconfirmed:
             self.settled.set()
             if self._wake is not None:
                 self._wake.cancel()

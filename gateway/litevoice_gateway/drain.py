@@ -63,7 +63,7 @@ class Drain:
             self._lost_before = self._hub.lost_packets
             self._sessions = len(self._hub.sessions)
             self._hub.draining = True
-            logger.info("drain begins", extra={"sessions": self._sessions, "policy": self._plan.policy})
+            logger.info("drain started", extra={"sessions": self._sessions, "policy": self._plan.policy})
             self._task = asyncio.create_task(self._run(self._plan))
         return self.report
 
@@ -83,7 +83,7 @@ class Drain:
             connection.cut()
         await self._settle(plan)
         self._finished = time.monotonic()
-        logger.info("drain is over", extra={"report": self.report})
+        logger.info("drain finished", extra={"report": self.report})
 
     def _tell(self, plan: MovePlan, told: set[str], now: float) -> None:
         sessions = self._hub.sessions

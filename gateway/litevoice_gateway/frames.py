@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 PROTOCOL_ERROR = 1002
@@ -11,42 +11,35 @@ TOO_BIG = 1009
 NO_STATUS = 1005
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    text: str
+class Text(msgspec.Struct, frozen=True, gc=False):
+    content: str
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
-    data: bytes
+class Binary(msgspec.Struct, frozen=True, gc=False):
+    content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class TooLarge:
+class TooLarge(msgspec.Struct, frozen=True, gc=False):
     """A message over the limit; it was discarded, the connection can go on."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(msgspec.Struct, frozen=True, gc=False):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class PeerClose:
+class PeerClose(msgspec.Struct, frozen=True, gc=False):
     """`code` is NO_STATUS when the peer gave none."""
 
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True, gc=False):
     """The peer violated the protocol: close with `code`."""
 
     code: int
@@ -75,7 +68,7 @@ class Assembler:
     def frame(self, opcode: int, payload: bytes, *, fin: bool, reserved: bool) -> Message | None:
         """One frame; None while its message is not complete. Masking and control frame sizes are checked before."""
         if reserved:
-            return Broken(PROTOCOL_ERROR, "reserved bits without an extension")
+            return Broken(PROTOCOL_ERROR, "reserved bits set without an extension")
         if opcode in (TEXT, BINARY) and fin and self._opcode is None and len(payload) <= self._max_bytes:
             return _text(payload) if opcode == TEXT else Binary(payload)
         if opcode == PING:
@@ -85,7 +78,9 @@ class Assembler:
         if opcode == CLOSE:
             return PeerClose(int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS)
         if (opcode == CONTINUATION) == (self._opcode is None):
-            return Broken(PROTOCOL_ERROR, "a continuation frame without, or another frame within, a message")
+            return Broken(
+                PROTOCOL_ERROR, "a continuation frame outside a message, or a new message inside an unfinished one"
+            )
         if self._opcode is None:
             self._opcode = opcode
         self._size += len(payload)

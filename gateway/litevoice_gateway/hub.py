@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.producer import Done, Producer
-from litevoice_contracts.names import ClientId, new_session_id
+from litevoice_contracts.envelopes import Bundle
+from litevoice_contracts.names import ClientId, new_session_id, partition_of
 from litevoice_contracts.settings import GatewaySettings
 from litevoice_gateway import commands as do
 from litevoice_gateway.connections import Connection
+from litevoice_gateway.departures import Departures
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.metrics import Metrics
+from litevoice_gateway.news import BEHIND_SECONDS, NewsTopic
 from litevoice_gateway.opening import Opening
+from litevoice_gateway.overload import Full, Load
 from litevoice_gateway.protocols import ClientProtocol
 from litevoice_gateway.session import Session
 from litevoice_gateway.settings import Keys, names_of
@@ -28,6 +32,7 @@ from litevoice_gateway.upgrade import GatewayState
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
+NEWS_CHECK_SECONDS = 1.0
 TAKEOVERS_IN_FLIGHT = 32
 """Measured: 849 takeovers a second with a p99 of 101 ms."""
 
@@ -50,6 +55,8 @@ class Hub:
         self._names = names_of(settings)
         self.sessions: dict[str, Connection] = {}
         self.connections: set[Connection] = set()
+        self._load = Load()
+        self._held_back = False
         self._releasing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.slow_readers = 0
@@ -70,6 +77,10 @@ class Hub:
             admin=self._admin,
             observer=metrics,
         )
+        self._news = NewsTopic(self._channel, time.monotonic())
+        self._departures = Departures(
+            self._send, lambda: self._news.name, self._names.partitions, settings.batch_milliseconds / 1000
+        )
         for client in (self._producer, self._channel):
             client.on_health(self._log_health)
 
@@ -78,9 +89,11 @@ class Hub:
         await self._producer.start()
         await self._channel.start()
         self._spawn(self._tick())
+        self._spawn(self._keep_news())
 
     async def close(self) -> None:
         """Waits (bounded) until the broker has confirmed what is pending, then disconnects."""
+        await self._departures.close()
         await self._producer.close()
         await self._channel.close()
         await self._admin.close()
@@ -99,9 +112,13 @@ class Hub:
 
     @property
     def state(self) -> GatewayState:
-        return GatewayState(
-            draining=self.draining, unready=self.unready, full=len(self.sessions) >= self.settings.max_sessions
-        )
+        return GatewayState(draining=self.draining, unready=self.unready, full=self.full)
+
+    @property
+    def full(self) -> Full:
+        """What the gateway is full of; "" when it takes new sessions."""
+        self._load.sessions = len(self.sessions)
+        return self._load.full(self.settings.max_sessions, self.settings.max_held_bytes)
 
     @property
     def pending_requests(self) -> int:
@@ -123,9 +140,9 @@ class Hub:
             client=client,
         )
         session = Session(opening, protocol, self.limits, time.monotonic())
-        connection = Connection(
-            self, session, transport, self._names.session_partition_topic(session_id), self.limits.max_frame_bytes
-        )
+        session.hold_back(self._held_back)
+        partition = partition_of(session_id, self._names.partitions)
+        connection = Connection(self, session, transport, partition, self.limits.max_frame_bytes)
         old = self.sessions.get(session_id)
         self.sessions[session_id] = connection
         self.connections.add(connection)
@@ -153,10 +170,29 @@ class Hub:
         self.lost_packets += packets
         self.metrics.packets_lost.inc(packets)
 
-    # Replies
+    # Up
 
-    def publish(self, topic: str, session_id: str, properties: Mapping[str, str], body: bytes, done: Done) -> None:
-        self._producer.enqueue_fifo(topic, session_id, properties, body, done)
+    def await_departure(self, connection: Connection) -> None:
+        self._departures.wait(connection.partition, connection)
+
+    def publish(self, partition: int, envelope: bytes, done: Done) -> None:
+        self._departures.add(partition, envelope, done)
+
+    def _send(self, partition: int, bundle: Bundle, done: Done) -> None:
+        topic = self._names.partition_topic(partition)
+        properties, body = bundle.encode()
+        began = time.monotonic()
+
+        def answered(error: BaseException | None) -> None:
+            if error is None:
+                self.metrics.bundles.inc()
+                self.metrics.envelopes.inc(len(bundle.envelopes))
+                self.metrics.publish_seconds.observe(time.monotonic() - began)
+            done(error)
+
+        self._producer.enqueue_fifo(topic, topic, properties, body, answered)
+
+    # Replies
 
     def count_slow_reader(self, change: int) -> None:
         self.slow_readers += change
@@ -174,6 +210,27 @@ class Hub:
         connection = self.sessions.get(delivery.name)
         if connection is not None:
             connection.delivered(delivery.position, delivery.body)
+        elif delivery.name == self._news.name:
+            self._take_news(delivery.body)
+
+    def _take_news(self, body: bytes) -> None:
+        now = time.monotonic()
+        news = self._news.take(body, now)
+        if news is None:
+            return
+        for session in news.sessions:
+            connection = self.sessions.get(session.session_id)
+            if connection is not None and session.refused:
+                connection.refused()
+            elif connection is not None:
+                connection.session.worker_is_alive(now, session.progress)
+        behind = {entry.partition for entry in news.partitions if entry.behind_seconds >= BEHIND_SECONDS}
+        changed = self._news.new_workers(news)
+        for connection in list(self.sessions.values()) if behind or changed else ():
+            if connection.partition in changed:
+                connection.worker_changed()
+            elif connection.partition in behind:
+                connection.session.worker_is_alive(now)
 
     def _evicted(self, name: str) -> None:
         connection = self.sessions.get(name)
@@ -206,7 +263,7 @@ class Hub:
         except TimeoutError:
             connection.open_failed("the message broker does not answer")
         except BrokerError as error:
-            logger.warning("session cannot be opened", extra={"session": name, "error": str(error)})
+            logger.warning("cannot open session", extra={"session": name, "error": str(error)})
             connection.open_failed("the message broker does not answer")
         else:
             connection.opened()
@@ -227,20 +284,41 @@ class Hub:
         try:
             await self._channel.release(name)
         except BrokerError as error:
-            logger.warning("session cannot be released", extra={"session": name, "error": str(error)})
+            logger.warning("cannot release session", extra={"session": name, "error": str(error)})
         finally:
             del self._releasing[name]
             released.set_result(None)
 
     async def _tick(self) -> None:
+        due = time.monotonic()
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            due = max(due + TICK_SECONDS, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
             now = time.monotonic()
+            held_bytes = 0
             for connection in list(self.connections):
                 try:
                     connection.tick(now)
+                    held_bytes += connection.session.held_bytes
                 except Exception:
                     logger.exception("tick failed", extra={"session": connection.session.id})
+            self._measure(now - due, held_bytes, now)
+
+    def _measure(self, late_seconds: float, held_bytes: int, now: float) -> None:
+        load, bound, was_full = self._load, self.settings.max_held_bytes, self._held_back
+        load.held_bytes, load.worker_lag_seconds = held_bytes, self._news.worker_lag(now)
+        load.workers_full = self._news.workers_full(now)
+        load.loop_was_late(late_seconds)
+        self.metrics.load(load, self.full)
+        self._held_back = held_bytes >= (bound // 2 if was_full else bound)
+        if self._held_back != was_full:
+            for connection in list(self.connections):
+                connection.hold_back(self._held_back)
+
+    async def _keep_news(self) -> None:
+        while True:
+            await self._news.keep(time.monotonic())
+            await asyncio.sleep(NEWS_CHECK_SECONDS)
 
     def _log_health(self) -> None:
         reason = self.unready

@@ -15,9 +15,10 @@ class Intake:
     """`settle` puts PauseReading and ResumeReading into `out`."""
 
     __slots__ = (
-        "_bucket",
+        "_audio",
         "_early",
         "_early_bytes",
+        "_events",
         "_max_early_bytes",
         "_out",
         "_own_events_unread",
@@ -26,7 +27,8 @@ class Intake:
     )
 
     def __init__(self, limits: Limits, out: list[do.Command], now: float) -> None:
-        self._bucket = TokenBucket(limits.max_events_per_second, now)
+        self._events = TokenBucket(limits.max_events_per_second, 2 * limits.max_events_per_second, now)
+        self._audio = TokenBucket(limits.max_audio_speed, limits.max_audio_burst_seconds, now)
         self._max_early_bytes = limits.max_frame_bytes
         self._out = out
         self._early: list[str | bytes] = []
@@ -52,12 +54,18 @@ class Intake:
     def spend(self, now: float) -> None:
         """One more message. Beyond the rate, excess messages are delayed, not dropped: they may be speech recorded
         while the connection was lost."""
-        wait = self._bucket.spend(now)
-        if not wait:
-            return
+        if wait := self._events.spend(now):
+            self._throttle(now, wait)
+
+    def spend_audio(self, seconds: float, now: float) -> None:
+        """So much audio was read; delayed likewise, and as gently: the worker's time is everybody's."""
+        if wait := self._audio.spend(now, seconds):
+            self._throttle(now, wait)
+
+    def _throttle(self, now: float, wait: float) -> None:
         if self._throttled_until is None:
             self._out.append(do.Observe("client_errors", "rate_limited"))
-        self._throttled_until = now + wait
+        self._throttled_until = max(self._throttled_until or 0.0, now + wait)
         self._out.append(do.WakeAt(self._throttled_until))
 
     def throttle_ends(self, now: float, *, closing: bool) -> bool:

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from litevoice_contracts import metrics as names
 from litevoice_gateway.commands import Observation
+from litevoice_gateway.overload import REASONS, Full, Load
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -33,6 +34,29 @@ class Metrics:
             "unavailable (503), overload (closed with 1013).",
             "outcome",
         )
+        self.refused = counter(
+            names.GATEWAY_REFUSED,
+            "Sessions refused with 1013, by what was full: sessions (`session.maxPerPod`), memory "
+            "(`session.maxHeldBytes`), gateway_cpu (the event loop is late), worker_sessions (the workers have as many "
+            "as they may), worker_lag (workers are behind).",
+            "reason",
+        )
+        self.full = Gauge(
+            names.GATEWAY_FULL, "1 while the gateway takes no new sessions, by reason.", ["reason"], registry=registry
+        )
+        for reason in REASONS:
+            self.full.labels(reason).set(0)
+        self.held_bytes = Gauge(
+            names.GATEWAY_HELD_BYTES, "Packets that wait for the broker or are kept for a replay.", registry=registry
+        )
+        self.loop_lag = Gauge(
+            names.GATEWAY_LOOP_LAG_SECONDS, "How late the event loop is, averaged over some seconds.", registry=registry
+        )
+        self.worker_lag = Gauge(
+            names.GATEWAY_WORKER_LAG_SECONDS,
+            "How far the workers are behind; the largest of this gateway's partitions.",
+            registry=registry,
+        )
         self.closes = counter(names.GATEWAY_CLOSES, "Close frames sent, by close code.", "code")
         self.client_events = counter(names.GATEWAY_CLIENT_EVENTS, "Client events accepted, by their type.", "type")
         self.client_errors = counter(
@@ -40,23 +64,26 @@ class Metrics:
         )
         self.packets = counter(names.GATEWAY_PACKETS, "Packets confirmed by the broker.")
         self.packets_lost = counter(
-            names.GATEWAY_PACKETS_LOST, "Packets read from clients and not confirmed by the broker."
+            names.GATEWAY_PACKETS_LOST, "Packets read from clients but never confirmed by the broker."
         )
         self.events_sent = counter(names.GATEWAY_EVENTS_SENT, "Events sent to clients.")
         self.takeovers = counter(names.GATEWAY_TAKEOVERS, "Sessions resumed on this pod.")
         self.takeover_seconds = seconds(
-            names.GATEWAY_TAKEOVER_SECONDS, "From the upgrade of a resumed session until it is restored."
+            names.GATEWAY_TAKEOVER_SECONDS, "Time from the upgrade of a resumed session until it is restored."
         )
         self.evictions = counter(names.GATEWAY_EVICTIONS, "Sessions lost to a newer connection (close code 4001).")
-        self.replays = counter(names.GATEWAY_REPLAYS, "Open turns sent to a worker again.")
+        self.probes = counter(names.GATEWAY_PROBES, "Times a worker that was silent about an open turn was asked.")
+        self.replays = counter(names.GATEWAY_REPLAYS, "Open turns replayed to a worker.")
         self.dropped = counter(
             names.GATEWAY_DROPPED,
             "Dropped: retained_packets (older than retainedSeconds), stale_attempt (replies of a replayed turn's "
             "earlier attempt), bad_envelope (unreadable).",
             "what",
         )
+        self.bundles = counter(names.GATEWAY_BUNDLES, "Messages confirmed by the broker, each for one partition.")
+        self.envelopes = counter(names.GATEWAY_ENVELOPES, "Envelopes in those messages, each of one session.")
         self.publish_seconds = seconds(
-            names.GATEWAY_PUBLISH_SECONDS, "From handing a message to the producer to the broker's confirmation."
+            names.GATEWAY_PUBLISH_SECONDS, "Time from handing a bundle to the producer until the broker confirms it."
         )
         self.broker_send_seconds = seconds(names.BROKER_SEND_SECONDS, "Send requests: fifo or lite.", "kind")
         self.broker_send_errors = counter(names.BROKER_SEND_ERRORS, "Failed send requests: fifo or lite.", "kind")
@@ -73,6 +100,13 @@ class Metrics:
             metric.inc(amount)
         else:
             metric.observe(amount)
+
+    def load(self, load: Load, full: Full) -> None:
+        self.held_bytes.set(load.held_bytes)
+        self.loop_lag.set(load.loop_lag_seconds)
+        self.worker_lag.set(load.worker_lag_seconds)
+        for reason in REASONS:
+            self.full.labels(reason).set(reason == full)
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -10,7 +10,7 @@ import msgspec
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark, Snapshot
 from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
-from litevoice_contracts.packets import Audio, EpochEnd, Packet
+from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence, described
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
@@ -22,6 +22,9 @@ RETAINED_EXTRA_BYTES = 1 << 20
 """Room for packets that are not audio, on top of `retained_seconds` of audio."""
 SNAPSHOT_INTERVAL_SECONDS = 10.0
 """While nothing is said, the snapshot goes along so often: a worker that starts anew needs no replay then."""
+
+SILENCE_BYTES = 64
+"""What a described packet counts in all bounds: what it takes in memory."""
 
 _size_encoder = msgspec.msgpack.Encoder()
 
@@ -42,7 +45,8 @@ class PacketLog:
         epoch: of this owner; -1 until `begin`. Before it packets are only collected.
         next_seq: number of the next packet of the epoch.
         unconfirmed: packets handed out for the first time and not confirmed by the broker yet.
-        full_since: since when `max_pending_packets` wait for the broker (until half of them are left), else None.
+        full_since: since when `max_pending_packets` or `max_pending_bytes` wait for the broker (until half of both are
+            left), else None.
     """
 
     def __init__(
@@ -64,8 +68,9 @@ class PacketLog:
         self.unconfirmed = 0
         self.full_since: float | None = None
         self._batch: list[Entry] = []
-        self._batch_bytes = 0
-        self._due: float | None = None
+        self._unconfirmed_sizes: deque[int] = deque()
+        self._pending_bytes = 0
+        self._awaiting_departure = False
         self._retained: deque[Entry] = deque()
         self._retained_bytes = 0
         self._retained_envelopes = 0
@@ -94,14 +99,14 @@ class PacketLog:
         return self._retained_envelopes
 
     @property
+    def held_bytes(self) -> int:
+        """Of packets that wait for the broker or are kept for a replay."""
+        return self._pending_bytes + self._retained_bytes
+
+    @property
     def oldest_at(self) -> float | None:
         """When the oldest retained packet came; None when there is none."""
         return self._retained[0].at if self._retained else None
-
-    @property
-    def due(self) -> float | None:
-        """When the collected packets shall go out; None when there are none."""
-        return self._due
 
     # Packets
 
@@ -112,26 +117,29 @@ class PacketLog:
         self.answer(now)
 
     def add(self, packet: Packet, codec: Codec, now: float, client_seq: int | None = None) -> None:
-        """Audio waits for the batch to fill; anything else goes at once."""
+        """Leaves with the partition's next bundle."""
         self._collect(packet, codec, now, client_seq)
         self._measure(now)
-        if self._due is None or not self.is_open:
-            return
-        if now >= self._due:
-            self.flush(now)
-        elif len(self._batch) == 1:
-            self._out.append(do.WakeAt(self._due))
+        if self.is_open and not self._awaiting_departure:
+            self._awaiting_departure = True
+            self._out.append(do.AwaitDeparture())
+
+    def depart(self, now: float) -> None:
+        """The partition's bundle leaves."""
+        self._awaiting_departure = False
+        self.flush(now)
 
     def flush(self, now: float) -> None:
         """Sends the collected packets, once the epoch is open."""
         if not self.is_open:
             return
-        batch, self._batch, self._batch_bytes, self._due = self._batch, [], 0, None
+        batch, self._batch = self._batch, []
         for entries in _chunks(batch):
             envelope = self._envelope(self.next_seq, entries, self._snapshot_to_send(now), None)
             self._out.append(do.Publish(envelope, len(entries), _last_client_seq(entries)))
             self.next_seq += len(entries)
             self.unconfirmed += len(entries)
+            self._unconfirmed_sizes.extend(entry.size for entry in entries)
             self._retain(entries)
 
     def end(self, now: float) -> None:
@@ -144,6 +152,8 @@ class PacketLog:
         """The broker has them, or they are lost."""
         self._confirmed_at = now
         self.unconfirmed -= packets
+        for _ in range(packets):
+            self._pending_bytes -= self._unconfirmed_sizes.popleft()
         self._measure(now)
 
     # The worker
@@ -170,7 +180,7 @@ class PacketLog:
         """Snapshot and all retained packets under their old numbers, as a new attempt."""
         self._replay_asked = False
         self._state.attempt += 1
-        self._probe.replayed(now)
+        self._probe.heard(now)
         self._out.append(do.Observe("replays"))
         first = self._first_retained
         self._again(first, _before(self._state.snapshot, self.epoch, first))
@@ -185,37 +195,28 @@ class PacketLog:
         if self._retained:
             self._again(0, self._state.snapshot)
 
-    def heard(self, now: float, *, answered: bool) -> None:
-        """A message of the worker came; see `Probe.heard`."""
-        self._probe.heard(now, answered=answered)
+    def heard(self, now: float) -> None:
+        """A sign of life of the worker."""
+        self._probe.heard(now)
 
-    def tick(self, now: float, *, probe: bool) -> None:
-        """Sends the batch that is due; asks a quiet worker, if `probe`."""
-        if self._due is not None and now >= self._due:
-            self.flush(now)
+    def tick(self, now: float, *, probe: bool, ask_now: bool = False) -> None:
+        """Asks a quiet worker, if `probe`; with `ask_now` one of which nothing is known yet."""
         broker_answers = not self.unconfirmed or now - self._confirmed_at < self._limits.probe_seconds
         expected = self._state.awaiting_response or bool(self._retained)
-        match self._probe.check(now, waiting=probe and self.is_open and broker_answers and expected):
-            case "replay":
-                self.replay(now)
-            case "nudge":  # an envelope of nothing: a worker that misses something will say so
-                self._out.append(do.Publish(self._envelope(self.next_seq, [], None, None), 0))
-            case None:
-                pass
+        waiting = probe and self.is_open and broker_answers and expected
+        if self._probe.due(now, waiting=waiting) or (ask_now and waiting):
+            self._out.append(do.Observe("probes"))
+            self._out.append(do.Publish(self._envelope(self.next_seq, [], None, None), 0))
 
     @property
     def _first_retained(self) -> int:
         return self.next_seq - len(self._retained)
 
     def _collect(self, packet: Packet, codec: Codec, now: float, client_seq: int | None) -> None:
-        audio = isinstance(packet, Audio)
-        size = len(packet.data) if isinstance(packet, Audio) else len(_size_encoder.encode(packet))
+        packet = described(packet, codec)
+        size = len(packet.data) if isinstance(packet, Audio) else _size(packet)
         self._batch.append(Entry(packet, codec, size, now, client_seq))
-        self._batch_bytes += size
-        if not audio or self._batch_bytes >= MAX_ENVELOPE_BYTES:
-            self._due = now
-        elif self._due is None:
-            self._due = now + self._limits.batch_seconds
+        self._pending_bytes += size
 
     def _again(self, seq: int, snapshot: Snapshot) -> None:
         head, *rest = _chunks(self._retained) or [[]]
@@ -276,11 +277,16 @@ class PacketLog:
         self._retained_envelopes -= entry.ends_envelope
 
     def _measure(self, now: float) -> None:
-        bound, pending = self._limits.max_pending_packets, len(self._batch) + self.unconfirmed
-        if self.full_since is None and pending >= bound:
+        packets, max_packets = len(self._batch) + self.unconfirmed, self._limits.max_pending_packets
+        size, max_size = self._pending_bytes, self._limits.max_pending_bytes
+        if self.full_since is None and (packets >= max_packets or size >= max_size):
             self.full_since = now
-        elif self.full_since is not None and pending <= bound // 2:
+        elif self.full_since is not None and packets <= max_packets // 2 and size <= max_size // 2:
             self.full_since = None
+
+
+def _size(packet: Packet) -> int:
+    return SILENCE_BYTES if isinstance(packet, Silence) else len(_size_encoder.encode(packet))
 
 
 def _last_client_seq(entries: list[Entry]) -> int | None:

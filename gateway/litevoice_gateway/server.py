@@ -21,6 +21,7 @@ from picows import (
     ws_create_server,
 )
 
+from litevoice_contracts.addresses import join_address
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
 from litevoice_gateway.auth import ApiKeys
@@ -110,14 +111,16 @@ class Listener(WSListener):
         self._transport = PicowsTransport(transport)
         if self._admitted.overload:
             self._hub.metrics.connections.labels("overload").inc()
+            self._hub.metrics.refused.labels(self._admitted.overload).inc()
             self._hub.metrics.closes.labels(str(do.OVERLOAD)).inc()
-            transport.send_close(WSCloseCode.TRY_AGAIN_LATER, b"this gateway has as many sessions as it may")
+            reason = f"this gateway takes no new sessions: {self._admitted.overload}"
+            transport.send_close(WSCloseCode.TRY_AGAIN_LATER, reason.encode())
             asyncio.get_running_loop().call_later(FORCE_SECONDS, transport.disconnect, False)
             return
         self._hub.metrics.connections.labels("accepted").inc()
         host, port = tcp.get_extra_info("peername")[:2]
         self._connection = self._hub.accept(
-            self._admitted.protocol, self._admitted.principal, self._transport, f"{host}:{port}"
+            self._admitted.protocol, self._admitted.principal, self._transport, join_address(host, port)
         )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from enum import Enum
 
 from litevoice_contracts.control import SessionInfo
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import CONTROL_EVENTS, EpochRejected, Progress, SessionUpdated, TurnReplay
-from litevoice_contracts.packets import Update
+from litevoice_contracts.packets import Audio, Update
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
 from litevoice_gateway.intake import Intake
@@ -59,12 +60,14 @@ class Session:
         self._state = SessionState(self.first_position, protocol.config)
         self._packets = PacketLog(self.id, limits, self._state, opening.wall_milliseconds, self._out)
         self._config = protocol.config
+        self._events: dict[str, int] = {}
         self._updates_in_flight = 0
         self._intake = Intake(limits, self._out, now)
         self._opened_at: float | None = None
         self._began = self._live_since = self._heard = self._active = now
         self._ignores_client = False
         self._evicted = False
+        self._held_back = False
         self._forced = False
         self._restarted = False
         self._leaving = False
@@ -90,6 +93,11 @@ class Session:
     @property
     def unconfirmed(self) -> int:
         return self._packets.unconfirmed
+
+    @property
+    def held_bytes(self) -> int:
+        """Of packets that wait for the broker or are kept for a replay."""
+        return self._packets.held_bytes
 
     @property
     def pending_requests(self) -> int:
@@ -141,9 +149,13 @@ class Session:
             self._problem(refusal.problem)
             return
         for event in events:
-            self._out.append(do.Observe("client_events", event.type))
-            self._packets.add(event.packet, self._config.input_codec, now, event.client_seq)
-            if isinstance(event.packet, Update):
+            self._events[event.type] = self._events.get(event.type, 0) + 1
+            codec = self._config.input_codec
+            self._packets.add(event.packet, codec, now, event.client_seq)
+            if isinstance(event.packet, Audio):
+                if self.phase is Phase.LIVE:
+                    self._intake.spend_audio(len(event.packet.data) / CODEC_BYTES_PER_SECOND[codec], now)
+            elif isinstance(event.packet, Update):
                 self._config = event.packet.config
                 self._updates_in_flight += 1
         self._hold_back()
@@ -211,11 +223,30 @@ class Session:
         events = self._state.apply(position, envelope) if envelope else self._state.skip(position)
         if events is None:
             self._out.append(do.Observe("dropped", "stale_attempt"))
-        self._packets.heard(now, answered=bool(events))
+        self._packets.heard(now)
         if position >= self._target.position:
             self._forward(events or [], now)
             self._control(events or [], now)
         self._check_edge(now)
+
+    def depart(self, now: float) -> None:
+        """A bundle leaves for the session's partition: what was collected goes along."""
+        self._packets.depart(now)
+        self._count_events()
+
+    def worker_is_alive(self, now: float, progress: Progress | None = None) -> None:
+        """A sign of life of the session's worker beside its replies, perhaps with what it is done with."""
+        self._packets.heard(now)
+        if progress is not None:
+            self._packets.progress(progress.upto)
+
+    def refused(self, now: float) -> None:
+        """The worker has no room for the session: it may find some elsewhere, or later."""
+        self._close(do.OVERLOAD, "the workers have as many sessions as they may", now, ignore_client=True)
+
+    def worker_changed(self, now: float) -> None:
+        """Another worker reads the session's partition now."""
+        self._packets.tick(now, probe=self._may_ask, ask_now=True)
 
     def confirmed(self, packets: int, now: float, client_seq: int | None = None) -> None:
         """The broker has `packets` more of ours (`fresh` and `client_seq` of a `Publish`)."""
@@ -246,6 +277,11 @@ class Session:
 
     # Inputs: the operator and the clock
 
+    def hold_back(self, full: bool) -> None:
+        """Whether the pod as a whole holds as much as it may: then no client is read."""
+        self._held_back = full
+        self._hold_back()
+
     def drain(self, now: float, *, at_edge: bool, by: float) -> None:
         """Close with 1012 at the turn's edge (if `at_edge`), and at `by` in any case."""
         self._drain_at_edge, self._drain_by = at_edge, by
@@ -271,12 +307,16 @@ class Session:
         if self._intake.throttle_ends(now, closing=self.phase is Phase.CLOSING):
             self._hold_back()
         self._begin_if_settled(now)
-        self._packets.tick(now, probe=self.phase is Phase.LIVE and self.reading_replies)
+        self._packets.tick(now, probe=self._may_ask)
         if now - self._active >= self._limits.idle_timeout_seconds:
             self._close(do.NORMAL, "idle", now)
         if self._packets.full_since is not None and now - self._packets.full_since >= STALL_SECONDS:
-            self._close(do.OVERLOAD, "too much waits for the message broker", now, ignore_client=True)
+            self._close(do.OVERLOAD, "too many packets are waiting for the message broker", now, ignore_client=True)
         self._check_edge(now)
+
+    @property
+    def _may_ask(self) -> bool:
+        return self.phase is Phase.LIVE and self.reading_replies
 
     # Restoring
 
@@ -297,7 +337,7 @@ class Session:
         self._hold_back()
 
     def _expire(self, now: float) -> None:
-        text = "the session's events are not kept any more, or last_event_id was never given out: begin a new session"
+        text = "the session's events are no longer kept, or last_event_id was never issued; start a new session"
         self._problem(Problem("session_expired", text, "last_event_id"))
         self._close(do.NOT_ALLOWED, "session expired", now, ignore_client=True)
 
@@ -354,7 +394,12 @@ class Session:
     def _hold_back(self) -> None:
         """Stops or resumes reading the socket, by what waits for the broker, the restore, or the client itself."""
         if self.phase is not Phase.ENDED:
-            self._intake.settle(full=self._packets.full_since is not None)
+            self._intake.settle(full=self._packets.full_since is not None or self._held_back)
+
+    def _count_events(self) -> None:
+        """Not one by one: frames of audio are many."""
+        self._out.extend(do.Observe("client_events", kind, count) for kind, count in self._events.items())
+        self._events.clear()
 
     # Closing
 
@@ -407,6 +452,7 @@ class Session:
             return
         self._open_late(now)
         self._packets.end(now)
+        self._count_events()
         self.phase = Phase.ENDED
         moved = self._restarted or self._evicted
         outcome: do.Outcome = "forced" if self._forced else "moved" if moved else "completed"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from litevoice_contracts.names import owns_session
+from litevoice_gateway.overload import Full
 from litevoice_gateway.protocols import ClientProtocol, Problem, ProtocolFactory, Refusal, UpgradeRequest
 from litevoice_gateway.protocols.registry import choose
 
@@ -14,11 +15,12 @@ RETRY_AFTER_SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """`overload`: to be closed with 1013 right after the upgrade, which SDKs answer by trying again elsewhere."""
+    """`overload`: what the gateway is full of; to be closed with 1013 right after the upgrade, which SDKs answer by
+    trying again elsewhere."""
 
     protocol: ClientProtocol
     principal: str
-    overload: bool
+    overload: Full = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,12 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class GatewayState:
-    """`unready` is "" when the broker is there."""
+    """`unready` is "" when the broker is there. A session that comes back is load that the fleet has already: only a
+    gateway that has no room at all refuses it."""
 
     draining: bool
     unready: str
-    full: bool
+    full: Full = ""
 
 
 def admit(
@@ -63,13 +66,14 @@ def admit(
     except Refusal as refusal:
         return _reject(factory, 400, "invalid", refusal.problem)
     if protocol.session_id and not owns_session(signing_key, principal, protocol.session_id):
-        problem = Problem("session_not_yours", "the session is not this API key's", "session_id")
+        problem = Problem("session_not_yours", "the session belongs to another API key", "session_id")
         return _reject(factory, 403, "forbidden", problem)
     if state.draining or state.unready:
         outcome = "draining" if state.draining else "unavailable"
-        reason = "this gateway is being drained" if state.draining else state.unready
+        reason = "this gateway is draining" if state.draining else state.unready
         return _reject(factory, 503, outcome, Problem(outcome, reason), {"Retry-After": str(RETRY_AFTER_SECONDS)})
-    return Admitted(protocol, principal, overload=state.full)
+    returns = bool(protocol.session_id) and state.full in ("gateway_cpu", "worker_sessions", "worker_lag")
+    return Admitted(protocol, principal, "" if returns else state.full)
 
 
 def _reject(

@@ -51,7 +51,7 @@ class Readiness:
     def wait_for(self, what: str, **facts: object) -> None:
         """Logged when it changes."""
         if what != self.waits_for:
-            _log.warning("operator waits", extra={"for": what, **facts})
+            _log.warning("operator waiting", extra={"for": what, **facts})
         self.waits_for = what
 
 
@@ -132,7 +132,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if arguments.check_config:
-        print("the environment is fine")
+        print("the environment is valid")
         return 0
     # kopf logs every event and handler at info; the operator logs what is worth knowing itself.
     quiet = ["aiohttp.access"] if settings.log_level == "debug" else ["aiohttp.access", "kopf"]

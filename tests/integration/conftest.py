@@ -23,7 +23,7 @@ from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.stack import LocalStack
 from tests.integration import failure_report
 from tests.integration.apiserver import server  # noqa: F401 - fixture
-from tests.integration.gateway.process import PATIENCE_SECONDS, gateways, played_worker  # noqa: F401 - fixtures
+from tests.integration.gateway.process import gateways, played_worker  # noqa: F401 - fixtures
 from tests.integration.operator.process import namespace, operator, operator_server  # noqa: F401 - fixtures
 from tests.integration.shared_rocketmq import AnyRocketMQ, SharedRocketMQ, of_all_jobs, running
 
@@ -179,12 +179,6 @@ class BrokerKit:
             *(client.abandon() if isinstance(client, PartitionConsumer) else client.close() for client in self._open)
         )
         await self.admin.close()
-
-    async def until(self, condition: Callable[[], object], timeout_seconds: float = PATIENCE_SECONDS) -> None:
-        """Waits for a condition, never for a time."""
-        async with asyncio.timeout(timeout_seconds):
-            while not condition():
-                await asyncio.sleep(0.005)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack
 from litevoice_dev.voice_client import Answer, VoiceClient
 from tests.integration.shared_rocketmq import SharedRocketMQ
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -104,9 +105,7 @@ async def test_a_turn_that_slow_workers_begin_twice_is_heard_once(stack: LocalSt
         for worker in stack.workers:
             worker.freeze()
         asking = asyncio.create_task(call.ask(await speak(FIRST)))
-        async with asyncio.timeout(60):
-            while not await gateway.metric(metrics.GATEWAY_REPLAYS):
-                await asyncio.sleep(0.1)
+        await until(lambda: gateway.metric(metrics.GATEWAY_REPLAYS), "a replay")
         for worker in stack.workers:
             worker.thaw()
         answer = await asking

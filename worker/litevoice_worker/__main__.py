@@ -52,7 +52,7 @@ def main() -> None:
         print(f"litevoice-worker: {error}", file=sys.stderr)
         sys.exit(1)
     if arguments.check_config:
-        print("the settings are good")
+        print("the settings are valid")
 
 
 async def _run(

@@ -71,10 +71,10 @@ def _create_item(dialogue: Dialogue, item: Item, event_id: str | None, mark: Mar
     conversation = dialogue.conversation
     event: events.DownEvent
     if conversation.has(item.id):
-        message = f"the conversation has an item {item.id!r} already"
+        message = f"the conversation already has an item {item.id!r}"
         event = events.SessionError("item_already_exists", message, "item.id", event_id)
     elif not conversation.fits(item):
-        message = "the item is larger than what is kept of a conversation"
+        message = "the item exceeds the size limit of a conversation"
         event = events.SessionError("item_too_large", message, "item", event_id)
     else:
         event = events.ItemCreated(item, conversation.last_id)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from litevoice_contracts.conversation import Codec, Item
 from litevoice_contracts.envelopes import DownEnvelope
+from litevoice_contracts.events import Progress
 from litevoice_worker.audio import Samples
 
 # Commands: what the shell has to do. `job` numbers a stage's work; its results carry the same number.
@@ -17,6 +18,13 @@ class Publish:
     """Send this to the session's LiteTopic and report Published. At most one at a time."""
 
     envelope: DownEnvelope
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Let the session's gateway know, beside the replies, which packets it need not keep any longer."""
+
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ class Count:
     amount: float = 1
 
 
-Command = Publish | Transcribe | Respond | Synthesize | CancelJob | Count
+Command = Publish | Tell | Transcribe | Respond | Synthesize | CancelJob | Count
 
 
 # Results: what the shell reports back.

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from litevoice_contracts import events, metrics, packets
 from litevoice_contracts.conversation import Cursor, Item, Mark, ResponseRequest, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, ResumePoint
-from litevoice_worker.commands import Outcome, Transcribe
+from litevoice_worker.commands import Outcome, Tell, Transcribe
 from litevoice_worker.conversation import Conversation, made_id
 from litevoice_worker.hearing import Listener, Utterance
 from litevoice_worker.order import PacketOrder
@@ -106,6 +106,10 @@ class Dialogue:
             )
         )
 
+    def tell(self, mark: Mark) -> None:
+        """Lets the owner forget what is settled, without a reply."""
+        self.outlet.command(Tell(events.Progress(mark)))
+
     def ask(self, question: DownEnvelope) -> None:
         """Publishes a question of the packet order, which belongs to the epoch and attempt that raised it."""
         self.turn = max(self.turn, question.turn)
@@ -166,7 +170,6 @@ class Dialogue:
             mark = Mark(mark.epoch, mark.seq - 1)
         job = self.outlet.new_job()
         self.transcription = Transcription(job, turn, utterance, respond, mark, cursor, now)
-        self.outlet.owner_waits(now)
         self.outlet.command(Transcribe(job, utterance.samples, self.conversation.config.transcription_language))
 
     def close_utterance(self, transcription: Transcription, item: Item) -> None:

@@ -150,7 +150,7 @@ class EndpointSliceMembers:
         ready = frozenset().union(*self._slices.values())
         if ready != self.ready:
             self.ready = ready
-            logger.info("ready workers", extra={"workers": sorted(ready)})
+            logger.info("ready workers changed", extra={"workers": sorted(ready)})
             for callback in self._callbacks:
                 callback()
 

@@ -20,20 +20,21 @@ class Metrics:
             for name, text, labels in (
                 (names.WORKER_PACKETS, "Packets applied.", ()),
                 (names.WORKER_DUPLICATES, "Packets received more than once and dropped.", ()),
-                (names.WORKER_GAPS, "Gaps: packets were missing and were asked for.", ()),
+                (names.WORKER_GAPS, "Gaps: missing packets that were requested again.", ()),
                 (names.WORKER_TURNS, "Responses ended: completed, cancelled, incomplete or failed.", ("outcome",)),
                 (names.WORKER_REPLIES, "Messages published to sessions.", ()),
                 (
                     names.WORKER_DROPPED,
-                    "Dropped: conversation_items (the oldest, beyond what a snapshot holds), sessions (the least "
-                    "recently used, beyond maxSessions), bad_envelope (unreadable).",
+                    "Dropped: conversation_items (the oldest, beyond what a snapshot holds), sessions (idle, to make "
+                    "room), refused_envelopes (beyond maxSessions; the gateway closes the session), bad_envelope "
+                    "(unreadable), news (what a gateway was to be told, beside replies; the broker did not take it).",
                     ("what",),
                 ),
             )
         }
         self._first_audio = Histogram(
             names.WORKER_FIRST_AUDIO_SECONDS,
-            "From the end of an utterance to the first audio of its answer.",
+            "Time from the end of an utterance to the first audio of its answer.",
             buckets=_SECONDS,
             registry=self.registry,
         )
@@ -60,7 +61,7 @@ class Metrics:
         self._heals = Counter(
             names.BROKER_HEALS, "Takeovers repeated because a position was missing.", registry=self.registry
         )
-        for what in ("conversation_items", "bad_envelope", "sessions"):
+        for what in ("conversation_items", "bad_envelope", "sessions", "refused_envelopes", "news"):
             self._counters[names.WORKER_DROPPED].labels(what)
 
     def count(self, count: Count) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 from litevoice_contracts.conversation import Codec, Mark
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import TurnReplay
-from litevoice_contracts.packets import Audio, EpochEnd, Packet
+from litevoice_contracts.packets import EpochEnd, Packet, audio_of
 
 MAX_HELD_ENVELOPES = 100
 """Envelopes of a newer epoch that wait for the end of the current one; at the bound the newer epoch begins."""
@@ -40,7 +40,7 @@ class Numbered:
     @property
     def audio(self) -> bytes:
         """All of the packet's audio; b"" for a client event."""
-        return self.packet.data if isinstance(self.packet, Audio) else b""
+        return audio_of(self.packet, self.codec)
 
 
 @dataclass(slots=True)

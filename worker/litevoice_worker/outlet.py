@@ -11,14 +11,9 @@ from litevoice_worker.commands import CancelJob, Command, Count, Publish
 
 
 class Outlet:
-    """Collects the commands of one input.
-
-    Attributes:
-        quiet_since: when the owner was last sent something, or began to wait for it.
-    """
+    """Collects the commands of one input."""
 
     def __init__(self) -> None:
-        self.quiet_since = 0.0
         self._commands: list[Command] = []
         self._waiting: deque[DownEnvelope] = deque()
         self._in_flight = False
@@ -35,10 +30,6 @@ class Outlet:
     def confirmed(self) -> None:
         """The broker has confirmed the message in flight."""
         self._in_flight = False
-
-    def owner_waits(self, now: float) -> None:
-        """The owner waits for something from now on."""
-        self.quiet_since = now
 
     def keep_only(self, wanted: Callable[[DownEnvelope], bool]) -> None:
         """Takes back what was not sent yet."""
@@ -60,11 +51,10 @@ class Outlet:
     def count(self, metric: str, amount: float = 1, label: str = "") -> None:
         self._commands.append(Count(metric, label, amount))
 
-    def send_next(self, now: float) -> None:
+    def send_next(self) -> None:
         """Sends the next message, unless one is in flight."""
         if self._waiting and not self._in_flight:
             self._in_flight = True
-            self.quiet_since = now
             self._commands.append(Publish(self._waiting.popleft()))
 
     def take(self) -> list[Command]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from litevoice_broker.admin import Admin
@@ -78,6 +78,11 @@ class Ownership:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def owned(self) -> Collection[int]:
+        """The partitions that this worker reads."""
+        return self._consumers.keys()
+
     async def start(self) -> None:
         """Returns at once."""
         self._members.on_change(self._members_changed)
@@ -96,7 +101,7 @@ class Ownership:
     def lost(self, partition: int) -> None:
         """The fence reports that another worker took the partition. Called in the event loop."""
         consumer = self._consumers.pop(partition, None)
-        logger.warning("a partition was taken by another worker", extra={"partition": partition})
+        logger.warning("partition taken over by another worker", extra={"partition": partition})
         self._sessions.forget_partition(partition)
         self._on_owned(len(self._consumers))
         if consumer is not None:
@@ -166,7 +171,9 @@ class Ownership:
             try:
                 await work
             except BrokerError as error:
-                logger.warning("cannot change a partition", extra={"partition": partition, "reason": str(error)})
+                logger.warning(
+                    "cannot acquire or release a partition", extra={"partition": partition, "reason": str(error)}
+                )
             except Exception:
                 logger.exception("acquiring or releasing a partition failed", extra={"partition": partition})
             finally:
@@ -183,7 +190,9 @@ class Ownership:
             if partition not in owned_by(self._worker, self._alive, self._names.partitions):
                 return
             if loop.time() >= deadline:
-                logger.warning("the owner does not leave: taking its partition", extra={"partition": partition})
+                logger.warning(
+                    "owner did not release its partition in time, taking it over", extra={"partition": partition}
+                )
                 break
             await asyncio.sleep(CHECK_SECONDS / 2)
         await self._fence.acquire(partition)
@@ -193,7 +202,7 @@ class Ownership:
         async def handle(messages: Sequence[PartitionMessage]) -> None:
             nonlocal certain_from
             if self._consumers.get(partition) is not consumer:
-                raise RuntimeError("the partition is no longer ours")
+                raise RuntimeError("the partition is no longer owned")
             if certain_from is None:
                 certain_from = messages[0].offset + UNCERTAIN_MESSAGES
             await self._handler(partition, messages, certain_from)

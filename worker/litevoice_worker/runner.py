@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 
 from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.events import Progress
 from litevoice_worker import commands
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.stages import Responder, StageError, Synthesizer, Transcriber
@@ -43,9 +44,11 @@ class Publisher(Protocol):
 
 
 class SessionRunner:
-    """One session. `on_broken` is called when it cannot go on; its owner then replays to a fresh one.
+    """One session. `on_broken` is called when it cannot go on; its owner then replays to a fresh one. `on_settled` gets
+    gateway, session id and what the gateway may forget.
 
     Attributes:
+        gateway: where the session's owner reads news; of the newest envelope.
         machine: the session.
         last_active: when an envelope last arrived, in loop time.
     """
@@ -57,12 +60,15 @@ class SessionRunner:
         publish: Publisher,
         metrics: Metrics,
         on_broken: Callable[[str], None],
+        on_settled: Callable[[str, str, Progress], None],
     ) -> None:
         self.machine = machine
         self._stages = stages
         self._publish = publish
         self._metrics = metrics
         self._on_broken = on_broken
+        self._on_settled = on_settled
+        self.gateway = ""
         self._loop = asyncio.get_running_loop()
         self._jobs: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -71,8 +77,9 @@ class SessionRunner:
         self._sent.set()
         self.last_active = self._loop.time()
 
-    def deliver(self, envelope: UpEnvelope, *, uncertain: bool) -> None:
-        """The session's next envelope."""
+    def deliver(self, envelope: UpEnvelope, gateway: str, *, uncertain: bool) -> None:
+        """The session's next envelope, from that gateway."""
+        self.gateway = gateway
         self.last_active = now = self._loop.time()
         began = time.perf_counter()
         todo = self.machine.receive(envelope, now, uncertain=uncertain)
@@ -115,6 +122,8 @@ class SessionRunner:
             match command:
                 case commands.Publish(envelope):
                     self._send(envelope)
+                case commands.Tell(progress):
+                    self._on_settled(self.gateway, self.machine.id, progress)
                 case commands.Transcribe(job):
                     self._start(job, self._transcribe(command))
                 case commands.Respond(job):

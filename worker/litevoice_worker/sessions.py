@@ -1,10 +1,10 @@
-"""The sessions in this worker's memory: bounded, the least recently used goes first. Any of them can be replayed."""
+"""The sessions in this worker's memory: bounded. One that is idle makes room; while none is, new ones are refused."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from litevoice_contracts import metrics as names
@@ -12,8 +12,15 @@ from litevoice_worker.commands import Count
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner
 
+ACTIVE_SECONDS = 10.0
+"""A session that was heard of this recently is not forgotten to make room: forgetting one that goes on only moves the
+work to a replay."""
 IDLE_SECONDS = 120.0
 """A session that sent nothing for this long is forgotten; it can be replayed."""
+
+
+class NoRoom(Exception):  # noqa: N818 - reads as what it is
+    """As many sessions as the worker may have are active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class Sessions:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
     def get(self, session_id: str, partition: int) -> SessionRunner:
-        """The session's runner, made if there is none."""
+        """The session's runner, made if there is none. Raises NoRoom."""
         entry = self._entries.get(session_id)
         if entry is None:
             self._make_room()
@@ -41,6 +48,12 @@ class Sessions:
             self._metrics.sessions.set(len(self._entries))
         self._entries.move_to_end(session_id)
         return entry.runner
+
+    def at_work(self) -> Iterator[tuple[str, str]]:
+        """Gateway and id of each session whose owner waits for something."""
+        for session_id, entry in self._entries.items():
+            if entry.runner.machine.at_work:
+                yield entry.runner.gateway, session_id
 
     def forget(self, session_id: str) -> None:
         """Ends a session at once; its owner replays it when it goes on."""
@@ -71,7 +84,20 @@ class Sessions:
         return [session_id for session_id, entry in self._entries.items() if entry.partition == partition]
 
     def _make_room(self) -> None:
-        while len(self._entries) >= self._limit:
-            idle = (session_id for session_id, entry in self._entries.items() if entry.runner.machine.idle)
-            self.forget(next(idle, next(iter(self._entries))))
-            self._metrics.count(Count(names.WORKER_DROPPED, "sessions"))
+        if len(self._entries) < self._limit:
+            return
+        now = asyncio.get_running_loop().time()
+        for session_id, entry in self._entries.items():  # the least recently used first
+            if now - entry.runner.last_active < ACTIVE_SECONDS:
+                break
+            if entry.runner.machine.idle:
+                self.forget(session_id)
+                self._metrics.count(Count(names.WORKER_DROPPED, "sessions"))
+                return
+        self._metrics.count(Count(names.WORKER_DROPPED, "refused_envelopes"))
+        raise NoRoom
+
+    @property
+    def full(self) -> bool:
+        """As many sessions as there may be are in memory."""
+        return len(self._entries) >= self._limit

@@ -21,8 +21,8 @@ from litevoice_worker.hearing import Listener, Vad
 from litevoice_worker.order import Arrival, Backlog, PacketOrder
 from litevoice_worker.outlet import Outlet
 
-PROGRESS_SECONDS = 2.0
-"""How long the owner may hear nothing while something is under way; a pause in the audio as long ends its padding."""
+PAUSE_SECONDS = 2.0
+"""A pause in the audio this long ends its padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,11 @@ class Turns:
     def confirmed(self) -> bool:
         """The broker has confirmed everything that was published."""
         return self._outlet.empty
+
+    @property
+    def at_work(self) -> bool:
+        """The owner waits for something: the end of an utterance, its transcript, or a response."""
+        return self._dialogue.busy or self._dialogue.listener.open or bool(self._backlog) or not self._outlet.empty
 
     # Inputs
 
@@ -99,11 +104,10 @@ class Turns:
     def _walk(self, arrival: Arrival, now: float) -> list[Command]:
         self._take(arrival, now)
         self._apply(now)
-        if self._pausable and now - self._last_audio >= PROGRESS_SECONDS:
-            # After the epoch's end nobody is left to tell: it would wait at the broker like a backlog.
-            utterances.pause(self._dialogue, self._order.applied, tell=not self._order.ended)
+        if self._pausable and now - self._last_audio >= PAUSE_SECONDS:
+            utterances.pause(self._dialogue, self._order.applied)
         self._respond(now)
-        self._report(now)
+        self._report()
         self.wake_at = self._next_wake()
         return self._outlet.take()
 
@@ -114,7 +118,6 @@ class Turns:
             snapshot = arrival.begin.snapshot or Snapshot()
             self._dialogue.begin(snapshot, arrival.begin.resume, arrival.begin.turn)
             self._last_audio = 0.0
-            self._outlet.owner_waits(now)
         if arrival.duplicates:
             self._outlet.count(metrics.WORKER_DUPLICATES, arrival.duplicates)
         if arrival.packets:
@@ -125,13 +128,13 @@ class Turns:
         if arrival.rejected:
             self._dialogue.publish([events.EpochRejected(self._order.epoch)])
         self._backlog.add(arrival.packets)
-        if any(isinstance(numbered.packet, packets.Audio) for numbered in arrival.packets):
+        if any(isinstance(numbered.packet, packets.Audio | packets.Silence) for numbered in arrival.packets):
             self._last_audio = now
 
     def _apply(self, now: float) -> None:
         while self._backlog and self._dialogue.transcription is None:
             numbered = self._backlog.pop()
-            if isinstance(numbered.packet, packets.Audio):
+            if isinstance(numbered.packet, packets.Audio | packets.Silence):
                 self._backlog.put_back(utterances.hear(self._dialogue, numbered, now))
             else:
                 client_events.apply(self._dialogue, numbered, now)
@@ -148,13 +151,10 @@ class Turns:
                     self._dialogue.finish_response(response, outcome)
                 case event:
                     self._dialogue.publish([event])
-            self._outlet.send_next(now)
+            self._outlet.send_next()
 
-    def _report(self, now: float) -> None:
-        waiting = self._dialogue.busy and self._outlet.empty
-        if waiting and now - self._outlet.quiet_since >= PROGRESS_SECONDS:
-            self._dialogue.publish([events.Progress(self._dialogue.boundary)])
-        self._outlet.send_next(now)
+    def _report(self) -> None:
+        self._outlet.send_next()
         dropped = self._dialogue.conversation.take_dropped()
         if dropped:
             self._outlet.count(metrics.WORKER_DROPPED, dropped, "conversation_items")
@@ -162,10 +162,9 @@ class Turns:
     def _next_wake(self) -> float | None:
         times = [self._order.deadline]
         if self._pausable:
-            times.append(self._last_audio + PROGRESS_SECONDS)
-        if self._outlet.empty and self._dialogue.busy:
-            times.append(self._outlet.quiet_since + PROGRESS_SECONDS)
-            times.append(self._dialogue.response.wait_until if self._dialogue.response else None)
+            times.append(self._last_audio + PAUSE_SECONDS)
+        if self._outlet.empty and self._dialogue.response:
+            times.append(self._dialogue.response.wait_until)
         return min((time for time in times if time is not None), default=None)
 
     @property

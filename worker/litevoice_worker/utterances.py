@@ -32,11 +32,10 @@ def hear(dialogue: Dialogue, packet: Numbered, now: float) -> list[Numbered]:
     return [replace(packet, offset=heard.consumed_bytes)] if rest else []
 
 
-def pause(dialogue: Dialogue, mark: Mark, *, tell: bool) -> None:
+def pause(dialogue: Dialogue, mark: Mark) -> None:
     """Audio that stopped in silence at `mark` is needed for nothing: what comes later does not continue it."""
     dialogue.restart_listener(mark, dialogue.listener.audio_ms)
-    if tell:
-        dialogue.publish([events.Progress(dialogue.boundary)])
+    dialogue.tell(mark)
 
 
 def transcribed(dialogue: Dialogue, transcription: Transcription, text: str) -> None:
@@ -69,7 +68,7 @@ def not_transcribed(dialogue: Dialogue, transcription: Transcription, message: s
 def already_active(event_id: str | None) -> events.SessionError:
     return events.SessionError(
         "conversation_already_has_active_response",
-        "a response is active: cancel it or wait for its end",
+        "a response is already active; cancel it or wait until it ends",
         event_id=event_id,
     )
 
@@ -94,7 +93,7 @@ def _forget_silence(dialogue: Dialogue) -> list[Numbered]:
         return []
     mark, audio_ms, again = quiet
     dialogue.restart_listener(mark, audio_ms)
-    dialogue.publish([events.Progress(mark)])
+    dialogue.tell(mark)
     return again
 
 

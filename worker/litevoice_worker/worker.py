@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
+from litevoice_broker.errors import BrokerError
 from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts import metrics as metric_names
-from litevoice_contracts.envelopes import UpEnvelope
+from litevoice_contracts.envelopes import Bundle, UpEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import ClientId
 from litevoice_contracts.settings import WorkerSettings
@@ -20,9 +22,10 @@ from litevoice_worker.admin import AdminServer
 from litevoice_worker.commands import Count
 from litevoice_worker.members import Members
 from litevoice_worker.metrics import Metrics
+from litevoice_worker.news import NEWS_SECONDS, News
 from litevoice_worker.ownership import Ownership
 from litevoice_worker.runner import SessionRunner, Stages
-from litevoice_worker.sessions import Sessions
+from litevoice_worker.sessions import NoRoom, Sessions
 from litevoice_worker.settings import names_of
 from litevoice_worker.stages.vad import SileroNetwork, SileroVad
 from litevoice_worker.turn import Limits, Turns
@@ -68,6 +71,7 @@ class Worker:
             sessions=self._sessions,
             on_owned=self._metrics.partitions.set,
         )
+        self._news = News(self._pod)
         self._server = AdminServer(self._metrics.registry, self._unready_reason)
         self._limits = Limits(
             max_utterance_seconds=settings.pipeline.max_utterance_seconds,
@@ -82,13 +86,14 @@ class Worker:
         await self._fence.start()
         await self._members.start()
         await self._ownership.start()
-        sweep = asyncio.create_task(self._sweep(), name="sweep")
+        tasks = [asyncio.create_task(self._sweep(), name="sweep"), asyncio.create_task(self._tell(), name="news")]
         try:
             await stop.wait()
-            logger.info("leaving")
+            logger.info("shutting down")
         finally:
             self._leaving = True
-            sweep.cancel()
+            for task in tasks:
+                task.cancel()
             await self._ownership.leave()
             await self._producer.close()
             await self._fence.close()
@@ -99,7 +104,7 @@ class Worker:
 
     def _unready_reason(self) -> str:
         if self._leaving:
-            return "leaving"
+            return "shutting down"
         if not self._producer.ready:
             return self._producer.unready_reason
         if not self._fence.ready:
@@ -119,7 +124,9 @@ class Worker:
 
     def _make_session(self, session_id: str) -> SessionRunner:
         machine = Turns(session_id, self._limits, SileroVad(self._network))
-        return SessionRunner(machine, self._stages, self._publish, self._metrics, self._sessions.forget)
+        return SessionRunner(
+            machine, self._stages, self._publish, self._metrics, self._sessions.forget, self._news.settled
+        )
 
     def _publish(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
         self._producer.enqueue_lite(self._names.reply_topic, session_id, body, done)
@@ -128,23 +135,52 @@ class Worker:
         self._ownership.lost(partition)
 
     async def _handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
-        """Applies a batch. A message that cannot be applied is counted and skipped; the partition goes on."""
+        """Applies a batch. What cannot be applied is counted and skipped; the partition goes on."""
         for message in messages:
             try:
-                envelope = UpEnvelope.decode(message.properties, message.body)
-                runner = self._sessions.get(envelope.session_id, partition)
-                runner.deliver(envelope, uncertain=message.offset < certain_from)
+                bundle = Bundle.decode(message.properties, message.body)
             except InvalidField as error:
                 self._skipped(partition, message.offset, error.field)
-            except Exception as error:
-                # The exception's own text may hold content.
-                self._skipped(partition, message.offset, type(error).__name__)
-                self._sessions.forget(message.properties.get("session", ""))
-            await asyncio.sleep(0)  # other sessions must not wait for the whole batch
+                continue
+            for data in bundle.envelopes:
+                self._apply(partition, message.offset, bundle.gateway, data, uncertain=message.offset < certain_from)
+            self._news.arrived(bundle.gateway, partition, max(0.0, time.time() - message.born_at), time.monotonic())
+            await asyncio.sleep(0)  # the event loop must not wait for the whole batch
+
+    def _apply(self, partition: int, offset: int, gateway: str, data: bytes, *, uncertain: bool) -> None:
+        """An envelope that is broken, or breaks its session, costs the others of its bundle nothing."""
+        session_id = ""
+        try:
+            envelope = UpEnvelope.decode(data)
+            session_id = envelope.session_id
+            self._sessions.get(session_id, partition).deliver(envelope, gateway, uncertain=uncertain)
+        except InvalidField as error:
+            self._skipped(partition, offset, error.field)
+        except NoRoom:
+            self._news.refused(gateway, session_id)
+        except Exception as error:
+            # The exception's own text may hold content.
+            self._skipped(partition, offset, type(error).__name__)
+            self._sessions.forget(session_id)
 
     def _skipped(self, partition: int, offset: int, reason: str) -> None:
         self._metrics.count(Count(metric_names.WORKER_DROPPED, "bad_envelope"))
         logger.error("envelope skipped", extra={"partition": partition, "offset": offset, "reason": reason})
+
+    async def _tell(self) -> None:
+        """News to every gateway; what the broker does not take is told again, or no longer true."""
+        while True:
+            await asyncio.sleep(NEWS_SECONDS)
+            self._news.keep_partitions(self._ownership.owned)
+            for gateway, news in self._news.take(self._sessions.at_work(), self._sessions.full, time.monotonic()):
+                try:
+                    self._producer.enqueue_lite(self._names.reply_topic, gateway, news.encode(), self._told)
+                except BrokerError as error:
+                    self._told(error)
+
+    def _told(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._metrics.count(Count(metric_names.WORKER_DROPPED, "news"))
 
     async def _sweep(self) -> None:
         while True:

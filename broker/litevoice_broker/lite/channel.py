@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,6 @@ from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.lite.receiver import LiteReceiver
 from litevoice_broker.lite.subscription import Subscriptions
 from litevoice_broker.observing import Observer
-from litevoice_broker.receiving import born_at
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +34,11 @@ _REFRESH_ASSIGNMENTS_SYNCS = 10
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message. `position`: its offset in the LiteTopic; `born_at`: Unix seconds, by the sender's clock."""
+    """One message. `position`: its offset in the LiteTopic."""
 
     name: str
     position: int
     body: bytes
-    properties: Mapping[str, str]
-    born_at: float
 
 
 class LiteChannel(ConnectedClient):
@@ -264,11 +261,10 @@ class LiteChannel(ConnectedClient):
     def _judge(self, name: str, message: Any) -> Fate:
         if self._closed:
             return Fate.HAND_BACK
-        system = message.system_properties
-        fate = self._ownership.message(name, system.queue_offset, time.monotonic())
+        position = message.system_properties.queue_offset
+        fate = self._ownership.message(name, position, time.monotonic())
         if fate is Fate.DELIVER:
-            delivery = Delivery(name, system.queue_offset, message.body, dict(message.user_properties), born_at(system))
-            self._tell(self._on_delivery, delivery, "delivery callback failed")
+            self._tell(self._on_delivery, Delivery(name, position, message.body), "delivery callback failed")
         elif fate is Fate.WAIT:
             self._carry_out()
         return fate

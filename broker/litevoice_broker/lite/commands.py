@@ -38,12 +38,15 @@ class Ask:
     names: tuple[str, ...]
 
 
+What = Subscribe | Unsubscribe | Replace | Ask
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """To be made now, and answered with `answered(number, …)`. Calls do not wait for one another."""
 
     number: int
-    what: Subscribe | Unsubscribe | Replace | Ask
+    what: What
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class LiteReceiver:
         """Polls exactly the brokers that serve the parent topic now. Raises BrokerError when there is none."""
         queues = {queue.broker.name: queue for queue in await self._connection.assignments(self._parent_topic)}
         if not queues:
-            raise BrokerUnavailable(f"no broker serves topic {self._parent_topic} now")
+            raise BrokerUnavailable(f"no broker serves topic {self._parent_topic} at the moment")
         for broker in self._polls.keys() - queues.keys():
             self._polls.pop(broker).cancel()
         for broker, queue in queues.items():

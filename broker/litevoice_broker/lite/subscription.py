@@ -10,7 +10,7 @@ from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite.commands import Answer, Ask, Replace, Subscribe, Unsubscribe
+from litevoice_broker.lite.commands import Answer, Ask, Replace, Subscribe, Unsubscribe, What
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Subscriptions:
         self._group = group
         self._admin = admin
 
-    async def call(self, what: Subscribe | Unsubscribe | Replace | Ask) -> Answer:
+    async def call(self, what: What) -> Answer:
         """See `Ownership.answered`. Never raises for the broker."""
         try:
             match what:
@@ -71,7 +71,10 @@ class Subscriptions:
                 async with asyncio.timeout(ASKED_SECONDS):
                     found = await self._admin.lite_topics(self._parent_topic, some)
             except (BrokerError, TimeoutError) as error:
-                logger.warning("owners not known", extra={"reason": str(error) or f"no answer in {ASKED_SECONDS} s"})
+                logger.warning(
+                    "cannot tell who owns the LiteTopics",
+                    extra={"reason": str(error) or f"no answer in {ASKED_SECONDS} s"},
+                )
                 break
             known |= {name: set(info.subscribers if info else ()) for name, info in zip(some, found, strict=True)}
         return known

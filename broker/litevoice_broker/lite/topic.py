@@ -1,14 +1,18 @@
-"""What is known of one LiteTopic that this client owns, takes over or leaves, and what is to be done with it next.
-
-No I/O and no clock: `ownership` keeps it, and has the broker told.
-"""
+"""One LiteTopic that this client owns, takes over or leaves: what is known of it, what an event means to it, and what
+is to be done with it next. No I/O: `ownership` keeps it, and has the broker told."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from litevoice_broker.lite.order import PositionOrder, other_position
+from litevoice_broker.errors import BrokerError
+from litevoice_broker.lite.commands import Fate
+from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict, other_position
+
+CLAIM_ATTEMPTS = 4
+CLAIM_RETRY_SECONDS = 0.1
 
 
 class Todo(Enum):
@@ -59,6 +63,13 @@ class Look:
     stage: Stage = Stage.ASKED
     until: float = 0.0
 
+    def has_waited(self, now: float) -> bool:
+        """It is time to ask again."""
+        if self.stage is not Stage.WAITING or self.until > now:
+            return False
+        self.stage = Stage.ASKED_AGAIN
+        return True
+
 
 @dataclass(slots=True)
 class Leave:
@@ -71,7 +82,7 @@ class Topic:
     nothing."""
 
     name: str
-    order: PositionOrder
+    order: PositionOrder = field(default_factory=lambda: PositionOrder(0))
     number: int = 0
     wanted: bool = True
     """The user wants it, and nobody has taken it from us."""
@@ -100,6 +111,8 @@ class Topic:
     verified: int | None = None
     """How often a takeover that brought nothing was repeated; None: nothing is to be verified."""
     retry_at: float | None = None
+    alarm_at: float | None = None
+    """When the clock is looked at next for it."""
 
     @property
     def todo(self) -> Todo:
@@ -119,16 +132,21 @@ class Topic:
         return self.taking or self.resuming
 
     @property
-    def ignores_notices(self) -> bool:
-        """A takeover has not come to its last step: a notice belongs to what it overrides."""
-        if not self.taking or self.fresh:
-            return False
-        return not (isinstance(self.work, Claim) and self.work.number == self.number and not self.work.steps)
+    def wake_at(self) -> float | None:
+        """When it wants to be looked at next."""
+        until = self.work.until if isinstance(self.work, Look) and self.work.stage is Stage.WAITING else None
+        return min((at for at in (self.gap_at, self.verify_at, self.retry_at, until) if at is not None), default=None)
 
-    @property
-    def in_doubt(self) -> bool:
-        """A notice is not looked into yet: what comes may be somebody else's."""
-        return self.noticed or (isinstance(self.work, Look) and self.work.notice)
+    # --- the user wants it
+
+    def wish(self, number: int, position: int, *, fresh: bool) -> None:
+        """To own it from `position` on, whatever was before."""
+        self.give_up()
+        self.number, self.wanted, self.taking, self.fresh = number, True, True, fresh
+        self.attempts = 0
+        self.order.restart(position)
+
+    # --- claimed
 
     def claim(self) -> Claim:
         """Two resets, the first to another offset: the broker ignores a reset to the committed offset and leaves the
@@ -144,11 +162,118 @@ class Topic:
         self.subscribed, self.synced = True, False
         return Claim(self.number, steps)
 
-    def wish(self, number: int, *, fresh: bool) -> None:
-        """The user wants to own it from the next position on, whatever was before."""
-        self.give_up()
-        self.number, self.wanted, self.taking, self.fresh = number, True, True, fresh
-        self.attempts = 0
+    def claimed(self, now: float) -> None:
+        """The wake-up for what waits in the log can get lost while the last owner still acknowledges: that something
+        comes is verified."""
+        if self.for_user:
+            self.verified = None if self.fresh else 0
+            self.taking = self.fresh = self.resuming = False
+        if self.verified is not None and self.verify_at is None and not self.paused:
+            if self.verified < len(VERIFY_SECONDS):
+                self.verify_at = now + VERIFY_SECONDS[self.verified]
+            else:
+                self.verified = None
+
+    def gives_up(self, error: BrokerError, now: float) -> bool:
+        """A claim failed; unless it is given up, it will be tried again."""
+        if not self.for_user:
+            self.heal = Heal.ASK  # another try may come over another link, after an eviction nobody told us of
+            self.retry_at = now + self.order.gap_wait_seconds()
+            return False
+        self.attempts += 1
+        if not error.retryable or self.attempts >= CLAIM_ATTEMPTS:
+            return True
+        self.retry_at = now + CLAIM_RETRY_SECONDS * 2 ** (self.attempts - 1)
+        return False
+
+    # --- messages, and what of them got lost
+
+    def offer(self, position: int, now: float) -> Fate:
+        if self.in_doubt:
+            return Fate.HAND_BACK
+        if self.paused:
+            self.withheld = True
+            return Fate.KEEP
+        self.last_message = now
+        match self.order.offer(position):
+            case Verdict.DELIVER:
+                return Fate.DELIVER
+            case Verdict.DROP:
+                return Fate.ACKNOWLEDGE
+            case Verdict.WAIT:
+                if self.gap_at is None:
+                    self.gap_at = now + self.order.gap_wait_seconds()
+                return Fate.WAIT
+
+    def gap_lasts(self, now: float) -> bool:
+        """What the clock means to it; whether a position that is missing did not come by itself."""
+        lasts = nothing_came = False
+        if self.retry_at is not None and self.retry_at <= now:
+            self.retry_at = None
+        if self.gap_at is not None and self.gap_at <= now:
+            self.gap_at, lasts = None, self.order.gap
+        if self.verify_at is not None and self.verify_at <= now:
+            self.verify_at, nothing_came = None, not self.order.delivered
+            self.verified = self.verified + 1 if self.verified is not None and nothing_came else None
+        if lasts or nothing_came:
+            self.heal = self.heal or Heal.ASK
+        return lasts
+
+    def resume(self) -> bool:
+        """Whether something was withheld, and is claimed again."""
+        if not self.paused:
+            return False
+        withheld, self.paused, self.withheld = self.withheld, False, False
+        if withheld:
+            self.resuming, self.attempts = True, 0
+        return withheld
+
+    def pause_again(self) -> None:
+        """It could not be resumed."""
+        self.resuming, self.paused, self.withheld = False, True, True
+
+    # --- in doubt
+
+    @property
+    def ignores_notices(self) -> bool:
+        """A takeover has not come to its last step: a notice belongs to what it overrides."""
+        if not self.taking or self.fresh:
+            return False
+        return not (isinstance(self.work, Claim) and self.work.number == self.number and not self.work.steps)
+
+    @property
+    def in_doubt(self) -> bool:
+        """A notice is not looked into yet: what comes may be somebody else's."""
+        return self.noticed or (isinstance(self.work, Look) and self.work.notice)
+
+    def whose(self, look: Look, subscribers: Collection[str], me: str) -> bool | None:
+        """Who is listed decides whether it is ours. Nobody: after a notice somebody is in the middle of a takeover,
+        unless we have stepped out before and not claimed it again yet. Somebody beside us: they have nothing when only
+        a full sync of theirs can have put them there.
+
+        None: by who is there when we have stepped out and whoever was taking over is done; if nobody is, it is ours to
+        claim again. So when a full sync of ours can have put us there, beside somebody or after a notice (RocketMQ
+        5.5.1 lists an evicted client that its full sync has put back, gives it nothing, and repeats the notice with
+        each full sync), and when nobody is listed without a notice."""
+        if look.stage is Stage.ASKED_AGAIN:
+            return not subscribers
+        mine, others = me in subscribers, set(subscribers) - {me}
+        if not mine and (others or (look.notice and self.subscribed)):
+            return False
+        if subscribers and not (self.synced and (others or look.notice)):
+            return True
+        return None
+
+    def keeps(self, look: Look, ours: bool | None) -> bool:
+        """`ours` is None when nobody answered: after a notice it is believed, before a heal it is not."""
+        self.work = None
+        if ours is False or (look.notice and not ours):
+            return False
+        if not look.notice or not (self.subscribed or self.noticed):  # once, after the last notice of several
+            self.heal = Heal.CLAIM
+        return True
+
+    # --- left
 
     def give_up(self) -> None:
         """Not ours any more."""

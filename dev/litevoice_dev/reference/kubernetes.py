@@ -41,7 +41,7 @@ REASONS = {
     "UpToDate": ("both", "The installed CRD has every field of this operator."),
     "OlderThanOperator": ("both", "The installed CRD lacks fields of this operator; the message names them."),
     "OtherFields": ("both", "The installed CRD lacks fields of this operator and has fields of its own."),
-    "SchemaUnreadable": ("both", "The API server does not tell the installed CRD's schema."),
+    "SchemaUnreadable": ("both", "The API server does not publish the installed CRD's schema."),
 }
 """Reason → kind, meaning."""
 

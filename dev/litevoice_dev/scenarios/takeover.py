@@ -27,7 +27,7 @@ class Script:
     disturbed: int
 
 
-LONG = Script(("what is the capital of France", "tell me the story of the lighthouse", "what did I ask first"), 1)
+LONG = Script(("what is the capital of France", "tell me a story", "what did I ask first"), 1)
 SHORT = Script(("tell me a story", "what did I ask first"), 0)
 
 

@@ -75,8 +75,7 @@ class ClientEvent(msgspec.Struct, frozen=True):
     client_seq: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One WebSocket message to the client; UTF-8 unless `binary`."""
 
     data: bytes

@@ -78,7 +78,8 @@ class Broker:
         existing = {waiting.name for waiting in largest}
         unsure = [waiting.name for waiting in oldest[:OLDEST_CHECKED] if waiting.name not in existing]
         found = await self._connected.lite_topics(names.reply_topic, unsure)
-        return lag.total, largest, oldest, existing | {info.name for info in found if info is not None}
+        existing |= {name for name, info in zip(unsure, found, strict=True) if info is not None}
+        return lag.total, largest, oldest, existing
 
     async def owners(self, names: Names, session_ids: Collection[str]) -> dict[str, str]:
         """Session → the pod that is subscribed to its LiteTopic; empty when none is."""

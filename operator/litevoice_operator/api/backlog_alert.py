@@ -1,4 +1,4 @@
-"""BacklogAlert: says when requests or replies of a VoiceGateway pile up at the broker, and whose they are."""
+"""BacklogAlert: alerts when requests or replies of a VoiceGateway pile up at the broker, and names their sessions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Threshold(Api):
     )
 
     severity: Severity
-    """How bad it is."""
+    """Severity of this threshold."""
     messages: Annotated[Int64 | None, Field(ge=1, le=1_000_000_000)] = None
     """Messages waiting, summed over all sessions (Replies) or partitions (Requests)."""
     age_seconds: Annotated[Int32 | None, Field(ge=1, le=604_800)] = None
@@ -42,13 +42,13 @@ class Threshold(Api):
 
 
 class BacklogAlertSpec(Api):
-    """What to watch, and how much of it is a backlog."""
+    """What to watch, and what counts as a backlog."""
 
     gateway_ref: GatewayRef
     """The VoiceGateway to watch, in the same namespace."""
     target: Target
-    """Replies: what gateways have not taken for their sessions' clients (a client reads too slowly); what waits for a
-    client that has left does not count. Requests: what workers have not taken (too few workers, or a slow model)."""
+    """Replies: what gateways have not yet taken for their clients (a client reads too slowly); what waits for a client
+    that has left does not count. Requests: what workers have not yet taken (too few workers, or a slow model)."""
     thresholds: Annotated[
         list[Threshold],
         Field(

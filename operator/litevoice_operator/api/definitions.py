@@ -190,6 +190,7 @@ def definitions() -> dict[str, dict[str, Any]]:
                 _column("Gateways", ".status.readyReplicas", "integer"),
                 _column("Workers", ".status.workers.readyReplicas", "integer"),
                 _column("Sessions", ".status.sessions", "integer"),
+                _column("Full", ".status.full"),
                 _column("Reason", _ready("reason"), wide=True),
                 _column("Message", _ready("message"), wide=True),
             ],
@@ -219,7 +220,8 @@ def definitions() -> dict[str, dict[str, Any]]:
                 _column("Reason", _ready("reason"), wide=True),
                 _column("Message", _ready("message"), wide=True),
             ],
-            description="Says when requests or replies of a VoiceGateway pile up at the broker, and whose they are.",
+            description="Alerts when requests or replies of a VoiceGateway pile up at the broker, and names their "
+            "sessions.",
         ),
     }
 

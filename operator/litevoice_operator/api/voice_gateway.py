@@ -25,7 +25,7 @@ from litevoice_operator.api.program_settings import setting
 OBJECT_RULES = [
     {
         "rule": "self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "message": "metadata.name: at most 50 characters, lower-case letters, digits and '-', beginning with a letter "
+        "message": "metadata.name: at most 50 characters, lower-case letters, digits and '-', starting with a letter "
         "(Services are named after it)",
     }
 ]
@@ -40,11 +40,11 @@ class Listen(Api):
     model_config = rules(
         (
             "!has(self.nodePort) || self.serviceType != 'ClusterIP'",
-            "nodePort needs serviceType NodePort or LoadBalancer",
+            "nodePort requires serviceType NodePort or LoadBalancer",
         ),
         (
             "self.externalTrafficPolicy == 'Cluster' || self.serviceType != 'ClusterIP'",
-            "externalTrafficPolicy needs serviceType NodePort or LoadBalancer",
+            "externalTrafficPolicy requires serviceType NodePort or LoadBalancer",
         ),
     )
 
@@ -77,15 +77,19 @@ class Session(Api):
     max_events_per_second: int = setting(GatewaySettings, "max_events_per_second")
     retained_seconds: int = setting(GatewaySettings, "retained_seconds")
     max_pending_packets: int = setting(GatewaySettings, "max_pending_packets")
+    max_pending_bytes: int = setting(GatewaySettings, "max_pending_bytes")
+    max_held_bytes: int = setting(GatewaySettings, "max_held_bytes")
     send_buffer_bytes: int = setting(GatewaySettings, "send_buffer_bytes")
     probe_seconds: int = setting(GatewaySettings, "probe_seconds")
     restore_timeout_seconds: int = setting(GatewaySettings, "restore_timeout_seconds")
 
 
 class Audio(Api):
-    """How audio travels."""
+    """How audio is sent to the workers."""
 
     batch_milliseconds: int = setting(GatewaySettings, "batch_milliseconds")
+    max_audio_speed: int = setting(GatewaySettings, "max_audio_speed")
+    max_audio_burst_seconds: int = setting(GatewaySettings, "max_audio_burst_seconds")
 
 
 class Drain(Api):
@@ -197,7 +201,7 @@ class RocketMQ(Api):
         _immutable_even_when_absent("replyTopic"),
         (
             "!has(self.caSecret) || self.tls || (has(self.adminTls) && self.adminTls)",
-            "caSecret needs tls: true or adminTls: true",
+            "caSecret requires tls: true or adminTls: true",
         ),
     )
 
@@ -238,7 +242,7 @@ class VoiceGatewaySpec(Api):
     session: Session = Session()
     """Limits of a session, and of a pod."""
     audio: Audio = Audio()
-    """How audio travels."""
+    """How audio is sent to the workers."""
     drain: Drain = Drain()
     """How a gateway hands over its sessions before it stops."""
     workers: Workers = Workers()

@@ -40,6 +40,9 @@ class GatewayPod(Api):
     """Sessions whose client reads too slowly; their replies wait at the broker."""
     draining: bool | None = None
     """Whether it is draining."""
+    full: Annotated[str, Field(max_length=64)] = ""
+    """Why it takes no new sessions: sessions (`session.maxPerPod`), memory (`session.maxHeldBytes`), gateway_cpu (its
+    event loop is late), worker_sessions (the workers have as many as they may), worker_lag (workers are behind)."""
 
 
 class LastDrain(Api):
@@ -74,6 +77,8 @@ class VoiceGatewayStatus(Api):
     """Gateways that are ready."""
     selector: str = ""
     """Label selector of the gateways, for autoscalers."""
+    full: Annotated[str, Field(max_length=256)] = ""
+    """What the gateways are full of, when none of them takes new sessions; see `pods[].full`."""
     workers: WorkersStatus = WorkersStatus()
     """The workers."""
     sessions: Int32 = 0

@@ -84,16 +84,16 @@ def event_text(
 ) -> EventText:
     what = f"{spec.target.lower()} of VoiceGateway {spec.gateway_ref.name}"
     if transition == "Resolved":
-        return EventText("Normal", "Resolved", f"backlog of {what} is over: {_amount(value)}")
+        return EventText("Normal", "Resolved", f"backlog of {what} has cleared: {_amount(value)}")
     where = f"; most in {_where(top[0])}" if top else ""
     return EventText("Warning", "Firing", f"{state.severity}: {_amount(value)} in {what}{where}")
 
 
 def _amount(value: BacklogValue) -> str:
     if value.messages == 0:
-        return "no message waits"
-    plural = "messages wait" if value.messages != 1 else "message waits"
-    return f"{value.messages} {plural}, the oldest for {value.age_seconds} s"
+        return "no messages are waiting"
+    plural = "messages are" if value.messages != 1 else "message is"
+    return f"{value.messages} {plural} waiting, the oldest for {value.age_seconds} s"
 
 
 def _where(culprit: Culprit) -> str:

@@ -126,14 +126,14 @@ def known_part(value: Any, installed: Schema) -> Any:
 def crd_finding(crd: str, difference: Difference | None) -> Finding:
     """`difference`: None if the API server does not publish the installed schema."""
     if difference is None:
-        message = f"the API server does not tell the schema of {crd}; the operator's log says why"
+        message = f"the API server does not publish the schema of {crd}; the operator's log says why"
         return Finding(CRD_OUTDATED, "Unknown", "SchemaUnreadable", message)
     if difference.outdated:
         message = f"the installed CRD {crd} is older than this operator; {_REMEDY}. {_told(difference)}"
         return Finding(CRD_OUTDATED, "True", "OlderThanOperator", message)
     if difference.lacks:
         message = (
-            f"the installed CRD {crd} is not this operator's; if it is the older one, {_REMEDY}. {_told(difference)}"
+            f"the installed CRD {crd} differs from this operator's; if it is older, {_REMEDY}. {_told(difference)}"
         )
         return Finding(CRD_OUTDATED, "Unknown", "OtherFields", message)
     return Finding(CRD_OUTDATED, "False", "UpToDate", "the installed CRD knows every field of this operator")

@@ -32,6 +32,7 @@ def gateway_status(
         selector=selector_text(metadata.name, "gateway"),
         workers=WorkersStatus(replicas=observed.workers.replicas, ready_replicas=observed.workers.ready),
         sessions=sum(answer.sessions for answer in observed.answers.values()),
+        full=_full(list(observed.answers.values())),
         pods=[_table_row(pod, observed.answers.get(pod.name)) for pod in gateways[:MAX_LISTED_PODS]],
         last_drain=newest_drain([previous.last_drain, observed.last_drain]),
     )
@@ -47,8 +48,15 @@ def _table_row(pod: Pod, answer: GatewayStatus | None) -> GatewayPod:
             "pending_requests": answer.pending_requests,
             "slow_readers": answer.slow_readers,
             "draining": answer.drain.state == "draining",
+            "full": answer.full,
         }
     )
+
+
+def _full(answers: Sequence[GatewayStatus]) -> str:
+    """Of gateways that a client may reach."""
+    reasons = [answer.full for answer in answers if answer.ready]
+    return ", ".join(sorted(set(reasons))) if reasons and all(reasons) else ""
 
 
 def _findings(observed: Observed, problem: Problem | None) -> list[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from litevoice_contracts.control import SessionInfo
-from litevoice_contracts.names import partition_of
+from litevoice_contracts.names import is_gateway_id, partition_of
 from litevoice_operator.api.backlog_alert import BacklogValue, Culprit
 
 
@@ -33,7 +33,9 @@ def reply_sample(
 ) -> Sample:
     """`total`: messages not taken by the gateways, over all sessions. `oldest` may name sessions whose LiteTopic has
     expired (the broker keeps listing them); only those in `existing` count. What waits for a session in `abandoned` is
-    no backlog: its client has left, and the LiteTopic will expire."""
+    no backlog: its client has left, and the LiteTopic will expire. Nor is what a gateway has not read of its own
+    LiteTopic."""
+    abandoned = abandoned | {waiting.name for waiting in (*largest, *oldest) if is_gateway_id(waiting.name)}
     left = sum(waiting.messages for waiting in largest if waiting.name in abandoned)
     counted = [waiting for waiting in largest if waiting.messages > 0 and waiting.name not in abandoned]
     relevant = existing - abandoned

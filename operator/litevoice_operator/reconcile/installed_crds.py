@@ -75,11 +75,11 @@ class InstalledCrds:
         if difference.outdated:
             _log.warning("installed CRD is older than this operator", extra={**facts, "upgrade": INSTALL})
         elif difference.lacks:
-            _log.warning("installed CRD is not this operator's", extra=facts)
+            _log.warning("installed CRD differs from this operator's", extra=facts)
         else:
             _log.info("installed CRD knows every field of this operator", extra=facts)
 
     def _report_trouble(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:
-            _log.warning("installed CRDs cannot be compared with this operator's", extra={"error": trouble})
+            _log.warning("cannot compare the installed CRDs with this operator's", extra={"error": trouble})
         self._trouble = trouble

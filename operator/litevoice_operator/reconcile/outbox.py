@@ -44,7 +44,7 @@ class Outbox:
     async def close(self) -> None:
         waiting = list(self._waiting)
         for task in waiting:
-            self._drop(task, "the operator ends")
+            self._drop(task, "the operator is shutting down")
         await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _deliver(self, about: Mapping[str, str], text: EventText, before: asyncio.Task[None] | None) -> None:

@@ -131,5 +131,5 @@ async def finalize(shared: Shared, resource: Resource) -> None:
         f"topics and groups of {gateway.names.request_topic} and {gateway.names.reply_topic} may remain at "
         f"{gateway.name_server}: gave up after {BROKER_ATTEMPTS} attempts: {error}"
     )
-    _log.warning("names remain at the broker", extra={"object": "/".join(resource.key), "error": str(error)})
+    _log.warning("topics and groups left at the broker", extra={"object": "/".join(resource.key), "error": str(error)})
     await shared.outbox.send(resource.reference, EventText("Warning", "BrokerCleanupFailed", message))

@@ -9,6 +9,7 @@ from typing import Any
 from litevoice_broker.admin import Admin
 from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.producer import Producer
+from tests.integration.sending import send_lite
 
 
 def new_name() -> str:
@@ -31,7 +32,7 @@ class Log:
 async def send(producer: Producer, kit: Any, name: str, first: int, last: int) -> None:
     """Positions `first` to `last - 1`."""
     for number in range(first, last):
-        await producer.send_lite(kit.names.reply_topic, name, b"%d" % number)
+        await send_lite(producer, kit.names.reply_topic, name, b"%d" % number)
 
 
 async def subscribers(admin: Admin, kit: Any, name: str) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.fence import Fence
+from tests.waiting import until
 
 
 async def fence(kit: Any, pod: str) -> tuple[Fence, list[int]]:
@@ -34,7 +35,7 @@ async def test_newest_owner_wins_and_the_other_is_told(kit: Any, admin: Admin) -
     assert first.owns(0)
     started = time.monotonic()
     await second.acquire(1)
-    await kit.until(lambda: first_lost == [1])
+    await until(lambda: first_lost == [1])
     assert time.monotonic() - started < 5
     assert (first.owns(0), first.owns(1), second.owns(1)) == (True, False, True)
     assert await owner(kit, admin, 1) == ["second"]
@@ -42,7 +43,7 @@ async def test_newest_owner_wins_and_the_other_is_told(kit: Any, admin: Admin) -
         while await owner(kit, admin, 0) != ["first"]:
             await asyncio.sleep(0.1)
     await first.acquire(1)
-    await kit.until(lambda: second_lost == [1])
+    await until(lambda: second_lost == [1])
     assert await owner(kit, admin, 1) == ["first"]
 
 

@@ -12,6 +12,8 @@ from litevoice_broker.admin import Admin
 from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.lite.commands import Fate
 from tests.integration.broker.lite_owners import Log, new_name, owner, send, subscribers
+from tests.integration.sending import send_lite
+from tests.waiting import until
 
 # --- sending
 
@@ -23,10 +25,10 @@ async def test_trap_several_lite_messages_in_one_request_are_answered_ok_and_los
     producer = await kit.producer()
     request = stubs.service.SendMessageRequest()
     for number in range(3):
-        request.messages.append(producer._lite(kit.names.reply_topic, name, b"lost %d" % number, {}))
+        request.messages.append(producer._lite(kit.names.reply_topic, name, b"lost %d" % number))
     await producer._connection.call("SendMessage", request)
-    await asyncio.gather(*(producer.send_lite(kit.names.reply_topic, name, b"%d" % n) for n in range(100)))
-    await kit.until(lambda: len(log.bodies[name]) >= 100)
+    await asyncio.gather(*(send_lite(producer, kit.names.reply_topic, name, b"%d" % n) for n in range(100)))
+    await until(lambda: len(log.bodies[name]) >= 100)
     assert log.bodies[name] == [b"%d" % n for n in range(100)], "one at a time per LiteTopic: complete and in order"
 
 
@@ -35,20 +37,8 @@ async def test_more_than_hundred_pending_lite_topics_do_not_stall(kit: Any) -> N
     names = [new_name() for _ in range(400)]
     await channel.subscribe(names)
     producer = await kit.producer()
-    await asyncio.gather(*(producer.send_lite(kit.names.reply_topic, name, b"hello") for name in names))
-    await kit.until(lambda: all(log.positions[name] == [0] for name in names), timeout_seconds=8)
-
-
-async def test_properties_and_birth_arrive(kit: Any) -> None:
-    seen: list[Delivery] = []
-    channel = await kit.channel(seen.append)
-    name = new_name()
-    await channel.subscribe([name])
-    producer = await kit.producer()
-    await producer.send_lite(kit.names.reply_topic, name, b"body", {"k": "v"})
-    await kit.until(lambda: seen)
-    assert (seen[0].name, seen[0].position, seen[0].body, seen[0].properties["k"]) == (name, 0, b"body", "v")
-    assert seen[0].born_at > 1_700_000_000
+    await asyncio.gather(*(send_lite(producer, kit.names.reply_topic, name, b"hello") for name in names))
+    await until(lambda: all(log.positions[name] == [0] for name in names), timeout_seconds=8)
 
 
 # --- release
@@ -104,7 +94,7 @@ async def test_close_with_an_open_poll_loses_nothing(kit: Any) -> None:
         seen += log.positions[name]
     last, log = await owner(kit, "last")
     await last.take_over(name, len(seen))
-    await kit.until(lambda: len(seen) + len(log.positions[name]) >= sent)
+    await until(lambda: len(seen) + len(log.positions[name]) >= sent)
     assert seen + log.positions[name] == list(range(sent))
 
 
@@ -141,11 +131,11 @@ async def test_gap_is_healed_by_taking_over_again(kit: Any, admin: Admin) -> Non
     name = new_name()
     await channel.take_over(name, 0)
     await send(producer, kit, name, 0, 2)
-    await kit.until(lambda: log.positions[name] == [0, 1])
+    await until(lambda: log.positions[name] == [0, 1])
     await asyncio.sleep(0.2)  # let the acknowledgement through
     await skip_at_broker(admin, kit, name, 4)
     await send(producer, kit, name, 2, 6)
-    await kit.until(lambda: log.positions[name] == list(range(6)), timeout_seconds=8)
+    await until(lambda: log.positions[name] == list(range(6)), timeout_seconds=8)
     assert heals >= 1
 
 
@@ -168,7 +158,7 @@ async def test_wake_up_lost_at_takeover_is_healed(kit: Any) -> None:
     channel._receiver._judge = lose_the_first_batch
     await channel.take_over(name, 0)
     # the broker itself would hand them out again after 10 s
-    await kit.until(lambda: log.positions[name] == [0, 1, 2], timeout_seconds=8)
+    await until(lambda: log.positions[name] == [0, 1, 2], timeout_seconds=8)
     assert lost == 3
 
 
@@ -181,7 +171,7 @@ async def test_take_over_at_every_position_of_the_log(kit: Any) -> None:
         log.positions[name].clear()
         await channel.take_over(name, position)
         expected = list(range(position, 8))
-        await kit.until(lambda expected=expected: log.positions[name] == expected, timeout_seconds=8)
+        await until(lambda expected=expected: log.positions[name] == expected, timeout_seconds=8)
         assert channel.position(name) == 8
 
 
@@ -194,11 +184,11 @@ async def test_pause_leaves_messages_at_the_broker_and_resume_brings_them_all(ki
     slow, quick = new_name(), new_name()
     await channel.subscribe([slow, quick])
     await send(producer, kit, slow, 0, 3)
-    await kit.until(lambda: log.positions[slow] == [0, 1, 2])
+    await until(lambda: log.positions[slow] == [0, 1, 2])
     channel.pause(slow)
     await send(producer, kit, slow, 3, 60)
     await send(producer, kit, quick, 0, 20)
-    await kit.until(lambda: len(log.positions[quick]) == 20)
+    await until(lambda: len(log.positions[quick]) == 20)
     assert log.positions[slow] == [0, 1, 2]
     async with asyncio.timeout(20):  # what was delivered is acknowledged a moment later
         while (lag := await admin.lite_lag(kit.names.gateway_group, 10)).total != 57:
@@ -208,10 +198,10 @@ async def test_pause_leaves_messages_at_the_broker_and_resume_brings_them_all(ki
     assert info is not None
     assert info.max_offset == 60
     await channel.resume(slow)
-    await kit.until(lambda: len(log.positions[slow]) == 60)
+    await until(lambda: len(log.positions[slow]) == 60)
     assert log.positions[slow] == list(range(60))
     await send(producer, kit, slow, 60, 62)
-    await kit.until(lambda: log.positions[slow] == list(range(62)))
+    await until(lambda: log.positions[slow] == list(range(62)))
 
 
 async def test_pause_inside_the_delivery_callback(kit: Any) -> None:
@@ -228,7 +218,7 @@ async def test_pause_inside_the_delivery_callback(kit: Any) -> None:
     await send(producer, kit, name, 0, 12)
     await channel.take_over(name, 0)
     for expected in (3, 6, 9, 12):
-        await kit.until(lambda expected=expected: len(log.positions[name]) == expected)
+        await until(lambda expected=expected: len(log.positions[name]) == expected)
         await channel.resume(name)
     assert log.positions[name] == list(range(12))
 
@@ -242,7 +232,7 @@ async def test_resume_when_nothing_came(kit: Any) -> None:
     await channel.resume(name)
     await channel.resume(name)
     await send(producer, kit, name, 0, 1)
-    await kit.until(lambda: log.positions[name] == [0])
+    await until(lambda: log.positions[name] == [0])
 
 
 async def test_trap_hundred_unacknowledged_messages_must_not_block_the_client(kit: Any) -> None:
@@ -256,9 +246,9 @@ async def test_trap_hundred_unacknowledged_messages_must_not_block_the_client(ki
         channel.pause(name)
     await asyncio.gather(*(send(producer, kit, name, 0, 2) for name in slow))
     await send(producer, kit, quick, 0, 20)
-    await kit.until(lambda: len(log.positions[quick]) == 20, timeout_seconds=8)
+    await until(lambda: len(log.positions[quick]) == 20, timeout_seconds=8)
     await asyncio.gather(*(channel.resume(name) for name in slow))
-    await kit.until(lambda: all(log.positions[name] == [0, 1] for name in slow))
+    await until(lambda: all(log.positions[name] == [0, 1] for name in slow))
 
 
 async def test_takeover_of_a_paused_session(kit: Any) -> None:
@@ -268,12 +258,12 @@ async def test_takeover_of_a_paused_session(kit: Any) -> None:
     name = new_name()
     await first.subscribe([name])
     await send(producer, kit, name, 0, 2)
-    await kit.until(lambda: first_log.positions[name] == [0, 1])
+    await until(lambda: first_log.positions[name] == [0, 1])
     first.pause(name)
     await send(producer, kit, name, 2, 40)
     await second.take_over(name, 2)
-    await kit.until(lambda: second_log.positions[name] == list(range(2, 40)))
-    await kit.until(lambda: first_log.evicted == [name])
+    await until(lambda: second_log.positions[name] == list(range(2, 40)))
+    await until(lambda: first_log.evicted == [name])
     await first.resume(name)
     assert first_log.positions[name] == [0, 1]
 
@@ -290,5 +280,5 @@ async def test_callbacks_that_raise_break_nothing(kit: Any, caplog: pytest.LogCa
     name = new_name()
     await channel.subscribe([name])
     await send(producer, kit, name, 0, 5)
-    await kit.until(lambda: log.positions[name] == list(range(5)))
+    await until(lambda: log.positions[name] == list(range(5)))
     assert "delivery callback failed" in caplog.text

@@ -15,6 +15,7 @@ from litevoice_dev.rocketmq_jars import version
 from tests.integration.broker.lite_owners import Log, new_name, owner, send, subscribers
 from tests.integration.gateway.process import Wire
 from tests.integration.shared_rocketmq import SharedRocketMQ
+from tests.waiting import until
 
 
 def hold_notices(channel: Any) -> tuple[list[Any], Callable[[], None]]:
@@ -47,7 +48,7 @@ async def take(kit: Any, channel: Any, log: Log, name: str) -> None:
     """Takes over, and message 0 has come."""
     log.positions[name].clear()
     await channel.take_over(name, 0)
-    await kit.until(lambda: log.positions[name] == [0])
+    await until(lambda: log.positions[name] == [0])
 
 
 async def test_trap_full_sync_never_brings_an_evicted_owner_back(kit: Any, admin: Admin) -> None:
@@ -57,16 +58,16 @@ async def test_trap_full_sync_never_brings_an_evicted_owner_back(kit: Any, admin
     name = new_name()
     await first.take_over(name, 0)
     await send(producer, kit, name, 0, 3)
-    await kit.until(lambda: first_log.positions[name] == [0, 1, 2])
+    await until(lambda: first_log.positions[name] == [0, 1, 2])
     await second.take_over(name, 3)
-    await kit.until(lambda: first_log.evicted == [name])
+    await until(lambda: first_log.evicted == [name])
     assert first.position(name) is None
     await first._sync()  # after the one, if any, that was on its way and is taken back
     for number in range(3, 23):  # twenty messages, over at least ten full syncs of both
         await send(producer, kit, name, number, number + 1)
         await asyncio.sleep(0.05)
         assert await subscribers(admin, kit, name) == ["second"]
-    await kit.until(lambda: second_log.positions[name] == list(range(3, 23)))
+    await until(lambda: second_log.positions[name] == list(range(3, 23)))
     assert first_log.positions[name] == [0, 1, 2]
     assert second_log.evicted == []
 
@@ -78,7 +79,7 @@ async def test_eviction_that_races_with_a_full_sync(kit: Any, admin: Admin) -> N
         name = await message(kit)
         await take(kit, first, first_log, name)
         await asyncio.gather(first._sync(), take(kit, second, second_log, name), first._sync())
-        await kit.until(lambda name=name: name in first_log.evicted)
+        await until(lambda name=name: name in first_log.evicted)
         await first._sync()
         assert await subscribers(admin, kit, name) == ["second"], f"round {round_number}"
 
@@ -97,11 +98,11 @@ async def test_a_takeover_that_waits_for_a_full_sync_does_not_evict_itself(kit: 
     other, _ = await owner(kit, "b")
     await channel.take_over(last, 0)
     await other.take_over(last, 0)
-    await kit.until(lambda: last in log.evicted)  # notices do come, and in order
+    await until(lambda: last in log.evicted)  # notices do come, and in order
     assert log.evicted == [last]
     for name in names:
         await send(producer, kit, name, 0, 1)
-    await kit.until(lambda: all(log.positions[name] == [0] for name in names))
+    await until(lambda: all(log.positions[name] == [0] for name in names))
     await away.close()
 
 
@@ -113,12 +114,12 @@ async def test_a_notice_older_than_the_last_takeover_is_no_eviction(kit: Any, ad
     name = new_name()
     await first.take_over(name, 0)
     await second.take_over(name, 0)
-    await kit.until(lambda: notices)
+    await until(lambda: notices)
     await first.take_over(name, 0)
-    await kit.until(lambda: second_log.evicted == [name])
+    await until(lambda: second_log.evicted == [name])
     let_through()
     await send(producer, kit, name, 0, 5)
-    await kit.until(lambda: first_log.positions[name] == list(range(5)))
+    await until(lambda: first_log.positions[name] == list(range(5)))
     assert first_log.evicted == []
     assert await subscribers(admin, kit, name) == ["first"]
 
@@ -144,10 +145,10 @@ async def test_taken_again_while_the_broker_is_asked_about_a_notice(kit: Any) ->
     await first.take_over(name, 0)
     await second.take_over(name, 0)
     taken.set()
-    await kit.until(lambda: second_log.evicted == [name])
+    await until(lambda: second_log.evicted == [name])
     assert asked[:1] == [{name: {str(second._connection.config.client_id)}}]
     await send(await kit.producer(), kit, name, 0, 5)
-    await kit.until(lambda: first_log.positions[name] == list(range(5)))
+    await until(lambda: first_log.positions[name] == list(range(5)))
     assert first_log.evicted == []
     assert await subscribers(kit.admin, kit, name) == ["first"]
 
@@ -162,10 +163,10 @@ async def test_a_loser_that_its_full_sync_has_put_back_leaves_at_once(kit: Any, 
     await first._sync()
     assert await subscribers(admin, kit, name) == ["first", "second"], "else RocketMQ has mended it: simplify"
     let_through()
-    await kit.until(lambda: first_log.evicted == [name])
+    await until(lambda: first_log.evicted == [name])
     assert await subscribers(admin, kit, name) == ["second"]
     await send(await kit.producer(), kit, name, 1, 6)
-    await kit.until(lambda: second_log.positions[name] == list(range(6)))
+    await until(lambda: second_log.positions[name] == list(range(6)))
 
 
 async def test_the_newest_owner_keeps_what_a_loser_was_put_back_to(kit: Any, admin: Admin) -> None:
@@ -179,13 +180,13 @@ async def test_the_newest_owner_keeps_what_a_loser_was_put_back_to(kit: Any, adm
     await first._sync()
     assert await subscribers(admin, kit, name) == ["first", "second"]
     old_notice()
-    await kit.until(lambda: second._ownership.idle)
+    await until(lambda: second._ownership.idle)
     assert second_log.evicted == []
     new_notice()
-    await kit.until(lambda: first_log.evicted == [name])
+    await until(lambda: first_log.evicted == [name])
     assert await subscribers(admin, kit, name) == ["second"]
     await send(await kit.producer(), kit, name, 1, 6)
-    await kit.until(lambda: second_log.positions[name] == list(range(6)))
+    await until(lambda: second_log.positions[name] == list(range(6)))
 
 
 async def test_a_loser_that_its_full_sync_has_put_back_alone_takes_over_again(kit: Any, admin: Admin) -> None:
@@ -205,20 +206,20 @@ async def test_a_loser_that_its_full_sync_has_put_back_alone_takes_over_again(ki
     assert await subscribers(admin, kit, name) == ["first"]
     await send(producer, kit, name, 1, 2)
     await send(producer, kit, last, 1, 2)
-    await kit.until(lambda: first_log.positions[last] == [0, 1])  # by then, what was sent before it has come too
+    await until(lambda: first_log.positions[last] == [0, 1])  # by then, what was sent before it has come too
     if stays_evicted:
         assert first_log.positions[name] == [0], "else RocketMQ has mended it: simplify"
     else:
-        await kit.until(lambda: first_log.positions[name] == [0, 1])
+        await until(lambda: first_log.positions[name] == [0, 1])
     await second.take_over(last, 2)
-    await kit.until(lambda: noticed(notices)[-1] == last)
+    await until(lambda: noticed(notices)[-1] == last)
     assert noticed(notices) == [name, *([name] if stays_evicted else []), last]
     let_through()
-    await kit.until(lambda: first_log.positions[name] == [0, 1])
-    await kit.until(lambda: first_log.evicted == [last])
-    await kit.until(lambda: first._ownership.idle)
+    await until(lambda: first_log.positions[name] == [0, 1])
+    await until(lambda: first_log.evicted == [last])
+    await until(lambda: first._ownership.idle)
     await send(producer, kit, name, 2, 5)
-    await kit.until(lambda: first_log.positions[name] == list(range(5)))
+    await until(lambda: first_log.positions[name] == list(range(5)))
     assert await subscribers(admin, kit, name) == ["first"]
 
 
@@ -241,11 +242,11 @@ async def test_two_that_cannot_know_who_is_newest_end_as_one(
         for _ in range(times):
             let_through()
         if not together:
-            await kit.until(lambda: first._ownership.idle and second._ownership.idle)
-    await kit.until(lambda: sum(channel.position(name) is not None for channel, _ in owners) == 1)
+            await until(lambda: first._ownership.idle and second._ownership.idle)
+    await until(lambda: sum(channel.position(name) is not None for channel, _ in owners) == 1)
     await send(await kit.producer(), kit, name, 1, 6)
     (keeper,) = [log for channel, log in owners if channel.position(name) is not None]
-    await kit.until(lambda: keeper.positions[name] == list(range(6)))
+    await until(lambda: keeper.positions[name] == list(range(6)))
     assert len(await subscribers(admin, kit, name)) == 1
     assert keeper.evicted == []
 
@@ -258,7 +259,7 @@ async def test_trap_repeated_subscription_is_no_eviction(kit: Any, admin: Admin)
     for number in range(10):
         await channel.take_over(name, number)
         await send(producer, kit, name, number, number + 1)
-        await kit.until(lambda number=number: log.positions[name] == list(range(number + 1)))
+        await until(lambda number=number: log.positions[name] == list(range(number + 1)))
     assert log.evicted == []
     assert await subscribers(admin, kit, name) == ["a"]
 
@@ -274,9 +275,9 @@ async def test_evicted_and_taken_again(kit: Any, admin: Admin) -> None:
             await channel.take_over(name, sent)
             await send(producer, kit, name, sent, sent + 1)
             sent += 1
-            await kit.until(lambda log=log, last=sent - 1: log.positions[name][-1:] == [last])
+            await until(lambda log=log, last=sent - 1: log.positions[name][-1:] == [last])
     assert sorted(first_log.positions[name] + second_log.positions[name]) == list(range(sent))
-    await kit.until(lambda: (first.owned, second.owned) == (0, 1))
+    await until(lambda: (first.owned, second.owned) == (0, 1))
     assert first_log.evicted
     assert second_log.evicted
     assert await subscribers(admin, kit, name) == ["second"]
@@ -297,7 +298,7 @@ async def test_two_takeovers_at_the_same_moment_end_with_one_owner_that_has_ever
                 left = [log for channel, log in owners if channel.position(name) is not None]
                 if len(left) == 1 and sent > 3:
                     break
-        await kit.until(lambda log=left[0], name=name, sent=sent: log.positions[name] == list(range(sent)))
+        await until(lambda log=left[0], name=name, sent=sent: log.positions[name] == list(range(sent)))
         async with asyncio.timeout(20):  # a full sync may have put the loser back: its next one takes it out again
             while len(await subscribers(admin, kit, name)) != 1:
                 await asyncio.sleep(0.05)
@@ -310,13 +311,13 @@ async def test_a_heal_takes_nothing_from_a_newer_owner_whose_notice_is_late(kit:
     name = new_name()
     await send(producer, kit, name, 0, 3)
     await first.take_over(name, 0)
-    await kit.until(lambda: first_log.positions[name] == [0, 1, 2])
+    await until(lambda: first_log.positions[name] == [0, 1, 2])
     first._connection._on_command = lambda command: None  # the notice is on its way
     await second.take_over(name, 3)
     first._unanswered([name])
-    await kit.until(lambda: first_log.evicted == [name])
+    await until(lambda: first_log.evicted == [name])
     await send(producer, kit, name, 3, 6)
-    await kit.until(lambda: second_log.positions[name] == [3, 4, 5])
+    await until(lambda: second_log.positions[name] == [3, 4, 5])
     assert second_log.evicted == []
     assert await subscribers(admin, kit, name) == ["second"]
 
@@ -345,10 +346,10 @@ async def test_what_was_taken_during_a_lost_link_is_not_taken_back(
             name = await message(kit)
             await take(kit, first, first_log, name)
             wire.cut()
-            await kit.until(lambda: not first.ready)
+            await until(lambda: not first.ready)
             await take(kit, second, second_log, name)
             wire.mend()
-            await kit.until(lambda number=number: len(first_log.evicted + second_log.evicted) == number)
+            await until(lambda number=number: len(first_log.evicted + second_log.evicted) == number)
             assert second_log.evicted == []
             assert first_log.evicted[-1] == name
             await first.wait_ready(60)

@@ -21,6 +21,8 @@ from litevoice_broker.producer import Producer
 from litevoice_dev import class_archive
 from litevoice_dev.processes import last_lines
 from litevoice_dev.rocketmq import LocalRocketMQ
+from tests.integration.sending import send_fifo, send_lite
+from tests.waiting import until
 
 
 class Traffic:
@@ -47,10 +49,10 @@ class Traffic:
         topic = self.kit.names.partition_topic(0)
         reply_topic = self.kit.names.reply_topic
         for name in self.sessions:
-            self._talk(name, lambda body, name=name: self.producer.send_lite(reply_topic, name, body))  # type: ignore[misc]
-        self._talk("partition", lambda body: self.producer.send_fifo(topic, "g", {}, body))
-        await self.kit.until(lambda: all(len(self.replies[name]) > 5 for name in self.sessions))
-        await self.kit.until(lambda: len(self.requests) > 5)
+            self._talk(name, lambda body, name=name: send_lite(self.producer, reply_topic, name, body))  # type: ignore[misc]
+        self._talk("partition", lambda body: send_fifo(self.producer, topic, "g", {}, body))
+        await until(lambda: all(len(self.replies[name]) > 5 for name in self.sessions))
+        await until(lambda: len(self.requests) > 5)
 
     def _talk(self, key: str, send: Callable[[bytes], Awaitable[None]]) -> None:
         async def talk() -> None:
@@ -82,11 +84,13 @@ class Traffic:
     async def goes_on(self) -> None:
         """Everything moves again: confirmations, replies of each session, requests."""
         before = dict(self.sent)
-        await self.kit.until(lambda: all(self._confirmed()[key] > before[key] + 3 for key in before), 120)
+        await until(lambda: all(self._confirmed()[key] > before[key] + 3 for key in before), timeout_seconds=120)
         counts = {name: len(self.replies[name]) for name in self.sessions}
         requests = len(self.requests)
-        await self.kit.until(lambda: all(len(self.replies[name]) > counts[name] + 3 for name in self.sessions), 60)
-        await self.kit.until(lambda: len(self.requests) > requests + 3, 60)
+        await until(
+            lambda: all(len(self.replies[name]) > counts[name] + 3 for name in self.sessions), timeout_seconds=60
+        )
+        await until(lambda: len(self.requests) > requests + 3, timeout_seconds=60)
 
     async def end(self) -> None:
         """Stops sending and checks that everything confirmed came, in order, each position once."""
@@ -94,11 +98,11 @@ class Traffic:
         await asyncio.gather(*self._tasks)
         for name in self.sessions:
             expected = [b"%d" % number for number in range(self.sent[name])]
-            await self.kit.until(lambda name=name, last=expected[-1]: last in self.replies[name], 60)
+            await until(lambda name=name, last=expected[-1]: last in self.replies[name], timeout_seconds=60)
             assert self.positions[name] == list(range(len(self.positions[name]))), "positions: each once, in order"
             assert _without_repeats(self.replies[name]) == expected
         expected = [b"%d" % number for number in range(self.sent["partition"])]
-        await self.kit.until(lambda: expected[-1] in self.requests, 60)
+        await until(lambda: expected[-1] in self.requests, timeout_seconds=60)
         assert _without_repeats(self.requests) == expected
 
 
@@ -125,13 +129,13 @@ async def traffic(kit: Any, rocketmq: LocalRocketMQ) -> AsyncIterator[Traffic]:
 @pytest.mark.timeout(420)
 async def test_broker_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
     await asyncio.to_thread(rocketmq.broker.kill)
-    await traffic.kit.until(lambda: not traffic.producer.ready)
+    await until(lambda: not traffic.producer.ready)
     assert traffic.producer.unready_reason
     await asyncio.to_thread(rocketmq.broker.start)
     back = time.monotonic()
     await traffic.goes_on()
     print(f"\nbroker restart: all goes on {time.monotonic() - back:.1f} s after it registered")
-    await traffic.kit.until(lambda: traffic.producer.ready and traffic.channel.ready)
+    await until(lambda: traffic.producer.ready and traffic.channel.ready)
     await traffic.end()
 
 
@@ -157,7 +161,7 @@ async def test_trap_a_broker_that_missed_its_registration_can_be_told_to_registe
 @pytest.mark.timeout(420)
 async def test_proxy_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
     await asyncio.to_thread(rocketmq.proxy.kill)
-    await traffic.kit.until(lambda: not traffic.producer.ready and not traffic.channel.ready)
+    await until(lambda: not traffic.producer.ready and not traffic.channel.ready)
     assert rocketmq.proxy.address in traffic.channel.unready_reason
     with pytest.raises(BrokerUnavailable):
         await traffic.channel.take_over("s-unreachable", 0)
@@ -173,7 +177,7 @@ async def test_proxy_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketM
 async def test_frozen_proxy_is_left_and_nothing_is_lost(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
     rocketmq.proxy.freeze()
     try:
-        await traffic.kit.until(lambda: not traffic.channel.ready, 60)
+        await until(lambda: not traffic.channel.ready, timeout_seconds=60)
     finally:
         rocketmq.proxy.thaw()
     await traffic.goes_on()
@@ -197,7 +201,7 @@ async def test_absent_proxy_at_start_is_waited_for(kit: Any, rocketmq: LocalRock
         kit.closed_later(channel)
         channel.on_health(lambda: changes.append(channel.ready))
         await channel.start()
-        await kit.until(lambda: "endpoints: cannot reach proxy" in channel.unready_reason)
+        await until(lambda: "endpoints: cannot reach proxy" in channel.unready_reason)
         with pytest.raises(BrokerUnavailable, match="not ready after"):
             await channel.wait_ready(0.2)
     finally:
@@ -207,8 +211,8 @@ async def test_absent_proxy_at_start_is_waited_for(kit: Any, rocketmq: LocalRock
     assert changes[-1] is True
     await channel.subscribe(["s-early"])
     producer = await kit.producer()
-    await producer.send_lite(kit.names.reply_topic, "s-early", b"x")
-    await kit.until(lambda: len(seen) == 1)
+    await send_lite(producer, kit.names.reply_topic, "s-early", b"x")
+    await until(lambda: len(seen) == 1)
 
 
 @pytest.mark.timeout(420)
@@ -219,7 +223,7 @@ async def test_a_proxy_that_ends_at_its_start_is_started_again(rocketmq: LocalRo
     try:
         start = asyncio.create_task(asyncio.to_thread(proxy.start))
         try:
-            await kit.until(lambda: start.done() or "failed on cluster" in last_lines(proxy.log), 120)
+            await until(lambda: start.done() or "failed on cluster" in last_lines(proxy.log), timeout_seconds=120)
         finally:
             rocketmq.name_server_part.thaw()
         await start
@@ -234,10 +238,10 @@ async def test_missing_topic_at_start_is_waited_for(kit: Any, admin: Admin) -> N
     producer = Producer(kit.config("early"), [topic])
     kit.closed_later(producer)
     await producer.start()
-    await kit.until(lambda: topic in producer.unready_reason)
+    await until(lambda: topic in producer.unready_reason)
     await admin.ensure_fifo_topic(topic, broker_index=0)
     await producer.wait_ready(60)
-    await producer.send_fifo(topic, "g", {}, b"x")
+    await send_fifo(producer, topic, "g", {}, b"x")
 
 
 @pytest.mark.timeout(420)
@@ -269,16 +273,16 @@ async def test_eviction_during_a_lost_link_is_found_out_after_it(
         producer = await kit.producer(config=kit.config("producer", endpoints=other_proxy.address))
         rocketmq.proxy.freeze()
         try:
-            await kit.until(lambda: not first.ready and not sessions.ready, 60)
+            await until(lambda: not first.ready and not sessions.ready, timeout_seconds=60)
             await second.acquire(1)
             await other.take_over("s-taken", 0)
         finally:
             rocketmq.proxy.thaw()
-        await kit.until(lambda: lost == [1] and evicted == ["s-taken"], 60)
+        await until(lambda: lost == [1] and evicted == ["s-taken"], timeout_seconds=60)
         await sessions.wait_ready(60)
         for name in ("s-kept", "s-taken"):
-            await producer.send_lite(reply_topic, name, b"after it")
-        await kit.until(lambda: replies and taken)
+            await send_lite(producer, reply_topic, name, b"after it")
+        await until(lambda: replies and taken)
         assert [delivery.name for delivery in replies] == ["s-kept"]
         assert [delivery.name for delivery in taken] == ["s-taken"]
         assert sessions.position("s-taken") is None

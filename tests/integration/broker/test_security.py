@@ -12,7 +12,9 @@ from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.producer import Producer
 from litevoice_contracts.names import Names
+from tests.integration.sending import send_lite
 from tests.integration.shared_rocketmq import SharedRocketMQ
+from tests.waiting import until
 
 
 async def test_tls_with_our_own_authority(kit: Any, rocketmq: SharedRocketMQ) -> None:
@@ -21,15 +23,15 @@ async def test_tls_with_our_own_authority(kit: Any, rocketmq: SharedRocketMQ) ->
     channel = await kit.channel(seen.append, config=kit.config("owner", **tls))
     producer = await kit.producer(config=kit.config("producer", **tls))
     await channel.take_over("s-tls", 0)
-    await producer.send_lite(kit.names.reply_topic, "s-tls", b"over TLS")
-    await kit.until(lambda: [delivery.body for delivery in seen] == [b"over TLS"])
+    await send_lite(producer, kit.names.reply_topic, "s-tls", b"over TLS")
+    await until(lambda: [delivery.body for delivery in seen] == [b"over TLS"])
 
 
 async def test_tls_refuses_an_unknown_authority(kit: Any) -> None:
     producer = Producer(kit.config("producer", tls=True), kit.names.partition_topics)
     kit.closed_later(producer)
     await producer.start()
-    await kit.until(lambda: "endpoints: cannot reach proxy" in producer.unready_reason)
+    await until(lambda: "endpoints: cannot reach proxy" in producer.unready_reason)
     assert not producer.ready
 
 
@@ -43,12 +45,12 @@ async def test_admin_over_tls(rocketmq: SharedRocketMQ, names: Names) -> None:
 
 async def test_admin_refuses_an_unknown_authority(rocketmq: SharedRocketMQ) -> None:
     admin = Admin(rocketmq.name_server, access=AdminAccess(tls=True))
-    with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not fit ca_file"):
+    with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not match ca_file"):
         await admin.masters()
 
 
 async def test_admin_refuses_a_certificate_of_another_address(rocketmq: SharedRocketMQ) -> None:
     elsewhere = f"localhost:{rocketmq.name_server_port}"
     admin = Admin(elsewhere, access=AdminAccess(tls=True, ca_file=rocketmq.certificate))
-    with pytest.raises(BrokerError, match=r"the certificate of localhost:\d+ does not fit .*Hostname mismatch"):
+    with pytest.raises(BrokerError, match=r"the certificate of localhost:\d+ does not match .*Hostname mismatch"):
         await admin.masters()

@@ -15,6 +15,8 @@ from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.lite.order import PositionOrder
 from litevoice_broker.lite.topic import Topic
 from tests.integration.broker.lite_owners import new_name, owner, send
+from tests.integration.sending import send_lite
+from tests.waiting import until
 
 PROCESSES = Path(__file__).with_name("processes")
 STUCK_SECONDS = 10.0
@@ -71,7 +73,7 @@ async def test_hundred_takeovers_between_live_owners_under_traffic(kit) -> None:
     async def talk(client: Client) -> int:
         sent = 0
         while moving:
-            await producer.send_lite(kit.names.reply_topic, client.name, b"%d" % sent)
+            await send_lite(producer, kit.names.reply_topic, client.name, b"%d" % sent)
             sent += 1
             await asyncio.sleep(pause)
         return sent
@@ -90,11 +92,11 @@ async def test_hundred_takeovers_between_live_owners_under_traffic(kit) -> None:
     sent = await asyncio.gather(*talking)
 
     for client, count in zip(clients, sent, strict=True):
-        await kit.until(lambda client=client, count=count: len(client.positions) >= count)
+        await until(lambda client=client, count=count: len(client.positions) >= count)
         assert client.positions == list(range(count)), "a position is missing, came twice or in another order"
         assert client.bodies == [b"%d" % number for number in range(count)]
     assert len(seconds) == sessions * rounds
-    await kit.until(lambda: sum(owner.owned for owner in owners) == sessions)
+    await until(lambda: sum(owner.owned for owner in owners) == sessions)
     # a notice that comes after its receiver has begun to take over again is no eviction any more
     assert sessions * rounds / 2 < len(evictions) <= sessions * (rounds - 1)
     report("takeovers between live owners", seconds)
@@ -112,7 +114,7 @@ async def test_twenty_takeovers_after_kill_9_of_the_owner_with_unacknowledged_me
         names = {f"killed-{secrets.token_hex(4)}": count for count in taken_by_victim}
         for number in range(messages):
             for name in names:
-                await producer.send_lite(kit.names.reply_topic, name, b"%d" % number)
+                await send_lite(producer, kit.names.reply_topic, name, b"%d" % number)
         victim = await asyncio.create_subprocess_exec(
             sys.executable,
             str(PROCESSES / "reply_owner.py"),
@@ -151,9 +153,9 @@ async def test_twenty_takeovers_after_kill_9_of_the_owner_with_unacknowledged_me
 
         seconds += await asyncio.gather(*(take(clients[name]) for name in names))
         for name in names:
-            await producer.send_lite(kit.names.reply_topic, name, b"%d" % messages)
+            await send_lite(producer, kit.names.reply_topic, name, b"%d" % messages)
             client = clients[name]
-            await kit.until(lambda client=client: len(client.positions) > messages)
+            await until(lambda client=client: len(client.positions) > messages)
             assert client.positions == list(range(messages + 1))
             assert client.bodies == [b"%d" % number for number in range(messages + 1)]
     assert len(seconds) == kills * len(taken_by_victim) == 20
@@ -167,17 +169,17 @@ async def test_trap_one_call_at_the_committed_position_stays_blocked(kit) -> Non
     name, other = new_name(), new_name()
     await first.take_over(name, 0)
     await send(producer, kit, name, 0, 1)
-    await kit.until(lambda: first_log.positions[name] == [0])
+    await until(lambda: first_log.positions[name] == [0])
     first.pause(name)
     await send(producer, kit, name, 1, 2)
-    await kit.until(
+    await until(
         lambda: first._ownership.get(name).withheld
     )  # the first owner holds message 1, and does not acknowledge it
     await second.take_over(other, 0)
     second._ownership._topics[name] = Topic(name, PositionOrder(1))
     await second._subscriptions.send(stubs.PARTIAL_ADD, [name], 1)
     await send(producer, kit, other, 0, 1)
-    await kit.until(lambda: second_log.positions[other] == [0])  # by then, message 1 would have come too
+    await until(lambda: second_log.positions[other] == [0])  # by then, message 1 would have come too
     assert second_log.positions[name] == [], "else RocketMQ has mended it: one call is enough"
     await second.take_over(name, 1)
-    await kit.until(lambda: second_log.positions[name] == [1])
+    await until(lambda: second_log.positions[name] == [1])

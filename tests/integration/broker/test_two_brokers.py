@@ -16,6 +16,8 @@ from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMess
 from litevoice_broker.producer import Producer
 from litevoice_contracts.names import ClientId, Names
 from litevoice_dev.rocketmq import LocalRocketMQ
+from tests.integration.sending import send_fifo, send_lite
+from tests.waiting import until
 
 NAMES = Names("two-requests", "two-replies", 4)
 
@@ -73,10 +75,10 @@ async def test_two_brokers_two_proxies(cluster: LocalRocketMQ, kit: Any) -> None
     for session in sessions:
         for number in range(4):
             await owners[number % 2].take_over(session, number)
-            await producer.send_lite(NAMES.reply_topic, session, b"%d" % number)
-            await kit.until(lambda session=session, n=number: positions[session] == list(range(n + 1)))
+            await send_lite(producer, NAMES.reply_topic, session, b"%d" % number)
+            await until(lambda session=session, n=number: positions[session] == list(range(n + 1)))
     # a notice that comes after its receiver has begun to take over again is no eviction any more
-    await kit.until(lambda: (owners[0].owned, owners[1].owned) == (0, len(sessions)))
+    await until(lambda: (owners[0].owned, owners[1].owned) == (0, len(sessions)))
     assert len(sessions) < len(evicted) <= len(sessions) * 3
     homes: dict[str, int] = defaultdict(int)
     for session in sessions:
@@ -100,14 +102,14 @@ async def test_two_brokers_two_proxies(cluster: LocalRocketMQ, kit: Any) -> None
         await consumer.wait_ready(60)
     for number in range(20):
         for topic in NAMES.partition_topics:
-            await producer.send_fifo(topic, "g", {}, b"%d" % number)
+            await send_fifo(producer, topic, "g", {}, b"%d" % number)
     for topic in NAMES.partition_topics:
-        await kit.until(lambda topic=topic: len(bodies[topic]) == 20)
+        await until(lambda topic=topic: len(bodies[topic]) == 20)
         assert bodies[topic] == [b"%d" % number for number in range(20)]
 
     for session in sessions:
         owners[1].pause(session)
-        await producer.send_lite(NAMES.reply_topic, session, b"waits")
+        await send_lite(producer, NAMES.reply_topic, session, b"waits")
     lag = await admin.lite_lag(NAMES.gateway_group, 20)
     assert lag.total == len(sessions)
     assert sorted(entry.name for entry in lag.by_count) == sorted(sessions)

@@ -135,6 +135,59 @@ def test_packages_come_with_byte_code_and_without_leftovers(images: dict[str, st
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("name", ["gateway", "worker", "operator"])
+def test_nothing_that_is_imported_was_left_out(images: dict[str, str], name: str) -> None:
+    """images/build-image leaves out what the programs never load of their dependencies."""
+    script = f"""
+import importlib, pkgutil
+for name in ("litevoice_contracts", "litevoice_broker", "litevoice_{name}"):
+    for module in pkgutil.walk_packages(importlib.import_module(name).__path__, name + "."):
+        importlib.import_module(module.name)
+"""
+    result = run(images[name], "-c", script, entrypoint="python3")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_operator_logs_in_and_asks_with_what_its_image_has(images: dict[str, str]) -> None:
+    """kopf's Kubernetes client and the operator's own are there without their models."""
+    script = """
+import asyncio, json, logging, os, pathlib
+cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}
+context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+users = [{"name": "u", "user": {"token": "secret"}}]
+config = {"current-context": "x", "contexts": [context], "clusters": [cluster], "users": users}
+pathlib.Path("/tmp/kubeconfig").write_text(json.dumps(config))
+os.environ["KUBECONFIG"] = "/tmp/kubeconfig"
+
+import kopf
+from litevoice_operator.adapters.cluster import Cluster, ClusterError
+
+async def ask():
+    async with await Cluster.connect("operator-0") as cluster:
+        try:
+            await cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "name": "b"}})
+        except ClusterError as error:
+            print(error)
+
+print(kopf.login_via_client(logger=logging.getLogger(), settings=kopf.OperatorSettings()).server)
+asyncio.run(ask())
+"""
+    result = run(images["operator"], "-c", script, entrypoint="python3")
+    assert (result.returncode, result.stderr) == (0, "")
+    server, answer = result.stdout.splitlines()
+    assert server == "http://127.0.0.1:1"
+    assert answer.startswith("PATCH /api/v1/namespaces/a/pods/b: ClientConnectorError: ")
+
+
+@pytest.mark.parametrize("name", ["gateway", "worker", "operator"])
+def test_standard_library_comes_with_byte_code(images: dict[str, str], name: str) -> None:
+    script = (
+        "import asyncio, importlib.util, os\nassert os.path.exists(importlib.util.cache_from_source(asyncio.__file__))"
+    )
+    result = run(images[name], "-c", script, entrypoint="python3")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_worker_speaks_and_listens_without_a_network(images: dict[str, str]) -> None:
     """espeak-ng and the models of the two wheels are in the image."""
     script = """

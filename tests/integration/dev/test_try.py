@@ -13,7 +13,7 @@ import pytest
 
 from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.rocketmq import LocalRocketMQ
-from tests.integration.gateway.process import PATIENCE_SECONDS, until
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -10,7 +10,7 @@ import secrets
 import struct
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,29 +24,20 @@ from litevoice_broker.config import BrokerConfig
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts import events
+from litevoice_contracts.addresses import split_address
 from litevoice_contracts.conversation import Snapshot
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import Bundle, DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Audio, Packet
 from litevoice_dev import processes
 from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.stack import sample
+from tests.integration.sending import send_lite
 from tests.integration.shared_rocketmq import SharedRocketMQ
+from tests.waiting import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 120.0
-"""Only for what never comes: two cores that run three brokers beside one another can be this slow."""
 ALICE, BOB, ADMIN = "alices-secret-key", "bobs-secret-key", "the-admin-token-of-the-tests"
-
-
-async def until(condition: Callable[[], object], seen: Callable[[], object] = lambda: "") -> None:
-    """Raises AssertionError with `seen()` when it never holds."""
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not condition():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"never came: {seen()}") from None
 
 
 @dataclass
@@ -173,8 +164,9 @@ class PlayedWorker:
 
     async def take(self, messages: list[PartitionMessage] | Any) -> None:
         for message in messages:
-            envelope = UpEnvelope.decode(message.properties, message.body)
-            self.envelopes[envelope.session_id].append(envelope)
+            for data in Bundle.decode(message.properties, message.body).envelopes:
+                envelope = UpEnvelope.decode(data)
+                self.envelopes[envelope.session_id].append(envelope)
 
     def of(self, session: str) -> list[UpEnvelope]:
         """In the order of the partition."""
@@ -202,7 +194,7 @@ class PlayedWorker:
     ) -> None:
         epoch = max((envelope.epoch for envelope in self.of(session)), default=0)
         body = DownEnvelope(epoch, turn, list(happened), attempt, snapshot).encode()
-        await self.producer.send_lite(self.names.reply_topic, session, body)
+        await send_lite(self.producer, self.names.reply_topic, session, body)
 
 
 @pytest.fixture
@@ -281,19 +273,18 @@ def delta_numbers(messages: list[dict[str, Any]]) -> list[int]:
 
 
 class Wire:
-    """A TCP way to the proxy that can be cut, or held up with nothing lost."""
+    """A TCP way from `host:port` to the first of `endpoints` that can be cut, or held up with nothing lost."""
 
-    def __init__(self, endpoints: str, port: int) -> None:
-        host, _, number = endpoints.split(";", maxsplit=1)[0].partition(":")
-        self._far = (host, int(number))
-        self._port = port
+    def __init__(self, endpoints: str, port: int, host: str = HOST) -> None:
+        self._far = split_address(endpoints.split(";", maxsplit=1)[0])
+        self._near = (host, port)
         self._whole = True
         self._flows = asyncio.Event()
         self._flows.set()
         self._open: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Wire:
-        self._server = await asyncio.start_server(self._forward, HOST, self._port)
+        self._server = await asyncio.start_server(self._forward, *self._near)
         return self
 
     async def __aexit__(self, *_: object) -> None:

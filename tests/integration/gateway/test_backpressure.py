@@ -15,18 +15,9 @@ from websockets.exceptions import InvalidStatus
 
 from litevoice_contracts import events
 from litevoice_dev.ports import HOST, free_port
-from tests.integration.gateway.process import (
-    PATIENCE_SECONDS,
-    Gateways,
-    PlayedWorker,
-    Wire,
-    close_code,
-    numbered_audio,
-    opened,
-    receive,
-    until,
-)
+from tests.integration.gateway.process import Gateways, PlayedWorker, Wire, close_code, numbered_audio, opened, receive
 from tests.integration.shared_rocketmq import SharedRocketMQ
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.timeout(420)
 

@@ -12,8 +12,9 @@ from websockets.exceptions import InvalidStatus
 from litevoice_contracts import events
 from litevoice_contracts.packets import Audio, EpochEnd
 from litevoice_dev.ports import HOST
-from tests.integration.gateway.process import ALICE, PATIENCE_SECONDS, Gateways, PlayedWorker, close_code, opened, until
+from tests.integration.gateway.process import ALICE, Gateways, PlayedWorker, close_code, opened
 from tests.unit.gateway.echo_protocol import ACK, GOAWAY, HELLO, SOUND, SUBPROTOCOL
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.timeout(420)
 

@@ -21,7 +21,6 @@ from litevoice_contracts.packets import Audio, EpochEnd
 from litevoice_dev.ports import HOST, free_port
 from tests.integration.gateway.process import (
     ALICE,
-    PATIENCE_SECONDS,
     Gateway,
     Gateways,
     PlayedWorker,
@@ -33,8 +32,8 @@ from tests.integration.gateway.process import (
     opened,
     play_log,
     receive,
-    until,
 )
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -271,7 +270,7 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
         await until(functools.partial(played_worker.has_audio, sessions[number], sent[number]))
         assert played_worker.audio_numbers(sessions[number]) == list(range(sent[number]))
         assert received[number] == list(range(deltas))
-    (over,) = [line["report"] for line in log_lines(first) if line["message"] == "drain is over"]
+    (over,) = [line["report"] for line in log_lines(first) if line["message"] == "drain finished"]
     assert (over["sessions"], over["moved"]) == (count, count)
     assert over.get("lost_packets", 0) == 0
     assert over.get("forced", 0) == 0

@@ -23,15 +23,14 @@ from litevoice_dev.ports import HOST
 from tests.integration.gateway.process import (
     ALICE,
     BOB,
-    PATIENCE_SECONDS,
     Gateways,
     PlayedWorker,
     close_code,
     expect_error,
     numbered_audio,
     opened,
-    until,
 )
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.timeout(420)
 

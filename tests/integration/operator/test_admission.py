@@ -43,7 +43,7 @@ BAD_GATEWAYS: list[tuple[str, dict[str, Any], str]] = [
     ("waiting longer than draining", {"drain": {"timeoutSeconds": 5, "turnWaitSeconds": 6}},
      "turnWaitSeconds must not exceed"),
     ("unknown policy", {"drain": {"policy": "Now"}}, "spec.drain.policy"),
-    ("node port without NodePort", {"listen": {"nodePort": 30080}}, "nodePort needs serviceType"),
+    ("node port without NodePort", {"listen": {"nodePort": 30080}}, "nodePort requires serviceType"),
     ("traffic policy without NodePort", {"listen": {"externalTrafficPolicy": "Local"}}, "externalTrafficPolicy needs"),
     ("port out of range", {"listen": {"port": 70000}}, "spec.listen.port"),
     ("endpoint without a model", {"workers": {"pipeline": {"responder": {"openai": {"baseUrl": "http://x"}}}}},

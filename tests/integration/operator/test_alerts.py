@@ -28,7 +28,9 @@ from tests.integration.operator.process import (
     backlog_alert,
     voice_gateway,
 )
+from tests.integration.sending import send_fifo, send_lite
 from tests.integration.shared_rocketmq import SharedRocketMQ
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
@@ -136,7 +138,7 @@ async def test_requests_that_wait_are_told_by_session_pod_node_and_client(
                 await client.send(json.dumps({"type": "input_audio_buffer.append", "audio": AUDIO_100_MILLISECONDS}))
                 await asyncio.sleep(0.1)
             firing = await asyncio.to_thread(namespace.wait_condition, alert, "Firing", "True")
-            assert "messages wait" in firing["message"]
+            assert "messages are waiting" in firing["message"]
             found = status(namespace, alert)
             host, port = client.local_address[:2]
             (culprit,) = found["top"]
@@ -174,11 +176,11 @@ async def test_replies_that_wait_are_told_by_session_and_owner(
     producer = await broker.producer()
     session = new_session_id(b"k" * 32, "tester")
     await owner.subscribe([session])
-    await producer.send_lite(broker.names.reply_topic, session, b"first")
-    await broker.until(lambda: taken == [0])
+    await send_lite(producer, broker.names.reply_topic, session, b"first")
+    await until(lambda: taken == [0])
     owner.pause(session)
     for number in range(15):
-        await producer.send_lite(broker.names.reply_topic, session, b"%d" % number)
+        await send_lite(producer, broker.names.reply_topic, session, b"%d" % number)
 
     await asyncio.to_thread(namespace.wait_condition, alert, "Firing", "True")
     found = status(namespace, alert)
@@ -194,7 +196,7 @@ async def test_replies_that_wait_are_told_by_session_and_owner(
     assert f'gateway="demo",namespace="{namespace.name}",target="replies"' in metrics
 
     await owner.resume(session)
-    await broker.until(lambda: taken == list(range(16)))
+    await until(lambda: taken == list(range(16)))
     await asyncio.to_thread(namespace.wait_condition, alert, "Firing", "False")
     assert [event["reason"] for event in namespace.events("replies")] == ["Firing", "Resolved"]
 
@@ -214,7 +216,7 @@ async def test_an_alert_ends_with_its_gateway_and_not_with_its_broker(
     path = f"{namespace.alerts}/requests"
     producer = await broker.producer()
     for _ in range(12):
-        await producer.send_fifo(broker.names.partition_topic(0), "s_1", {}, b"waits")
+        await send_fifo(producer, broker.names.partition_topic(0), "s_1", {}, b"waits")
     await asyncio.to_thread(namespace.wait_condition, path, "Firing", "True")
     nowhere = f"127.0.0.1:{free_port()}"
     namespace.server.merge(f"{namespace.gateways}/demo", {"spec": {"rocketmq": {"nameServer": nowhere}}})
@@ -235,13 +237,13 @@ async def test_the_operator_goes_on_where_it_stopped(
     path = f"{namespace.alerts}/requests"
     producer = await broker.producer()
     for _ in range(12):
-        await producer.send_fifo(broker.names.partition_topic(0), "s_1", {}, b"waits")
+        await send_fifo(producer, broker.names.partition_topic(0), "s_1", {}, b"waits")
     await asyncio.to_thread(namespace.wait_condition, path, "Firing", "True")
     since = status(namespace, path)["since"]
     operator.kill()
     await asyncio.to_thread(operator.start)
     before = status(namespace, path)["value"]
-    await producer.send_fifo(broker.names.partition_topic(0), "s_1", {}, b"waits")
+    await send_fifo(producer, broker.names.partition_topic(0), "s_1", {}, b"waits")
     await asyncio.to_thread(
         wait_until, lambda: status(namespace, path)["value"]["messages"] > before["messages"], "a new measurement"
     )

@@ -21,6 +21,7 @@ from tests.integration.operator.process import (
     grant_chart_rules,
     voice_gateway,
 )
+from tests.integration.sending import send_fifo
 from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
@@ -126,7 +127,7 @@ async def pile_up(rocketmq: SharedRocketMQ, names: Names) -> None:
     try:
         producer = await kit.producer()
         for _ in range(20):
-            await producer.send_fifo(names.partition_topic(0), "s_1", {}, b"waits")
+            await send_fifo(producer, names.partition_topic(0), "s_1", {}, b"waits")
     finally:
         await kit.close()
 

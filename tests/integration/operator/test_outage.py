@@ -19,6 +19,7 @@ from tests.integration.operator.process import (
     grant_chart_rules,
     voice_gateway,
 )
+from tests.integration.sending import send_fifo
 from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
@@ -61,7 +62,7 @@ async def test_an_outage_of_the_api_server(
     try:
         producer = await kit.producer()
         for _ in range(20):  # what happens meanwhile must be noticed afterwards
-            await producer.send_fifo(kit.names.partition_topic(0), "s_1", {}, b"waits")
+            await send_fifo(producer, kit.names.partition_topic(0), "s_1", {}, b"waits")
     finally:
         await kit.close()
     while time.monotonic() - down < OUTAGE_SECONDS:

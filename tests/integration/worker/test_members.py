@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -12,6 +12,7 @@ import pytest
 
 from litevoice_worker.members import EndpointSliceMembers, api_server
 from tests.integration.apiserver import ApiServer, Json
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
@@ -54,15 +55,6 @@ def endpoint_slice(name: str, pods: dict[str, bool], service: str = "worker") ->
             for number, (pod, ready) in enumerate(pods.items(), 1)
         ],
     }
-
-
-async def until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            while not condition():
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"never saw {what}") from None
 
 
 @pytest.fixture

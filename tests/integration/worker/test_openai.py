@@ -188,7 +188,7 @@ CHAT_FAILURES = [
     ("no JSON", {"pieces": [b"data: {oops\n\n"]}, "not a chat completion chunk"),
     ("JSON of another kind", {"pieces": [b"data: [1]\n\n"]}, "not a chat completion chunk"),
     ("an error in the stream", {"pieces": [chunk("a"), b'data: {"error": {"message": "x"}}\n\n']}, "reported an error"),
-    ("no end", {"pieces": [chunk("Hello. You")]}, "ended in the middle"),
+    ("no end", {"pieces": [chunk("Hello. You")]}, "ended early"),
     ("cut", {"pieces": [chunk("Hello. You")], "cut": True}, "cannot be reached"),
     ("silent from the start", {"silent": True}, "did not answer in time"),
     ("silent in the middle", {"pieces": [chunk("Hello."), DONE], "hang": 30.0}, "did not answer in time"),

@@ -8,18 +8,19 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.producer import Producer
 from litevoice_contracts import events, metrics
 from litevoice_contracts.conversation import Item, SessionConfig
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import Bundle, DownEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import Names, partition_of
 from litevoice_contracts.packets import Audio, CreateItem, CreateResponse, Packet
@@ -31,7 +32,9 @@ from litevoice_gateway.packet_log import PacketLog
 from litevoice_gateway.session_state import SessionState
 from litevoice_worker.partitions import ranking
 from tests.integration.conftest import BrokerKit
+from tests.integration.sending import send_fifo
 from tests.integration.shared_rocketmq import SharedRocketMQ
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -54,7 +57,7 @@ class Caller:
     def __post_init__(self) -> None:
         self.state = SessionState(0, SessionConfig())
         self._out: list[gateway.Command] = []
-        limits = Limits(batch_seconds=PACKET_SECONDS)
+        limits = Limits()
         self._packets = PacketLog(self.session_id, limits, self.state, lambda: int(time.time() * 1000), self._out)
         self._packets.begin(time.monotonic())
         self._speech = b""
@@ -112,8 +115,8 @@ class Caller:
         topic = self.names.session_partition_topic(self.session_id)
         for command in self._out:
             if isinstance(command, gateway.Publish):
-                properties, body = command.envelope.encode()
-                self.producer.enqueue_fifo(topic, self.session_id, properties, body, self._confirmed)
+                properties, body = Bundle("g_test", [command.envelope.encode()]).encode()
+                self.producer.enqueue_fifo(topic, topic, properties, body, self._confirmed)
         self._out.clear()
 
     def _confirmed(self, error: BaseException | None) -> None:
@@ -162,21 +165,6 @@ async def office(rocketmq: SharedRocketMQ, kit: BrokerKit, tmp_path: Path) -> As
         await office.close()
     finally:
         stack.kill()
-
-
-async def until(condition: Callable[[], object], what: str, timeout_seconds: float = 60) -> None:
-    """`condition` may be a coroutine function's call, too."""
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            while True:
-                result = condition()
-                if asyncio.iscoroutine(result):
-                    result = await result
-                if result:
-                    return
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"never saw {what}") from None
 
 
 async def shared_out(stack: LocalStack) -> bool:
@@ -260,24 +248,26 @@ async def owns(worker: Member, partitions: int) -> bool:
 async def test_bad_messages_do_not_stop_a_partition(office: Office) -> None:
     caller = await office.call(0)
     topic = office.names.partition_topic(0)
-    good, body = UpEnvelope("x", 1, 0, 0, []).encode()
-    bad: list[tuple[dict[str, str], bytes]] = [
+    good, body = Bundle("g_x", [b"nonsense", msgspec.msgpack.encode(["../../etc/passwd", 1, 0, 0, []])]).encode()
+    messages: list[tuple[dict[str, str], bytes]] = [
         ({}, b"nonsense"),
         (good | {"v": "99"}, body),
-        (good | {"session": "../../etc/passwd"}, body),
+        (good | {"gateway": "../../etc/passwd"}, body),
         (good | {"count": "7"}, body),
         (good, b"\xc1" * 1000),
+        (good, body),
     ]
-    for properties, content in bad:
-        await office.producer.send_fifo(topic, "x", properties, content)
+    bad = len(messages) + 1
+    for properties, content in messages:
+        await send_fifo(office.producer, topic, "x", properties, content)
     caller.send(CreateItem(Item("typed", "user", "what is the capital of France")))
     caller.send(CreateResponse(text_only=True))
     await until(lambda: caller.answers, "the answer behind the bad messages")
     assert caller.answers[0].text == "The capital of France is Paris."
     worker = owner_of(office, 0)
-    assert await worker.metric(metrics.WORKER_DROPPED, what="bad_envelope") == len(bad)
+    assert await worker.metric(metrics.WORKER_DROPPED, what="bad_envelope") == bad
     log = worker.log.read_text()
-    assert log.count("envelope skipped") == len(bad)
+    assert log.count("envelope skipped") == bad
     assert "capital" not in log, "no content in logs"
 
 

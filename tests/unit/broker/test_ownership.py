@@ -18,12 +18,13 @@ from litevoice_broker.lite.commands import (
     Replace,
     Subscribe,
     Unsubscribe,
+    What,
 )
-from litevoice_broker.lite.ownership import CLAIM_ATTEMPTS, HEALS_AT_ONCE, Ownership
+from litevoice_broker.lite.ownership import HEALS_AT_ONCE, Ownership
+from litevoice_broker.lite.topic import CLAIM_ATTEMPTS
 
 N = "s-1"
 ME, THEM = "me", "them"
-What = Subscribe | Unsubscribe | Replace | Ask
 
 
 class Broker:

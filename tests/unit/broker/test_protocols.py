@@ -129,17 +129,27 @@ assert "rocketmq" not in sys.modules and "rocketmq.v5" not in sys.modules, "the 
 
 
 @pytest.mark.parametrize(
-    ("endpoints", "addresses"),
+    ("endpoints", "addresses", "scheme"),
     [
-        ("10.0.0.1:8081", [("10.0.0.1", 8081)]),
-        ("proxy-0.proxies:8081;proxy-1.proxies:8081", [("proxy-0.proxies", 8081), ("proxy-1.proxies", 8081)]),
+        ("10.0.0.1:8081", [("10.0.0.1", 8081)], stubs.definition.IPv4),
+        ("p-0.p:8081;p-1.p:8081", [("p-0.p", 8081), ("p-1.p", 8081)], stubs.definition.DOMAIN_NAME),
+        ("[::1]:8081", [("::1", 8081)], stubs.definition.IPv6),
+        ("[fd00::a]:1;[::ffff:10.0.0.1]:2", [("fd00::a", 1), ("::ffff:10.0.0.1", 2)], stubs.definition.IPv6),
+        ("[::1]:8081;proxy:8081", [("::1", 8081), ("proxy", 8081)], stubs.definition.DOMAIN_NAME),
     ],
 )
-def test_endpoints(endpoints: str, addresses: list[tuple[str, int]]) -> None:
+def test_endpoints(endpoints: str, addresses: list[tuple[str, int]], scheme: int) -> None:
     assert BrokerConfig(endpoints, CLIENT).addresses == addresses
+    assert stubs.endpoints(addresses).scheme == scheme
 
 
-@pytest.mark.parametrize("endpoints", ["", "host", "host:", ":8081", "host:0", "host:65536", "a:1;", "a:1,b:2;c"])
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        *("", "host", "host:", ":8081", "host:0", "host:65536", "a:1;", "a:1,b:2;c"),
+        *("::1:8081", "[::1]", "[::1]8081", "[]:1", "[::1:8081", "[1::2::3]:1", "[host]:1", "[10.0.0.1]:1", "x[::1]:1"),
+    ],
+)
 def test_bad_endpoints_are_named(endpoints: str) -> None:
     with pytest.raises(BrokerError, match="endpoints: expected host:port"):
         _ = BrokerConfig(endpoints, CLIENT).addresses

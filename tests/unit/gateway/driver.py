@@ -21,6 +21,7 @@ from litevoice_gateway.session import Session
 
 PCM = base64.b64encode(b"\1\2" * 480).decode()
 WALL = 5_000_000
+BEAT_SECONDS = 0.1
 C = TypeVar("C", bound=do.Command)
 PENDING = ResponseRequest("r1", "i2")
 _READING = (do.PauseReading, do.ResumeReading)
@@ -42,6 +43,8 @@ class Driver:
         self.log: list[do.Command] = []
         self.limits = limits or Limits()
         self.position = max(resume.snapshot, 0) if resume else 0
+        self._awaiting = False
+        self._beat_at = self.now
         opening = Opening("s_1", lambda: self.wall, client="c:1", principal="p")
         protocol = protocol or OpenAIRealtime(lambda: "item_new", resume=resume)
         self.session = Session(opening, protocol, self.limits, self.now)
@@ -50,11 +53,22 @@ class Driver:
             self.take()
 
     def take(self) -> None:
-        self.log += self.session.take()
+        """Audio leaves with the next beat, anything else at once: a bundle may leave at any time."""
+        taken = self.session.take()
+        self.log += taken
+        self._awaiting = self._awaiting or any(isinstance(command, do.AwaitDeparture) for command in taken)
+
+    def depart(self) -> None:
+        if self._awaiting:
+            self._awaiting = False
+            self.session.depart(self.now)
+            self.take()
 
     def say(self, **event: Any) -> None:
         self.session.message(json.dumps(event), self.now)
         self.take()
+        if event.get("type") != "input_audio_buffer.append":
+            self.depart()
 
     def audio(self, count: int = 1) -> None:
         for _ in range(count):
@@ -73,6 +87,9 @@ class Driver:
             self.now = min(end, self.now + step)
             self.session.tick(self.now)
             self.take()
+            if self.now - self._beat_at >= BEAT_SECONDS - 1e-9:
+                self._beat_at = self.now
+                self.depart()
 
     def confirm_all(self) -> None:
         self.session.confirmed(self.session.unconfirmed, self.now)

@@ -8,9 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import Item, Mark, SessionConfig, Snapshot
+from litevoice_contracts.conversation import Codec, Item, Mark, SessionConfig, Snapshot
 from litevoice_contracts.envelopes import MAX_BODY_BYTES, UpEnvelope
-from litevoice_contracts.packets import Audio, Commit, CreateItem, EpochEnd, Packet
+from litevoice_contracts.packets import (
+    MAX_AUDIO_BYTES,
+    Audio,
+    Commit,
+    CreateItem,
+    EpochEnd,
+    Packet,
+    Silence,
+    audio_of,
+    described,
+)
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits, TokenBucket
 from litevoice_gateway.packet_log import MAX_ENVELOPE_BYTES, SNAPSHOT_INTERVAL_SECONDS, PacketLog
@@ -59,13 +69,24 @@ def numbered(envelopes: list[UpEnvelope]) -> list[tuple[int, Packet]]:
     return [(envelope.seq + i, packet) for envelope in envelopes for i, packet in enumerate(envelope.packets)]
 
 
-def test_audio_waits_for_the_batch_and_anything_else_goes_at_once() -> None:
+def test_packets_wait_for_the_departure_of_their_partition() -> None:
+    log = Log()
+    log.packets.add(Audio(b"ab"), "pcm16/24000", 5.0)
+    log.packets.add(Audio(b"cd"), "pcm16/24000", 5.01)
+    log.packets.add(Commit(), "pcm16/24000", 5.02)
+    assert log.out == [do.AwaitDeparture()], "asked for once"
+    log.packets.depart(5.05)
+    assert [envelope.packets for envelope in log.taken()] == [[Audio(b"ab"), Audio(b"cd"), Commit()]]
+    log.packets.add(Audio(b"ef"), "pcm16/24000", 5.06)
+    assert log.out == [do.AwaitDeparture()]
+
+
+def test_before_the_epoch_begins_packets_are_only_collected() -> None:
     log = Log(begun=False)
     log.packets.add(Audio(b"ab"), "pcm16/24000", 5.0)
-    log.packets.add(Audio(b"cd"), "pcm16/24000", 5.05)
-    assert log.packets.due == pytest.approx(5.1)
-    log.packets.add(Commit(), "pcm16/24000", 5.06)
-    assert log.packets.due == pytest.approx(5.06)
+    assert (log.out, log.packets.collected) == ([], 1)
+    log.packets.begin(6.0)
+    assert [envelope.packets for envelope in log.taken()] == [[Audio(b"ab")]]
 
 
 def test_a_batch_is_one_envelope_with_contiguous_numbers() -> None:
@@ -176,7 +197,7 @@ def test_what_waits_is_counted_in_messages() -> None:
 
 def test_retained_audio_is_bounded_and_what_is_given_up_is_counted() -> None:
     log = Log(retained_seconds=5)
-    second = b"\0" * 48_000
+    second = b"\1" * 48_000
     for _ in range(60):
         log.send(Audio(second))
     assert log.dropped > 0
@@ -223,7 +244,7 @@ def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tu
         envelopes = log.taken()
         sent += numbered(envelopes)
         for envelope in envelopes:
-            assert len(envelope.encode()[1]) < MAX_BODY_BYTES
+            assert len(envelope.encode()) < MAX_BODY_BYTES
         if progress < len(sent):
             done = max(done, progress)
             log.packets.progress(Mark(EPOCH, progress))
@@ -232,66 +253,90 @@ def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tu
     assert numbered(replay) == [(seq, packet) for seq, packet in sent if seq > done]
     assert replay[0].snapshot is not None
     assert all(envelope.snapshot is None for envelope in replay[1:])
-    assert all(len(envelope.encode()[1]) < MAX_ENVELOPE_BYTES * 2 for envelope in replay)
+    assert all(len(envelope.encode()) < MAX_ENVELOPE_BYTES * 2 for envelope in replay)
 
 
 # The probe
 
 
-def asked(probe: Probe, until: float, step: float = 0.25) -> list[tuple[float, str]]:
-    """What the probe does while a worker never answers."""
-    found: list[tuple[float, str]] = []
-    for tick in range(int(until / step) + 1):
-        now = tick * step
-        action = probe.check(now, waiting=True)
-        if action is not None:
-            found.append((now, action))
-            if action == "replay":
-                probe.replayed(now)
-    return found
+def asked(probe: Probe, until: float, step: float = 0.25) -> list[float]:
+    """When the probe asks a worker that never answers."""
+    times = (tick * step for tick in range(int(until / step) + 1))
+    return [now for now in times if probe.due(now, waiting=True)]
 
 
-def test_an_absent_worker_gets_one_replay_then_nudges_at_growing_intervals() -> None:
-    found = asked(Probe(5), 400)
-    assert [action for _, action in found] == ["replay"] + ["nudge"] * (len(found) - 1)
-    assert [round(at) for at, _ in found] == [5, 15, 35, 75, 155, 315]
+def test_an_absent_worker_is_asked_at_growing_intervals() -> None:
+    assert asked(Probe(5), 400) == [5, 15, 35, 75, 155, 315]
 
 
 def test_intervals_are_bounded() -> None:
-    probe = Probe(1)
-    times = [at for at, _ in asked(probe, 1000)]
+    times = asked(Probe(1), 1000)
     assert max(later - earlier for earlier, later in itertools.pairwise(times)) == LONGEST_FACTOR
 
 
 def test_a_sign_of_life_starts_over() -> None:
     probe = Probe(5)
-    assert [action for _, action in asked(probe, 16)] == ["replay", "nudge"]
-    probe.heard(17, answered=True)
-    assert probe.check(21, waiting=True) is None
-    assert probe.check(22, waiting=True) == "replay"
-
-
-def test_leftovers_of_an_older_attempt_are_no_answer_to_the_replay() -> None:
-    probe = Probe(5)
-    asked(probe, 5)
-    probe.heard(6, answered=False)
-    assert probe.check(11, waiting=True) == "nudge"
+    assert asked(probe, 16) == [5, 15]
+    probe.heard(17)
+    assert not probe.due(21, waiting=True)
+    assert probe.due(22, waiting=True)
 
 
 def test_nothing_expected_nothing_asked() -> None:
     probe = Probe(5)
-    assert probe.check(0, waiting=False) is None
-    assert probe.check(100, waiting=False) is None
-    assert probe.check(101, waiting=True) is None, "the wait begins when something is expected"
+    assert not probe.due(0, waiting=False)
+    assert not probe.due(100, waiting=False)
+    assert not probe.due(101, waiting=True), "the wait begins when something is expected"
 
 
 # The event rate
 
 
 def test_rate_and_burst() -> None:
-    bucket = TokenBucket(10, 0.0)
+    bucket = TokenBucket(10, 20, 0.0)
     assert [bucket.spend(0.0) for _ in range(19)] == [0.0] * 19
     assert bucket.spend(0.0) == pytest.approx(0.1), "the burst is used up: the next event may come in 0.1 s"
     assert bucket.spend(0.0) == pytest.approx(0.2), "a debt"
     assert bucket.spend(0.2) == pytest.approx(0.1)
     assert bucket.spend(100.0) == 0.0
+
+
+# Silence
+
+
+@pytest.mark.parametrize(("codec", "silent"), [("pcm16/24000", 0), ("g711_ulaw/8000", 0xFF), ("g711_alaw/8000", 0xD5)])
+def test_digital_silence_is_described_and_read_back(codec: Codec, silent: int) -> None:
+    log = Log()
+    quiet, loud = bytes([silent]) * 960, bytes([silent]) * 959 + b"\1"
+    for data in (quiet, loud):
+        log.packets.add(Audio(data), codec, 0)
+    log.packets.depart(0)
+    (envelope,) = log.taken()
+    assert envelope.packets == [Silence(960), Audio(loud)]
+    assert [audio_of(packet, codec) for packet in envelope.packets] == [quiet, loud]
+
+
+def test_a_long_slice_of_silence_is_carried_as_it_is() -> None:
+    assert described(Audio(bytes(70_000)), "pcm16/24000") == Audio(bytes(70_000))
+
+
+@pytest.mark.parametrize(("size", "read"), [(-1, 0), (100_000, 100_000), (1 << 40, MAX_AUDIO_BYTES)])
+def test_what_a_description_makes_of_itself_is_bounded(size: int, read: int) -> None:
+    assert len(audio_of(Silence(size), "g711_ulaw/8000")) == read
+
+
+# What waits for the broker
+
+
+def test_what_waits_for_the_broker_is_bounded_in_bytes() -> None:
+    log = Log()
+    megabyte = Audio(b"\1" * (1 << 20))
+    for _ in range(4):
+        assert log.packets.full_since is None
+        log.packets.add(megabyte, "pcm16/24000", 7.0)
+    assert log.packets.full_since == 7.0
+    log.packets.depart(7.1)
+    log.packets.confirmed(1, 8.0)
+    assert log.packets.full_since == 7.0
+    log.packets.confirmed(1, 8.0)
+    assert log.packets.full_since is None

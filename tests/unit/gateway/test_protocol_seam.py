@@ -30,7 +30,7 @@ from tests.unit.gateway.driver import Driver
 from tests.unit.gateway.echo_protocol import ACK, GOAWAY, HELLO, SOUND, SUBPROTOCOL, TROUBLE, Echo, EchoFactory
 
 KEY = b"k" * 32
-READY = GatewayState(draining=False, unready="", full=False)
+READY = GatewayState(draining=False, unready="", full="")
 HELLO_FRAME = HELLO + b"s_1 g711_ulaw/8000"
 
 
@@ -70,7 +70,7 @@ def test_binary_frames_become_packets_in_the_protocols_own_codec() -> None:
     assert [envelope.codec for envelope in made.published] == ["g711_ulaw/8000"]
     assert [envelope.client_seqs for envelope in made.published] == [[7, 8]]
     assert sent(made) == [HELLO_FRAME]
-    assert made.observed("client_events") == [do.Observe("client_events", "audio")] * 2
+    assert made.observed("client_events") == [do.Observe("client_events", "audio", 2)]
 
 
 def test_acknowledgements_are_cumulative_and_follow_the_brokers() -> None:
@@ -227,8 +227,11 @@ class Pod:
         self.lost_packets = 0
         self.ends: list[do.End] = []
 
-    def publish(self, topic: str, session_id: str, properties: Mapping[str, str], body: bytes, done: Done) -> None:
-        self.waiting.append((UpEnvelope.decode(properties, body), done))
+    def await_departure(self, connection: Connection) -> None:
+        connection.depart()
+
+    def publish(self, partition: int, envelope: bytes, done: Done) -> None:
+        self.waiting.append((UpEnvelope.decode(envelope), done))
 
     def confirm(self) -> list[UpEnvelope]:
         waiting, self.waiting = self.waiting, []
@@ -276,8 +279,8 @@ class Wire:
 
 async def connected() -> tuple[Connection, Pod, Wire]:
     pod, wire = Pod(), Wire()
-    session = Session(Opening("s_1", lambda: 1), Echo(), Limits(batch_seconds=0), asyncio.get_running_loop().time())
-    connection = Connection(pod, session, wire, "requests-00", 1000)
+    session = Session(Opening("s_1", lambda: 1), Echo(), Limits(), asyncio.get_running_loop().time())
+    connection = Connection(pod, session, wire, 0, 1000)
     connection.opened()
     return connection, pod, wire
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from litevoice_gateway import commands as do
 from litevoice_gateway.intake import MAX_OWN_EVENTS
 from litevoice_gateway.limits import Limits
@@ -70,3 +72,22 @@ def test_packets_that_the_broker_never_took_end_the_session() -> None:
     driver.take()
     assert driver.closes == [1013]
     assert driver.session.unconfirmed == 0
+
+
+# A client that sends faster than it can have spoken
+
+
+def test_audio_faster_than_real_time_is_read_later() -> None:
+    driver = Driver(limits=Limits(max_events_per_second=1000, max_audio_burst_seconds=3, max_audio_speed=2))
+    second = base64.b64encode(b"\1\2" * 24_000).decode()
+    for _ in range(2):
+        driver.say(type="input_audio_buffer.append", audio=second)
+        assert driver.is_reading(), "the burst"
+    driver.say(type="input_audio_buffer.append", audio=second)
+    assert not driver.is_reading(), "the burst is used up"
+    driver.pass_time(0.4)
+    assert not driver.is_reading()
+    driver.pass_time(0.2)
+    assert driver.is_reading(), "there is room for another second of audio after half a second"
+    assert len(driver.packets) == 3, "nothing is refused"
+    assert [seen.label for seen in driver.observed("client_errors")] == ["rate_limited"]

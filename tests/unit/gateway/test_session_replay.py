@@ -83,22 +83,60 @@ def test_a_refused_epoch_is_opened_higher_once() -> None:
     assert (driver.published[-1].epoch, driver.published[-1].seq) == (WALL + 51, 3)
 
 
-def test_a_quiet_worker_is_asked_once_with_everything_then_only_nudged() -> None:
+def in_a_response() -> Driver:
+    """A session whose worker is speaking; the broker has everything."""
     driver = Driver()
     driver.audio(10)
     driver.pass_time(0.2)
     driver.confirm_all()
     a_turn(driver)
     driver.clear()
+    return driver
+
+
+def test_a_quiet_worker_is_asked_and_nothing_is_replayed_unasked() -> None:
+    driver = in_a_response()
     driver.pass_time(4.9)
     assert driver.published == []
     driver.pass_time(60)
-    replay, *nudges = driver.published
-    assert replay.snapshot is not None
-    assert replay.resume is not None
-    assert 1 <= len(nudges) <= 3
-    for nudge in nudges:
-        assert (nudge.packets, nudge.snapshot, nudge.resume, nudge.attempt) == ([], None, None, 1)
+    assert 1 <= len(driver.published) <= 4
+    for question in driver.published:
+        assert (question.packets, question.snapshot, question.resume, question.attempt) == ([], None, None, 0)
+    driver.clear()
+    driver.down(events.TurnReplay("unknown_session"))
+    (replay,) = driver.published
+    assert (replay.snapshot is not None, replay.resume is not None, replay.attempt) == (True, True, 1)
+
+
+def test_news_of_a_worker_at_work_are_signs_of_life() -> None:
+    driver = in_a_response()
+    for _ in range(10):
+        driver.pass_time(4)
+        driver.session.worker_is_alive(driver.now)
+    assert driver.published == []
+
+
+def test_progress_in_the_news_settles_packets() -> None:
+    driver = Driver()
+    driver.audio(10)
+    driver.pass_time(0.2)
+    driver.confirm_all()
+    assert driver.session.pending_requests == 1
+    driver.session.worker_is_alive(driver.now, events.Progress(Mark(WALL, 9)))
+    assert driver.session.pending_requests == 0
+
+
+def test_a_new_worker_is_asked_at_once_about_what_is_expected_of_it() -> None:
+    driver = in_a_response()
+    driver.session.worker_changed(driver.now)
+    driver.take()
+    (question,) = driver.published
+    assert question.packets == []
+    finish(driver)
+    driver.clear()
+    driver.session.worker_changed(driver.now)
+    driver.take()
+    assert driver.published == [], "nothing is expected"
 
 
 def test_a_worker_that_is_not_needed_is_not_asked() -> None:

@@ -19,7 +19,7 @@ from litevoice_gateway.settings import SettingsError, load_keys, load_settings
 from litevoice_gateway.upgrade import Admitted, GatewayState, Rejected, admit
 
 KEY = b"k" * 32
-READY = GatewayState(draining=False, unready="", full=False)
+READY = GatewayState(draining=False, unready="", full="")
 ALICE = {"authorization": "Bearer alices-key"}
 MINE, THEIRS = new_session_id(KEY, "alice"), new_session_id(KEY, "bob")
 
@@ -33,7 +33,7 @@ def ask(target: str, headers: dict[str, str] | None = None, state: GatewayState 
 def test_a_new_session() -> None:
     answer = ask("/v1/realtime?model=gpt-realtime")
     assert isinstance(answer, Admitted)
-    assert (answer.principal, answer.overload) == ("alice", False)
+    assert (answer.principal, answer.overload) == ("alice", "")
     protocol = answer.protocol
     assert (protocol.session_id, protocol.resume, protocol.subprotocol) == ("", None, "")
     assert protocol.config.model == "gpt-realtime"
@@ -70,7 +70,7 @@ def test_a_resumed_session(query: str, resume: EventId) -> None:
             "draining",
             "/v1/realtime",
             ALICE,
-            GatewayState(draining=True, unready="draining", full=False),
+            GatewayState(draining=True, unready="draining", full=""),
             503,
             "draining",
             "draining",
@@ -79,7 +79,7 @@ def test_a_resumed_session(query: str, resume: EventId) -> None:
             "broker away",
             "/v1/realtime",
             ALICE,
-            GatewayState(draining=False, unready="cannot reach proxy 10.0.0.1:8081", full=False),
+            GatewayState(draining=False, unready="cannot reach proxy 10.0.0.1:8081", full=""),
             503,
             "unavailable",
             "unavailable",
@@ -88,7 +88,7 @@ def test_a_resumed_session(query: str, resume: EventId) -> None:
             "a stranger learns nothing of the state",
             "/v1/realtime",
             {},
-            GatewayState(draining=True, unready="draining", full=True),
+            GatewayState(draining=True, unready="draining", full="sessions"),
             401,
             "invalid_api_key",
             "unauthorized",
@@ -112,9 +112,17 @@ def test_refused(
 
 
 def test_a_full_gateway_upgrades_and_then_says_so() -> None:
-    answer = ask("/v1/realtime", state=GatewayState(draining=False, unready="", full=True))
+    answer = ask("/v1/realtime", state=GatewayState(draining=False, unready="", full="sessions"))
     assert isinstance(answer, Admitted)
-    assert answer.overload
+    assert answer.overload == "sessions"
+
+
+def test_a_session_that_comes_back_is_no_new_load() -> None:
+    state = GatewayState(draining=False, unready="", full="worker_lag")
+    new, back = ask("/v1/realtime", state=state), ask(f"/v1/realtime?session_id={MINE}", state=state)
+    assert isinstance(new, Admitted)
+    assert isinstance(back, Admitted)
+    assert (new.overload, back.overload) == ("worker_lag", "")
 
 
 @pytest.mark.parametrize(
@@ -213,6 +221,7 @@ def test_settings_and_keys_are_read(tmp_path: Path) -> None:
         ({"listenPort": 0}, "listenPort"),
         ({"batchMillisecond": 5}, "batchMillisecond"),
         ({"broker": BROKER | {"endpoints": "proxy"}}, "broker.endpoints"),
+        ({"broker": BROKER | {"endpoints": "::1:8081"}}, "broker.endpoints"),
         ({"broker": BROKER | {"nameServer": ""}}, "broker.nameServer"),
         ({"broker": BROKER | {"requestTopic": "a b"}}, "rocketmq.requestTopic"),
         ({"apiKeysDir": "/nowhere"}, "apiKeysDir"),

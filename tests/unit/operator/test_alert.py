@@ -196,7 +196,7 @@ def test_event_names_the_session_its_owner_and_its_client() -> None:
 def test_event_of_a_resolved_alert() -> None:
     event = event_text("Resolved", spec(), AlertState(), BacklogValue(messages=0, age_seconds=0), [])
     assert (event.type, event.reason) == ("Normal", "Resolved")
-    assert "no message waits" in event.message
+    assert "no messages are waiting" in event.message
 
 
 def test_event_about_a_partition() -> None:

@@ -34,6 +34,13 @@ def test_what_waits_for_a_client_that_has_left_is_no_backlog() -> None:
     assert [culprit.session for culprit in sample.culprits] == ["s_slow"]
 
 
+def test_what_waits_for_a_gateway_is_no_session_s_backlog() -> None:
+    largest = [Waiting("g_gone", 30, 600.0), Waiting("s_slow", 10, 7.0)]
+    sample = reply_sample(40, largest, [Waiting("g_gone", 30, 600.0)], {"g_gone", "s_slow"}, set())
+    assert (sample.value.messages, sample.value.age_seconds) == (10, 7)
+    assert [culprit.session for culprit in sample.culprits] == ["s_slow"]
+
+
 def test_requests_are_told_by_session() -> None:
     partitions = [Waiting(f"X-{number:02d}", 0, None) for number in range(8)]
     partitions[partition_of("s_many", 8)] = Waiting("X-many", 40, 7.5)

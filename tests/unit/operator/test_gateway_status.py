@@ -129,6 +129,18 @@ def test_numbers_and_table() -> None:
     assert "sessions" not in status.to_object()["pods"][1]
 
 
+def test_the_fleet_is_full_when_every_gateway_that_can_be_reached_is() -> None:
+    def full(**gateways: GatewayStatus) -> str:
+        observed = Observed(gateways=DONE, workers=DONE, pods=[pod(name) for name in gateways], answers=gateways)
+        return gateway_status(METADATA, observed, None, VoiceGatewayStatus(), 0.0).full
+
+    late, many = answer("a", full="worker_lag"), answer("b", full="sessions")
+    assert full(a=late, b=many) == "sessions, worker_lag"
+    assert full(a=late, b=answer("b")) == ""
+    assert full(a=late, b=answer("b", ready=False)) == "worker_lag"
+    assert full() == ""
+
+
 def test_table_is_bounded() -> None:
     observed = Observed(pods=[pod(f"g-{number:03d}") for number in range(MAX_LISTED_PODS + 10)])
     assert len(gateway_status(METADATA, observed, None, VoiceGatewayStatus(), 0.0).pods) == MAX_LISTED_PODS

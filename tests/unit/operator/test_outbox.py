@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
@@ -12,6 +12,7 @@ from litevoice_operator.adapters.cluster import ClusterError
 from litevoice_operator.decide.notifications import EventText
 from litevoice_operator.reconcile import outbox as module
 from litevoice_operator.reconcile.outbox import Outbox
+from tests.waiting import until
 
 ABOUT = {"namespace": "shop", "name": "replies", "uid": "u-1"}
 OTHER = {**ABOUT, "name": "requests", "uid": "u-2"}
@@ -50,12 +51,6 @@ async def outbox(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     outbox = Outbox(channel.post, patience_seconds=0.05)
     yield outbox
     await outbox.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_what_was_sent_has_left(channel: Channel, outbox: Outbox) -> None:

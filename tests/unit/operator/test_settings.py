@@ -28,10 +28,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def test_complete(environment: dict[str, str]) -> None:
     settings = Settings.from_environment(
         environment
-        | {"ROCKETMQ_ENDPOINTS": "a:1;b:2", "ROCKETMQ_NAME_SERVER": "n:9876", "WATCH_NAMESPACES": "shop, bank,"}
+        | {"ROCKETMQ_ENDPOINTS": "a:1;[::1]:2", "ROCKETMQ_NAME_SERVER": "n:9876", "WATCH_NAMESPACES": "shop, bank,"}
     )
     assert settings.root_key == b"k" * 32
-    assert (settings.defaults.endpoints, settings.defaults.name_server) == ("a:1;b:2", "n:9876")
+    assert (settings.defaults.endpoints, settings.defaults.name_server) == ("a:1;[::1]:2", "n:9876")
     assert (settings.namespaces, settings.listen_port, settings.log_level) == (("shop", "bank"), 9090, "info")
     assert "kkkk" not in repr(settings)
 
@@ -73,6 +73,7 @@ WRONG = [
     ("ROOT_KEY_FILE", "/nowhere/key"),
     ("ROCKETMQ_ENDPOINTS", "proxy"),
     ("ROCKETMQ_NAME_SERVER", "names:port"),
+    ("ROCKETMQ_NAME_SERVER", "::1:9876"),
     ("ROCKETMQ_ADMIN_TLS", "yes"),
     ("ROCKETMQ_CA_FILE", "/nowhere/ca.crt"),
     ("ROCKETMQ_CREDENTIALS_DIR", "/nowhere"),

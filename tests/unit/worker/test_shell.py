@@ -23,11 +23,12 @@ from litevoice_worker.audio import Samples
 from litevoice_worker.commands import Outcome, Prompt
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner, Stages
-from litevoice_worker.sessions import IDLE_SECONDS, Sessions
+from litevoice_worker.sessions import ACTIVE_SECONDS, IDLE_SECONDS, NoRoom, Sessions
 from litevoice_worker.settings import load, make_members, make_stages
 from litevoice_worker.stages import StageError
 from litevoice_worker.turn import Limits, Turns
 from tests.unit.worker.world import EnergyVad
+from tests.waiting import until
 
 Done = Callable[[BaseException | None], None]
 
@@ -78,23 +79,23 @@ class Broker:
 class Bench:
     def __init__(self) -> None:
         self.voice, self.broker, self.metrics, self.gave_up = Voice(), Broker(), Metrics(), list[str]()
+        self.progress: list[tuple[str, events.Progress]] = []
 
     def runner(self, session_id: str = "s") -> SessionRunner:
         stages = Stages(self.voice, self.voice, self.voice)
         machine = Turns(session_id, Limits(), EnergyVad())
-        return SessionRunner(machine, stages, self.broker, self.metrics, self.gave_up.append)
+        return SessionRunner(machine, stages, self.broker, self.metrics, self.gave_up.append, self.settled)
+
+    def settled(self, gateway: str, session_id: str, progress: events.Progress) -> None:
+        assert gateway == "g"
+        self.progress.append((session_id, progress))
 
     def text_turn(self, runner: SessionRunner) -> None:
         sent: list[packets.Packet] = [
             packets.CreateItem(Item("i", "user", "hello")),
             packets.CreateResponse(text_only=True),
         ]
-        runner.deliver(UpEnvelope(runner.machine.id, 1, 0, 0, sent, snapshot=Snapshot()), uncertain=False)
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():
-                await asyncio.sleep(0)
+        runner.deliver(UpEnvelope(runner.machine.id, 1, 0, 0, sent, snapshot=Snapshot()), "g", uncertain=False)
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def bench() -> Bench:
 
 async def test_a_turn(bench: Bench) -> None:
     bench.text_turn(bench.runner())
-    await bench.until(lambda: bench.broker.of(events.ResponseFinished))
+    await until(lambda: bench.broker.of(events.ResponseFinished))
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.text, finished.input_tokens, finished.output_tokens) == ("One. Two.", 3, 2)
     assert bench.metrics.registry.get_sample_value("litevoice_worker_turns_total", {"outcome": "completed"}) == 1
@@ -115,14 +116,14 @@ async def test_an_overloaded_client_is_tried_again(bench: Bench, monkeypatch: py
     monkeypatch.setattr(runner_module, "OVERLOADED_PAUSE_SECONDS", 0.001)
     bench.broker.errors = [Overloaded("full"), Overloaded("full")]
     bench.text_turn(bench.runner())
-    await bench.until(lambda: bench.broker.of(events.ResponseFinished))
+    await until(lambda: bench.broker.of(events.ResponseFinished))
     assert bench.gave_up == []
 
 
 async def test_a_message_that_may_have_arrived_is_not_sent_again(bench: Bench) -> None:
     bench.broker.errors = [BrokerUnavailable("away")]
     bench.text_turn(bench.runner())
-    await bench.until(lambda: bench.gave_up)
+    await until(lambda: bench.gave_up)
     assert bench.broker.sent == []
 
 
@@ -134,7 +135,7 @@ async def test_what_a_stage_raises(
 ) -> None:
     bench.voice.broken = error
     bench.text_turn(bench.runner())
-    await bench.until(lambda: bench.broker.of(events.ResponseFinished))
+    await until(lambda: bench.broker.of(events.ResponseFinished))
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.status, finished.reason) == ("failed", reason)
     assert "secret words" not in caplog.text
@@ -144,7 +145,7 @@ async def test_handing_over_asks_for_what_is_open_and_stops(bench: Bench) -> Non
     bench.voice.slow = True
     runner = bench.runner()
     bench.text_turn(runner)
-    await bench.until(lambda: bench.broker.of(events.TextDelta))
+    await until(lambda: bench.broker.of(events.TextDelta))
     await runner.abandon()
     assert bench.broker.of(events.TurnReplay)
     sent = len(bench.broker.sent)
@@ -152,22 +153,26 @@ async def test_handing_over_asks_for_what_is_open_and_stops(bench: Bench) -> Non
     assert len(bench.broker.sent) == sent
 
 
-async def test_the_registry_is_bounded_and_forgets_the_idle_first(bench: Bench) -> None:
+async def test_idle_sessions_make_room_and_while_there_are_none_new_ones_are_refused(bench: Bench) -> None:
     bench.voice.slow = True
     sessions = Sessions(3, bench.runner, bench.metrics)
-    busy = sessions.get("busy", 0)
+    busy, idle, used = sessions.get("busy", 0), sessions.get("idle", 0), sessions.get("used", 1)
     bench.text_turn(busy)
-    idle = sessions.get("idle", 0)
-    used = sessions.get("used", 1)
-    assert sessions.get("busy", 0) is busy
-    assert sessions.get("idle", 0) is idle
-    assert sessions.get("used", 1) is used
+    for number in range(5):
+        with pytest.raises(NoRoom):
+            sessions.get(f"new {number}", 1)
+    assert sessions.full
+    for runner in (busy, idle):
+        runner.last_active -= ACTIVE_SECONDS
     sessions.get("new", 1)
     assert sessions.get("busy", 0) is busy, "it is older, but in the middle of something"
-    assert sessions.get("idle", 0) is not idle
+    assert sessions.get("used", 1) is used
+    with pytest.raises(NoRoom):
+        sessions.get("idle", 0)
     value = bench.metrics.registry.get_sample_value
     assert value("litevoice_worker_sessions") == 3
-    assert value("litevoice_worker_dropped_total", {"what": "sessions"}) == 2
+    assert value("litevoice_worker_dropped_total", {"what": "sessions"}) == 1
+    assert value("litevoice_worker_dropped_total", {"what": "refused_envelopes"}) == 6
     sessions.forget_idle(asyncio.get_running_loop().time() + IDLE_SECONDS + 1)
     assert value("litevoice_worker_sessions") == 1
     await sessions.hand_over(0)

@@ -271,14 +271,15 @@ def test_a_failing_stage_ends_the_response_and_the_session_lives_on(stage: str, 
     assert (good.status, good.text) == ("completed", "The capital of France is Paris.")
 
 
-def test_a_slow_stage_is_told_to_the_owner() -> None:
+def test_a_worker_is_at_work_from_the_first_word_until_its_last_message_is_confirmed() -> None:
     world = conversation([(1.2, 1), (1.0, 0)])
     world.transcribe_seconds = 20
-    world.run(19)
-    times = [i for i, envelope in enumerate(world.log) if isinstance(envelope.events[0], events.Progress)]
-    assert 7 <= len(times) <= 10
-    world.run(40)
-    assert finished(world)[0].status == "completed"
+    seen = {}
+    for seconds in (0, 1, 19, 40):
+        world.run(seconds)
+        seen[seconds] = world.machine.at_work
+    assert world.of(events.ResponseFinished)
+    assert seen == {0: False, 1: True, 19: True, 40: False}, "an utterance is open at 1, a stage is slow at 19"
 
 
 def plain() -> World:

@@ -135,7 +135,7 @@ class World:
         self._open_packet_log(self.uplink.epoch + 1)
 
     def _open_packet_log(self, epoch: int) -> None:
-        limits = GatewayLimits(batch_seconds=FRAME_SECONDS)
+        limits = GatewayLimits()
         self.uplink = PacketLog("s_test", limits, self.folded, lambda: epoch, self._up)
         self.uplink.begin(self.now)
 
@@ -154,7 +154,7 @@ class World:
         published = [command.envelope for command in self._up if isinstance(command, gateway.Publish)]
         self._up.clear()
         for envelope in published:
-            decoded = UpEnvelope.decode(*envelope.encode())
+            decoded = UpEnvelope.decode(envelope.encode())
             self._partition.append(decoded)
             offset = len(self._partition) - 1
             if self.up:
@@ -183,6 +183,8 @@ class World:
                     sent = DownEnvelope.decode(envelope.encode())
                     self._later(0.002, lambda sent=sent: self._published(sent))  # type: ignore[misc]
                     self._result(0.003, commands.Published())
+                case commands.Tell(progress):
+                    self._later(0.5, lambda upto=progress.upto: self.uplink.progress(upto))  # type: ignore[misc]
                 case commands.Transcribe(job, samples):
                     if self.fail_stage == "asr":
                         self._result(self.transcribe_seconds, commands.Failed(job, "no recognizer"))

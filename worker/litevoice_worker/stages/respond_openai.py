@@ -83,7 +83,7 @@ class OpenAIResponder:
                         if text:
                             yield text
         if not stream.finish_reason:
-            raise StageError("the chat endpoint's stream ended in the middle")
+            raise StageError("the chat endpoint's stream ended early")
 
 
 def messages(prompt: Prompt) -> list[dict[str, str]]:

@@ -91,7 +91,7 @@ class EspeakSynthesizer:
         except OSError as error:
             raise StageError(f"the program {self._program} cannot be started") from error
         if result.returncode != 0:
-            raise StageError(f"{self._program} ended with status {result.returncode}")
+            raise StageError(f"{self._program} exited with status {result.returncode}")
         return result.stdout
 
 
@@ -99,7 +99,7 @@ def _read_wav(wav: bytes) -> tuple[Samples, int]:
     """Samples and rate. In a pipe the header's lengths mean nothing: the audio goes on to the end."""
     start = wav.find(b"data")
     if len(wav) < 44 or wav[:4] != b"RIFF" or start < 0:
-        raise StageError("espeak-ng gave no audio")
+        raise StageError("espeak-ng produced no audio")
     rate = int.from_bytes(wav[24:28], "little")
     data = wav[start + 8 :]
     return np.frombuffer(data[: len(data) & ~1], dtype="<i2").astype(np.int16), rate

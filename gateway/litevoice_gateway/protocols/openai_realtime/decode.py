@@ -79,7 +79,7 @@ def _explain(error: str, message: str) -> Problem:
     kind = raw.get("type")
     if "missing required field" not in what and path == "type":
         known = ", ".join(_EVENT_TYPES)
-        shown = repr(kind[:64]) if isinstance(kind, str) else "something else than a string"
+        shown = repr(kind[:64]) if isinstance(kind, str) else "something other than a string"
         return Problem("unknown_event", f"type: expected one of {known}; got {shown}", "type", event_id)
     named = _FIELD.search(what)
     if named:
@@ -193,7 +193,7 @@ def _text_only(modalities: wire.Modalities, param: str, event_id: str | None) ->
 
 def _item(item: wire.MessageItem, event_id: str | None, new_item_id: Callable[[], str]) -> Item:
     if item.type != "message":
-        expected = f"item.type: expected message, the only kind of item here; got {item.type[:64]!r}"
+        expected = f"item.type: expected message, the only item type accepted here; got {item.type[:64]!r}"
         _refuse("invalid_value", expected, "item.type", event_id)
     if isinstance(item.role, UnsetType):
         expected = "item.role: expected one of system, user, assistant"

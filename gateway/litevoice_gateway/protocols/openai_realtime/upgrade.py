@@ -45,7 +45,7 @@ class OpenAIRealtimeFactory:
     def connect(self, request: UpgradeRequest) -> ClientProtocol:
         session_id, last_event_id = request.query.get("session_id", ""), request.query.get("last_event_id", "")
         if last_event_id and not session_id:
-            raise Refusal(Problem("missing_session_id", "last_event_id needs session_id", "session_id"))
+            raise Refusal(Problem("missing_session_id", "last_event_id requires session_id", "session_id"))
         try:
             resume = EventId.parse(last_event_id) if last_event_id else START if session_id else None
         except InvalidField as error:

@@ -1,0 +1,124 @@
+"""When a full sync may run, and who is asked before and after the first one over a new link. Sans I/O.
+
+A full sync replaces all that this client is subscribed to. So none may run beside a single change; and one that follows
+a lost link could put us back beside an owner that has come since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from litevoice_broker.lite.commands import Replace
+from litevoice_broker.lite.topic import Heal, Topic
+
+RECENT_SECONDS = 5.0
+"""What came so short a time before a link broke may have been followed by what the old proxy took for us, and lost."""
+
+
+@dataclass(slots=True)
+class _FullSync:
+    """`requests` end with it; `call` is None while it waits for changes to end."""
+
+    link: int
+    requests: list[int]
+    call: Replace | None = None
+
+
+class Gate:
+    """Lets changes through, or one full sync: it waits until no change is under way, and holds up new ones."""
+
+    def __init__(self) -> None:
+        self._changing: set[Topic] = set()
+        self._held: dict[Topic, None] = {}  # in order
+        self._sync: _FullSync | None = None
+        self._next: _FullSync | None = None
+
+    def enter(self, topic: Topic) -> bool:
+        """Whether its change may begin now; if not, `reopen` returns it."""
+        if self._sync is None:
+            self._changing.add(topic)
+        else:
+            self._held[topic] = None
+        return self._sync is None
+
+    def leave(self, topic: Topic) -> None:
+        """Its change is done."""
+        self._changing.discard(topic)
+
+    def holds(self, topic: Topic) -> bool:
+        return topic in self._held
+
+    def names(self, topic: Topic) -> bool:
+        """A full sync that names it is on its way."""
+        return self._sync is not None and self._sync.call is not None and topic.name in self._sync.call.names
+
+    def request(self, request: int, link: int) -> None:
+        """A full sync, or a part in one that has not begun."""
+        if self._sync is None:
+            self._sync = _FullSync(link, [request])
+        elif self._next is None and self._sync.call is None and self._sync.link == link:
+            self._sync.requests.append(request)
+        elif self._next is None:
+            self._next = _FullSync(link, [request])
+        else:
+            self._next.link = link
+            self._next.requests.append(request)
+
+    def begin(self, topics: Iterable[Topic]) -> Replace | None:
+        """The full sync that can run now. It names only what a change has subscribed before: else a takeover's own
+        notice would look like an eviction."""
+        if self._sync is None or self._sync.call is not None or self._changing:
+            return None
+        owned = [topic for topic in topics if topic.wanted and topic.subscribed]
+        for topic in owned:
+            topic.synced = True
+        self._sync.call = Replace(tuple(topic.name for topic in owned), self._sync.link)
+        return self._sync.call
+
+    def reopen(self) -> tuple[list[int], list[Topic]]:
+        """A full sync is done: the requests that end with it; what it held up, and goes before the next (`shut`)."""
+        requests, held = self._sync.requests if self._sync is not None else [], list(self._held)
+        self._sync, self._held = None, {}
+        return requests, held
+
+    def shut(self) -> None:
+        self._sync, self._next = self._next, None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Who is subscribed to many, after a link was lost. `numbers`: of the wishes that it was asked for; `settles`: it
+    comes after the link's first full sync, not before."""
+
+    request: int
+    link: int
+    numbers: Mapping[str, int]
+    settles: bool
+
+    @classmethod
+    def before_full_sync(cls, request: int, link: int, topics: Iterable[Topic]) -> Survey:
+        """Notices that came while there was no link are lost, but the broker still knows who subscribed."""
+        return cls(request, link, {topic.name: topic.number for topic in topics if topic.wanted}, False)
+
+    @classmethod
+    def after_full_sync(cls, request: int, link: int, topics: Iterable[Topic], now: float) -> Survey:
+        """What came a moment before the last link broke is healed."""
+        recent = (t for t in topics if t.wanted and not t.paused and not t.ignores_notices)
+        numbers = {topic.name: topic.number for topic in recent if now - topic.last_message < RECENT_SECONDS}
+        return cls(request, link, numbers, True)
+
+    def verdicts(
+        self, me: str, topics: Mapping[str, Topic], known: Mapping[str, Collection[str]]
+    ) -> Iterator[tuple[Topic, Heal | None]]:
+        """What is to be healed, and how; None: evicted. Ours if nobody else is listed; if somebody is listed beside us,
+        a full sync has put one of us back."""
+        for name, number in self.numbers.items():
+            topic, subscribers = topics.get(name), known.get(name, ())
+            if topic is None or not topic.wanted or topic.number != number or topic.ignores_notices:
+                continue
+            others = set(subscribers) - {me}
+            if others and me not in subscribers:
+                yield topic, None
+            elif self.settles:
+                yield topic, Heal.ASK if others else Heal.CLAIM

@@ -1,0 +1,178 @@
+"""Bundles on their way to the partitions: everything that waits for one partition leaves in one message, at the
+partition's own beat.
+
+The broker's work grows with the number of messages, so it depends on partitions and bytes, not on sessions. Partitions
+take turns within a beat, so that a gateway's work is spread evenly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from litevoice_broker.errors import BrokerError, Overloaded
+from litevoice_broker.producer import Done
+from litevoice_contracts.envelopes import BUNDLE_BYTES, Bundle
+
+logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 10.0
+
+
+class Passenger(Protocol):
+    """Whoever has collected something for a partition."""
+
+    def depart(self) -> None:
+        """The partition's bundle leaves: time to `add` what was collected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An encoded envelope, and who is told what became of it."""
+
+    envelope: bytes
+    done: Done
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One partition. `late`: a departure is due, and waits for the bundles in flight."""
+
+    number: int
+    passengers: dict[Passenger, None] = field(default_factory=dict)
+    parcels: list[Parcel] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
+    in_flight: int = 0
+    late: bool = False
+
+    @property
+    def empty(self) -> bool:
+        return not (self.passengers or self.parcels or self.in_flight)
+
+
+def next_departure(now: float, partition: int, partitions: int, beat_seconds: float) -> float:
+    """The partition's next departure, in the seconds of `now`; it leaves `partition / partitions` of a beat late."""
+    if not beat_seconds:
+        return now
+    offset = beat_seconds * partition / partitions
+    return math.ceil((now - offset) / beat_seconds) * beat_seconds + offset
+
+
+def packed(parcels: Iterable[Parcel], max_bytes: int = BUNDLE_BYTES) -> list[list[Parcel]]:
+    """In order, up to `max_bytes` in each; a larger one is alone."""
+    bundles: list[list[Parcel]] = []
+    size = 0
+    for parcel in parcels:
+        if not bundles or size + len(parcel.envelope) > max_bytes:
+            bundles.append([])
+            size = 0
+        bundles[-1].append(parcel)
+        size += len(parcel.envelope)
+    return bundles
+
+
+class Departures:
+    """The timetable of all partitions. `send` gets a partition's number, a bundle, and a callback for the broker's
+    answer; it may raise BrokerError. `gateway` gives the sender's name of a bundle.
+
+    While a partition's bundles are unanswered its next departure waits; whoever collects is bounded by itself.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[int, Bundle, Done], None],
+        gateway: Callable[[], str],
+        partitions: int,
+        beat_seconds: float,
+    ) -> None:
+        self._send = send
+        self._gateway = gateway
+        self._beat_seconds = beat_seconds
+        self._lanes = [_Lane(number) for number in range(partitions)]
+        self._idle = asyncio.Event()
+
+    def wait(self, partition: int, passenger: Passenger) -> None:
+        """`passenger` takes part in the next departure, once."""
+        lane = self._lanes[partition]
+        lane.passengers[passenger] = None
+        self._arm(lane)
+
+    def add(self, partition: int, envelope: bytes, done: Done) -> None:
+        """Leaves with the next departure, in the order of the calls. `done` is called once, with None after the
+        broker's confirmation."""
+        lane = self._lanes[partition]
+        lane.parcels.append(Parcel(envelope, done))
+        self._arm(lane)
+
+    async def close(self) -> None:
+        """Everything leaves as soon as possible; returns when the broker has answered for it, or CLOSE_SECONDS."""
+        self._beat_seconds = 0.0
+        for lane in self._lanes:
+            if lane.timer is not None:
+                self._depart(lane)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while not all(lane.empty for lane in self._lanes):
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            logger.warning("bundles were not confirmed in time")
+        for lane in self._lanes:
+            self._disarm(lane)
+
+    def _arm(self, lane: _Lane) -> None:
+        if lane.timer is None and not lane.late:
+            loop = asyncio.get_running_loop()
+            at = next_departure(loop.time(), lane.number, len(self._lanes), self._beat_seconds)
+            lane.timer = loop.call_at(at, self._depart, lane)
+
+    def _disarm(self, lane: _Lane) -> None:
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+
+    def _depart(self, lane: _Lane) -> None:
+        self._disarm(lane)
+        lane.late = bool(lane.in_flight)
+        if lane.late:
+            return
+        passengers, lane.passengers = lane.passengers, {}
+        for passenger in passengers:
+            try:
+                passenger.depart()
+            except Exception:
+                logger.exception("a session could not be collected")
+        self._disarm(lane)  # what they added leaves now
+        bundles, lane.parcels = packed(lane.parcels), []
+        for number, parcels in enumerate(bundles):
+            try:
+                bundle = Bundle(self._gateway(), [parcel.envelope for parcel in parcels])
+                self._send(lane.number, bundle, functools.partial(self._answered, lane, parcels))
+            except Overloaded:
+                lane.parcels = [parcel for left in bundles[number:] for parcel in left]
+                self._arm(lane)
+                return
+            except BrokerError as error:
+                self._report(parcels, error)
+            else:
+                lane.in_flight += 1
+
+    def _answered(self, lane: _Lane, parcels: list[Parcel], error: BaseException | None) -> None:
+        lane.in_flight -= 1
+        self._report(parcels, error)
+        if lane.late and not lane.in_flight:
+            self._depart(lane)
+        if lane.empty:
+            self._idle.set()
+
+    def _report(self, parcels: list[Parcel], error: BaseException | None) -> None:
+        for parcel in parcels:
+            try:
+                parcel.done(error)
+            except Exception:
+                logger.exception("a session could not take the broker's answer")

@@ -1,0 +1,75 @@
+"""What this worker tells gateways beside replies: which partitions it reads and how far behind it is, which sessions
+are at work, and which packets are settled. Sans I/O; collected, and sent about once a second to each gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from litevoice_contracts.events import Progress
+from litevoice_contracts.news import PartitionNews, SessionNews, WorkerNews
+
+NEWS_SECONDS = 1.0
+GATEWAY_SECONDS = 30.0
+"""A gateway that has sent nothing for this long, and has no session at work here, is told nothing more."""
+
+
+@dataclass(slots=True)
+class _Gateway:
+    heard: float
+    partitions: dict[int, float] = field(default_factory=dict)
+    progress: dict[str, Progress] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+
+
+class News:
+    """`now` is monotonic seconds. Bounded by the sessions in memory: of each only the latest progress is kept."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._gateways: dict[str, _Gateway] = {}
+
+    def arrived(self, gateway: str, partition: int, behind_seconds: float, now: float) -> None:
+        """A bundle of `gateway` was applied, that long after it was sent."""
+        known = self._gateways.get(gateway)
+        if known is None:
+            known = self._gateways[gateway] = _Gateway(now)
+        known.heard = now
+        known.partitions[partition] = behind_seconds
+
+    def settled(self, gateway: str, session_id: str, progress: Progress) -> None:
+        """The session's owner need not keep these packets any longer."""
+        if (known := self._gateways.get(gateway)) is not None:
+            known.progress[session_id] = progress
+
+    def refused(self, gateway: str, session_id: str) -> None:
+        """There is no room for the session here."""
+        if (known := self._gateways.get(gateway)) is not None:
+            known.refused.add(session_id)
+
+    def keep_partitions(self, owned: Collection[int]) -> None:
+        """This worker reads no others now."""
+        for known in self._gateways.values():
+            known.partitions = {number: behind for number, behind in known.partitions.items() if number in owned}
+
+    def take(self, at_work: Iterable[tuple[str, str]], full: bool, now: float) -> list[tuple[str, WorkerNews]]:
+        """What to send now, by gateway; `at_work`: gateway and session id of what its owner waits for; `full`: there is
+        no room for another session."""
+        working: dict[str, set[str]] = {}
+        for gateway, session_id in at_work:
+            working.setdefault(gateway, set()).add(session_id)
+        for gateway in [name for name, known in self._gateways.items() if now - known.heard >= GATEWAY_SECONDS]:
+            if gateway not in working:
+                del self._gateways[gateway]
+        told = []
+        for gateway, known in self._gateways.items():
+            sessions = [SessionNews(session_id, progress) for session_id, progress in known.progress.items()]
+            busy = working.get(gateway, set()) - known.progress.keys()
+            sessions += [SessionNews(session_id) for session_id in sorted(busy)]
+            sessions += [SessionNews(session_id, refused=True) for session_id in sorted(known.refused)]
+            known.progress, known.refused = {}, set()
+            partitions = [PartitionNews(number, behind) for number, behind in sorted(known.partitions.items())]
+            if partitions or sessions:
+                told.append((gateway, WorkerNews(self._worker, partitions, sessions, full)))
+        return told

@@ -31,7 +31,7 @@ from bench.figures import Figure, spread
 from bench.report import add_output, finish
 from litevoice_broker.partition_consumer import PartitionMessage
 from litevoice_contracts.conversation import Codec, SessionConfig, Snapshot, TurnDetection
-from litevoice_contracts.envelopes import UpEnvelope
+from litevoice_contracts.envelopes import Bundle, UpEnvelope
 from litevoice_contracts.packets import Audio, Packet
 from litevoice_contracts.settings import BrokerSettings, MembersSettings, WorkerSettings
 from litevoice_dev.progress import say
@@ -109,15 +109,16 @@ class Subject:
 
     async def deliver(self, packets: dict[str, list[Packet]]) -> None:
         """What a gateway sends for these sessions at one beat."""
-        messages = []
+        envelopes = []
         for name, some in packets.items():
             seq = self._next.get(name, 0)
             snapshot = Snapshot(config=self._config) if seq == 0 else None
             envelope = UpEnvelope(session_id=name, epoch=1, seq=seq, turn=0, packets=some, snapshot=snapshot)
             self._next[name] = seq + len(some)
-            properties, body = envelope.encode()
-            messages.append(PartitionMessage(next(self._offsets), name, properties, body, 1, time.time()))
-        await self._worker._handle(0, messages, 0)
+            envelopes.append(envelope.encode())
+        properties, body = Bundle("g_bench", envelopes).encode()
+        message = PartitionMessage(next(self._offsets), properties, body, time.time())
+        await self._worker._handle(0, [message], 0)
 
     async def settle(self) -> None:
         """Until nothing computes any more, in whatever thread."""

@@ -7,8 +7,10 @@ and waits for the confirmation. The others accept, decode the event and its base
 write one message per partition and beat to a canned sink that confirms it: Rust (tokio-tungstenite, one thread), Go
 (gorilla), Python (websockets). They know no sessions, keep nothing and speak no gRPC, so they do less.
 
-Contenders take turns, round by round; ratios are those of the same round. Prints one table, writes raw data, and exits
-with 1 when a bar is missed.
+Contenders take turns, round by round; ratios are those of the same round. Then ours alone with 100 and 1,000 sessions,
+in frames of 200 ms: what costs more per session when there are more of them, grows where it must not.
+
+Prints one table, writes raw data, and exits with 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import proc
-from bench.figures import Figure, aligned, number, percentile, spread
+from bench.figures import Figure, aligned, number, spread
 from bench.load import count, lines
 from bench.programs import cache, program
 from bench.report import add_output, finish
@@ -40,6 +42,9 @@ PARTITIONS = 8
 OURS = "litevoice"
 REFERENCE = "Rust, tungstenite"
 KIB = 1024
+GROWTH_SESSIONS = (100, 1000)
+GROWTH_FRAME_MS = 200
+"""Longer frames: a thousand sessions in frames of 20 ms are more than two cores hold."""
 _NO_KEY = "none"
 
 
@@ -60,13 +65,21 @@ class Running:
         return (reports[-1]["at"], reports[-1]["messages"]) if reports else None
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU per frame; messages up per second, where somebody counts them."""
+
+    frame_microseconds: float
+    messages_per_second: float | None
+
+
 @dataclass(slots=True)
 class Results:
-    """One contender's, a value per round."""
+    """One contender's, a value per round; `growth`: by number of sessions, in frames of GROWTH_FRAME_MS."""
 
     frame_microseconds: list[float] = field(default_factory=list)
-    messages_per_second: list[float] = field(default_factory=list)
     idle_kib: list[float] = field(default_factory=list)
+    growth: dict[int, Cost] = field(default_factory=dict)
 
 
 Start = Callable[[Path], AbstractAsyncContextManager[Running]]
@@ -97,7 +110,7 @@ async def ours(folder: Path) -> AsyncIterator[Running]:
             f"{HOST}:{nobody}",
             names=Names("bench-requests", "bench-replies", PARTITIONS),
             # No worker says that it is done with anything: keep little, and do not ask.
-            gateway={"maxSessions": 100_000, "retainedSeconds": 5, "probeSeconds": 600},
+            gateway={"maxSessions": 100_000, "retainedSeconds": 5, "probeSeconds": 600, "maxHeldBytes": 1 << 32},
             progress=say,
         )
         gateway = stack.start_gateway()
@@ -128,11 +141,14 @@ def contenders() -> dict[str, Start]:
     }
 
 
-async def speaking(running: Running, options: argparse.Namespace, results: Results) -> None:
-    """Microseconds of CPU per frame, and messages per second where they are counted."""
-    numbers = count(microphones=options.sessions, typing=0, speaking=0, warmup=options.warmup, seconds=options.seconds)
+async def speaking(running: Running, options: argparse.Namespace, microphones: int, frame_ms: int = 20) -> Cost:
+    """Raises RuntimeError when a connection is lost."""
+    numbers = count(
+        microphones=microphones, typing=0, speaking=0, frame_ms=frame_ms, warmup=options.warmup, seconds=options.seconds
+    )
     cpu: list[float] = []
     messages: list[tuple[float, int] | None] = []
+    frames = 0
     async for line in lines(running.url, running.key, numbers):
         if line["line"] in ("begin", "end"):
             cpu.append(proc.cpu_seconds(running.pid))
@@ -140,10 +156,11 @@ async def speaking(running: Running, options: argparse.Namespace, results: Resul
         elif line["line"] == "result":
             if line["lost"]:
                 raise RuntimeError(f"{len(line['lost'])} connections were lost: {line['lost'][0]}")
-            results.frame_microseconds.append((cpu[1] - cpu[0]) * 1e6 / line["frames"])
+            frames = line["frames"]
     before, after = messages
-    if before and after and after[0] > before[0]:
-        results.messages_per_second.append((after[1] - before[1]) / (after[0] - before[0]))
+    counted = before and after and after[0] > before[0]
+    rate = (after[1] - before[1]) / (after[0] - before[0]) if counted and before and after else None
+    return Cost((cpu[1] - cpu[0]) * 1e6 / frames, rate)
 
 
 async def idle(running: Running, connections: int, results: Results) -> None:
@@ -163,7 +180,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Results]:
         names = list(everybody)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             async with everybody[name](options.folder) as running:
-                await speaking(running, options, results[name])
+                cost = await speaking(running, options, options.sessions)
+                results[name].frame_microseconds.append(cost.frame_microseconds)
             say(
                 f"round {turn + 1} of {options.rounds}: {name}: {results[name].frame_microseconds[-1]:.1f} µs per frame"
             )
@@ -171,6 +189,10 @@ async def measure(options: argparse.Namespace) -> dict[str, Results]:
         async with start(options.folder) as running:
             await idle(running, options.idle, results[name])
         say(f"{options.idle} idle connections: {name}: {results[name].idle_kib[-1]:.1f} KiB each")
+    for sessions in GROWTH_SESSIONS:
+        async with ours(options.folder) as running:
+            cost = results[OURS].growth[sessions] = await speaking(running, options, sessions, GROWTH_FRAME_MS)
+        say(f"{sessions} sessions: {cost.frame_microseconds:.1f} µs per frame of {GROWTH_FRAME_MS} ms")
     return results
 
 
@@ -184,10 +206,13 @@ def ratios(results: dict[str, Results], name: str) -> list[float]:
 
 def figures(results: dict[str, Results]) -> list[Figure]:
     mine = results[OURS]
+    sizes = sorted(mine.growth.items())
+    growth = sizes[-1][1].frame_microseconds / sizes[0][1].frame_microseconds
     return [
         Figure("gateway CPU per frame, decode to confirmed send", statistics.median(mine.frame_microseconds), "µs", 35),
         Figure(f"the same, to {REFERENCE}", statistics.median(ratios(results, REFERENCE)), "×", goal=1.15),
-        Figure("messages up, 8 partitions", percentile(mine.messages_per_second, 50), "/s", 160),
+        *(Figure(f"messages up, {number(n)} sessions", cost.messages_per_second, "/s", 160) for n, cost in sizes),
+        Figure(f"CPU per session, {number(sizes[-1][0])} to {number(sizes[0][0])} sessions", growth, "×", 1.15),
         Figure("memory per idle session, gateway", statistics.median(mine.idle_kib), "KiB", 20, 12),
     ]
 

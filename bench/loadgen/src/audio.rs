@@ -1,13 +1,9 @@
-//! 20 ms frames as they go over the wire: a masked WebSocket text frame around one `input_audio_buffer.append`. Made
+//! Frames (of 20 ms, usually) as they go over the wire: a masked WebSocket text frame around one `input_audio_buffer.append`. Made
 //! once, sent by every connection that has the same to say.
-
-use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-pub const FRAME: Duration = Duration::from_millis(20);
 const RATE: usize = 24_000;
-const SAMPLES: usize = RATE / 50;
 const NOISE_DBFS: f64 = -55.0;
 const NOISE_SECONDS: usize = 10;
 /// One key for all: it only has to be there.
@@ -15,24 +11,29 @@ const MASK: [u8; 4] = [0x5a, 0xc3, 0x21, 0x9e];
 
 pub type Frames = Vec<Box<[u8]>>;
 
+/// How many samples a frame has.
+pub fn samples(frame_ms: usize) -> usize {
+    RATE / 1000 * frame_ms
+}
+
 /// Digital silence: one frame.
-pub fn silence() -> Frames {
-    frames(&[0; SAMPLES])
+pub fn silence(frame: usize) -> Frames {
+    frames(&vec![0; frame], frame)
 }
 
 /// A quiet room, 10 s in a loop; the same in every run.
-pub fn room() -> Frames {
-    frames(&room_samples(RATE * NOISE_SECONDS))
+pub fn room(frame: usize) -> Frames {
+    frames(&room_samples(RATE * NOISE_SECONDS), frame)
 }
 
 /// The word as it is heard in that room; its last frame is filled up with room.
-pub fn spoken(word: &[i16]) -> Frames {
-    let length = word.len().div_ceil(SAMPLES) * SAMPLES;
+pub fn spoken(word: &[i16], frame: usize) -> Frames {
+    let length = word.len().div_ceil(frame) * frame;
     let mut mixed = room_samples(length);
     for (sample, spoken) in mixed.iter_mut().zip(word) {
         *sample = sample.saturating_add(*spoken);
     }
-    frames(&mixed)
+    frames(&mixed, frame)
 }
 
 /// Gaussian noise through a one-pole low-pass: rooms hum more than they hiss.
@@ -57,15 +58,15 @@ fn room_samples(count: usize) -> Vec<i16> {
     noise.iter().map(|sample| (sample * scale).round() as i16).collect()
 }
 
-fn frames(samples: &[i16]) -> Frames {
-    samples.chunks_exact(SAMPLES).map(frame).collect()
+fn frames(samples: &[i16], frame: usize) -> Frames {
+    samples.chunks_exact(frame).map(append).collect()
 }
 
-fn frame(samples: &[i16]) -> Box<[u8]> {
+fn append(samples: &[i16]) -> Box<[u8]> {
     let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
     let audio = STANDARD.encode(bytes);
     let text = format!(r#"{{"type":"input_audio_buffer.append","audio":"{audio}"}}"#);
-    let length = u16::try_from(text.len()).expect("20 ms are about 1.3 KB");
+    let length = u16::try_from(text.len()).expect("500 ms are 32 KB");
     let mut frame = vec![0x81, 0x80 | 126];
     frame.extend(length.to_be_bytes());
     frame.extend(MASK);
@@ -87,15 +88,15 @@ mod tests {
 
     #[test]
     fn a_frame_unmasks_to_the_event() {
-        let frame = &silence()[0];
+        let frame = &silence(480)[0];
         let text: Vec<u8> = frame[8..].iter().enumerate().map(|(index, byte)| byte ^ MASK[index % 4]).collect();
         let event: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(event["type"], "input_audio_buffer.append");
-        assert_eq!(STANDARD.decode(event["audio"].as_str().unwrap()).unwrap(), vec![0; SAMPLES * 2]);
+        assert_eq!(STANDARD.decode(event["audio"].as_str().unwrap()).unwrap(), vec![0; 960]);
     }
 
     #[test]
     fn a_word_that_ends_within_a_frame_is_sent_whole() {
-        assert_eq!(spoken(&[1000; SAMPLES + 1]).len(), 2);
+        assert_eq!(spoken(&[1000; 481], 480).len(), 2);
     }
 }

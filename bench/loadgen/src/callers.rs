@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{Instant as Tick, MissedTickBehavior, interval_at};
 
-use crate::audio::{self, FRAME, Frames};
+use crate::audio::{self, Frames};
 use crate::connection::Connection;
 use crate::options::Options;
 use crate::record::{Kind, Record};
@@ -23,6 +23,8 @@ const RESPOND: &str = r#"{"type":"response.create"}"#;
 
 /// What all callers share.
 pub struct Plan {
+    /// Between two frames of a microphone.
+    pub frame: Duration,
     silence: Frames,
     room: Frames,
     word: Frames,
@@ -31,8 +33,9 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(options: &Options) -> Result<Self, String> {
+        let samples = audio::samples(options.frame_ms);
         let word = match &options.word {
-            Some(path) => read_word(path)?,
+            Some(path) => read_word(path, samples)?,
             None => Frames::new(),
         };
         let update = format!(
@@ -42,17 +45,23 @@ impl Plan {
             ),
             options.silence_ms
         );
-        Ok(Self { silence: audio::silence(), room: audio::room(), word, turn_detection: update.leak() })
+        Ok(Self {
+            frame: Duration::from_millis(options.frame_ms as u64),
+            silence: audio::silence(samples),
+            room: audio::room(samples),
+            word,
+            turn_detection: update.leak(),
+        })
     }
 }
 
-fn read_word(path: &str) -> Result<Frames, String> {
+fn read_word(path: &str, frame: usize) -> Result<Frames, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("--word {path}: {error}"))?;
     if bytes.is_empty() || bytes.len() % 2 != 0 {
         return Err(format!("--word {path}: expected whole 16-bit samples, got {} bytes", bytes.len()));
     }
     let samples: Vec<i16> = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
-    Ok(audio::spoken(&samples))
+    Ok(audio::spoken(&samples, frame))
 }
 
 /// The caller of that index, on its own task: microphones, who types, who speaks, who is idle.
@@ -100,7 +109,7 @@ async fn microphone(
     let frames = if index.is_multiple_of(2) { &plan.silence } else { &plan.room };
     // Nobody hears the same second of the room as somebody else.
     let mut heard = frames.iter().cycle().skip(index * 37 % frames.len());
-    let mut clock = interval_at(start, FRAME);
+    let mut clock = interval_at(start, plan.frame);
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
     loop {
         tokio::select! {
@@ -157,7 +166,7 @@ async fn speaker(
     connection.send(plan.turn_detection).await?;
     connection.expect("session.updated").await?;
     let mut room = plan.room.iter().cycle().skip(index * 37 % plan.room.len());
-    let mut clock = interval_at(start, FRAME);
+    let mut clock = interval_at(start, plan.frame);
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut next_word = first_word;
     let mut word: Option<usize> = None;

@@ -14,6 +14,7 @@ loadgen: open microphones and callers against a gateway that speaks OpenAI Realt
   --typing N         callers that type a question every second (10)
   --speaking N       callers that speak the word every 4 s (5)
   --idle N           connections that send nothing (0)
+  --frame-ms N       audio per message, 20 to 500 (20)
   --silence-ms N     silence_duration_ms of the speaking callers' turn detection (100)
   --warmup N         seconds before the measurement (10)
   --seconds N        seconds of the measurement (30)
@@ -30,6 +31,7 @@ pub struct Options {
     pub typing: usize,
     pub speaking: usize,
     pub idle: usize,
+    pub frame_ms: usize,
     pub silence_ms: u32,
     pub warmup: u64,
     pub seconds: u64,
@@ -55,6 +57,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         typing: 10,
         speaking: 5,
         idle: 0,
+        frame_ms: 20,
         silence_ms: 100,
         warmup: 10,
         seconds: 30,
@@ -68,6 +71,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("typing") => options.typing = parser.value()?.parse()?,
             Long("speaking") => options.speaking = parser.value()?.parse()?,
             Long("idle") => options.idle = parser.value()?.parse()?,
+            Long("frame-ms") => options.frame_ms = parser.value()?.parse()?,
             Long("silence-ms") => options.silence_ms = parser.value()?.parse()?,
             Long("warmup") => options.warmup = parser.value()?.parse()?,
             Long("seconds") => options.seconds = parser.value()?.parse()?,
@@ -77,6 +81,9 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     }
     if options.url.is_empty() || options.key.is_empty() {
         return Err("--url and --key are needed".into());
+    }
+    if !(20..=500).contains(&options.frame_ms) {
+        return Err(format!("--frame-ms: expected 20 to 500, got {}", options.frame_ms).into());
     }
     if options.speaking > 0 && options.word.is_none() {
         return Err("--speaking needs --word, a file of PCM16 at 24 kHz".into());

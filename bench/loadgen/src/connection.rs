@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, http::HeaderValue};
 
 /// What callers look at of a server event.
@@ -47,8 +48,11 @@ impl Connection {
         let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
         let stream = TcpStream::connect(&address).await.map_err(|error| format!("{address}: {error}"))?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let (socket, _) =
-            tokio_tungstenite::client_async(request, stream).await.map_err(|error| format!("{url}: {error}"))?;
+        // Each look for an event zeroes the read buffer: with the default of 128 KiB that is 40 % of this program's CPU.
+        let config = WebSocketConfig::default().read_buffer_size(4096);
+        let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config))
+            .await
+            .map_err(|error| format!("{url}: {error}"))?;
         let mut connection = Self { socket };
         connection.expect("session.created").await?;
         Ok(connection)

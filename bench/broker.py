@@ -55,10 +55,12 @@ async def run(contender: Contender, endpoints: str, options: argparse.Namespace,
     numbers = (NAMES.partitions, options.sessions, options.seconds)
     command = [sys.executable, "-m", "bench.sender", *contender, endpoints, NAMES.request_topic, *map(str, numbers)]
     home = {"HOME": str(options.folder)}  # the official client writes its log there
-    samples = []
+    sampler, samples = proc.Sampler({}), []
     async for line in said(command, {**os.environ, **home}):
         if line["line"] in ("begin", "end"):
-            samples.append(proc.sample(proc.children(), time.monotonic()))
+            if line["line"] == "begin":
+                sampler = proc.Sampler(proc.children())
+            samples.append(sampler.sample(time.monotonic()))
             continue
         if line["failed"]:
             raise RuntimeError(f"{' '.join(contender)}: {line['failed']} messages were not confirmed")

@@ -140,7 +140,7 @@ async def load(where: Place, word: Path, options: argparse.Namespace, run: Run) 
         warmup=options.warmup,
         seconds=options.seconds,
     )
-    pids: dict[int, str] = {}
+    sampler = proc.Sampler({})
     memory: dict[str, int] = {}
     counts: list[asyncio.Task[Counters]] = []
     async for line in lines(
@@ -150,18 +150,18 @@ async def load(where: Place, word: Path, options: argparse.Namespace, run: Run) 
             case "connected":
                 say(f"{line['connections']} connections are open after {line['seconds']:.1f} s; warming up")
             case "begin":
-                pids = proc.children()
-                run.samples.append(proc.sample(pids, time.monotonic()))
+                sampler = proc.Sampler(proc.children())
+                run.samples.append(sampler.sample(time.monotonic()))
                 counts.append(asyncio.create_task(where.counters()))
             case "second":
                 if line["phase"] == "measure":
-                    run.samples.append(proc.sample(pids, time.monotonic()))
+                    run.samples.append(sampler.sample(time.monotonic()))
                     run.seconds.append(line)
                 if line["second"] % SAY_EVERY_SECONDS == 0:
                     say(describe(line, options))
             case "end":
                 counts.append(asyncio.create_task(where.counters()))
-                memory = {part: proc.memory_bytes(pid) for pid, part in pids.items()}
+                memory = sampler.memory()
             case "result":
                 run.load = line
     began, ended = await asyncio.gather(*counts)

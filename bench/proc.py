@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +55,30 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def sample(pids: dict[int, str], at: float) -> Sample:
-    parts: dict[str, float] = {}
-    for pid, part in pids.items():
-        parts[part] = parts.get(part, 0.0) + cpu_seconds(pid)
-    user, nice, system, _idle, _wait, irq, softirq, *_ = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
-    busy = sum(int(ticks) for ticks in (user, nice, system, irq, softirq)) / _TICKS
-    return Sample(at, parts, busy)
+class Sampler:
+    """Samples these processes (id → part). One that has ended counts with what it last had."""
+
+    def __init__(self, pids: Mapping[int, str]) -> None:
+        self._pids = pids
+        self._seconds = dict.fromkeys(pids, 0.0)
+
+    def sample(self, at: float) -> Sample:
+        parts: dict[str, float] = {}
+        for pid, part in self._pids.items():
+            with contextlib.suppress(OSError):
+                self._seconds[pid] = cpu_seconds(pid)
+            parts[part] = parts.get(part, 0.0) + self._seconds[pid]
+        user, nice, system, _idle, _wait, irq, softirq, *_ = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        busy = sum(int(ticks) for ticks in (user, nice, system, irq, softirq)) / _TICKS
+        return Sample(at, parts, busy)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by part, of those that live."""
+        parts: dict[str, int] = {}
+        for pid, part in self._pids.items():
+            with contextlib.suppress(OSError):
+                parts[part] = parts.get(part, 0) + memory_bytes(pid)
+        return parts
 
 
 def memory_bytes(pid: int) -> int:

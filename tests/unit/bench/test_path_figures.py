@@ -36,6 +36,7 @@ def run(**changes: Any) -> dict[str, Any]:
     good = {
         "seconds": 10.0,
         "frames": 100_000,
+        "cpu_seconds": 1.5,
         "typed": [answer(5.0, 20.0)] * 10,
         "spoken": [answer(200.0, 900.0)] * 3,
         "frames_late_ms": [1.0, 2.0, 5.0],

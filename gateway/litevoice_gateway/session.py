@@ -197,7 +197,7 @@ class Session:
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._send_close(code if code >= do.NORMAL else do.NORMAL, "")
         self._end(now)
-        self._close_by = now + self._limits.close_timeout_seconds
+        self._close_soon(now)
         self._leaving = True
         self._leave_if_confirmed()
 
@@ -273,7 +273,7 @@ class Session:
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._send_close(do.REPLACED, "replaced by a newer connection")
             self._end(now)
-            self._close_by = now + self._limits.close_timeout_seconds
+            self._close_soon(now)
 
     # Inputs: the operator and the clock
 
@@ -285,6 +285,7 @@ class Session:
     def drain(self, now: float, *, at_edge: bool, by: float) -> None:
         """Close with 1012 at the turn's edge (if `at_edge`), and at `by` in any case."""
         self._drain_at_edge, self._drain_by = at_edge, by
+        self._out.append(do.WakeAt(by))
         if at_edge:
             self._go_away()
         self._check_edge(now)
@@ -296,9 +297,12 @@ class Session:
         self._out.append(do.Disconnect())
 
     def tick(self, now: float) -> None:
-        """Whatever is due."""
+        """Whatever is due; comes once a second, and when asked for."""
         if self._close_by is not None and now >= self._close_by:
             self.cut(now)
+        for later in (self._close_by, self._drain_by if self.phase in (Phase.RESTORING, Phase.LIVE) else None):
+            if later is not None and later > now:
+                self._out.append(do.WakeAt(later))
         opened, patience = self._opened_at, self._limits.restore_timeout_seconds
         if self.phase is Phase.RESTORING and opened is not None and now - max(opened, self._heard) >= patience:
             self._expire(now)
@@ -430,7 +434,7 @@ class Session:
         self._send_close(code, reason)
         self.phase = Phase.CLOSING
         self._ignores_client = self._ignores_client or ignore_client
-        self._close_by = now + self._limits.close_timeout_seconds
+        self._close_soon(now)
         self._intake.all_read()
         self._hold_back()
 
@@ -438,6 +442,11 @@ class Session:
         """A session that ends before its log has settled still publishes."""
         if self.phase is Phase.LIVE and not self._packets.is_open:
             self._packets.begin(now)
+
+    def _close_soon(self, now: float) -> None:
+        """The peer has so long to answer our Close."""
+        self._close_by = now + self._limits.close_timeout_seconds
+        self._out.append(do.WakeAt(self._close_by))
 
     def _leave_if_confirmed(self) -> None:
         if self._leaving and not self._packets.unconfirmed:

@@ -27,6 +27,8 @@ SETTLE_SECONDS = 0.06
 """A resumed session publishes once its log has been quiet for this long, so that its first packet carries the newest
 snapshot; after SETTLE_MAX_SECONDS at the latest."""
 SETTLE_MAX_SECONDS = 0.5
+COUNTED_CODES = frozenset(range(do.NORMAL, 1016)) | {do.REPLACED}
+"""A client may name any code in its Close, and gets it back: only these have a counter of their own."""
 STALL_SECONDS = 10.0
 """How long a session may stay at max_pending_packets before it is closed with 1013."""
 
@@ -423,7 +425,8 @@ class Session:
             self._send(self._protocol.going_away())
 
     def _send_close(self, code: int, reason: str) -> None:
-        self._out.append(do.Observe("closes", str(code)))
+        known = code in COUNTED_CODES
+        self._out.append(do.Observe("closes", str(code) if known else "other"))
         self._out.append(do.SendClose(code, reason))
 
     def _close(self, code: int, reason: str, now: float, *, ignore_client: bool = False) -> None:

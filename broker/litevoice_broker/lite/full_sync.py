@@ -119,6 +119,7 @@ class Survey:
                 continue
             others = set(subscribers) - {me}
             if others and me not in subscribers:
+                topic.synced &= self.settles  # else the full sync that follows takes us out
                 yield topic, None
             elif self.settles:
                 yield topic, Heal.ASK if others else Heal.CLAIM

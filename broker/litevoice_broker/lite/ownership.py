@@ -43,7 +43,7 @@ class Ownership:
         self._healing: set[Topic] = set()
         self._to_heal: dict[Topic, None] = {}  # in order
         self._link = 0  # that full syncs may use: who was evicted while there was none has been asked
-        self._settled_link = 0
+        self._settled_link = 0  # over which the broker knows all that is owned; -1 after a full sync that failed
 
     # --- out
 
@@ -158,24 +158,20 @@ class Ownership:
 
     # --- link and clock
 
-    def linked(self, link: int, now: float) -> int:
+    def linked(self, link: int) -> int:
         """A new link, numbered upwards: evictions from while there was none are found out, then a full sync follows."""
-        topics = self._topics.values() if self._settled_link not in (0, link) else ()
-        return self._survey(Survey.before_full_sync(next(self._numbers), link, topics), now)
+        return self._survey(Survey.before_full_sync(next(self._numbers), link, self._unsettled(link)))
 
     def settled(self, link: int, now: float) -> int:
         """Messages come over the new link."""
-        topics = self._topics.values() if self._settled_link not in (0, link) else ()
-        return self._survey(Survey.after_full_sync(next(self._numbers), link, topics, now), now)
+        return self._survey(Survey.after_full_sync(next(self._numbers), link, self._unsettled(link), now))
 
     def full_sync(self, link: int) -> int:
-        """Tells the broker everything that is owned."""
-        request = next(self._numbers)
+        """Tells the broker everything that is owned. After one that failed the link counts as new: a broker that was
+        away has forgotten who subscribed, and tells nobody of a takeover."""
         if link == self._link:
-            self._gate.request(request, link)
-            self._begin_full_sync()
-        else:
-            self._out.append(do.Finished(request, None))
+            return self.linked(link)
+        self._out.append(do.Finished(request := next(self._numbers), None))
         return request
 
     def tick(self, now: float) -> None:
@@ -192,9 +188,7 @@ class Ownership:
     # --- a LiteTopic: wished for, claimed, doubted, healed, left
 
     def _wish(self, name: str, position: int, request: int, *, fresh: bool) -> Topic:
-        topic = self._topics.get(name)
-        if topic is None:
-            topic = self._topics[name] = Topic(name)
+        topic = self._topics.setdefault(name, Topic(name))
         if not topic.wanted:
             self._finish(topic)
         topic.wish(request, position, fresh=fresh)
@@ -284,7 +278,7 @@ class Ownership:
         elif stepped_out and not isinstance(answer, BrokerError):
             look.stage, look.until = Stage.WAITING, now + self._pause(*DOUBT_SECONDS)
         elif subscribers is not None and ours is None:
-            topic.subscribed = False  # else the next full sync puts us back
+            topic.subscribed = topic.synced = False  # else the next full sync puts us back
             topic.withheld = topic.paused
             look.stage = Stage.STEPPING_OUT
             self._step_out(topic)
@@ -297,7 +291,7 @@ class Ownership:
 
     def _evict(self, topic: Topic) -> None:
         """Somebody else has it, and the broker has taken us out, or we have stepped out."""
-        topic.subscribed = False
+        topic.subscribed = topic.synced  # by a full sync that came after what we know
         self._lose(topic)
         self._out.append(do.Evicted(topic.name))
 
@@ -312,8 +306,7 @@ class Ownership:
         if topic in self._healing:
             self._healing.remove(topic)
             while self._to_heal and len(self._healing) < HEALS_AT_ONCE:
-                following = next(iter(self._to_heal))
-                del self._to_heal[following]
+                self._to_heal.pop(following := next(iter(self._to_heal)))
                 self._go_on(following, now)
 
     def _changed(self, topic: Topic) -> None:
@@ -339,23 +332,32 @@ class Ownership:
         self._gate.shut()
         self._begin_full_sync()
         error = answer if isinstance(answer, BrokerError) else None
+        if error is not None and self._settled_link:
+            self._settled_link = -1
+        elif self._settled_link == -1:
+            self.settled(self._link, now)
         self._out += [do.Finished(request, error) for request in requests]
 
-    def _survey(self, survey: Survey, now: float) -> int:
+    def _unsettled(self, link: int) -> Iterable[Topic]:
+        return self._topics.values() if self._settled_link not in (0, link) else ()
+
+    def _survey(self, survey: Survey) -> int:
         if survey.numbers:
             self._call(survey, do.Ask(tuple(survey.numbers)))
         else:
-            self._surveyed(survey, None, now)
+            self._after_survey(survey)
         return survey.request
 
     def _surveyed(self, survey: Survey, answer: do.Answer, now: float) -> None:
-        known = answer if isinstance(answer, Mapping) else {}
-        for topic, heal in survey.verdicts(self._me, self._topics, known):
+        for topic, heal in survey.verdicts(self._me, self._topics, answer if isinstance(answer, Mapping) else {}):
             if heal is not None:
                 topic.heal = topic.heal or heal
             else:
                 self._evict(topic)
             self._go_on(topic, now)
+        self._after_survey(survey)
+
+    def _after_survey(self, survey: Survey) -> None:
         if survey.settles:
             self._settled_link = survey.link
             self._out.append(do.Finished(survey.request, None))
@@ -363,8 +365,6 @@ class Ownership:
             self._link = survey.link
             self._gate.request(survey.request, survey.link)
             self._begin_full_sync()
-
-    # --- small parts
 
     def _wait_for(self, topic: Topic, now: float) -> int:
         request = self._add(next(self._numbers), topic)

@@ -80,18 +80,17 @@ class Ownership:
     def begin(self, names: Iterable[str], now: float) -> int:
         """For LiteTopics that are new, from position 0; owned ones stay as they are. All of them, or none."""
         request = next(self._numbers)
-        new = [self._wish(name, 0, request, fresh=True) for name in dict.fromkeys(names) if self.get(name) is None]
-        for topic in new:
-            self._go_on(topic, now)
-        if not new:
+        for topic in [self.get(name) or self._wish(name, 0, request, fresh=True) for name in dict.fromkeys(names)]:
+            if topic.taking:
+                self._wait_for(topic, request, now)
+        if request not in self._open:
             self._out.append(do.Finished(request, None))
         return request
 
     def take_over(self, name: str, position: int, now: float) -> int:
         """Whoever owns it now. Not owned when it fails."""
         request = next(self._numbers)
-        self._go_on(self._wish(name, position, request, fresh=False), now)
-        return request
+        return self._wait_for(self._wish(name, position, request, fresh=False), request, now)
 
     def release(self, name: str, now: float) -> int | None:
         """None when there is nothing to wait for."""
@@ -99,7 +98,7 @@ class Ownership:
         if topic is None:
             return None
         self._lose(topic)
-        return self._wait_for(topic, now)
+        return self._wait_for(topic, next(self._numbers), now)
 
     def cancel(self, request: int, now: float) -> None:
         """The user does not wait for its takeover any more, and does not want it; a resumed one is paused again."""
@@ -119,7 +118,7 @@ class Ownership:
     def resume_delivery(self, name: str, now: float) -> int | None:
         """None when there is nothing to wait for; paused again when it fails."""
         topic = self.get(name)
-        return self._wait_for(topic, now) if topic is not None and topic.resume() else None
+        return self._wait_for(topic, next(self._numbers), now) if topic is not None and topic.resume() else None
 
     # --- what the broker says
 
@@ -195,7 +194,6 @@ class Ownership:
         match topic.work:
             case Look(stage=stage) if stage is Stage.WAITING or self._gate.holds(topic):
                 topic.work = None
-        self._add(request, topic)
         return topic
 
     def _go_on(self, topic: Topic, now: float) -> None:
@@ -366,14 +364,10 @@ class Ownership:
             self._gate.request(survey.request, survey.link)
             self._begin_full_sync()
 
-    def _wait_for(self, topic: Topic, now: float) -> int:
-        request = self._add(next(self._numbers), topic)
-        self._go_on(topic, now)
-        return request
-
-    def _add(self, request: int, topic: Topic) -> int:
+    def _wait_for(self, topic: Topic, request: int, now: float) -> int:
         topic.requests.append(request)
         self._open[request] = self._open.get(request, 0) + 1
+        self._go_on(topic, now)
         return request
 
     def _finish(self, topic: Topic, error: BrokerError | None = None) -> None:

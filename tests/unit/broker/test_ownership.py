@@ -152,6 +152,15 @@ def test_new_litetopics_share_their_calls(broker: Broker) -> None:
     assert broker.finished[again] is None
 
 
+def test_new_to_two_users_at_once(broker: Broker) -> None:
+    requests = [broker.ownership.begin(["a"], broker.now) for _ in range(2)]
+    broker.take()
+    assert not broker.finished.keys() & set(requests), "it is not known yet"
+    error = BrokerError("quota")
+    broker.answer(error)
+    assert [broker.finished[request] for request in requests] == [error, error]
+
+
 @pytest.mark.parametrize(
     ("error", "attempts"),
     [
@@ -474,6 +483,7 @@ def test_a_new_link(broker: Broker, listed: Collection[str] | None, after: list[
 
 def test_beside_somebody_after_the_full_sync_over_a_new_link(broker: Broker) -> None:
     broker.own(3)
+    broker.now += 60  # nothing came for long
     broker.ownership.linked(2)
     broker.answer_all()
     broker.ownership.settled(2, broker.now)

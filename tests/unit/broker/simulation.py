@@ -93,7 +93,9 @@ class Owner:
             self.world.say(f"{self.me}: takeover of {name} ended: {error}")
 
         self.world.say(f"{self.me}: client of {name} comes, at {position}")
-        self._wait(self.ownership.take_over(name, position, self.world.clock.now), ended)
+        ownership, now = self.ownership, self.world.clock.now
+        fences = self.world.fences
+        self._wait(ownership.begin([name], now) if fences else ownership.take_over(name, position, now), ended)
         return takeover
 
     def release(self, name: str) -> None:
@@ -277,9 +279,20 @@ class Owner:
 
 
 class World:
-    """`owners` processes, `sessions` clients that move between them while somebody sends to their LiteTopics."""
+    """`owners` processes, `sessions` clients that move between them while somebody sends to their LiteTopics. `fences`:
+    nobody sends, and who comes takes one step, as a worker does for a partition."""
 
-    def __init__(self, seed: int, faults: Faults, *, owners: int = 3, sessions: int = 2, seconds: float = 20.0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        faults: Faults,
+        *,
+        owners: int = 3,
+        sessions: int = 2,
+        seconds: float = 20.0,
+        fences: bool = False,
+    ) -> None:
+        self.fences = fences
         self.random = Random(seed)
         self.faults = faults
         self.clock = Clock()
@@ -295,7 +308,8 @@ class World:
         self.clients: dict[str, list[int]] = {name: [] for name in self.takeovers}
         for name in self.takeovers:
             self._later(0.5, 0.5, lambda name=name: self._move(name))  # type: ignore[misc]
-            self._later(0.0, 1.0, lambda name=name: self._send(name))  # type: ignore[misc]
+            if not fences:
+                self._later(0.0, 1.0, lambda name=name: self._send(name))  # type: ignore[misc]
         for number in range(int(seconds)):
             self.clock.after(number + self.random.random(), self._fault)
 
@@ -307,9 +321,10 @@ class World:
         for owner in self.owners.values():
             owner.thaw()
         self.clock.run(SETTLED_SECONDS)
-        for name in self.takeovers:
-            self.broker.send(name)
-        self.clock.run(SETTLED_SECONDS)
+        if not self.fences:
+            for name in self.takeovers:
+                self.broker.send(name)
+            self.clock.run(SETTLED_SECONDS)
 
     def say(self, what: str) -> None:
         self.story.append(f"{self.clock.now:8.3f} {what}")

@@ -195,9 +195,9 @@ async def kit(rocketmq: AnyRocketMQ, names: Names) -> AsyncIterator[BrokerKit]:
 
 
 @pytest.fixture
-async def stack(rocketmq: SharedRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
-    """Two gateways and two workers, ready, at the run's RocketMQ."""
-    made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server)
+async def stack(rocketmq: SharedRocketMQ, names: Names, tmp_path: Path) -> AsyncIterator[LocalStack]:
+    """Two gateways and two workers, ready, at the run's RocketMQ, whose topics no other test's workers share."""
+    made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server, names)
     try:
         await made.start(gateways=2)
         yield made

@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Integration tests wait more than they compute; all jobs share one RocketMQ (about 1 GiB).
 JOBS ?= 4
 # With a RocketMQ of your choice (ROCKETMQ=5.5.1), what depends on its version: the broker client.
-TESTS ?= $(if $(ROCKETMQ),$(wildcard tests/integration/broker/test_*.py),tests)
+TESTS ?= $(if $(ROCKETMQ),$(wildcard tests/integration/broker/test_*.py),tests/integration)
 # The slowest tests of a tier, shown after it.
 SLOWEST := --durations=12 --durations-min=2
 

@@ -201,7 +201,7 @@ async def played_worker(rocketmq: SharedRocketMQ, names: Names) -> AsyncIterator
         await consumer.start()
     await producer.wait_ready(PATIENCE_SECONDS)
     yield worker
-    await asyncio.gather(*(consumer.leave() for consumer in consumers))
+    await asyncio.gather(*(consumer.abandon() for consumer in consumers))  # nobody comes after it
     await producer.close()
 
 

@@ -47,9 +47,9 @@ check: venv ## format, lint, types, import rules, generated files
 	@scripts/tier check scripts/check
 
 .PHONY: unit
-unit: venv ## unit tests: no sockets, virtual time
+unit: venv ## unit tests: no sockets, virtual time; coverage of the state machines
 	@scripts/install-helm >/dev/null
-	@scripts/tier unit $(PY) -m pytest tests -m unit -q -o asyncio_debug=true $(SLOWEST)
+	@scripts/tier unit $(PY) -m pytest tests -m unit -n 2 -p tests.core_coverage -q -o asyncio_debug=true $(SLOWEST)
 
 .PHONY: integration
 integration: venv ## tests against a real RocketMQ and a real API server

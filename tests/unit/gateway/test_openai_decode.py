@@ -195,6 +195,14 @@ REFUSED: list[tuple[str, object, str, str | None]] = [
         "response.metadata",
     ),
     ("event id", {"type": "response.create", "event_id": 4}, "invalid_type", "event_id"),
+    (
+        "too deep in a field that is not read",
+        '{"type":"session.update","session":{"tracing":' + "[" * 100_000,
+        "invalid_json",
+        None,
+    ),
+    ("too deep behind a wrong field", '{"type":7,"x":' + "[" * 100_000, "invalid_json", None),
+    ("broken behind a wrong field", '{"type":7,"x":', "invalid_json", None),
 ]
 
 
@@ -236,6 +244,9 @@ def test_an_update_changes_what_it_names_and_nothing_else() -> None:
         ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, SessionConfig(input_codec="g711_ulaw/8000")),
         ({"audio": {"output": {"format": {"type": "audio/pcma"}}}}, SessionConfig(output_codec="g711_alaw/8000")),
         ({"audio": {"output": {"voice": {"id": "v1"}, "speed": 1.5}}}, SessionConfig(voice="v1", speed=1.5)),
+        ({"audio": {"output": {"voice": "amy"}}}, SessionConfig(voice="amy")),
+        ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}}}}, CONFIG),
+        ({"tools": [{"type": "function", "name": "f"}]}, SessionConfig(tools=[{"type": "function", "name": "f"}])),
         ({"output_modalities": ["text"], "max_output_tokens": 7}, SessionConfig(text_only=True, max_output_tokens=7)),
         ({"max_output_tokens": "inf", "tool_choice": "none"}, SessionConfig(tool_choice="none")),
         (

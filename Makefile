@@ -64,6 +64,33 @@ e2e: venv ## tests on a real Kubernetes cluster
 test: check unit integration e2e ## everything
 	@scripts/tier --report
 
+# How large: open microphones, and how long they are measured.
+SESSIONS ?= 200
+SECONDS ?= 120
+
+.PHONY: bench-path
+bench-path: venv ## measure the whole path: SESSIONS=200 open microphones, SECONDS=120; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.path --sessions $(SESSIONS) --seconds $(SECONDS)
+
+.PHONY: bench-gateway
+bench-gateway: venv ## measure a gateway alone, beside gateways in Rust, Go and Python; exits 1 when a bar is missed
+	@$(PY) -m bench.gateway
+
+.PHONY: bench-broker
+bench-broker: venv ## measure our producer beside the official Python client, on a real RocketMQ
+	@scripts/install-dev
+	@$(PY) -m bench.broker
+
+.PHONY: bench-worker
+bench-worker: venv ## measure a worker alone, up to the end of voice activity detection; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.worker
+
+.PHONY: bench-programs
+bench-programs: ## format, lint and test the programs in Rust and Go that the measurements use
+	@scripts/check-bench
+
 .PHONY: format
 format: venv ## format the code
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .

@@ -1,0 +1,38 @@
+"""Ratios between contenders are those of the same round."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.figures import missed
+from bench.gateway import OURS, REFERENCE, Cost, Results, comparison, figures, ratios
+
+pytestmark = pytest.mark.unit
+
+GROWTH = {1000: Cost(110.0, 160.0), 100: Cost(100.0, 80.0)}
+RESULTS = {
+    OURS: Results([30.0, 60.0, 33.0], [19.0], GROWTH),
+    REFERENCE: Results([15.0, 30.0, 30.0], [6.0]),
+}
+
+
+def test_a_slow_round_is_slow_for_both() -> None:
+    assert ratios(RESULTS, REFERENCE) == [2.0, 2.0, 1.1]
+
+
+def test_the_median_is_judged() -> None:
+    found = figures(RESULTS)
+    assert [figure.value for figure in found] == [33.0, 2.0, 80.0, 160.0, 1.1, 19.0]
+    assert missed(found) == []
+
+
+def test_a_gateway_that_counted_no_messages_is_not_judged_as_frugal() -> None:
+    growth = {100: Cost(100.0, 80.0), 1000: Cost(116.0, None)}
+    found = figures({**RESULTS, OURS: Results([30.0] * 3, [19.0], growth)})
+    assert missed(found) == ["messages up, 1,000 sessions", "CPU per session, 1,000 to 100 sessions"]
+
+
+def test_the_comparison_has_a_line_for_each() -> None:
+    lines = comparison(RESULTS).splitlines()
+    assert lines[2].split()[:3] == [OURS, "33", "(30–60)"]
+    assert "2 (1.10–2)" in lines[3]

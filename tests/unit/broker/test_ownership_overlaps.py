@@ -163,7 +163,7 @@ def test_a_new_links_question_says_nothing_of_what_changed_since(
     broker: Broker, meanwhile: Callable[[Broker], object]
 ) -> None:
     broker.own(3)
-    broker.ownership.linked(2, broker.now)
+    broker.ownership.linked(2)
     meanwhile(broker)
     broker.listed = {THEM}
     assert Ask((N,)) in broker.answer_all()

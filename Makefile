@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Integration tests wait more than they compute; all jobs share one RocketMQ (about 1 GiB).
 JOBS ?= 4
 # With a RocketMQ of your choice (ROCKETMQ=5.5.1), what depends on its version: the broker client.
-TESTS ?= $(if $(ROCKETMQ),$(wildcard tests/integration/broker/test_*.py),tests)
+TESTS ?= $(if $(ROCKETMQ),$(wildcard tests/integration/broker/test_*.py),tests/integration)
 # The slowest tests of a tier, shown after it.
 SLOWEST := --durations=12 --durations-min=2
 
@@ -47,9 +47,9 @@ check: venv ## format, lint, types, import rules, generated files
 	@scripts/tier check scripts/check
 
 .PHONY: unit
-unit: venv ## unit tests: no sockets, virtual time
+unit: venv ## unit tests: no sockets, virtual time; coverage of the state machines
 	@scripts/install-helm >/dev/null
-	@scripts/tier unit $(PY) -m pytest tests -m unit -q -o asyncio_debug=true $(SLOWEST)
+	@scripts/tier unit $(PY) -m pytest tests -m unit -n 2 -p tests.core_coverage -q -o asyncio_debug=true $(SLOWEST)
 
 .PHONY: integration
 integration: venv ## tests against a real RocketMQ and a real API server

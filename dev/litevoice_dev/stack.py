@@ -64,11 +64,11 @@ class Member:
         """Exit code of a terminated process. Raises TimeoutError."""
         return await asyncio.wait_for(asyncio.to_thread(self.process.wait), timeout_seconds)
 
-    async def wait_ready(self) -> None:
+    async def wait_ready(self, timeout_seconds: float = READY_TIMEOUT_SECONDS) -> None:
         """Raises RuntimeError with the end of the log when the process dies or is not ready in time."""
         reason = "no answer"
         async with httpx.AsyncClient(timeout=2.0) as http:
-            for _ in range(int(READY_TIMEOUT_SECONDS / 0.1)):
+            for _ in range(int(timeout_seconds / 0.1)):
                 if self.process.poll() is not None:
                     raise RuntimeError(f"{self.name} ended at start:\n{processes.last_lines(self.log)}")
                 try:

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
 import logging
 import os
-import signal
-import socket
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import uvloop
 
 from litevoice_broker.errors import BrokerError
 from litevoice_contracts import json_logs
-from litevoice_contracts.control import MAX_LISTED_SESSIONS, SESSION_SORTS, DrainReport
+from litevoice_contracts.control import MAX_LISTED_SESSIONS, SESSION_SORTS
 from litevoice_contracts.settings import GatewaySettings
-from litevoice_gateway.admin_server import AdminServer
-from litevoice_gateway.auth import ApiKeys
-from litevoice_gateway.drain import Drain
-from litevoice_gateway.hub import Hub
 from litevoice_gateway.listing import ListingError, fetch, table
-from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.protocols import ProtocolFactory
 from litevoice_gateway.protocols.registry import PROTOCOLS
-from litevoice_gateway.server import Server
 from litevoice_gateway.settings import DEFAULT_PATH, Keys, SettingsError, load_keys, load_settings
 
 logger = logging.getLogger("litevoice_gateway")
@@ -64,9 +52,11 @@ def main(protocols: Sequence[ProtocolFactory] = PROTOCOLS) -> int:
         return 0
     if arguments.command == "sessions":
         return _list_sessions(settings, keys, arguments)
+    from litevoice_gateway import serving  # takes longer to import than all that the list of sessions takes
+
     json_logs.configure(settings.log_level)
     try:
-        report = uvloop.run(serve(settings, keys, protocols))
+        report = serving.run(settings, keys, protocols)
         if TERMINATION_LOG.exists():
             TERMINATION_LOG.write_bytes(msgspec.json.encode(report))
     except (BrokerError, OSError) as error:
@@ -82,30 +72,6 @@ def _list_sessions(settings: GatewaySettings, keys: Keys, arguments: argparse.Na
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-async def serve(settings: GatewaySettings, keys: Keys, protocols: Sequence[ProtocolFactory]) -> DrainReport:
-    """Until SIGTERM or SIGINT; then the drain."""
-    pod = os.environ.get("POD_NAME") or socket.gethostname()
-    hub = Hub(settings, keys, Metrics(), pod, os.environ.get("POD_IP") or "127.0.0.1")
-    drain = Drain(hub)
-    admin = AdminServer(hub, drain, keys.admin_token, pod)
-    server = Server(hub, ApiKeys(Path(settings.api_keys_dir), time.monotonic()), keys.signing_key, protocols)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await hub.start()
-    await admin.start()
-    await server.start()
-    gc.collect()
-    gc.freeze()
-    logger.info("gateway listening", extra={"port": server.port, "admin_port": admin.port})
-    await stop.wait()
-    await drain.wait()
-    await server.close()
-    await hub.close()
-    await admin.close()
-    return drain.report  # only now: what the broker did not confirm in the end is counted
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
 
@@ -31,7 +32,8 @@ from litevoice_gateway.upgrade import GatewayState
 
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.25
+TICK_SECONDS = 1.0
+TICK_SLICES = 20
 NEWS_CHECK_SECONDS = 1.0
 TAKEOVERS_IN_FLIGHT = 32
 """Measured: 849 takeovers a second with a p99 of 101 ms."""
@@ -290,25 +292,30 @@ class Hub:
             released.set_result(None)
 
     async def _tick(self) -> None:
-        due = time.monotonic()
+        """Every session once in TICK_SECONDS, some of them in each slice of it."""
+        left: list[Connection] = []
+        share = held_bytes = 0
         while True:
-            due = max(due + TICK_SECONDS, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
+            due = time.monotonic() + TICK_SECONDS / TICK_SLICES
+            await asyncio.sleep(TICK_SECONDS / TICK_SLICES)
             now = time.monotonic()
-            held_bytes = 0
-            for connection in list(self.connections):
+            if not left:
+                self._measure(held_bytes, now)
+                left, held_bytes = list(self.connections), 0
+                share = math.ceil(len(left) / TICK_SLICES)
+            self._load.loop_was_late(now - due)
+            for connection in left[-share:] if left else ():
                 try:
                     connection.tick(now)
                     held_bytes += connection.session.held_bytes
                 except Exception:
                     logger.exception("tick failed", extra={"session": connection.session.id})
-            self._measure(now - due, held_bytes, now)
+            del left[-share:]
 
-    def _measure(self, late_seconds: float, held_bytes: int, now: float) -> None:
+    def _measure(self, held_bytes: int, now: float) -> None:
         load, bound, was_full = self._load, self.settings.max_held_bytes, self._held_back
         load.held_bytes, load.worker_lag_seconds = held_bytes, self._news.worker_lag(now)
         load.workers_full = self._news.workers_full(now)
-        load.loop_was_late(late_seconds)
         self.metrics.load(load, self.full)
         self._held_back = held_bytes >= (bound // 2 if was_full else bound)
         if self._held_back != was_full:

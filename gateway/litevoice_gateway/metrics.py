@@ -57,7 +57,9 @@ class Metrics:
             "How far the workers are behind; the largest of this gateway's partitions.",
             registry=registry,
         )
-        self.closes = counter(names.GATEWAY_CLOSES, "Close frames sent, by close code.", "code")
+        self.closes = counter(
+            names.GATEWAY_CLOSES, "Close frames sent, by close code; other: only clients use it.", "code"
+        )
         self.client_events = counter(names.GATEWAY_CLIENT_EVENTS, "Client events accepted, by their type.", "type")
         self.client_errors = counter(
             names.GATEWAY_CLIENT_ERRORS, "Client events answered with an error, by its code.", "code"

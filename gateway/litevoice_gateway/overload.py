@@ -13,7 +13,7 @@ MAX_LOOP_LAG_SECONDS = 0.3
 """How late the event loop may be, on average over some seconds: what it has to do no longer fits."""
 MAX_WORKER_LAG_SECONDS = 3.0
 """How far the workers may be behind."""
-_SMOOTHING = 0.1
+_SMOOTHING = 0.05
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Load:
     workers_full: bool = False
 
     def loop_was_late(self, seconds: float) -> None:
-        """One more measurement, several a second."""
+        """One more measurement, some twenty a second."""
         self.loop_lag_seconds += _SMOOTHING * (seconds - self.loop_lag_seconds)
 
     def full(self, max_sessions: int, max_held_bytes: int) -> Full:

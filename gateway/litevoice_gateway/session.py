@@ -27,6 +27,8 @@ SETTLE_SECONDS = 0.06
 """A resumed session publishes once its log has been quiet for this long, so that its first packet carries the newest
 snapshot; after SETTLE_MAX_SECONDS at the latest."""
 SETTLE_MAX_SECONDS = 0.5
+COUNTED_CODES = frozenset(range(do.NORMAL, 1016)) | {do.REPLACED}
+"""A client may name any code in its Close, and gets it back: only these have a counter of their own."""
 STALL_SECONDS = 10.0
 """How long a session may stay at max_pending_packets before it is closed with 1013."""
 
@@ -197,7 +199,7 @@ class Session:
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._send_close(code if code >= do.NORMAL else do.NORMAL, "")
         self._end(now)
-        self._close_by = now + self._limits.close_timeout_seconds
+        self._close_soon(now)
         self._leaving = True
         self._leave_if_confirmed()
 
@@ -273,7 +275,7 @@ class Session:
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._send_close(do.REPLACED, "replaced by a newer connection")
             self._end(now)
-            self._close_by = now + self._limits.close_timeout_seconds
+            self._close_soon(now)
 
     # Inputs: the operator and the clock
 
@@ -285,6 +287,7 @@ class Session:
     def drain(self, now: float, *, at_edge: bool, by: float) -> None:
         """Close with 1012 at the turn's edge (if `at_edge`), and at `by` in any case."""
         self._drain_at_edge, self._drain_by = at_edge, by
+        self._out.append(do.WakeAt(by))
         if at_edge:
             self._go_away()
         self._check_edge(now)
@@ -296,9 +299,12 @@ class Session:
         self._out.append(do.Disconnect())
 
     def tick(self, now: float) -> None:
-        """Whatever is due."""
+        """Whatever is due; comes once a second, and when asked for."""
         if self._close_by is not None and now >= self._close_by:
             self.cut(now)
+        for later in (self._close_by, self._drain_by if self.phase in (Phase.RESTORING, Phase.LIVE) else None):
+            if later is not None and later > now:
+                self._out.append(do.WakeAt(later))
         opened, patience = self._opened_at, self._limits.restore_timeout_seconds
         if self.phase is Phase.RESTORING and opened is not None and now - max(opened, self._heard) >= patience:
             self._expire(now)
@@ -419,7 +425,8 @@ class Session:
             self._send(self._protocol.going_away())
 
     def _send_close(self, code: int, reason: str) -> None:
-        self._out.append(do.Observe("closes", str(code)))
+        known = code in COUNTED_CODES
+        self._out.append(do.Observe("closes", str(code) if known else "other"))
         self._out.append(do.SendClose(code, reason))
 
     def _close(self, code: int, reason: str, now: float, *, ignore_client: bool = False) -> None:
@@ -430,7 +437,7 @@ class Session:
         self._send_close(code, reason)
         self.phase = Phase.CLOSING
         self._ignores_client = self._ignores_client or ignore_client
-        self._close_by = now + self._limits.close_timeout_seconds
+        self._close_soon(now)
         self._intake.all_read()
         self._hold_back()
 
@@ -438,6 +445,11 @@ class Session:
         """A session that ends before its log has settled still publishes."""
         if self.phase is Phase.LIVE and not self._packets.is_open:
             self._packets.begin(now)
+
+    def _close_soon(self, now: float) -> None:
+        """The peer has so long to answer our Close."""
+        self._close_by = now + self._limits.close_timeout_seconds
+        self._out.append(do.WakeAt(self._close_by))
 
     def _leave_if_confirmed(self) -> None:
         if self._leaving and not self._packets.unconfirmed:

@@ -36,8 +36,15 @@ _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
 
 LONGEST_FIRST = (
     *("broker/test_restarts", "test_conversation", "chart/test_images", "worker/test_process", "broker/test_guarded"),
-    *("operator/test_alerts", "operator/test_outage", "gateway/test_takeover", "broker/test_two_brokers"),
-    *("dev/test_try", "operator/test_gateways", "gateway/test_wire", "chart/test_install", "test_example_client"),
+    *(
+        "operator/test_alerts",
+        "operator/test_outage",
+        "gateway/test_takeover",
+        "operator/test_gateways",
+        "dev/test_try",
+    ),
+    *("gateway/test_wire", "broker/test_two_brokers", "chart/test_install", "gateway/test_listing"),
+    *("gateway/test_backpressure", "operator/test_admission", "operator/test_crds", "test_example_client"),
 )
 """Files that take long begin first, so that at the end not all jobs wait for one; those with a RocketMQ of their own do
 not begin together."""
@@ -189,9 +196,9 @@ async def kit(rocketmq: AnyRocketMQ, names: Names) -> AsyncIterator[BrokerKit]:
 
 
 @pytest.fixture
-async def stack(rocketmq: SharedRocketMQ, tmp_path: Path) -> AsyncIterator[LocalStack]:
-    """Two gateways and two workers, ready, at the run's RocketMQ."""
-    made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server)
+async def stack(rocketmq: SharedRocketMQ, names: Names, tmp_path: Path) -> AsyncIterator[LocalStack]:
+    """Two gateways and two workers, ready, at the run's RocketMQ, whose topics no other test's workers share."""
+    made = LocalStack(tmp_path / "stack", rocketmq.endpoints, rocketmq.name_server, names)
     try:
         await made.start(gateways=2)
         yield made

@@ -6,24 +6,29 @@ The caller is the unchanged openai client; the audit reads the broker in consume
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from litevoice_broker.admin import Admin
 from litevoice_contracts import metrics
+from litevoice_contracts.names import Names
 from litevoice_dev.local_place import LocalPlace
-from litevoice_dev.rocketmq import LocalRocketMQ
+from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.scenarios.audits import audited_events, audited_packets
 from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack
 from litevoice_dev.voice_client import Answer, VoiceClient
+from tests.integration.gateway.process import Wire
 from tests.integration.shared_rocketmq import SharedRocketMQ
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(420)
 
-FIRST, LONG, MEMORY = "what is the capital of France", "tell me the story of the lighthouse", "what did I ask first"
+FIRST, STORY, MEMORY = "what is the capital of France", "tell me a story", "what did I ask first"
+"""The story takes half a minute, spoken in real time: much longer than what happens in the middle of it."""
 
 
 async def interrupted(call: VoiceClient, question: str, disturb: Callable[[], Awaitable[None]]) -> Answer:
@@ -31,6 +36,7 @@ async def interrupted(call: VoiceClient, question: str, disturb: Callable[[], Aw
     start = len(call.heard)
     spoken_until = await call.microphone.say(await speak(question))
     await call.wait_for(lambda: len(call.answer(start, 0).audio) >= 48_000, 60, "a second of the answer")
+    assert not call.answers_since(start), "in the middle of it"
     await disturb()
     await call.wait_for(lambda: call.answers_since(start) >= 1, 120, "the rest of the answer")
     return call.answer(start, spoken_until)
@@ -52,7 +58,7 @@ async def test_a_call_moves_between_gateways_and_loses_nothing(stack: LocalStack
                 successor = stack.replace_gateway(owner)
                 await successor.wait_ready()
 
-            second = await interrupted(call, LONG, drain)
+            second = await interrupted(call, STORY, drain)
             assert second.status == "completed"
             assert [r.code for r in call.reconnects] == [1012]
             third = await call.ask(await speak(MEMORY))
@@ -72,7 +78,7 @@ async def test_a_killed_gateway_loses_no_answer(stack: LocalStack) -> None:
             owner.kill()
             await stack.replace_gateway(owner).wait_ready()
 
-        second = await interrupted(call, LONG, kill)
+        second = await interrupted(call, STORY, kill)
         assert second.status == "completed"
         third = await call.ask(await speak(MEMORY))
         assert FIRST.lower() in third.text.lower()
@@ -82,7 +88,7 @@ async def test_a_killed_gateway_loses_no_answer(stack: LocalStack) -> None:
 
 async def test_a_killed_worker_is_replaced_in_the_middle_of_its_answer(stack: LocalStack) -> None:
     async with VoiceClient(stack.gateways[1].url, stack.api_key) as call:
-        undisturbed = await call.ask(await speak(LONG))
+        undisturbed = await call.ask(await speak(STORY))
 
         async def kill_all_workers() -> None:
             for worker in stack.workers:
@@ -90,12 +96,12 @@ async def test_a_killed_worker_is_replaced_in_the_middle_of_its_answer(stack: Lo
             for worker in list(stack.workers):
                 await stack.replace_worker(worker).wait_ready()
 
-        answer = await interrupted(call, LONG, kill_all_workers)
+        answer = await interrupted(call, STORY, kill_all_workers)
         assert answer.status == "completed"
         assert answer.text == undisturbed.text
         assert bytes(answer.audio) == bytes(undisturbed.audio), "continued to the byte"
         third = await call.ask(await speak(MEMORY))
-        assert LONG.lower() in third.text.lower()
+        assert STORY.lower() in third.text.lower()
 
 
 async def test_a_turn_that_slow_workers_begin_twice_is_heard_once(stack: LocalStack) -> None:
@@ -119,21 +125,27 @@ async def test_a_turn_that_slow_workers_begin_twice_is_heard_once(stack: LocalSt
     assert events.clean, events
 
 
-async def test_a_gateway_without_a_broker_says_so_and_recovers(rocketmq: SharedRocketMQ, tmp_path: Path) -> None:
-    own = LocalRocketMQ(tmp_path / "rocketmq")
-    stack = LocalStack(tmp_path / "stack", own.endpoints, own.name_server, worker_names=("worker-0",))
+async def test_a_gateway_without_a_broker_says_so_and_recovers(
+    rocketmq: SharedRocketMQ, admin: Admin, tmp_path: Path
+) -> None:
+    """Nobody listens at its addresses; then RocketMQ does, still without the topics."""
+    proxy, name_server = free_port(), free_port()
+    base = f"t{secrets.token_hex(4)}"
+    names = Names(f"{base}-requests", f"{base}-replies", 2)
+    addresses = (f"{HOST}:{proxy}", f"{HOST}:{name_server}")
+    stack = LocalStack(tmp_path / "stack", *addresses, names, worker_names=("worker-0",))
     try:
         gateway = stack.start_gateway()
         await gateway.wait_status(lambda status: not status["ready"] and bool(status["reason"]))
         reason = (await gateway.status())["reason"]
-        assert own.endpoints in reason
-        await asyncio.to_thread(own.start)
-        await stack.ensure_names()
-        stack.start_worker("worker-0")
-        await gateway.wait_ready()
-        async with VoiceClient(gateway.url, stack.api_key) as call:
-            answer = await call.ask(await speak(FIRST))
-        assert "paris" in answer.text.lower()
+        assert stack.endpoints in reason
+        async with Wire(rocketmq.endpoints, proxy), Wire(rocketmq.name_server, name_server):
+            await stack.ensure_names()
+            stack.start_worker("worker-0")
+            await gateway.wait_ready()
+            async with VoiceClient(gateway.url, stack.api_key) as call:
+                answer = await call.ask(await speak(FIRST))
+            assert "paris" in answer.text.lower()
     finally:
         stack.kill()
-        await asyncio.to_thread(own.kill)
+        await admin.delete_names(names)

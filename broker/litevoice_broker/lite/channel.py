@@ -233,7 +233,7 @@ class LiteChannel(ConnectedClient):
 
     async def _connected(self) -> None:
         link = self._connection.generation
-        await self._wait(self._ownership.linked(link, time.monotonic()))
+        await self._wait(self._ownership.linked(link))
         await self._receiver.assign()
         await self._wait(self._ownership.settled(link, time.monotonic()))
 

@@ -95,6 +95,7 @@ class Survey:
     link: int
     numbers: Mapping[str, int]
     settles: bool
+    recent: Collection[str] = ()
 
     @classmethod
     def before_full_sync(cls, request: int, link: int, topics: Iterable[Topic]) -> Survey:
@@ -103,10 +104,11 @@ class Survey:
 
     @classmethod
     def after_full_sync(cls, request: int, link: int, topics: Iterable[Topic], now: float) -> Survey:
-        """What came a moment before the last link broke is healed."""
-        recent = (t for t in topics if t.wanted and not t.paused and not t.ignores_notices)
-        numbers = {topic.name: topic.number for topic in recent if now - topic.last_message < RECENT_SECONDS}
-        return cls(request, link, numbers, True)
+        """What came a moment before the last link broke is healed. And the full sync may have put us beside one who has
+        come since the question before it, and could evict nobody then."""
+        owned = [t for t in topics if t.wanted and not t.paused and not t.ignores_notices]
+        recent = {topic.name for topic in owned if now - topic.last_message < RECENT_SECONDS}
+        return cls(request, link, {topic.name: topic.number for topic in owned}, True, recent)
 
     def verdicts(
         self, me: str, topics: Mapping[str, Topic], known: Mapping[str, Collection[str]]
@@ -119,6 +121,7 @@ class Survey:
                 continue
             others = set(subscribers) - {me}
             if others and me not in subscribers:
+                topic.synced &= self.settles  # else the full sync that follows takes us out
                 yield topic, None
-            elif self.settles:
+            elif self.settles and (others or name in self.recent):
                 yield topic, Heal.ASK if others else Heal.CLAIM

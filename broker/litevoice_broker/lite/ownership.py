@@ -43,7 +43,7 @@ class Ownership:
         self._healing: set[Topic] = set()
         self._to_heal: dict[Topic, None] = {}  # in order
         self._link = 0  # that full syncs may use: who was evicted while there was none has been asked
-        self._settled_link = 0
+        self._settled_link = 0  # over which the broker knows all that is owned; -1 after a full sync that failed
 
     # --- out
 
@@ -80,18 +80,17 @@ class Ownership:
     def begin(self, names: Iterable[str], now: float) -> int:
         """For LiteTopics that are new, from position 0; owned ones stay as they are. All of them, or none."""
         request = next(self._numbers)
-        new = [self._wish(name, 0, request, fresh=True) for name in dict.fromkeys(names) if self.get(name) is None]
-        for topic in new:
-            self._go_on(topic, now)
-        if not new:
+        for topic in [self.get(name) or self._wish(name, 0, request, fresh=True) for name in dict.fromkeys(names)]:
+            if topic.taking:
+                self._wait_for(topic, request, now)
+        if request not in self._open:
             self._out.append(do.Finished(request, None))
         return request
 
     def take_over(self, name: str, position: int, now: float) -> int:
         """Whoever owns it now. Not owned when it fails."""
         request = next(self._numbers)
-        self._go_on(self._wish(name, position, request, fresh=False), now)
-        return request
+        return self._wait_for(self._wish(name, position, request, fresh=False), request, now)
 
     def release(self, name: str, now: float) -> int | None:
         """None when there is nothing to wait for."""
@@ -99,7 +98,7 @@ class Ownership:
         if topic is None:
             return None
         self._lose(topic)
-        return self._wait_for(topic, now)
+        return self._wait_for(topic, next(self._numbers), now)
 
     def cancel(self, request: int, now: float) -> None:
         """The user does not wait for its takeover any more, and does not want it; a resumed one is paused again."""
@@ -119,7 +118,7 @@ class Ownership:
     def resume_delivery(self, name: str, now: float) -> int | None:
         """None when there is nothing to wait for; paused again when it fails."""
         topic = self.get(name)
-        return self._wait_for(topic, now) if topic is not None and topic.resume() else None
+        return self._wait_for(topic, next(self._numbers), now) if topic is not None and topic.resume() else None
 
     # --- what the broker says
 
@@ -158,24 +157,20 @@ class Ownership:
 
     # --- link and clock
 
-    def linked(self, link: int, now: float) -> int:
+    def linked(self, link: int) -> int:
         """A new link, numbered upwards: evictions from while there was none are found out, then a full sync follows."""
-        topics = self._topics.values() if self._settled_link not in (0, link) else ()
-        return self._survey(Survey.before_full_sync(next(self._numbers), link, topics), now)
+        return self._survey(Survey.before_full_sync(next(self._numbers), link, self._unsettled(link)))
 
     def settled(self, link: int, now: float) -> int:
         """Messages come over the new link."""
-        topics = self._topics.values() if self._settled_link not in (0, link) else ()
-        return self._survey(Survey.after_full_sync(next(self._numbers), link, topics, now), now)
+        return self._survey(Survey.after_full_sync(next(self._numbers), link, self._unsettled(link), now))
 
     def full_sync(self, link: int) -> int:
-        """Tells the broker everything that is owned."""
-        request = next(self._numbers)
+        """Tells the broker everything that is owned. After one that failed the link counts as new: a broker that was
+        away has forgotten who subscribed, and tells nobody of a takeover."""
         if link == self._link:
-            self._gate.request(request, link)
-            self._begin_full_sync()
-        else:
-            self._out.append(do.Finished(request, None))
+            return self.linked(link)
+        self._out.append(do.Finished(request := next(self._numbers), None))
         return request
 
     def tick(self, now: float) -> None:
@@ -192,16 +187,13 @@ class Ownership:
     # --- a LiteTopic: wished for, claimed, doubted, healed, left
 
     def _wish(self, name: str, position: int, request: int, *, fresh: bool) -> Topic:
-        topic = self._topics.get(name)
-        if topic is None:
-            topic = self._topics[name] = Topic(name)
+        topic = self._topics.setdefault(name, Topic(name))
         if not topic.wanted:
             self._finish(topic)
         topic.wish(request, position, fresh=fresh)
         match topic.work:
             case Look(stage=stage) if stage is Stage.WAITING or self._gate.holds(topic):
                 topic.work = None
-        self._add(request, topic)
         return topic
 
     def _go_on(self, topic: Topic, now: float) -> None:
@@ -284,7 +276,7 @@ class Ownership:
         elif stepped_out and not isinstance(answer, BrokerError):
             look.stage, look.until = Stage.WAITING, now + self._pause(*DOUBT_SECONDS)
         elif subscribers is not None and ours is None:
-            topic.subscribed = False  # else the next full sync puts us back
+            topic.subscribed = topic.synced = False  # else the next full sync puts us back
             topic.withheld = topic.paused
             look.stage = Stage.STEPPING_OUT
             self._step_out(topic)
@@ -297,7 +289,7 @@ class Ownership:
 
     def _evict(self, topic: Topic) -> None:
         """Somebody else has it, and the broker has taken us out, or we have stepped out."""
-        topic.subscribed = False
+        topic.subscribed = topic.synced  # by a full sync that came after what we know
         self._lose(topic)
         self._out.append(do.Evicted(topic.name))
 
@@ -312,8 +304,7 @@ class Ownership:
         if topic in self._healing:
             self._healing.remove(topic)
             while self._to_heal and len(self._healing) < HEALS_AT_ONCE:
-                following = next(iter(self._to_heal))
-                del self._to_heal[following]
+                self._to_heal.pop(following := next(iter(self._to_heal)))
                 self._go_on(following, now)
 
     def _changed(self, topic: Topic) -> None:
@@ -339,23 +330,32 @@ class Ownership:
         self._gate.shut()
         self._begin_full_sync()
         error = answer if isinstance(answer, BrokerError) else None
+        if error is not None and self._settled_link:
+            self._settled_link = -1
+        elif self._settled_link == -1:
+            self.settled(self._link, now)
         self._out += [do.Finished(request, error) for request in requests]
 
-    def _survey(self, survey: Survey, now: float) -> int:
+    def _unsettled(self, link: int) -> Iterable[Topic]:
+        return self._topics.values() if self._settled_link not in (0, link) else ()
+
+    def _survey(self, survey: Survey) -> int:
         if survey.numbers:
             self._call(survey, do.Ask(tuple(survey.numbers)))
         else:
-            self._surveyed(survey, None, now)
+            self._after_survey(survey)
         return survey.request
 
     def _surveyed(self, survey: Survey, answer: do.Answer, now: float) -> None:
-        known = answer if isinstance(answer, Mapping) else {}
-        for topic, heal in survey.verdicts(self._me, self._topics, known):
+        for topic, heal in survey.verdicts(self._me, self._topics, answer if isinstance(answer, Mapping) else {}):
             if heal is not None:
                 topic.heal = topic.heal or heal
             else:
                 self._evict(topic)
             self._go_on(topic, now)
+        self._after_survey(survey)
+
+    def _after_survey(self, survey: Survey) -> None:
         if survey.settles:
             self._settled_link = survey.link
             self._out.append(do.Finished(survey.request, None))
@@ -364,16 +364,10 @@ class Ownership:
             self._gate.request(survey.request, survey.link)
             self._begin_full_sync()
 
-    # --- small parts
-
-    def _wait_for(self, topic: Topic, now: float) -> int:
-        request = self._add(next(self._numbers), topic)
-        self._go_on(topic, now)
-        return request
-
-    def _add(self, request: int, topic: Topic) -> int:
+    def _wait_for(self, topic: Topic, request: int, now: float) -> int:
         topic.requests.append(request)
         self._open[request] = self._open.get(request, 0) + 1
+        self._go_on(topic, now)
         return request
 
     def _finish(self, topic: Topic, error: BrokerError | None = None) -> None:

@@ -366,7 +366,7 @@ async def test_an_expired_session_is_gone_and_told_apart(
                 assert await opened(socket) == alive
                 assert delta_numbers([await receive(socket), await receive(socket)]) == [numbers, numbers + 1]
         finally:
-            await gateways.stop()
+            gateways.stop()
     overflows = version() == "5.5.0"
     assert (await admin.lite_topic(mortal.too_long, mortal.session) is None) == overflows
     assert await admin.lite_topic(mortal.longest, mortal.session) is not None

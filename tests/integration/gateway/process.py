@@ -32,7 +32,7 @@ from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Audio, Packet
 from litevoice_dev import processes
 from litevoice_dev.ports import HOST, free_port
-from litevoice_dev.stack import sample
+from litevoice_dev.stack import Member
 from tests.integration.sending import send_lite
 from tests.integration.shared_rocketmq import SharedRocketMQ
 from tests.waiting import PATIENCE_SECONDS
@@ -41,50 +41,32 @@ ALICE, BOB, ADMIN = "alices-secret-key", "bobs-secret-key", "the-admin-token-of-
 
 
 @dataclass
-class Gateway:
+class Gateway(Member):
     """One `python -m litevoice_gateway` process."""
 
-    process: asyncio.subprocess.Process
-    port: int
-    admin_port: int
-    log: Path
+    port: int = 0
+    admin_port: int = 0
 
-    @property
-    def url(self) -> str:
-        return f"ws://{HOST}:{self.port}/v1/realtime"
-
-    async def ask(self, path: str, *, post: bool = False, token: str = ADMIN, body: Any = None) -> httpx.Response:
+    async def request(self, path: str, *, post: bool = False, token: str = ADMIN, body: Any = None) -> httpx.Response:
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             return await http.request(
                 "POST" if post else "GET",
-                f"http://{HOST}:{self.admin_port}{path}",
+                f"{self.admin_url}{path}",
                 headers={"Authorization": f"Bearer {token}"} if token else {},
                 json=body,
             )
-
-    async def ready(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
-        reason = "no answer"
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                while True:
-                    with contextlib.suppress(httpx.TransportError):
-                        answer = await self.ask("/readyz")
-                        reason = answer.text
-                        if answer.status_code == 200:
-                            return
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise AssertionError(f"gateway is not ready: {reason}\n{self.log.read_text()[-3000:]}") from None
-
-    async def metric(self, name: str, **labels: str) -> float:
-        return sample((await self.ask("/metrics")).text, name, **labels)
 
     def connect(self, key: str | None = ALICE, *, query: str = "model=test", **options: Any) -> connect:
         headers = dict(options.pop("additional_headers", {}))
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         return connect(
-            f"{self.url}?{query}", additional_headers=headers, max_size=None, proxy=None, compression=None, **options
+            f"{self.url}/realtime?{query}",
+            additional_headers=headers,
+            max_size=None,
+            proxy=None,
+            compression=None,
+            **options,
         )
 
 
@@ -134,24 +116,23 @@ class Gateways:
         }
         config, log = self._folder / f"gateway-{number}.json", self._folder / f"gateway-{number}.log"
         config.write_text(json.dumps(settings))
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-X", "dev", "-W", "ignore", "-m", module, "--config", str(config)),
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self._folder), "POD_NAME": f"gateway-{number}"},
-            stderr=log.open("wb"),
+        name, admin_url = f"gateway-{number}", f"http://{HOST}:{admin_port}"
+        process = processes.spawn(
+            [sys.executable, "-X", "dev", "-W", "ignore", "-m", module, "--config", str(config)],
+            log=log,
+            env={"HOME": str(self._folder), "POD_NAME": name},
+            admin_url=admin_url,
+            admin_token=ADMIN,
         )
-        admin_url = f"http://{HOST}:{admin_port}"
-        processes.spawned.append(processes.Spawned(lambda: process.returncode is None, log, admin_url, ADMIN))
-        gateway = Gateway(process, port, admin_port, log)
+        gateway = Gateway(name, process, admin_url, log, ADMIN, f"ws://{HOST}:{port}/v1", port, admin_port)
         self.running.append(gateway)
         if ready:
-            await gateway.ready()
+            await gateway.wait_ready(PATIENCE_SECONDS)
         return gateway
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         for gateway in self.running:
-            if gateway.process.returncode is None:
-                gateway.process.kill()
-                await gateway.process.wait()
+            gateway.kill()
 
 
 @dataclass
@@ -201,7 +182,7 @@ class PlayedWorker:
 async def gateways(tmp_path: Path, rocketmq: SharedRocketMQ, names: Names) -> AsyncIterator[Gateways]:
     made = Gateways(tmp_path, rocketmq.endpoints, rocketmq.name_server, names)
     yield made
-    await made.stop()
+    made.stop()
 
 
 @pytest.fixture
@@ -220,7 +201,7 @@ async def played_worker(rocketmq: SharedRocketMQ, names: Names) -> AsyncIterator
         await consumer.start()
     await producer.wait_ready(PATIENCE_SECONDS)
     yield worker
-    await asyncio.gather(*(consumer.leave() for consumer in consumers))
+    await asyncio.gather(*(consumer.abandon() for consumer in consumers))  # nobody comes after it
     await producer.close()
 
 

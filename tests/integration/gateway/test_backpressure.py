@@ -32,12 +32,12 @@ async def test_a_slow_readers_replies_wait_at_the_broker(gateways: Gateways, pla
             slow.transport.pause_reading()
             count, published = 0, 0
             async with asyncio.timeout(60):
-                while (await gateway.ask("/v1/status")).json()["slow_readers"] == 0:
+                while (await gateway.request("/v1/status")).json()["slow_readers"] == 0:
                     for _ in range(10):
                         audio = struct.pack("<I", count) + bytes(48_000)
                         await played_worker.say(session, events.AudioDelta("r1", "i1", audio))
                         count += 1
-            info = (await gateway.ask(f"/v1/sessions/{session}")).json()
+            info = (await gateway.request(f"/v1/sessions/{session}")).json()
             assert info["reading"] is False
             for _ in range(200):
                 await played_worker.say(session, events.AudioDelta("r1", "i1", struct.pack("<I", count)))
@@ -45,7 +45,7 @@ async def test_a_slow_readers_replies_wait_at_the_broker(gateways: Gateways, pla
             published = count
             await played_worker.say(other, events.InputCleared())
             assert (await receive(healthy))["type"] == "input_audio_buffer.cleared", "the others notice nothing"
-            waiting = (await gateway.ask(f"/v1/sessions/{session}")).json()["next_position"]
+            waiting = (await gateway.request(f"/v1/sessions/{session}")).json()["next_position"]
             assert waiting < published, "what the client has not read is not in the pod"
             slow.transport.resume_reading()
             numbers: list[int] = []
@@ -55,7 +55,7 @@ async def test_a_slow_readers_replies_wait_at_the_broker(gateways: Gateways, pla
                     if message["type"] == "response.output_audio.delta":
                         numbers.append(struct.unpack_from("<I", base64.b64decode(message["delta"]))[0])
             assert numbers == list(range(published))
-            assert (await gateway.ask("/v1/status")).json()["slow_readers"] == 0
+            assert (await gateway.request("/v1/status")).json()["slow_readers"] == 0
 
 
 # The broker is not there
@@ -69,7 +69,7 @@ async def test_a_gateway_without_a_broker_waits_for_it_and_says_why(
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with contextlib.suppress(httpx.TransportError):
-                answer = await gateway.ask("/readyz")
+                answer = await gateway.request("/readyz")
                 if str(port) in answer.text:
                     break
             await asyncio.sleep(0.05)
@@ -81,7 +81,7 @@ async def test_a_gateway_without_a_broker_waits_for_it_and_says_why(
     assert json.loads(refusal.value.response.body or b"")["error"]["code"] == "unavailable"
 
     async with Wire(rocketmq.endpoints, port):
-        await gateway.ready()
+        await gateway.wait_ready(PATIENCE_SECONDS)
         async with gateway.connect() as socket:
             await opened(socket)
 
@@ -104,7 +104,7 @@ async def test_when_the_broker_goes_away_packets_wait_then_the_session_is_sent_e
             wire.mend()
             await until(functools.partial(played_worker.has_audio, session, 50))
             await until(functools.partial(played_worker.has_audio, other, 1))
-            await gateway.ready()
+            await gateway.wait_ready(PATIENCE_SECONDS)
         numbers = played_worker.audio_numbers(session)
         assert numbers == list(range(len(numbers))), "what was taken was kept; the rest was never read"
         assert await gateway.metric("litevoice_gateway_packets_lost_total") == 0

@@ -46,8 +46,7 @@ async def headings(config: Path) -> str:
 
 async def test_no_gateway_is_said_plainly(gateways: Gateways, tmp_path: Path) -> None:
     gateway = await gateways.start()
-    gateway.process.kill()
-    await gateway.process.wait()
+    gateway.kill()
     code, text = await listing(tmp_path / "gateway-0.json")
     assert code == 1
     assert f"no gateway answers on port {gateway.admin_port}" in text

@@ -11,7 +11,6 @@ from websockets.exceptions import InvalidStatus
 
 from litevoice_contracts import events
 from litevoice_contracts.packets import Audio, EpochEnd
-from litevoice_dev.ports import HOST
 from tests.integration.gateway.process import ALICE, Gateways, PlayedWorker, close_code, opened
 from tests.unit.gateway.echo_protocol import ACK, GOAWAY, HELLO, SOUND, SUBPROTOCOL
 from tests.waiting import PATIENCE_SECONDS, until
@@ -30,7 +29,7 @@ async def test_binary_frames_acknowledgements_and_goaway(gateways: Gateways, pla
     gateway = await gateways.start(module="tests.integration.gateway.echo_gateway")
 
     def echo(key: str) -> connect:
-        url = f"ws://{HOST}:{gateway.port}/v1/realtime?key={key}"
+        url = f"{gateway.url}/realtime?key={key}"
         return connect(url, subprotocols=[websockets.Subprotocol(SUBPROTOCOL)], proxy=None)
 
     with pytest.raises(InvalidStatus) as refusal:
@@ -55,7 +54,7 @@ async def test_binary_frames_acknowledgements_and_goaway(gateways: Gateways, pla
         await played_worker.say(session, events.SpeechStarted("i1", 0))
         await played_worker.say(session, events.AudioDelta("r1", "i2", b"sound"))
         assert await receive(socket) == SOUND + bytes(7) + b"\1sound"
-        await gateway.ask("/v1/drain", post=True)
+        await gateway.request("/v1/drain", post=True)
         assert await receive(socket) == GOAWAY, "while the turn is open, before any Close"
         assert await close_code(socket) == 1012
         assert await close_code(openai) == 1012

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import functools
 import json
-import signal
 import struct
 from typing import Any
 
@@ -90,7 +89,7 @@ async def test_after_kill_9_another_gateway_goes_on(gateways: Gateways, played_w
         await until(functools.partial(played_worker.has_audio, session, 1))
         await play_log(played_worker, session, 10)
         seen = [await receive(socket) for _ in range(6)]
-        first.process.kill()
+        first.kill()
         await play_log(played_worker, session, 5, start=10)
         query = f"session_id={session}&last_event_id={seen[-1]['event_id']}"
         async with second.connect(query=query) as other:
@@ -123,7 +122,7 @@ async def test_a_gateway_cut_off_from_its_proxy_finds_out_what_was_taken_from_it
                 assert await close_code(socket) == 4001
                 await play_log(played_worker, session, 3, start=3)
                 assert delta_numbers([await receive(other) for _ in range(3)]) == [3, 4, 5]
-            await first.ready()
+            await first.wait_ready(PATIENCE_SECONDS)
             await play_log(played_worker, left, 1)
             assert delta_numbers([await receive(kept)]) == [0]
     assert await first.metric("litevoice_gateway_evictions_total") == 1
@@ -147,7 +146,7 @@ async def test_the_same_gateway_takes_over_from_itself(gateways: Gateways, playe
                 await other.send(numbered_audio(2 + round_number))
                 await until(functools.partial(played_worker.has_audio, session, 2 + round_number))
     assert played_worker.audio_numbers(session) == [1, 2, 3, 4]
-    assert (await gateway.ask("/v1/status")).json()["sessions"] == 0
+    assert (await gateway.request("/v1/status")).json()["sessions"] == 0
 
 
 async def test_a_log_that_never_was_is_an_expired_session(gateways: Gateways) -> None:
@@ -174,7 +173,7 @@ async def test_the_connection_goes_when_the_broker_has_everything(
             await socket.send(numbered_audio(1))
             closing = asyncio.create_task(socket.close())
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while (await gateway.ask("/v1/status")).json()["sessions"]:
+                while (await gateway.request("/v1/status")).json()["sessions"]:
                     await asyncio.sleep(0.05)
             assert await gateway.metric("litevoice_gateway_packets_published_total") == 0
             assert not closing.done()
@@ -203,7 +202,7 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
     async def talk(number: int) -> None:
         client = AsyncOpenAI(
             api_key=ALICE,
-            websocket_base_url=f"ws://{HOST}:{first.port}/v1",
+            websocket_base_url=first.url,
             base_url="http://x/v1",
             http_client=http,
         )
@@ -260,8 +259,8 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
 
     answering = asyncio.create_task(answers())
     await until(lambda: all(len(got) > 10 for got in received), lambda: received)
-    first.process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(first.process.wait(), PATIENCE_SECONDS) == 0
+    first.terminate()
+    assert await first.wait_gone(PATIENCE_SECONDS) == 0
     await until(lambda: all(reconnects))
     await answering
     stop.set()
@@ -280,11 +279,11 @@ async def test_a_draining_gateway_takes_nobody_and_reports(gateways: Gateways) -
     gateway = await gateways.start(drainTurnWaitSeconds=30, drainTimeoutSeconds=30)
     async with gateway.connect() as socket:
         await opened(socket)
-        assert (await gateway.ask("/v1/drain")).json() == {}
-        begun = await gateway.ask("/v1/drain", post=True, body={"policy": "Complete"})
+        assert (await gateway.request("/v1/drain")).json() == {}
+        begun = await gateway.request("/v1/drain", post=True, body={"policy": "Complete"})
         assert begun.status_code == 202
         assert begun.json()["state"] == "draining"
-        ready = await gateway.ask("/readyz")
+        ready = await gateway.request("/readyz")
         assert (ready.status_code, ready.json()["reason"]) == (503, "draining")
         with pytest.raises(InvalidStatus) as refusal:
             async with gateway.connect():
@@ -293,8 +292,8 @@ async def test_a_draining_gateway_takes_nobody_and_reports(gateways: Gateways) -
         assert refusal.value.response.headers["Retry-After"]
         await socket.close()
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while (report := (await gateway.ask("/v1/drain")).json())["state"] != "drained":
+        while (report := (await gateway.request("/v1/drain")).json())["state"] != "drained":
             await asyncio.sleep(0.05)
     assert (report["sessions"], report["completed"]) == (1, 1)
-    gateway.process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(gateway.process.wait(), PATIENCE_SECONDS) == 0
+    gateway.terminate()
+    assert await gateway.wait_gone(PATIENCE_SECONDS) == 0

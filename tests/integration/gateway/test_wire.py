@@ -141,7 +141,7 @@ async def test_broken_frames_close_with_the_right_code(gateways: Gateways) -> No
                 await expect_error(socket, "protocol_error")
             assert await close_code(socket) == code, what
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while (await gateway.ask("/v1/status")).json()["sessions"]:
+        while (await gateway.request("/v1/status")).json()["sessions"]:
             await asyncio.sleep(0.02)
 
 
@@ -150,7 +150,7 @@ async def test_broken_frames_close_with_the_right_code(gateways: Gateways) -> No
 
 async def test_the_openai_client_talks_through_the_broker(gateways: Gateways, played_worker: PlayedWorker) -> None:
     gateway = await gateways.start()
-    client = AsyncOpenAI(api_key=ALICE, websocket_base_url=f"ws://{HOST}:{gateway.port}/v1", base_url="http://x/v1")
+    client = AsyncOpenAI(api_key=ALICE, websocket_base_url=gateway.url, base_url="http://x/v1")
     async with client.realtime.connect(model="test") as connection:
         created = await asyncio.wait_for(connection.recv(), PATIENCE_SECONDS)
         assert created.type == "session.created"
@@ -190,36 +190,36 @@ async def test_the_openai_client_talks_through_the_broker(gateways: Gateways, pl
 
 async def test_admin_api(gateways: Gateways, played_worker: PlayedWorker) -> None:
     gateway = await gateways.start()
-    assert (await gateway.ask("/v1/status", token="wrong")).status_code == 401
-    assert (await gateway.ask("/healthz", token="")).status_code == 200
+    assert (await gateway.request("/v1/status", token="wrong")).status_code == 401
+    assert (await gateway.request("/healthz", token="")).status_code == 200
     for query, field_name in [
         ("limit=0", "limit"),
         ("limit=x", "limit"),
         ("limit=1001", "limit"),
         ("sort=name", "sort"),
     ]:
-        answer = await gateway.ask(f"/v1/sessions?{query}")
+        answer = await gateway.request(f"/v1/sessions?{query}")
         assert answer.status_code == 400
         assert field_name in answer.json()["error"]["message"]
-    assert (await gateway.ask("/v1/drain", post=True, body={"policy": "Later"})).status_code == 400
+    assert (await gateway.request("/v1/drain", post=True, body={"policy": "Later"})).status_code == 400
     async with gateway.connect() as first, gateway.connect(BOB) as second:
         one, two = await opened(first), await opened(second)
         for number in range(5):
             await second.send(numbered_audio(number))
         await until(lambda: len(played_worker.packets(two)) == 5)
-        listed = (await gateway.ask("/v1/sessions?limit=1&sort=requests")).json()
+        listed = (await gateway.request("/v1/sessions?limit=1&sort=requests")).json()
         assert listed["total"] == 2
         (top,) = listed["sessions"]
         assert (top["session_id"], top["principal"]) == (two, "bob")
         assert 1 <= top["pending_requests"] <= 5, "messages; a message holds one packet or several"
-        assert (await gateway.ask(f"/v1/sessions/{one}")).json()["principal"] == "alice"
-        status = (await gateway.ask("/v1/status")).json()
+        assert (await gateway.request(f"/v1/sessions/{one}")).json()["principal"] == "alice"
+        status = (await gateway.request("/v1/status")).json()
         assert (status["sessions"], status["ready"], status["pod"]) == (2, True, "gateway-0")
         async with asyncio.timeout(PATIENCE_SECONDS):
             while await gateway.metric("litevoice_gateway_packets_published_total") < 5:
                 await asyncio.sleep(0.02)
         assert await gateway.metric("litevoice_gateway_sessions") == 2
-    assert (await gateway.ask("/v1/sessions/nobody")).status_code == 404
+    assert (await gateway.request("/v1/sessions/nobody")).status_code == 404
 
 
 async def test_check_config(gateways: Gateways, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class Broker:
 @pytest.fixture
 def broker() -> Broker:
     made = Broker()
-    made.ownership.linked(1, made.now)
+    made.ownership.linked(1)
     made.ownership.settled(1, made.now)
     made.answer_all()
     return made
@@ -150,6 +150,15 @@ def test_new_litetopics_share_their_calls(broker: Broker) -> None:
     again = broker.ownership.begin(["a"], broker.now)
     assert broker.answer_all() == []
     assert broker.finished[again] is None
+
+
+def test_new_to_two_users_at_once(broker: Broker) -> None:
+    requests = [broker.ownership.begin(["a"], broker.now) for _ in range(2)]
+    broker.take()
+    assert not broker.finished.keys() & set(requests), "it is not known yet"
+    error = BrokerError("quota")
+    broker.answer(error)
+    assert [broker.finished[request] for request in requests] == [error, error]
 
 
 @pytest.mark.parametrize(
@@ -403,6 +412,40 @@ def test_what_is_lost_during_a_full_sync_is_taken_out_again(broker: Broker) -> N
     assert broker.answer_all() == [Replace((), 1)]
 
 
+def test_evicted_after_a_full_sync_that_came_later_than_the_answer(broker: Broker) -> None:
+    broker.own(3)
+    broker.notice()
+    asked = broker.open.pop(0)
+    broker.sync()
+    broker.answer_all()  # it has put us back beside the new owner, who would step out for it
+    broker.ownership.answered(asked.number, {N: [THEM]}, broker.now)
+    assert broker.answer_all() == [REMOVE]
+    assert broker.evicted == [N]
+
+
+@pytest.mark.parametrize(
+    ("listed", "calls", "ours"),
+    [
+        pytest.param({THEM}, [ASK, Replace((), 1)], False, id="taken while the broker knew nobody"),
+        pytest.param(set(), [ASK, Replace((N,), 1), ASK, REMOVE, add(3), REMOVE, add(4)], True, id="ours"),
+        pytest.param({ME}, [ASK, Replace((N,), 1), ASK, REMOVE, add(3), REMOVE, add(4)], True, id="it knew us"),
+    ],
+)
+def test_a_full_sync_that_failed_counts_as_a_lost_link(
+    broker: Broker, listed: Collection[str], calls: list[What], ours: bool
+) -> None:
+    broker.own(3)
+    broker.sync()
+    broker.answer(BrokerUnavailable("restarting"))
+    broker.answer_all()
+    broker.listed = listed
+    broker.sync()
+    assert broker.answer_all() == calls
+    assert broker.evicted == ([] if ours else [N])
+    broker.sync()
+    assert broker.answer_all() == [Replace((N,) if ours else (), 1)], "once"
+
+
 def test_a_full_sync_that_fails(broker: Broker) -> None:
     request = broker.ownership.full_sync(1)
     error = BrokerUnavailable("restarting")
@@ -428,7 +471,7 @@ def test_a_full_sync_that_fails(broker: Broker) -> None:
 def test_a_new_link(broker: Broker, listed: Collection[str] | None, after: list[What], ours: bool) -> None:
     broker.own(3)
     broker.listed = listed
-    linked = broker.ownership.linked(2, broker.now)
+    linked = broker.ownership.linked(2)
     ignored = broker.ownership.full_sync(2)
     assert broker.answer_all() == [ASK, Replace((N,) if ours else (), 2)]
     assert (broker.finished[linked], broker.finished[ignored]) == (None, None)
@@ -440,7 +483,8 @@ def test_a_new_link(broker: Broker, listed: Collection[str] | None, after: list[
 
 def test_beside_somebody_after_the_full_sync_over_a_new_link(broker: Broker) -> None:
     broker.own(3)
-    broker.ownership.linked(2, broker.now)
+    broker.now += 60  # nothing came for long
+    broker.ownership.linked(2)
     broker.answer_all()
     broker.ownership.settled(2, broker.now)
     broker.listed = {ME, THEM}

@@ -23,6 +23,7 @@ from litevoice_contracts.packets import (
 )
 from litevoice_gateway.protocols import Problem, Refusal
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
+from litevoice_gateway.protocols.openai_realtime.decode import MAX_TOOLS_DEPTH
 
 PROTOCOL = OpenAIRealtime(lambda: "item_new")
 CONFIG = SessionConfig()
@@ -79,6 +80,12 @@ def test_accepted(event: dict[str, Any], packet: Packet) -> None:
     assert decode(event) == packet
 
 
+def test_tools_as_deep_as_they_may_be() -> None:
+    update = decode(session_update(tools=nested(MAX_TOOLS_DEPTH)))
+    assert isinstance(update, Update)
+    assert update.config.tools == nested(MAX_TOOLS_DEPTH)
+
+
 def session_update(**session: Any) -> dict[str, Any]:
     return {"type": "session.update", "event_id": "mine", "session": session}
 
@@ -87,12 +94,22 @@ def item(**fields: Any) -> dict[str, Any]:
     return {"type": "conversation.item.create", "event_id": "mine", "item": MESSAGE | fields}
 
 
+def nested(levels: int) -> Any:
+    """`levels` lists and objects within one another, counting the list of tools."""
+    value: Any = 1
+    for level in range(levels - 1):
+        value = {"a": value} if level % 2 or level == levels - 2 else [value]
+    return [value]
+
+
 APPEND = {"type": "input_audio_buffer.append", "event_id": "mine"}
 REFUSED: list[tuple[str, object, str, str | None]] = [
     ("no JSON", "hello", "invalid_json", None),
     ("half a message", '{"type":"input_audio_buffer.append","audio":"AA', "invalid_json", None),
     ("nothing", "", "invalid_json", None),
     ("no object", [1, 2], "invalid_json", None),
+    ("tools too deep", session_update(tools=nested(MAX_TOOLS_DEPTH + 1)), "invalid_value", "session.tools"),
+    ("tools far too deep", session_update(tools=nested(400)), "invalid_value", "session.tools"),
     ("too deep", "[" * 100_000, "invalid_json", None),
     ("no type", {"event_id": "mine"}, "missing_required_parameter", "type"),
     ("unknown event", {"type": "conversation.item.truncate", "event_id": "mine"}, "unknown_event", "type"),
@@ -178,6 +195,14 @@ REFUSED: list[tuple[str, object, str, str | None]] = [
         "response.metadata",
     ),
     ("event id", {"type": "response.create", "event_id": 4}, "invalid_type", "event_id"),
+    (
+        "too deep in a field that is not read",
+        '{"type":"session.update","session":{"tracing":' + "[" * 100_000,
+        "invalid_json",
+        None,
+    ),
+    ("too deep behind a wrong field", '{"type":7,"x":' + "[" * 100_000, "invalid_json", None),
+    ("broken behind a wrong field", '{"type":7,"x":', "invalid_json", None),
 ]
 
 
@@ -191,7 +216,7 @@ def test_refused_with_code_and_param(event: object, code: str, param: str | None
 
 
 def test_the_message_says_what_would_be_right() -> None:
-    assert "audio/pcm (rate 24000), audio/pcmu, audio/pcma" in refused(REFUSED[15][1]).message
+    assert "audio/pcm (rate 24000), audio/pcmu, audio/pcma" in refused(REFUSED[17][1]).message
     assert "session.update" in refused({"type": "x"}).message
 
 
@@ -219,6 +244,9 @@ def test_an_update_changes_what_it_names_and_nothing_else() -> None:
         ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, SessionConfig(input_codec="g711_ulaw/8000")),
         ({"audio": {"output": {"format": {"type": "audio/pcma"}}}}, SessionConfig(output_codec="g711_alaw/8000")),
         ({"audio": {"output": {"voice": {"id": "v1"}, "speed": 1.5}}}, SessionConfig(voice="v1", speed=1.5)),
+        ({"audio": {"output": {"voice": "amy"}}}, SessionConfig(voice="amy")),
+        ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}}}}, CONFIG),
+        ({"tools": [{"type": "function", "name": "f"}]}, SessionConfig(tools=[{"type": "function", "name": "f"}])),
         ({"output_modalities": ["text"], "max_output_tokens": 7}, SessionConfig(text_only=True, max_output_tokens=7)),
         ({"max_output_tokens": "inf", "tool_choice": "none"}, SessionConfig(tool_choice="none")),
         (

@@ -192,19 +192,22 @@ def test_another_connection_is_another_object() -> None:
     assert one.protocol is not two.protocol
 
 
-MINE, THEIRS = new_session_id(KEY, "alice"), new_session_id(KEY, "bob")
+MINE, THEIRS = (
+    new_session_id(KEY, "alice"),
+    new_session_id(KEY, "bob"),
+)
 
 
 @pytest.mark.parametrize(
     ("query", "status", "body"),
     [
         ("", 401, b'{"no": "invalid_api_key"}'),
-        (f"key=alices-key&session={THEIRS}", 403, b'{"no": "session_not_yours"}'),
-        (f"key=alices-key&session={MINE}&heard=x", 400, b'{"no": "bad_position"}'),
+        ("key=alices-key&session={theirs}", 403, b'{"no": "session_not_yours"}'),
+        ("key=alices-key&session={mine}&heard=x", 400, b'{"no": "bad_position"}'),
     ],
 )
 def test_refusals_have_the_protocols_own_form(query: str, status: int, body: bytes) -> None:
-    answer = ask(f"/v1/realtime?{query}", ECHO)
+    answer = ask("/v1/realtime?" + query.format(mine=MINE, theirs=THEIRS), ECHO)
     assert isinstance(answer, Rejected)
     assert (answer.status, answer.body) == (status, body)
 

@@ -201,3 +201,12 @@ def test_a_session_that_ends_before_it_is_moved_counts_as_completed() -> None:
     driver.session.peer_closed(1000, driver.now)
     driver.take()
     assert driver.all(do.End)[0].outcome == "completed"
+
+
+def test_codes_that_clients_make_up_have_one_counter() -> None:
+    for code in (1000, 3000, 4711, 65_535):
+        driver = Driver()
+        driver.session.peer_closed(code, driver.now)
+        driver.take()
+        assert driver.closes == [code]
+        assert [seen.label for seen in driver.observed("closes")] == ["1000" if code == 1000 else "other"]

@@ -21,7 +21,10 @@ from litevoice_gateway.upgrade import Admitted, GatewayState, Rejected, admit
 KEY = b"k" * 32
 READY = GatewayState(draining=False, unready="", full="")
 ALICE = {"authorization": "Bearer alices-key"}
-MINE, THEIRS = new_session_id(KEY, "alice"), new_session_id(KEY, "bob")
+MINE, THEIRS = (
+    new_session_id(KEY, "alice"),
+    new_session_id(KEY, "bob"),
+)
 
 
 def ask(target: str, headers: dict[str, str] | None = None, state: GatewayState = READY) -> Admitted | Rejected:
@@ -42,14 +45,14 @@ def test_a_new_session() -> None:
 @pytest.mark.parametrize(
     ("query", "resume"),
     [
-        (f"session_id={MINE}", START),
-        (f"session_id={MINE}&last_event_id=evt_17_12_3", EventId(17, 12, 3)),
-        (f"session_id={MINE}&last_event_id=evt_x_x_g1", EventId(-1, -1, 10_000)),
-        (f"model=a&session_id={MINE}&last_event_id=evt_9_x", EventId(9, -1)),
+        ("session_id={mine}", START),
+        ("session_id={mine}&last_event_id=evt_17_12_3", EventId(17, 12, 3)),
+        ("session_id={mine}&last_event_id=evt_x_x_g1", EventId(-1, -1, 10_000)),
+        ("model=a&session_id={mine}&last_event_id=evt_9_x", EventId(9, -1)),
     ],
 )
 def test_a_resumed_session(query: str, resume: EventId) -> None:
-    answer = ask(f"/v1/realtime?{query}")
+    answer = ask("/v1/realtime?" + query.format(mine=MINE))
     assert isinstance(answer, Admitted)
     assert (answer.protocol.session_id, answer.protocol.resume) == (MINE, resume)
 
@@ -61,9 +64,9 @@ def test_a_resumed_session(query: str, resume: EventId) -> None:
         ("no key", "/v1/realtime", {}, READY, 401, "invalid_api_key", "unauthorized"),
         ("wrong key", "/v1/realtime", {"api-key": "guess"}, READY, 401, "invalid_api_key", "unauthorized"),
         ("basic", "/v1/realtime", {"authorization": "Basic x"}, READY, 401, "invalid_api_key", "unauthorized"),
-        ("theirs", f"/v1/realtime?session_id={THEIRS}", ALICE, READY, 403, "session_not_yours", "forbidden"),
+        ("theirs", "/v1/realtime?session_id={theirs}", ALICE, READY, 403, "session_not_yours", "forbidden"),
         ("made up", "/v1/realtime?session_id=s_1", ALICE, READY, 403, "session_not_yours", "forbidden"),
-        ("bad id", f"/v1/realtime?session_id={MINE}&last_event_id=7", ALICE, READY, 400, "invalid_value", "invalid"),
+        ("bad id", "/v1/realtime?session_id={mine}&last_event_id=7", ALICE, READY, 400, "invalid_value", "invalid"),
         ("id alone", "/v1/realtime?last_event_id=evt_1_1", ALICE, READY, 400, "missing_session_id", "invalid"),
         ("long model", f"/v1/realtime?model={'m' * 200}", ALICE, READY, 400, "invalid_value", "invalid"),
         (
@@ -104,7 +107,7 @@ def test_refused(
     code: str,
     outcome: str,
 ) -> None:
-    answer = ask(target, headers, state)
+    answer = ask(target.format(mine=MINE, theirs=THEIRS), headers, state)
     assert isinstance(answer, Rejected), description
     assert (answer.status, answer.outcome) == (status, outcome)
     assert json.loads(answer.body)["error"]["code"] == code

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from litevoice_contracts.settings import GatewaySettings, PipelineSettings, WorkerSettings
 from litevoice_operator.api.definitions import NotStructuralError, definitions, structural_schema
@@ -67,12 +67,40 @@ def test_only_what_a_structural_schema_may_hold() -> None:
         assert word not in text
 
 
-def test_a_union_is_refused_at_generation() -> None:
+def test_what_openapi_says_in_other_words() -> None:
     class Model(BaseModel):
-        either: int | list[str]
+        only: Literal["one"]
+        share: float = Field(gt=0, lt=1)
 
-    with pytest.raises(NotStructuralError, match=r"Model\.either"):
-        structural_schema(Model)
+    fields = structural_schema(Model)["properties"]
+    assert fields["only"] == {"type": "string", "enum": ["one"]}
+    bounds = {"minimum": 0, "exclusiveMinimum": True, "maximum": 1, "exclusiveMaximum": True}
+    assert fields["share"] == {"type": "number"} | bounds
+
+
+class Union(BaseModel):
+    field: int | list[str]
+
+
+class Untyped(BaseModel):
+    field: Any
+
+
+class Unknown(BaseModel):
+    field: int = Field(multiple_of=5)
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        (Union, r"^Union\.field: a union of 2 types$"),
+        (Untyped, r"^Untyped\.field: no type$"),
+        (Unknown, r"^Unknown\.field: multipleOf$"),
+    ],
+)
+def test_refused_at_generation(model: type[BaseModel], problem: str) -> None:
+    with pytest.raises(NotStructuralError, match=problem):
+        structural_schema(model)
 
 
 BOUNDS: list[tuple[type[BaseModel], str, type[BaseModel], str]] = [

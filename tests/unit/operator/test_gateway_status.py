@@ -9,6 +9,7 @@ import pytest
 
 from litevoice_contracts.control import DrainReport, GatewayStatus
 from litevoice_operator.api.conditions import READY, RECONCILING, STALLED, Condition
+from litevoice_operator.api.labels import COMPONENT_LABEL
 from litevoice_operator.api.resource import Metadata
 from litevoice_operator.api.voice_gateway_status import MAX_LISTED_PODS, LastDrain, VoiceGatewayStatus
 from litevoice_operator.decide.conditions import Problem
@@ -66,6 +67,8 @@ CASES: list[tuple[str, Observed | Problem, tuple[str, str], str, str, str]] = [
      Observed(gateways=ONE_MISSING, workers=DONE, pods=[pod("g-2", ready=False, starting=True)],
               mount_problems={"g-2": 'spec.auth.apiKeysSecret: secret "keys" not found'}),
      ("False", "SecretNotMounted"), "False", "True", 'spec.auth.apiKeysSecret: secret "keys" not found'),
+    ("no pod says why", Observed(gateways=ONE_MISSING, workers=DONE, pods=[pod("g-1"), pod("g-2", ready=False)]),
+     ("False", "GatewaysNotReady"), "True", "False", "1 of 2 gateways are ready"),
     ("workers are missing",
      Observed(gateways=DONE, workers=Rollout(wanted=2, settled=False)),
      ("False", "WorkersNotReady"), "True", "False", "0 of 2 workers are ready"),
@@ -186,3 +189,15 @@ def test_read_rollout_tells_failures() -> None:
 
 def test_a_deployment_that_does_not_exist() -> None:
     assert read_rollout({}).complete is False
+
+
+def test_a_deployment_that_was_just_changed_is_not_settled() -> None:
+    def applied(kind: str, component: str) -> dict[str, Any]:
+        metadata = {"labels": {COMPONENT_LABEL: component}, "generation": 6}
+        return {"kind": kind, "metadata": metadata, "spec": {"replicas": 2}, "status": {"observedGeneration": 5}}
+
+    seen = Observed(gateways=DONE, workers=DONE, pods=[pod("g-1")])
+    after = seen.after([applied("Deployment", "gateway"), applied("Service", "worker")])
+    assert not after.gateways.settled
+    assert (after.workers, after.pods) == (DONE, seen.pods)
+    assert seen.after([]) == seen

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litevoice_contracts import events, packets
-from litevoice_contracts.conversation import Item, SessionConfig, TurnDetection
+from litevoice_contracts.conversation import MAX_ITEMS, Item, SessionConfig, TurnDetection
+from litevoice_worker import commands
 from litevoice_worker.turn import Limits
 from tests.unit.worker.world import World, speech, tone
 
@@ -458,3 +459,44 @@ def test_leaving_with_nothing_open_says_nothing() -> None:
     world.do(world.machine.abandon(world.now))
     world.run(2.99)
     assert len(world.log) == before
+
+
+def test_packets_that_come_twice_are_counted_and_applied_once() -> None:
+    world = conversation(TWO_QUESTIONS)
+    again: list[int] = []
+
+    def deliver_again() -> None:
+        for offset, envelope in list(enumerate(world._partition))[-3:]:
+            again.append(len(envelope.packets))
+            world._deliver(envelope, offset)
+
+    world.at(1.55, deliver_again)
+    world.run(30)
+    assert world.counts["litevoice_worker_packets_duplicate_total"] == sum(again) > 0
+    assert world.transcript() == expected("two questions")
+
+
+def test_items_that_no_longer_fit_are_counted() -> None:
+    world = World()
+    for number in range(MAX_ITEMS + 3):
+        item = Item(f"i{number}", "user", "x")
+        world.at(number / 100, lambda item=item: world.send(packets.CreateItem(item)))  # type: ignore[misc]
+    world.run(10)
+    assert world.counts["litevoice_worker_dropped_total/conversation_items"] == 3
+    assert [item.id for item in world.folded.snapshot.items][:: MAX_ITEMS - 1] == ["i3", f"i{MAX_ITEMS + 2}"]
+
+
+def test_a_result_that_nobody_waits_for_is_ignored() -> None:
+    world = World()
+    for late in (commands.Transcribed(7, "hello"), commands.Failed(7, "no model"), commands.Sentence(7, "Hello.")):
+        assert world.machine.handle(late, world.now) == []
+
+
+def test_a_transcript_that_failed_is_not_answered_where_the_client_decides() -> None:
+    world = World()
+    manual(world)
+    world.fail_stage = "asr"
+    world.stream([(1.0, 1)], start=0.1)
+    world.at(2, lambda: world.send(packets.Commit()))
+    world.run(8)
+    assert kinds(world) == ["SessionUpdated", "InputCommitted", "TranscriptionFailed"]

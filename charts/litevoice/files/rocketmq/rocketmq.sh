@@ -20,6 +20,7 @@ TEXT
 
 files=$(cd "$(dirname "$0")" && pwd)
 name_server=127.0.0.1:9876
+broker=127.0.0.1:10911
 store=${ROCKETMQ_STORE:-/var/lib/rocketmq}
 
 say() { printf '%s rocketmq.sh: %s\n' "$(date -u +%FT%TZ)" "$*" >&2; }
@@ -31,17 +32,24 @@ own_address() {
   echo "${addresses%% *}"
 }
 
-# The name server's answer to "which brokers are there" (remoting request 106): int32 length, int32 header length,
-# JSON header; the answer ends with a JSON body. No Java process for this: a probe must be cheap.
-cluster_info() {
-  local header='{"code":106,"language":"CPP","version":0,"opaque":1,"flag":0,"extFields":{}}' length
-  exec 3<>"/dev/tcp/${name_server%:*}/${name_server#*:}"
+# ask ADDRESS CODE [BODY]: a remoting request (int32 length, int32 header length, JSON header, body) and its answer, whose
+# header is JSON, too. No Java process for this: a probe must be cheap.
+ask() {
+  local header="{\"code\":$2,\"language\":\"CPP\",\"version\":0,\"opaque\":1,\"flag\":0,\"extFields\":{}}" body=${3:-} length
+  exec 3<>"/dev/tcp/${1%:*}/${1#*:}"
   # shellcheck disable=SC2059 # the format is the binary prefix
-  printf "\\0\\0\\0\\x$(printf %02x $((${#header} + 4)))\\0\\0\\0\\x$(printf %02x ${#header})%s" "$header" >&3
+  printf "\\0\\0\\0\\x$(printf %02x $((4 + ${#header} + ${#body})))\\0\\0\\0\\x$(printf %02x ${#header})%s%s" "$header" "$body" >&3
   length=$(head -c 4 <&3 | od -An -tu1 | { read -r a b c d && echo $((a << 24 | b << 16 | c << 8 | d)); })
   head -c "$length" <&3 | tr -d '\0'
   exec 3>&-
 }
+
+# Which brokers there are.
+cluster_info() { ask "$name_server" 106; }
+
+# At its start a broker registers only when its link to the name server is there within milliseconds, and 10 s later
+# otherwise. It does so at once when a setting is sent again, unchanged.
+register_broker() { ask "$broker" 25 brokerPermission=6; }
 
 # A gRPC server answers the HTTP/2 preface with a SETTINGS frame (type 4); an open port alone proves nothing.
 speaks_http2() {
@@ -53,8 +61,8 @@ speaks_http2() {
   [ "$frame_type" = 4 ]
 }
 
-export -f cluster_info speaks_http2
-export name_server
+export -f ask cluster_info register_broker speaks_http2
+export name_server broker
 
 check() {
   case ${1:-} in
@@ -69,6 +77,7 @@ wait_for() {
   local waited=0
   until check "$1"; do
     [ $((waited % 10)) = 0 ] && say "waiting until the $1 answers (${waited} s)"
+    [ "$1" != broker ] || timeout 5 bash -c register_broker >/dev/null 2>&1 || true
     waited=$((waited + 1))
     sleep 1
   done
@@ -85,7 +94,8 @@ find_jars() {
   fail "no RocketMQ jars that user $(id -u) can read in ROCKETMQ_LIB, /opt/rocketmq/lib or ROCKETMQ_HOME/lib"
 }
 
-# run PART HEAP MAIN_CLASS ARGUMENTS... : home is the part's scratch folder.
+# run PART HEAP MAIN_CLASS ARGUMENTS... : home is the part's scratch folder. Nobody asks name server and broker for TLS, and
+# the keys of their TLS servers would take seconds of each start.
 run() {
   local part=$1 heap=${ROCKETMQ_HEAP:-$2} lib
   lib=$(find_jars)
@@ -96,7 +106,7 @@ run() {
   exec java "-Xms$heap" "-Xmx$heap" "-XX:MaxDirectMemorySize=$heap" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
     -XX:-UsePerfData -XX:+ExitOnOutOfMemoryError "-Duser.home=$home" "-Djava.io.tmpdir=$home/tmp" \
     "-Drmq.logback.configurationFile=$files/logback.xml" \
-    -Drocketmq.broker.diskSpaceWarningLevelRatio=0.97 -Drocketmq.broker.diskSpaceCleanForciblyRatio=0.95 \
+    -Dtls.server.mode=disabled -Drocketmq.broker.diskSpaceWarningLevelRatio=0.97 -Drocketmq.broker.diskSpaceCleanForciblyRatio=0.95 \
     -cp "$lib/*" "${@:3}"
 }
 

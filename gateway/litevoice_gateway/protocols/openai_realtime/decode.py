@@ -15,6 +15,8 @@ from litevoice_gateway.protocols import ClientEvent, Problem, Refusal
 from litevoice_gateway.protocols.openai_realtime import client_events as wire
 
 MAX_TOOLS_BYTES = 65_536
+MAX_TOOLS_DEPTH = 32
+"""Objects and lists within one another; deeper ones would exhaust the stack of whoever encodes the configuration."""
 MAX_METADATA_PAIRS = 16
 _decoder: msgspec.json.Decoder[wire.ClientMessage] = msgspec.json.Decoder(wire.ClientMessage)
 _ERROR = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
@@ -136,6 +138,9 @@ def _updated(session: wire.Session, config: SessionConfig, event_id: str | None)
         value = getattr(session, field)
         if _given(value):
             changes[field] = value
+    if session.tools and _deeper(session.tools, MAX_TOOLS_DEPTH):
+        expected = f"session.tools: expected at most {MAX_TOOLS_DEPTH} objects and lists within one another"
+        _refuse("invalid_value", expected, "session.tools", event_id)
     if session.tools and len(msgspec.json.encode(session.tools)) > MAX_TOOLS_BYTES:
         expected = f"session.tools: expected at most {MAX_TOOLS_BYTES} bytes of JSON"
         _refuse("invalid_value", expected, "session.tools", event_id)
@@ -148,6 +153,22 @@ def _updated(session: wire.Session, config: SessionConfig, event_id: str | None)
     if isinstance(session.audio, wire.AudioConfig):
         changes |= _audio_changes(session.audio, config, event_id)
     return msgspec.structs.replace(config, **changes)
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether more than `levels` objects and lists are within one another."""
+    layer = [value]
+    for _ in range(levels):
+        inner: list[object] = []
+        for part in layer:
+            if isinstance(part, dict):
+                inner += part.values()
+            elif isinstance(part, list):
+                inner += part
+        layer = [part for part in inner if isinstance(part, dict | list)]
+        if not layer:
+            return False
+    return True
 
 
 def _audio_changes(audio: wire.AudioConfig, config: SessionConfig, event_id: str | None) -> dict[str, object]:

@@ -76,20 +76,23 @@ class Place:
 
     async def counters(self) -> Counters:
         client = RemotingClient(self.rocketmq.broker.address, access=AdminAccess(), tls=None, timeout_seconds=5.0)
+        asked = time.monotonic()
         try:
-            info = parse((await client.call(_RUNTIME_INFO)).body)["table"]
-            up = 0
-            for topic in self.stack.names.partition_topics:
-                offsets = parse((await client.call(_TOPIC_STATS, {"topic": topic})).body)["offsetTable"]
-                up += sum(int(queue["maxOffset"]) for queue in dict(offsets).values())
+            answers = await asyncio.gather(
+                client.call(_RUNTIME_INFO),
+                *(client.call(_TOPIC_STATS, {"topic": topic}) for topic in self.stack.names.partition_topics),
+            )
         finally:
             await client.close()
+        at = (asked + time.monotonic()) / 2
+        info, *topics = (parse(answer.body) for answer in answers)
+        up = sum(int(queue["maxOffset"]) for topic in topics for queue in dict(topic["offsetTable"]).values())
         gateway = self.stack.gateways[0]
         dropped = [
             await gateway.metric(metrics.GATEWAY_DROPPED, what=what) for what in ("retained_packets", "stale_attempt")
         ]
         replays = await gateway.metric(metrics.GATEWAY_REPLAYS)
-        return Counters(time.monotonic(), float(info["msgPutTotalTodayNow"]), up, replays, sum(dropped))
+        return Counters(at, float(info["table"]["msgPutTotalTodayNow"]), up, replays, sum(dropped))
 
 
 def trimmed(pcm: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT, GAP = 900, 260, 60
-LEFT, RIGHT, TOP = 70, 170, 40
+LEFT, RIGHT, TOP = 70, 170, 52
 COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df", "#bf8700", "#57606a", "#0a7ea4")
 Point = tuple[float, float]
 
@@ -70,8 +70,12 @@ def path(data: Mapping[str, Any]) -> str:
     answers = {kind: [(row[0], row[3] if row[index] is None else row[index]) for row in load[kind]]
                for kind, index in (("typed", 2), ("spoken", 1))}  # fmt: skip
     slowest = max((value for points in answers.values() for _, value in points), default=100.0)
-    latency = Panel(TOP, seconds, 10, 10 ** math.ceil(math.log10(max(slowest, 1000))), logarithmic=True)
-    latency.axes("milliseconds until response.done (typed), until the first audio (spoken)", [10, 100, 1000, 10_000])
+    decades = math.ceil(math.log10(max(slowest, 1000)))
+    latency = Panel(TOP, seconds, 10, 10**decades, logarithmic=True)
+    latency.axes(
+        "milliseconds until response.done (typed), until the first audio (spoken)",
+        [10**power for power in range(1, decades + 1)],
+    )
     for row, (kind, colour) in enumerate((("typed", COLOURS[0]), ("spoken", COLOURS[2]))):
         latency.dots(answers[kind], colour)
         latency.legend(row, kind, colour)

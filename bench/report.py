@@ -32,7 +32,10 @@ def raw(options: argparse.Namespace, figures: Sequence[Figure], measurements: Ma
 def write(path: Path, data: Mapping[str, Any]) -> None:
     """A line for each key: changes can be read, and samples do not fill pages."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    entries = (f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in data.items())
+    entries = (
+        f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}"
+        for key, value in data.items()
+    )
     path.write_text("{\n" + ",\n".join(entries) + "\n}\n")
 
 

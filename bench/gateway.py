@@ -70,7 +70,7 @@ class Cost:
     """CPU per frame; messages up per second, where somebody counts them."""
 
     frame_microseconds: float
-    messages_per_second: float | None
+    messages_per_second: int | None
 
 
 @dataclass(slots=True)
@@ -157,10 +157,14 @@ async def speaking(running: Running, options: argparse.Namespace, microphones: i
             if line["lost"]:
                 raise RuntimeError(f"{len(line['lost'])} connections were lost: {line['lost'][0]}")
             frames = line["frames"]
-    before, after = messages
-    counted = before and after and after[0] > before[0]
-    rate = (after[1] - before[1]) / (after[0] - before[0]) if counted and before and after else None
-    return Cost((cpu[1] - cpu[0]) * 1e6 / frames, rate)
+    return Cost((cpu[1] - cpu[0]) * 1e6 / frames, rate(*messages))
+
+
+def rate(before: tuple[float, int] | None, after: tuple[float, int] | None) -> int | None:
+    """Whole messages per second: which of them falls into the last second is chance. None when nobody counted."""
+    if before is None or after is None or after[0] <= before[0]:
+        return None
+    return round((after[1] - before[1]) / (after[0] - before[0]))
 
 
 async def idle(running: Running, connections: int, results: Results) -> None:

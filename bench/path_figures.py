@@ -92,7 +92,7 @@ def figures(microphones: int, load: Mapping[str, Any], window: Window) -> list[F
         Figure("gateway CPU", window.cpu("gateway") / window.seconds, "cores"),
         Figure("worker CPU", window.cpu("worker") / window.seconds, "cores"),
         Figure("RocketMQ CPU", window.cpu("broker", "proxy", "name server") / window.seconds, "cores"),
-        Figure("messages up", window.up_per_second, "/s", 160),
+        Figure("messages up", round(window.up_per_second), "/s", 160),
         Figure("messages down", window.down_per_second, "/s"),
         Figure("gateway memory", window.memory.get("gateway", 0) / MIB, "MiB"),
         Figure("worker memory", window.memory.get("worker", 0) / MIB, "MiB"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bench.figures import missed
-from bench.gateway import OURS, REFERENCE, Cost, Results, comparison, figures, ratios
+from bench.gateway import OURS, REFERENCE, Cost, Results, comparison, figures, rate, ratios
 
 pytestmark = pytest.mark.unit
 
-GROWTH = {1000: Cost(110.0, 160.0), 100: Cost(100.0, 80.0)}
+GROWTH = {1000: Cost(110.0, 160), 100: Cost(100.0, 80)}
 RESULTS = {
     OURS: Results([30.0, 60.0, 33.0], [19.0], GROWTH),
     REFERENCE: Results([15.0, 30.0, 30.0], [6.0]),
@@ -27,7 +27,7 @@ def test_the_median_is_judged() -> None:
 
 
 def test_a_gateway_that_counted_no_messages_is_not_judged_as_frugal() -> None:
-    growth = {100: Cost(100.0, 80.0), 1000: Cost(116.0, None)}
+    growth = {100: Cost(100.0, 80), 1000: Cost(116.0, None)}
     found = figures({**RESULTS, OURS: Results([30.0] * 3, [19.0], growth)})
     assert missed(found) == ["messages up, 1,000 sessions", "CPU per session, 1,000 to 100 sessions"]
 
@@ -36,3 +36,9 @@ def test_the_comparison_has_a_line_for_each() -> None:
     lines = comparison(RESULTS).splitlines()
     assert lines[2].split()[:3] == [OURS, "33", "(30–60)"]
     assert "2 (1.10–2)" in lines[3]
+
+
+def test_messages_per_second_are_whole() -> None:
+    assert rate((10.0, 1000), (18.02, 2284)) == 160
+    assert rate((10.0, 1000), (10.0, 1000)) is None
+    assert rate(None, (18.0, 2280)) is None

@@ -13,6 +13,7 @@ from litevoice_broker.producer import Done
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
 from litevoice_gateway.metrics import Metrics
+from litevoice_gateway.once import Once
 from litevoice_gateway.protocols import Problem
 from litevoice_gateway.session import Phase, Session
 from litevoice_gateway.transport import Transport
@@ -83,8 +84,8 @@ class Connection:
         self.session = session
         self.transport = transport
         self.partition = partition
-        self.ended = asyncio.Event()
-        self.settled = asyncio.Event()
+        self.ended = Once()
+        self.settled = Once()
         self.gone = False
         self._host = host
         self._max_message_bytes = max_message_bytes
@@ -185,8 +186,8 @@ class Connection:
                     self.transport.send(data, binary=binary)
                 case do.AwaitDeparture():
                     self._host.await_departure(self)
-                case do.Publish(envelope=envelope, fresh=fresh, client_seq=client_seq):
-                    done = functools.partial(self._published, fresh, client_seq)
+                case do.Publish(envelope=envelope, fresh=fresh, fresh_bytes=size, client_seq=client_seq):
+                    done = functools.partial(self._published, fresh, size, client_seq)
                     self._host.publish(self.partition, envelope.encode(), done)
                 case do.Observe(what=what, label=label, amount=amount):
                     self._host.metrics.observe(what, label, amount)
@@ -213,15 +214,15 @@ class Connection:
         if reason and code not in (do.NORMAL, do.RESTART, do.REPLACED):
             logger.warning("session closed", extra={"session": self.session.id, "code": code, "reason": reason})
 
-    def _published(self, fresh: int, client_seq: int | None, error: BaseException | None) -> None:
+    def _published(self, fresh: int, size: int, client_seq: int | None, error: BaseException | None) -> None:
         now = time.monotonic()
         if error is None:
             self._host.metrics.packets.inc(fresh)
-            self.session.confirmed(fresh, now, client_seq)
+            self.session.confirmed(fresh, now, client_seq, size)
         else:
             self._host.lost(fresh)
             logger.warning("packets lost", extra={"session": self.session.id, "packets": fresh, "error": str(error)})
-            self.session.not_confirmed(fresh, now)
+            self.session.not_confirmed(fresh, now, size)
         self.run()
         self._settle()
 

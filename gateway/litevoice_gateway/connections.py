@@ -8,6 +8,7 @@ import logging
 import time
 from typing import Protocol
 
+from litevoice_broker.alarm import Alarm
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.producer import Done
 from litevoice_gateway import commands as do
@@ -64,12 +65,12 @@ class Connection:
     """
 
     __slots__ = (
+        "_alarm",
         "_frame_at",
         "_host",
         "_max_message_bytes",
         "_pause_wanted",
         "_pausing",
-        "_wake",
         "ended",
         "gone",
         "partition",
@@ -89,7 +90,7 @@ class Connection:
         self.gone = False
         self._host = host
         self._max_message_bytes = max_message_bytes
-        self._wake: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._woken)
         self._frame_at = time.monotonic()
         self._pause_wanted = False
         self._pausing: asyncio.Task[None] | None = None
@@ -192,7 +193,7 @@ class Connection:
                 case do.Observe(what=what, label=label, amount=amount):
                     self._host.metrics.observe(what, label, amount)
                 case do.WakeAt(at=at):
-                    self._wake_at(at)
+                    self._alarm.set(at)
                 case do.SendClose(code=code, reason=reason):
                     self._log_close(code, reason)
                     self.transport.send_close(code, reason)
@@ -226,15 +227,7 @@ class Connection:
         self.run()
         self._settle()
 
-    def _wake_at(self, at: float) -> None:
-        loop = asyncio.get_running_loop()
-        if self._wake is None or self._wake.when() > at:
-            if self._wake is not None:
-                self._wake.cancel()
-            self._wake = loop.call_at(at, self._woken)
-
     def _woken(self) -> None:
-        self._wake = None
         self.session.tick(time.monotonic())
         self.run()
 
@@ -269,6 +262,5 @@ class Connection:
     def _settle(self) -> None:
         if self.ended.is_set() and not self.session.unconfirmed:
             self.settled.set()
-            if self._wake is not None:
-                self._wake.cancel()
+            self._alarm.cancel()
             self._host.forget_if_over(self)

@@ -27,7 +27,7 @@ from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMess
 from litevoice_contracts.envelopes import Bundle, DownEnvelope, UpEnvelope
 from litevoice_contracts.events import CONTROL_EVENTS, AudioDelta
 from litevoice_contracts.names import ClientId, Names
-from litevoice_contracts.packets import Audio
+from litevoice_contracts.packets import audio_of
 from litevoice_contracts.settings import BrokerSettings
 
 MARKED_PACKET_BYTES = 960
@@ -63,10 +63,8 @@ async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None
         for message in messages:
             for data in Bundle.decode(message.properties, message.body).envelopes:
                 up = UpEnvelope.decode(data)
-                marks = [
-                    read_mark(p.data) if isinstance(p, Audio) and len(p.data) == MARKED_PACKET_BYTES else None
-                    for p in up.packets
-                ]
+                slices = [audio_of(packet, up.codec) for packet in up.packets]
+                marks = [read_mark(audio) if len(audio) == MARKED_PACKET_BYTES else None for audio in slices]
                 take(
                     {
                         "session": up.session_id,

@@ -30,13 +30,14 @@ class Publish(msgspec.Struct, frozen=True):
     """One envelope to the session's partition, in order.
 
     Attributes:
-        fresh: packets in it that were never sent before; their confirmation is reported back.
+        fresh: packets in it that were never sent before; their confirmation is reported back, with `fresh_bytes`.
         client_seq: the client's own number of the last of them that has one.
     """
 
     envelope: UpEnvelope
     fresh: int
     client_seq: int | None = None
+    fresh_bytes: int = 0
 
 
 class AwaitDeparture(msgspec.Struct, frozen=True):

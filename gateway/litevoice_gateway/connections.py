@@ -8,11 +8,13 @@ import logging
 import time
 from typing import Protocol
 
+from litevoice_broker.alarm import Alarm
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.producer import Done
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
 from litevoice_gateway.metrics import Metrics
+from litevoice_gateway.once import Once
 from litevoice_gateway.protocols import Problem
 from litevoice_gateway.session import Phase, Session
 from litevoice_gateway.transport import Transport
@@ -63,12 +65,12 @@ class Connection:
     """
 
     __slots__ = (
+        "_alarm",
         "_frame_at",
         "_host",
         "_max_message_bytes",
         "_pause_wanted",
         "_pausing",
-        "_wake",
         "ended",
         "gone",
         "partition",
@@ -83,12 +85,12 @@ class Connection:
         self.session = session
         self.transport = transport
         self.partition = partition
-        self.ended = asyncio.Event()
-        self.settled = asyncio.Event()
+        self.ended = Once()
+        self.settled = Once()
         self.gone = False
         self._host = host
         self._max_message_bytes = max_message_bytes
-        self._wake: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._woken)
         self._frame_at = time.monotonic()
         self._pause_wanted = False
         self._pausing: asyncio.Task[None] | None = None
@@ -185,13 +187,13 @@ class Connection:
                     self.transport.send(data, binary=binary)
                 case do.AwaitDeparture():
                     self._host.await_departure(self)
-                case do.Publish(envelope=envelope, fresh=fresh, client_seq=client_seq):
-                    done = functools.partial(self._published, fresh, client_seq)
+                case do.Publish(envelope=envelope, fresh=fresh, fresh_bytes=size, client_seq=client_seq):
+                    done = functools.partial(self._published, fresh, size, client_seq)
                     self._host.publish(self.partition, envelope.encode(), done)
                 case do.Observe(what=what, label=label, amount=amount):
                     self._host.metrics.observe(what, label, amount)
                 case do.WakeAt(at=at):
-                    self._wake_at(at)
+                    self._alarm.set(at)
                 case do.SendClose(code=code, reason=reason):
                     self._log_close(code, reason)
                     self.transport.send_close(code, reason)
@@ -213,27 +215,19 @@ class Connection:
         if reason and code not in (do.NORMAL, do.RESTART, do.REPLACED):
             logger.warning("session closed", extra={"session": self.session.id, "code": code, "reason": reason})
 
-    def _published(self, fresh: int, client_seq: int | None, error: BaseException | None) -> None:
+    def _published(self, fresh: int, size: int, client_seq: int | None, error: BaseException | None) -> None:
         now = time.monotonic()
         if error is None:
             self._host.metrics.packets.inc(fresh)
-            self.session.confirmed(fresh, now, client_seq)
+            self.session.confirmed(fresh, now, client_seq, size)
         else:
             self._host.lost(fresh)
             logger.warning("packets lost", extra={"session": self.session.id, "packets": fresh, "error": str(error)})
-            self.session.not_confirmed(fresh, now)
+            self.session.not_confirmed(fresh, now, size)
         self.run()
         self._settle()
 
-    def _wake_at(self, at: float) -> None:
-        loop = asyncio.get_running_loop()
-        if self._wake is None or self._wake.when() > at:
-            if self._wake is not None:
-                self._wake.cancel()
-            self._wake = loop.call_at(at, self._woken)
-
     def _woken(self) -> None:
-        self._wake = None
         self.session.tick(time.monotonic())
         self.run()
 
@@ -268,6 +262,5 @@ class Connection:
     def _settle(self) -> None:
         if self.ended.is_set() and not self.session.unconfirmed:
             self.settled.set()
-            if self._wake is not None:
-                self._wake.cancel()
+            self._alarm.cancel()
             self._host.forget_if_over(self)

@@ -250,17 +250,17 @@ class Session:
         """Another worker reads the session's partition now."""
         self._packets.tick(now, probe=self._may_ask, ask_now=True)
 
-    def confirmed(self, packets: int, now: float, client_seq: int | None = None) -> None:
-        """The broker has `packets` more of ours (`fresh` and `client_seq` of a `Publish`)."""
-        self._packets.confirmed(packets, now)
+    def confirmed(self, packets: int, now: float, client_seq: int | None = None, size: int = 0) -> None:
+        """The broker has `packets` more of ours (`fresh`, `client_seq` and `fresh_bytes` of a `Publish`)."""
+        self._packets.confirmed(packets, now, size)
         if client_seq is not None and self.phase is Phase.LIVE:
             self._send(self._protocol.confirmed(client_seq))
         self._hold_back()
         self._leave_if_confirmed()
 
-    def not_confirmed(self, packets: int, now: float) -> None:
+    def not_confirmed(self, packets: int, now: float, size: int = 0) -> None:
         """The broker client has given up on them: they are lost."""
-        self._packets.confirmed(packets, now)
+        self._packets.confirmed(packets, now, size)
         self._close(do.OVERLOAD, "the message broker does not answer", now, ignore_client=True)
         self._leave_if_confirmed()
 

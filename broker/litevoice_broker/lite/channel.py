@@ -18,6 +18,7 @@ from typing import Any
 
 from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
+from litevoice_broker.alarm import Alarm
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.connection import ConnectedClient, Connection, subscription_settings
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
@@ -92,7 +93,7 @@ class LiteChannel(ConnectedClient):
         )
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._tick)
         self._sync_task: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -107,8 +108,7 @@ class LiteChannel(ConnectedClient):
     async def close(self) -> None:
         """Releases everything; nothing is delivered any more. Idempotent."""
         self._closed = True
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._alarm.cancel()
         tasks = [*self._calls, *([self._sync_task] if self._sync_task else [])]
         self._sync_task = None
         for task in tasks:
@@ -205,17 +205,10 @@ class LiteChannel(ConnectedClient):
                     self._tell(self._on_evicted, name, "eviction callback failed")
                 case Healing():
                     self._connection.observer.on_heal()
-        self._wake(self._ownership.wake_at)
-
-    def _wake(self, at: float | None) -> None:
-        if self._alarm is not None and (at is None or self._alarm.when() > at):
-            self._alarm.cancel()
-            self._alarm = None
-        if at is not None and self._alarm is None:
-            self._alarm = asyncio.get_running_loop().call_at(at, self._tick)
+        if (wake_at := self._ownership.wake_at) is not None:
+            self._alarm.set(wake_at)
 
     def _tick(self) -> None:
-        self._alarm = None
         self._ownership.tick(time.monotonic())
         self._carry_out()
 

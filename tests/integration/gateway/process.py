@@ -29,7 +29,7 @@ from litevoice_contracts.conversation import Snapshot
 from litevoice_contracts.envelopes import Bundle, DownEnvelope, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import ClientId, Names
-from litevoice_contracts.packets import Audio, Packet
+from litevoice_contracts.packets import Packet, audio_of
 from litevoice_dev import processes
 from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.stack import Member
@@ -162,9 +162,10 @@ class PlayedWorker:
         numbers = []
         for envelope in self.of(session):
             for seq, packet in enumerate(envelope.packets, envelope.seq):
-                if isinstance(packet, Audio) and (envelope.epoch, seq) not in seen:
+                audio = audio_of(packet, envelope.codec)
+                if audio and (envelope.epoch, seq) not in seen:
                     seen.add((envelope.epoch, seq))
-                    numbers.append(struct.unpack_from("<I", packet.data)[0])
+                    numbers.append(struct.unpack_from("<I", audio)[0])
         return numbers
 
     def has_audio(self, session: str, count: int) -> bool:

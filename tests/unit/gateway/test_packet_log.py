@@ -95,7 +95,7 @@ def test_a_batch_is_one_envelope_with_contiguous_numbers() -> None:
     (second,) = log.send(Audio(b"c"))
     assert (first.seq, len(first.packets), second.seq) == (0, 2, 2)
     assert log.packets.unconfirmed == 3
-    log.packets.confirmed(2, 0)
+    log.packets.confirmed(2, 0, 2)
     assert log.packets.unconfirmed == 1
 
 
@@ -336,7 +336,7 @@ def test_what_waits_for_the_broker_is_bounded_in_bytes() -> None:
         log.packets.add(megabyte, "pcm16/24000", 7.0)
     assert log.packets.full_since == 7.0
     log.packets.depart(7.1)
-    log.packets.confirmed(1, 8.0)
+    log.packets.confirmed(1, 8.0, 1 << 20)
     assert log.packets.full_since == 7.0
-    log.packets.confirmed(1, 8.0)
+    log.packets.confirmed(1, 8.0, 1 << 20)
     assert log.packets.full_since is None

@@ -329,8 +329,8 @@ class Session:
     def _control(self, events: list[LogEvent], now: float) -> None:
         for entry in events:
             match entry.event:
-                case Progress(upto=upto):
-                    self._packets.progress(upto)
+                case Progress() as progress:
+                    self._packets.progress(progress)
                 case TurnReplay():
                     self._packets.asked_for_replay()
                 case EpochRejected(current=current):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from litevoice_contracts.conversation import Codec, Item
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_worker.audio import Samples
+from litevoice_worker.opening import Stream
 
 # Commands: what the shell has to do. `job` numbers a stage's work; its results carry the same number.
 
@@ -17,6 +19,16 @@ class Publish:
     """Send this to the session's LiteTopic and report Published. At most one at a time."""
 
     envelope: DownEnvelope
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Windows of (n, 512) samples at 16 kHz, which follow those that `stream` has heard; the result is Listened or
+    Failed. At most one at a time."""
+
+    job: int
+    stream: Stream
+    windows: Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class Count:
     amount: float = 1
 
 
-Command = Publish | Transcribe | Respond | Synthesize | CancelJob | Count
+Command = Publish | Listen | Transcribe | Respond | Synthesize | CancelJob | Count
 
 
 # Results: what the shell reports back.
@@ -88,6 +100,14 @@ Command = Publish | Transcribe | Respond | Synthesize | CancelJob | Count
 @dataclass(frozen=True, slots=True)
 class Published:
     """The broker has confirmed the last Publish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listened:
+    """Each window's probability of speech, 0 to 1."""
+
+    job: int
+    probabilities: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +156,4 @@ class Failed:
     message: str
 
 
-Result = Published | Transcribed | Sentence | Responded | Synthesized | Failed
+Result = Published | Listened | Transcribed | Sentence | Responded | Synthesized | Failed

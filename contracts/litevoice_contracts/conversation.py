@@ -14,6 +14,10 @@ Codec = Literal["pcm16/24000", "g711_ulaw/8000", "g711_alaw/8000"]
 CODEC_BYTES_PER_SECOND: dict[str, int] = {"pcm16/24000": 48_000, "g711_ulaw/8000": 8_000, "g711_alaw/8000": 8_000}
 
 
+QUIETEST_FLOOR = 1.0
+"""Noise of less energy (a mean square of 16-bit samples) counts as this much: digital silence has none at all."""
+
+
 class TurnDetection(msgspec.Struct, frozen=True, omit_defaults=True):
     """Server-side voice activity detection; `None` in its place means that the client commits by itself."""
 
@@ -77,6 +81,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
         packet: the audio packet after the boundary whose first `packet_bytes` are already folded in.
         audio_ms: audio of the session up to the boundary (and those bytes).
         client_seq: the client's own number of the last packet up to the boundary, where its protocol has numbers.
+        noise_floor: energy of the noise there, as the worker's gate measures it.
         open_turn: turn whose SpeechStarted is published and whose utterance is still open; 0 for none.
     """
 
@@ -84,6 +89,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     packet: Mark | None = None
     packet_bytes: int = 0
     audio_ms: int = 0
+    noise_floor: float = QUIETEST_FLOOR
     open_turn: int = 0
     client_seq: int | None = None
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from litevoice_contracts.conversation import Item, Mark
+from litevoice_contracts.conversation import QUIETEST_FLOOR, Item, Mark
 
 
 class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
@@ -114,9 +114,14 @@ class SessionError(_Event, frozen=True, tag="error"):
 
 
 class Progress(_Event, frozen=True, tag="progress"):
-    """Nothing up to and including `upto` is needed any more (silence, or folded into a snapshot)."""
+    """Nothing up to and including `upto` is needed any more (silence, or folded into a snapshot).
+
+    `audio_ms` and `noise_floor` are the cursor's there, for the snapshot that a worker begins with after `upto`.
+    """
 
     upto: Mark
+    audio_ms: int = 0
+    noise_floor: float = QUIETEST_FLOOR
 
 
 class TurnReplay(_Event, frozen=True, tag="turn_replay"):

@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark, Snapshot
 from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
+from litevoice_contracts.events import Progress
 from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence, described
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits
@@ -79,6 +81,7 @@ class PacketLog:
         self._sent_snapshot_at = 0.0
         self._confirmed_at = 0.0
         self._replay_asked = False
+        self._progress: Progress | None = None
 
     @property
     def is_open(self) -> bool:
@@ -158,11 +161,13 @@ class PacketLog:
 
     # The worker
 
-    def progress(self, upto: Mark) -> None:
-        """Nothing up to `upto` is needed any more."""
-        if upto.epoch != self.epoch:
+    def progress(self, progress: Progress) -> None:
+        """Nothing up to there is needed any more; a worker that begins there needs what else the event says."""
+        if progress.upto.epoch != self.epoch:
             return
-        while self._retained and self._first_retained <= upto.seq:
+        if self._progress is None or self._progress.upto <= progress.upto:
+            self._progress = progress
+        while self._retained and self._first_retained <= progress.upto.seq:
             self._drop_first()
 
     def asked_for_replay(self) -> None:
@@ -183,7 +188,7 @@ class PacketLog:
         self._probe.heard(now)
         self._out.append(do.Observe("replays"))
         first = self._first_retained
-        self._again(first, _before(self._state.snapshot, self.epoch, first))
+        self._again(first, self._snapshot_before(first))
 
     def reject(self, current: int) -> None:
         """The worker knows of epoch `current`, which is not ours: everything of ours was refused. What is retained
@@ -193,7 +198,7 @@ class PacketLog:
         self.epoch = max(self._wall_milliseconds(), current + 1)
         self.next_seq = len(self._retained)
         if self._retained:
-            self._again(0, self._state.snapshot)
+            self._again(0, self._snapshot_before(0))
 
     def heard(self, now: float) -> None:
         """A sign of life of the worker."""
@@ -239,7 +244,15 @@ class PacketLog:
         if self.next_seq and known and now - self._sent_snapshot_at < SNAPSHOT_INTERVAL_SECONDS:
             return None
         self._sent_snapshot, self._sent_snapshot_at = snapshot, now
-        return _before(snapshot, self.epoch, self.next_seq)
+        return self._snapshot_before(self.next_seq)
+
+    def _snapshot_before(self, seq: int) -> Snapshot:
+        """The snapshot, told to hold everything before packet `seq`; at an epoch's start its boundary stays."""
+        snapshot, progress = self._state.snapshot, self._progress
+        if progress is not None and (snapshot.boundary is None or snapshot.boundary < progress.upto):
+            cursor = replace(snapshot.cursor, audio_ms=progress.audio_ms, noise_floor=progress.noise_floor)
+            snapshot = replace(snapshot, cursor=cursor)
+        return replace(snapshot, boundary=Mark(self.epoch, seq - 1)) if seq else snapshot
 
     def _envelope(
         self, seq: int, entries: list[Entry], snapshot: Snapshot | None, resume: ResumePoint | None
@@ -263,7 +276,7 @@ class PacketLog:
             self._retained = deque()
         self._retained_envelopes += 1
         dropped = 0
-        for entry in (*entries[:-1], msgspec.structs.replace(entries[-1], ends_envelope=True)):
+        for entry in (*entries[:-1], replace(entries[-1], ends_envelope=True)):
             self._retained.append(entry)
             self._retained_bytes += entry.size
             bound = self._limits.retained_seconds * CODEC_BYTES_PER_SECOND[entry.codec] + RETAINED_EXTRA_BYTES
@@ -295,11 +308,6 @@ def _size(packet: Packet) -> int:
 
 def _last_client_seq(entries: list[Entry]) -> int | None:
     return next((entry.client_seq for entry in reversed(entries) if entry.client_seq is not None), None)
-
-
-def _before(snapshot: Snapshot, epoch: int, seq: int) -> Snapshot:
-    """The snapshot, told to hold everything before packet `seq` of `epoch`; at an epoch's start it stays as it is."""
-    return msgspec.structs.replace(snapshot, boundary=Mark(epoch, seq - 1)) if seq else snapshot
 
 
 def _chunks(entries: Iterable[Entry]) -> list[list[Entry]]:

@@ -240,7 +240,7 @@ class Session:
         """A sign of life of the session's worker beside its replies, perhaps with what it is done with."""
         self._packets.heard(now)
         if progress is not None:
-            self._packets.progress(progress.upto)
+            self._packets.progress(progress)
 
     def refused(self, now: float) -> None:
         """The worker has no room for the session: it may find some elsewhere, or later."""
@@ -375,8 +375,8 @@ class Session:
     def _control(self, events: list[LogEvent], now: float) -> None:
         for entry in events:
             match entry.event:
-                case Progress(upto=upto):
-                    self._packets.progress(upto)
+                case Progress() as progress:
+                    self._packets.progress(progress)
                 case TurnReplay():
                     self._packets.asked_for_replay()
                 case EpochRejected(current=current):

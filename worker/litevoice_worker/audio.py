@@ -15,6 +15,10 @@ Samples: TypeAlias = NDArray[np.int16]
 SAMPLE_RATES: dict[str, int] = {"pcm16/24000": 24_000, "g711_ulaw/8000": 8_000, "g711_alaw/8000": 8_000}
 SAMPLE_BYTES: dict[str, int] = {"pcm16/24000": 2, "g711_ulaw/8000": 1, "g711_alaw/8000": 1}
 
+UNITS_PER_MILLISECOND = 48
+"""Amounts of audio are counted in units of which every codec has a whole number in a sample: sums are exact."""
+UNITS_PER_BYTE: dict[str, int] = {"pcm16/24000": 1, "g711_ulaw/8000": 6, "g711_alaw/8000": 6}
+
 
 def _ulaw_table() -> Samples:
     code = ~np.arange(256, dtype=np.int32) & 0xFF

@@ -21,7 +21,7 @@ def apply(dialogue: Dialogue, numbered: Numbered, now: float) -> None:
             _commit(dialogue, event_id, mark, now)
         case packets.Clear():
             dialogue.drop_utterance(mark)
-            dialogue.publish([events.InputCleared(), events.Progress(mark)], snapshot=True)
+            dialogue.publish([events.InputCleared(), dialogue.progress()], snapshot=True)
         case packets.Update() as packet:
             _update(dialogue, packet, mark)
         case packets.CreateItem(item, event_id):
@@ -39,7 +39,7 @@ def _settled(dialogue: Dialogue, mark: Mark) -> list[events.DownEvent]:
     if not dialogue.listener.empty:
         return []
     dialogue.settle(mark)
-    return [events.Progress(mark)]
+    return [dialogue.progress()]
 
 
 def _publish(dialogue: Dialogue, event: events.DownEvent, mark: Mark) -> None:

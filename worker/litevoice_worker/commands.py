@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ from litevoice_contracts.conversation import Codec, Item
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_contracts.events import Progress
 from litevoice_worker.audio import Samples
+from litevoice_worker.opening import Stream
 
 # Commands: what the shell has to do. `job` numbers a stage's work; its results carry the same number.
 
@@ -25,6 +27,16 @@ class Tell:
     """Let the session's gateway know, beside the replies, which packets it need not keep any longer."""
 
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Windows of (n, 512) samples at 16 kHz, which follow those that `stream` has heard; the result is Listened or
+    Failed. At most one at a time."""
+
+    job: int
+    stream: Stream
+    windows: Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +99,7 @@ class Count:
     amount: float = 1
 
 
-Command = Publish | Tell | Transcribe | Respond | Synthesize | CancelJob | Count
+Command = Publish | Tell | Listen | Transcribe | Respond | Synthesize | CancelJob | Count
 
 
 # Results: what the shell reports back.
@@ -96,6 +108,14 @@ Command = Publish | Tell | Transcribe | Respond | Synthesize | CancelJob | Count
 @dataclass(frozen=True, slots=True)
 class Published:
     """The broker has confirmed the last Publish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listened:
+    """Each window's probability of speech, 0 to 1."""
+
+    job: int
+    probabilities: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +164,4 @@ class Failed:
     message: str
 
 
-Result = Published | Transcribed | Sentence | Responded | Synthesized | Failed
+Result = Published | Listened | Transcribed | Sentence | Responded | Synthesized | Failed

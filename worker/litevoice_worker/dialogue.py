@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from litevoice_contracts import events, metrics, packets
 from litevoice_contracts.conversation import Cursor, Item, Mark, ResponseRequest, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, ResumePoint
-from litevoice_worker.commands import Outcome, Tell, Transcribe
+from litevoice_worker.commands import Listen, Outcome, Tell, Transcribe
 from litevoice_worker.conversation import Conversation, made_id
-from litevoice_worker.hearing import Listener, Utterance
+from litevoice_worker.hearing import Listener, Portion, Utterance
 from litevoice_worker.order import PacketOrder
 from litevoice_worker.outlet import Outlet
 from litevoice_worker.response import Response
@@ -42,6 +42,7 @@ class Dialogue:
         turn: number of the newest turn.
         cursor: see Snapshot; how far this worker has read.
         listener: hears the open utterance; its audio since the boundary.
+        listening: job of the portion that the network is hearing; 0 for none.
         transcription, response: under way, or None.
     """
 
@@ -74,7 +75,8 @@ class Dialogue:
         # A turn that the owner knows of and the snapshot does not is an utterance whose beginning was announced.
         open_turn = snapshot.cursor.open_turn or (known_turn if known_turn > snapshot.turn else 0)
         self.cursor = replace(snapshot.cursor, open_turn=open_turn)
-        self.listener.restart(snapshot.config.turn_detection, snapshot.cursor.audio_ms)
+        self.listening = 0
+        self.listener.restart(snapshot.config.turn_detection, self.cursor.audio_ms, self.cursor.noise_floor)
         self._boundary = snapshot.boundary
         self.transcription: Transcription | None = None
         self.response: Response | None = None
@@ -90,7 +92,7 @@ class Dialogue:
         if self.response:
             self.response.stop()
         self.outlet.keep_only(lambda envelope: isinstance(envelope.events[0], events.TurnReplay))
-        self.transcription, self.response = None, None
+        self.listening, self.transcription, self.response = 0, None, None
 
     # Publishing
 
@@ -106,9 +108,13 @@ class Dialogue:
             )
         )
 
-    def tell(self, mark: Mark) -> None:
+    def progress(self) -> events.Progress:
+        """To be told when the boundary has moved."""
+        return events.Progress(self.boundary, self.cursor.audio_ms, self.cursor.noise_floor)
+
+    def tell(self) -> None:
         """Lets the owner forget what is settled, without a reply."""
-        self.outlet.command(Tell(events.Progress(mark)))
+        self.outlet.command(Tell(self.progress()))
 
     def ask(self, question: DownEnvelope) -> None:
         """Publishes a question of the packet order, which belongs to the epoch and attempt that raised it."""
@@ -142,8 +148,20 @@ class Dialogue:
     def restart_listener(self, mark: Mark, audio_ms: int) -> None:
         """Forgets the audio up to `mark`, which ends `audio_ms` after the session's first."""
         self.settle(mark)
-        self.cursor = replace(self.cursor, audio_ms=audio_ms)
-        self.listener.restart(self.conversation.config.turn_detection, audio_ms)
+        if self.listener.gated:
+            self.outlet.count(metrics.WORKER_WINDOWS, self.listener.gated, "gated")
+            self.listener.gated = 0
+        floor = self.listener.noise_floor
+        self.cursor = replace(self.cursor, audio_ms=audio_ms, noise_floor=floor)
+        self.listener.restart(self.conversation.config.turn_detection, audio_ms, floor)
+
+    def listen(self, portion: Portion) -> None:
+        """Has the network hear a portion; nothing more is applied before it has."""
+        self.listening = self.outlet.new_job()
+        self.outlet.command(Listen(self.listening, portion.stream, portion.windows))
+
+    def listened(self) -> None:
+        self.listening = 0
 
     def drop_utterance(self, mark: Mark) -> None:
         """Forgets the open utterance, and all audio up to `mark`."""

@@ -22,6 +22,8 @@ class Endpointer:
         speaking: an utterance is open.
     """
 
+    __slots__ = ("_run", "_silence_windows", "_start_threshold", "_stop_threshold", "speaking")
+
     def __init__(self, detection: TurnDetection) -> None:
         self.speaking = False
         self._start_threshold = detection.threshold

@@ -1,34 +1,38 @@
-"""Turns packets of audio into utterances. The result depends on nothing but the packets since the last restart, so a
-worker that gets those packets again decides the same, to the sample.
+"""Turns packets of audio into utterances. The result depends on nothing but the packets since the last restart and the
+noise floor there, so a worker that begins there decides the same, to the sample, in whatever portions the packets come.
+
+The gate hears everything, the network only what the gate lets through, and somewhere else: `hear` and `heard` say what
+it has to hear next. Window and sample positions are counted from where the codec's stream began.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
+from msgspec.structs import replace
 
-from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark, TurnDetection
-from litevoice_worker.audio import SAMPLE_BYTES, SAMPLE_RATES, Samples, StreamResampler, decode
+from litevoice_contracts.conversation import QUIETEST_FLOOR, Codec, Mark, TurnDetection
+from litevoice_worker.audio import (
+    SAMPLE_BYTES,
+    SAMPLE_RATES,
+    UNITS_PER_BYTE,
+    UNITS_PER_MILLISECOND,
+    Samples,
+    decode,
+)
 from litevoice_worker.endpointing import SAMPLE_RATE, START_WINDOWS, WINDOW_MILLISECONDS, WINDOW_SAMPLES, Endpointer
+from litevoice_worker.gate import HANGOVER_WINDOWS, PRE_ROLL_WINDOWS, Gate, energies
+from litevoice_worker.opening import Opening, Stream
 from litevoice_worker.order import Numbered
 
 MIN_COMMIT_MILLISECONDS = 100
 """A shorter buffer counts as empty when the client commits it."""
 QUIET_MILLISECONDS = 2000
-"""How much silence beyond the padding makes older packets unnecessary."""
+"""How much silence beyond what is kept makes older packets unnecessary."""
+STEP_MILLISECONDS = 1000
+"""How much audio is heard at once."""
 _PADDING_WINDOWS = 2 * START_WINDOWS  # on top of the padding: what has just begun to look like speech
-
-
-class Vad(Protocol):
-    """Voice activity detection for one stream."""
-
-    def reset(self) -> None:
-        """Forgets the stream."""
-
-    def probability(self, window: Samples) -> float:
-        """Probability of speech, 0 to 1, in the next 512 samples at 16 kHz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,127 +55,322 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """How far a packet was read, and what was found there; None: read to the end, nothing found."""
+class Ended:
+    """An utterance ended.
 
-    found: Started | Utterance | None
-    consumed_bytes: int
+    Attributes:
+        mark: the packet that it ends in.
+        consumed: how many of that packet's bytes are up to its end; None: all.
+        rest: what comes after its end, to be heard after a restart.
+    """
+
+    utterance: Utterance
+    mark: Mark
+    consumed: int | None
+    rest: list[Numbered]
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Windows for the network, (n, 512) samples at 16 kHz; `Listener.heard` gets their probabilities of speech."""
+
+    stream: Stream
+    windows: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """The last packet that is no longer needed, the time of its end, and the packets after it, to be heard afresh."""
+
+    mark: Mark
+    audio_ms: int
+    rest: list[Numbered]
+
+
+Found = Started | Ended
 
 
 class Listener:
     """One session's ear. With turn detection off, all audio belongs to the utterance until it is committed.
 
     Attributes:
-        audio_ms: audio heard since the session began.
+        gated: windows that the network did not have to hear, since somebody last looked.
     """
 
-    def __init__(self, vad: Vad, max_utterance_seconds: int) -> None:
-        self._vad = vad
-        self._max_samples = max_utterance_seconds * SAMPLE_RATE
-        self._detection: TurnDetection | None = None
-        self.restart(None, 0)
+    __slots__ = (
+        "_base_ms",
+        "_bytes",
+        "_codec",
+        "_detection",
+        "_earlier",
+        "_endpointer",
+        "_energies",
+        "_gate",
+        "_max_seconds",
+        "_opening",
+        "_packets",
+        "_packets_at",
+        "_partial",
+        "_stream_units",
+        "_units",
+        "_windows",
+        "gated",
+    )
 
-    def restart(self, detection: TurnDetection | None, audio_ms: int) -> None:
+    def __init__(self, max_utterance_seconds: int) -> None:
+        self._max_seconds = max_utterance_seconds
+        self._gate = Gate(QUIETEST_FLOOR)
+        self._opening: Opening | None = None
+        self.gated = 0
+        self.restart(None, 0, QUIETEST_FLOOR)
+
+    def restart(self, detection: TurnDetection | None, audio_ms: int, noise_floor: float) -> None:
         """Forgets all audio; the next to arrive begins at `audio_ms`."""
         self._detection = detection
-        self._endpointer = Endpointer(detection) if detection else None
-        self._vad.reset()
-        self._base_ms = float(audio_ms)
-        self._resampler: StreamResampler | None = None
-        self._resampler_codec: Codec | None = None
-        self._chunks: list[Samples] = []
-        self._samples = 0
-        self._windows = 0
-        self._pending = np.empty(0, np.int16)  # samples that do not fill a window yet
-        self._start_sample = 0
-        self._packets: list[Numbered] = []
-        self._heard_ms = 0.0
+        self._gate.floor = noise_floor
+        self._base_ms = audio_ms
+        self._units = 0
+        self._earlier: list[Numbered] = []  # packets of former streams
+        self._packets: list[Numbered] = []  # packets of the stream, the first of which ...
+        self._begin_stream(None)
+
+    def _begin_stream(self, codec: Codec | None) -> None:
+        self._codec = codec
+        self._stream_units = self._units
+        self._earlier += self._packets
+        self._packets = []
+        self._packets_at = 0  # ... begins here, in bytes
+        self._bytes = 0
+        self._partial = b""  # what does not fill a window yet
+        self._windows = 0  # decided
+        self._energies: list[float | None] = []  # of the next windows; None: the gate has had it
+        self._close()
 
     @property
     def audio_ms(self) -> int:
-        return int(self._base_ms + self._heard_ms)
+        """Audio since the session began."""
+        return self._base_ms + self._units // UNITS_PER_MILLISECOND
+
+    @property
+    def noise_floor(self) -> float:
+        return self._gate.floor
 
     @property
     def empty(self) -> bool:
         """No audio has been heard since the restart."""
-        return not self._heard_ms
+        return not self._units
 
     @property
     def open(self) -> bool:
         """An utterance is open: its audio must not be forgotten."""
-        return self._endpointer.speaking if self._endpointer else bool(self._samples)
+        return self._endpointer.speaking if self._endpointer else bool(self._units)
 
-    def hear(self, packet: Numbered) -> Heard:
-        """Reads a packet's audio from its offset until something is found or it ends."""
-        codec, data, offset = packet.codec, packet.audio, packet.offset
-        if self._detection is not None and not self.open and (offset == 0 or not self._packets):
-            self._packets.append(packet)
-        slice_bytes = SAMPLE_RATES[codec] * WINDOW_MILLISECONDS // 1000 * SAMPLE_BYTES[codec]
-        while offset < len(data):
-            piece = data[offset : offset + slice_bytes]
-            offset += len(piece)
-            found = self._hear_slice(piece, codec)
-            if found is not None:
-                return Heard(found, offset)
-        return Heard(None, offset)
+    @property
+    def appetite(self) -> int:
+        """How much audio to hear next, in units (see audio.py): up to where `quiet` may have something to say."""
+        most = STEP_MILLISECONDS * UNITS_PER_MILLISECOND
+        return most if self._detection is None or self.open else min(most, max(0, self._quiet_units() - self._units))
+
+    def hear(self, packets: Sequence[Numbered]) -> tuple[list[Found], Portion | None]:
+        """The next packets, all of one codec: what is found there, and what the network has to hear first.
+
+        While a portion is with the network, nothing else may be heard. After Ended comes a restart.
+        """
+        if self._detection is None:
+            return self._dictate(packets), None
+        codec = packets[0].codec
+        if codec != self._codec:
+            if self._endpointer and self._endpointer.speaking:
+                return [self._ended(self._bytes, packets)], None
+            self._begin_stream(codec)
+        audio = packets[0].audio if len(packets) == 1 else b"".join([packet.audio for packet in packets])
+        self._bytes += len(audio)
+        self._units += len(audio) * UNITS_PER_BYTE[codec]
+        self._packets += packets
+        self._measure(codec, audio)
+        if self._opening is not None:
+            self._opening.feed(audio)
+        return [], self._next_portion()
+
+    def heard(self, probabilities: Sequence[float]) -> tuple[list[Found], Portion | None]:
+        """What the network says of the last portion."""
+        found: list[Found] = []
+        assert self._detection is not None
+        assert self._endpointer is not None
+        for probability in probabilities:
+            assert self._opening is not None
+            change = self._endpointer.feed(probability)
+            self._windows += 1
+            energy = self._energies.pop(0)
+            if energy is not None:
+                self._opening.quiet = 0 if self._gate.loud(energy) else self._opening.quiet + 1
+                self._gate.adapt(energy, speech=self._endpointer.speaking)
+            if change == "started":
+                found.append(self._started(self._detection, self._opening))
+            samples = self._windows * WINDOW_SAMPLES - self._opening.start
+            full = self._endpointer.speaking and samples >= self._max_seconds * SAMPLE_RATE
+            if change == "stopped" or full:
+                found.append(self._ended(self._windows * self._window_bytes, ()))
+                return found, None
+            if self._opening.quiet >= HANGOVER_WINDOWS and not self._endpointer.speaking:
+                self._close()
+                break
+        if self._endpointer.speaking:
+            self._drop_decided()
+        return found, self._next_portion()
 
     def commit(self) -> Utterance | None:
         """The open utterance as it is now; None if there is (next to) none."""
-        if not self.open or self._samples - self._start_sample < MIN_COMMIT_MILLISECONDS * SAMPLE_RATE // 1000:
+        if not self.open or self._opening is None:
             return None
-        return self._utterance()
+        samples = self._opening.utterance(None)
+        if len(samples) < MIN_COMMIT_MILLISECONDS * SAMPLE_RATE // 1000:
+            return None
+        return Utterance(samples, self.audio_ms)
 
-    def quiet(self) -> tuple[Mark, int, list[Numbered]] | None:
-        """After a whole packet, once there is much silence: the last packet that is no longer needed, the time of its
-        end, and the packets after it, which must be heard again after a restart."""
-        if self._detection is None or self.open:
+    def quiet(self) -> Quiet | None:
+        """What follows from much silence; None as long as there is not so much."""
+        if self._detection is None or self.open or self._units < self._quiet_units():
             return None
-        padding_ms = self._detection.prefix_padding_ms + _PADDING_WINDOWS * WINDOW_MILLISECONDS
-        if self._heard_ms < QUIET_MILLISECONDS + padding_ms:
-            return None
-        kept_ms, index = 0.0, len(self._packets)
-        while index > 0 and kept_ms < padding_ms:
+        packets = self._earlier + self._packets
+        kept, index = 0, len(packets)
+        while index > 0 and kept < self._kept_units():
             index -= 1
-            kept_ms += _milliseconds(self._packets[index])
+            kept += packets[index].units
         if index == 0:
             return None
-        mark = self._packets[index - 1].mark
-        return mark, int(self._base_ms + self._heard_ms - kept_ms), self._packets[index:]
+        audio_ms = self._base_ms + (self._units - kept) // UNITS_PER_MILLISECOND
+        return Quiet(packets[index - 1].mark, audio_ms, packets[index:])
 
-    def _hear_slice(self, piece: bytes, codec: Codec) -> Started | Utterance | None:
-        if self._resampler is None or self._resampler_codec != codec:
-            self._resampler, self._resampler_codec = StreamResampler(SAMPLE_RATES[codec], SAMPLE_RATE), codec
-        samples = self._resampler.feed(decode(piece, codec))
-        self._heard_ms += len(piece) * 1000 / CODEC_BYTES_PER_SECOND[codec]
-        self._chunks.append(samples)
-        self._samples += len(samples)
-        if self._endpointer is not None:
-            found = self._detect(self._endpointer, samples)
-            if found is not None:
-                return found
-        if self.open and self._samples - self._start_sample >= self._max_samples:
-            return self._utterance()
-        return None
+    # Without turn detection
 
-    def _detect(self, endpointer: Endpointer, samples: Samples) -> Started | Utterance | None:
-        self._pending = np.concatenate((self._pending, samples))
-        while len(self._pending) >= WINDOW_SAMPLES:
-            window, self._pending = self._pending[:WINDOW_SAMPLES], self._pending[WINDOW_SAMPLES:]
-            self._windows += 1
-            change = endpointer.feed(self._vad.probability(window))
-            if change == "stopped":
-                return self._utterance()
-            if change == "started":
-                assert self._detection is not None
-                self._packets.clear()
-                padding = self._detection.prefix_padding_ms * SAMPLE_RATE // 1000
-                self._start_sample = max(0, (self._windows - START_WINDOWS) * WINDOW_SAMPLES - padding)
-                return Started(int(self._base_ms + self._start_sample * 1000 / SAMPLE_RATE))
-        return None
+    def _dictate(self, packets: Sequence[Numbered]) -> list[Found]:
+        self._opening = self._opening or Opening(packets[0].codec, 0)
+        codec, pieces, ended = packets[0].codec, list[bytes](), None
+        room = (self._max_seconds * 1000 * UNITS_PER_MILLISECOND - self._units) // UNITS_PER_BYTE[codec]
+        room -= room % SAMPLE_BYTES[codec]
+        for index, packet in enumerate(packets):
+            audio = packet.audio
+            pieces.append(audio[:room])
+            room -= len(pieces[-1])
+            if not room:
+                ended = index
+                break
+        heard = b"".join(pieces)
+        self._units += len(heard) * UNITS_PER_BYTE[codec]
+        self._opening.convert(heard, codec)
+        if ended is None:
+            return []
+        packet, rest, consumed = packets[ended], list(packets[ended + 1 :]), None
+        if len(pieces[-1]) < len(packet.audio):
+            consumed = packet.offset + len(pieces[-1])
+            rest.insert(0, replace(packet, offset=consumed))
+        return [Ended(Utterance(self._opening.utterance(None), self.audio_ms), packet.mark, consumed, rest)]
 
-    def _utterance(self) -> Utterance:
-        return Utterance(np.concatenate(self._chunks)[self._start_sample :], self.audio_ms)
+    # With it
 
+    def _measure(self, codec: Codec, audio: bytes) -> None:
+        data = self._partial + audio if self._partial else audio
+        size = self._window_bytes
+        count = len(data) // size
+        self._partial = data[count * size :]
+        if count:
+            self._energies += energies(decode(data[: count * size], codec).reshape(count, -1))
 
-def _milliseconds(packet: Numbered) -> float:
-    return len(packet.audio) * 1000 / CODEC_BYTES_PER_SECOND[packet.codec]
+    def _next_portion(self) -> Portion | None:
+        if self._opening is None:
+            self._wait_for_loud()
+            if self._opening is None:
+                return None
+        assert self._endpointer is not None
+        count = min(len(self._energies), self._opening.ready)
+        if not self._endpointer.speaking:
+            count = min(count, HANGOVER_WINDOWS - self._opening.quiet)  # afterwards the gate may be closed
+        return Portion(self._opening.stream, self._opening.take(count)) if count else None
+
+    def _wait_for_loud(self) -> None:
+        gate = self._gate
+        count = 0
+        for energy in self._energies:
+            assert energy is not None
+            if gate.loud(energy):
+                break
+            gate.adapt(energy, speech=False)
+            count += 1
+        self.gated += count
+        self._windows += count
+        del self._energies[:count]
+        if self._energies:
+            self._open()
+
+    def _open(self) -> None:
+        """The gate opens at the next window; the network begins some windows before it."""
+        assert self._codec is not None
+        assert self._detection is not None
+        again = min(self._windows, PRE_ROLL_WINDOWS)
+        self._windows -= again
+        self._energies[:0] = [None] * again
+        first = max(0, self._windows - -(-self._detection.prefix_padding_ms // WINDOW_MILLISECONDS))
+        self._opening = Opening(self._codec, first * WINDOW_SAMPLES)
+        wanted, pieces = self._bytes - first * self._window_bytes, list[bytes]()
+        for packet in reversed(self._packets):
+            if wanted <= 0:
+                break
+            pieces.append(packet.audio[-wanted:])
+            wanted -= len(pieces[-1])
+        self._opening.feed(b"".join(reversed(pieces)))
+        self._opening.take(self._windows - first)
+
+    def _close(self) -> None:
+        self._opening = None
+        self._endpointer = Endpointer(self._detection) if self._detection else None
+
+    def _started(self, detection: TurnDetection, opening: Opening) -> Started:
+        self._earlier = []
+        padding = detection.prefix_padding_ms * SAMPLE_RATE // 1000
+        opening.start = max(opening.first, (self._windows - START_WINDOWS) * WINDOW_SAMPLES - padding)
+        return Started(self._time(opening.start))
+
+    def _ended(self, end: int, after: Sequence[Numbered]) -> Ended:
+        """The open utterance up to byte `end` of the stream; `after`: packets that are not in the stream."""
+        assert self._codec is not None
+        assert self._opening is not None
+        sample = end // SAMPLE_BYTES[self._codec] * SAMPLE_RATE // SAMPLE_RATES[self._codec]
+        utterance = Utterance(self._opening.utterance(sample), self._time(sample))
+        begin = self._packets_at
+        for index, packet in enumerate(self._packets):
+            rest = [*self._packets[index + 1 :], *after]
+            inside = end - begin
+            if inside < len(packet.audio):
+                consumed = packet.offset + inside
+                return Ended(utterance, packet.mark, consumed, [replace(packet, offset=consumed), *rest])
+            if inside == len(packet.audio):
+                return Ended(utterance, packet.mark, None, rest)
+            begin += len(packet.audio)
+        raise AssertionError("an utterance ends in one of its packets")
+
+    def _drop_decided(self) -> None:
+        """Packets that an open utterance cannot end in any more."""
+        done, count = self._windows * self._window_bytes, 0
+        while count < len(self._packets) - 1 and self._packets_at + len(self._packets[count].audio) <= done:
+            self._packets_at += len(self._packets[count].audio)
+            count += 1
+        del self._packets[:count]
+
+    # Sizes
+
+    @property
+    def _window_bytes(self) -> int:
+        assert self._codec is not None
+        return SAMPLE_RATES[self._codec] * WINDOW_MILLISECONDS // 1000 * SAMPLE_BYTES[self._codec]
+
+    def _kept_units(self) -> int:
+        assert self._detection is not None
+        padding = self._detection.prefix_padding_ms + _PADDING_WINDOWS * WINDOW_MILLISECONDS
+        return max(padding, PRE_ROLL_WINDOWS * WINDOW_MILLISECONDS) * UNITS_PER_MILLISECOND
+
+    def _quiet_units(self) -> int:
+        return QUIET_MILLISECONDS * UNITS_PER_MILLISECOND + self._kept_units()
+
+    def _time(self, sample: int) -> int:
+        return self._base_ms + self._stream_units // UNITS_PER_MILLISECOND + sample * 1000 // SAMPLE_RATE

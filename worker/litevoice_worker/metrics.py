@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from litevoice_contracts import metrics as names
 from litevoice_worker.commands import Count
+from litevoice_worker.unheard import Unheard
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -18,6 +19,11 @@ class Metrics:
         self._counters = {
             name: Counter(name, text, labels, registry=self.registry)
             for name, text, labels in (
+                (
+                    names.WORKER_WINDOWS,
+                    "Windows of 32 ms: heard by the network, or gated (not louder than the noise).",
+                    ("way",),
+                ),
                 (names.WORKER_PACKETS, "Packets applied.", ()),
                 (names.WORKER_DUPLICATES, "Packets received more than once and dropped.", ()),
                 (names.WORKER_GAPS, "Gaps: missing packets that were requested again.", ()),
@@ -40,10 +46,22 @@ class Metrics:
         )
         self._stages = Histogram(
             names.WORKER_STAGE_SECONDS,
-            "One call of a stage: vad, asr, respond (until the first sentence) or tts.",
+            "One call of a stage: vad (and its wait for other sessions), asr, respond (until the first sentence), tts.",
             ("stage",),
             buckets=_SECONDS,
             registry=self.registry,
+        )
+        self._batch_rows = Histogram(
+            names.WORKER_BATCH_ROWS,
+            "Sessions whose next window the network heard together.",
+            buckets=(1, 2, 4, 8, 16, 32),
+            registry=self.registry,
+        )
+        self._unheard_seconds = Gauge(
+            names.WORKER_UNHEARD_SECONDS, "Audio that waits for the network.", registry=self.registry
+        )
+        self._unheard_bytes = Gauge(
+            names.WORKER_UNHEARD_BYTES, "Audio that waits for the network or for a transcript.", registry=self.registry
         )
         self.sessions = Gauge(names.WORKER_SESSIONS, "Sessions in memory.", registry=self.registry)
         self.partitions = Gauge(names.WORKER_PARTITIONS, "Partitions owned.", registry=self.registry)
@@ -61,6 +79,7 @@ class Metrics:
         self._heals = Counter(
             names.BROKER_HEALS, "Takeovers repeated because a position was missing.", registry=self.registry
         )
+        self._heard = self._counters[names.WORKER_WINDOWS].labels("heard")
         for what in ("conversation_items", "bad_envelope", "sessions", "refused_envelopes", "news"):
             self._counters[names.WORKER_DROPPED].labels(what)
 
@@ -75,6 +94,15 @@ class Metrics:
     def stage(self, stage: str, seconds: float) -> None:
         """`stage`: vad, asr, respond (until the first sentence) or tts."""
         self._stages.labels(stage).observe(seconds)
+
+    def heard(self, rows: int) -> None:
+        """The network heard the next window of so many sessions."""
+        self._heard.inc(rows)
+        self._batch_rows.observe(rows)
+
+    def watch(self, unheard: Unheard) -> None:
+        self._unheard_seconds.set_function(lambda: unheard.seconds)
+        self._unheard_bytes.set_function(lambda: unheard.bytes)
 
     # litevoice_broker.observing.Observer
 

@@ -8,14 +8,16 @@ before the envelope and nobody else can have applied it; otherwise a TurnReplay 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct
 
 from litevoice_contracts.conversation import Codec, Mark
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import TurnReplay
-from litevoice_contracts.packets import EpochEnd, Packet, audio_of
+from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence, audio_of
+from litevoice_worker.audio import SAMPLE_BYTES, UNITS_PER_BYTE
 
 MAX_HELD_ENVELOPES = 100
 """Envelopes of a newer epoch that wait for the end of the current one; at the bound the newer epoch begins."""
@@ -28,8 +30,7 @@ MAX_BACKLOG_PACKETS = 8192
 """Packets that wait for a transcript; beyond it the session is dropped and asked for again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(Struct, frozen=True):
     """A packet with its mark, the codec of its audio, and how many bytes of that audio are done with."""
 
     mark: Mark
@@ -39,8 +40,15 @@ class Numbered:
 
     @property
     def audio(self) -> bytes:
-        """All of the packet's audio; b"" for a client event."""
-        return audio_of(self.packet, self.codec)
+        """The audio that is not done with, without a trailing half sample; b"" for a client event."""
+        data = audio_of(self.packet, self.codec)
+        end = len(data) - len(data) % SAMPLE_BYTES[self.codec]
+        return data[self.offset : end] if self.offset or end < len(data) else data
+
+    @property
+    def units(self) -> int:
+        """How much audio that is (see audio.py)."""
+        return len(self.audio) * UNITS_PER_BYTE[self.codec]
 
 
 @dataclass(slots=True)
@@ -233,37 +241,68 @@ class PacketOrder:
 
 
 class Backlog:
-    """Packets in order that wait to be applied, bounded by whoever looks at `full`."""
+    """Packets in order that wait to be applied, bounded by whoever looks at `full`.
+
+    Attributes:
+        bytes, units: how much audio they are (units: see audio.py).
+    """
+
+    __slots__ = ("_packets", "bytes", "units")
 
     def __init__(self) -> None:
-        self._packets: deque[Numbered] = deque()
-        self._bytes = 0
+        self._packets: list[Numbered] = []
+        self.bytes = 0
+        self.units = 0
 
     def __len__(self) -> int:
         return len(self._packets)
 
     @property
     def full(self) -> bool:
-        return self._bytes > MAX_BACKLOG_BYTES or len(self._packets) > MAX_BACKLOG_PACKETS
+        return self.bytes > MAX_BACKLOG_BYTES or len(self._packets) > MAX_BACKLOG_PACKETS
 
-    def add(self, packets: Iterable[Numbered]) -> None:
-        for packet in packets:
-            self._packets.append(packet)
-            self._bytes += len(packet.audio)
+    @property
+    def next_is_audio(self) -> bool:
+        return isinstance(self._packets[0].packet, Audio | Silence)
+
+    def add(self, packets: list[Numbered]) -> None:
+        self._packets += packets
+        self._count(packets, 1)
 
     def put_back(self, packets: list[Numbered]) -> None:
         """These come before all others."""
-        self._packets.extendleft(reversed(packets))
-        self._bytes += sum(len(packet.audio) for packet in packets)
+        self._packets[:0] = packets
+        self._count(packets, 1)
 
-    def pop(self) -> Numbered:
-        packet = self._packets.popleft()
-        self._bytes -= len(packet.audio)
-        return packet
+    def take(self) -> Numbered:
+        """The next packet."""
+        return self._take(1)[0]
+
+    def take_audio(self, units: int) -> list[Numbered]:
+        """The next packets, which are audio of one codec: as many as it takes to get `units`, at least one."""
+        codec, count = self._packets[0].codec, 0
+        for packet in self._packets:
+            if not isinstance(packet.packet, Audio | Silence) or packet.codec != codec or (count and units <= 0):
+                break
+            units -= packet.units
+            count += 1
+        return self._take(count)
 
     def clear(self) -> None:
         self._packets.clear()
-        self._bytes = 0
+        self.bytes = self.units = 0
+
+    def _take(self, count: int) -> list[Numbered]:
+        taken = self._packets[:count]
+        del self._packets[:count]
+        self._count(taken, -1)
+        return taken
+
+    def _count(self, packets: list[Numbered], sign: int) -> None:
+        for packet in packets:
+            size = len(packet.audio)
+            self.bytes += sign * size
+            self.units += sign * size * UNITS_PER_BYTE[packet.codec]
 
 
 def _begins_cleanly(envelope: UpEnvelope) -> bool:

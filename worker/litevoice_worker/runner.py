@@ -14,9 +14,12 @@ from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import Progress
 from litevoice_worker import commands
+from litevoice_worker.audio import Samples
 from litevoice_worker.metrics import Metrics
+from litevoice_worker.opening import Stream
 from litevoice_worker.stages import Responder, StageError, Synthesizer, Transcriber
 from litevoice_worker.turn import Turns
+from litevoice_worker.unheard import Unheard
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,11 @@ class Stages:
             await stage.close()
 
 
+class Hearing(Protocol):
+    def listen(self, stream: Stream, windows: Samples, done: Callable[[list[float] | None], None]) -> None:
+        """See Ears."""
+
+
 class Publisher(Protocol):
     def __call__(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
         """Sends to the session's LiteTopic; `done` gets the error, None once confirmed. Raises BrokerError."""
@@ -57,6 +65,8 @@ class SessionRunner:
         self,
         machine: Turns,
         stages: Stages,
+        ears: Hearing,
+        unheard: Unheard,
         publish: Publisher,
         metrics: Metrics,
         on_broken: Callable[[str], None],
@@ -64,6 +74,9 @@ class SessionRunner:
     ) -> None:
         self.machine = machine
         self._stages = stages
+        self._ears = ears
+        self._unheard = unheard
+        self._waiting = (0, 0)
         self._publish = publish
         self._metrics = metrics
         self._on_broken = on_broken
@@ -81,10 +94,7 @@ class SessionRunner:
         """The session's next envelope, from that gateway."""
         self.gateway = gateway
         self.last_active = now = self._loop.time()
-        began = time.perf_counter()
-        todo = self.machine.receive(envelope, now, uncertain=uncertain)
-        self._metrics.stage("vad", time.perf_counter() - began)
-        self._carry_out(todo)
+        self._carry_out(self.machine.receive(envelope, now, uncertain=uncertain))
 
     async def abandon(self) -> None:
         """Hands the session over: stops it, and returns when its last message is confirmed (or ABANDON_SECONDS)."""
@@ -107,12 +117,14 @@ class SessionRunner:
         for task in self._jobs.values():
             task.cancel()
         self._jobs.clear()
+        self._count_waiting((0, 0))
 
     def _result(self, result: commands.Result) -> None:
         if not self._closed:
             self._carry_out(self.machine.handle(result, self._loop.time()))
 
     def _tick(self) -> None:
+        self._timer = None
         self._carry_out(self.machine.tick(self._loop.time()))
 
     def _carry_out(self, todo: list[commands.Command]) -> None:
@@ -124,6 +136,8 @@ class SessionRunner:
                     self._send(envelope)
                 case commands.Tell(progress):
                     self._on_settled(self.gateway, self.machine.id, progress)
+                case commands.Listen():
+                    self._listen(command)
                 case commands.Transcribe(job):
                     self._start(job, self._transcribe(command))
                 case commands.Respond(job):
@@ -136,11 +150,32 @@ class SessionRunner:
                         task.cancel()
                 case commands.Count():
                     self._metrics.count(command)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.machine.wake_at is not None and not self._closed:
-            self._timer = self._loop.call_at(self.machine.wake_at, self._tick)
+        if self._closed:
+            return
+        self._count_waiting(self.machine.unheard)
+        wake_at = self.machine.wake_at
+        # A timer that is too early does no harm, and is much cheaper than a new one for every envelope.
+        if wake_at is not None and (self._timer is None or wake_at < self._timer.when()):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(wake_at, self._tick)
+
+    def _count_waiting(self, now: tuple[int, int]) -> None:
+        before, self._waiting = self._waiting, now
+        if now != before:
+            self._unheard.change(now[0] - before[0], now[1] - before[1])
+
+    def _listen(self, work: commands.Listen) -> None:
+        began = time.perf_counter()
+
+        def done(probabilities: list[float] | None) -> None:
+            self._metrics.stage("vad", time.perf_counter() - began)
+            if probabilities is None:
+                self._result(commands.Failed(work.job, "voice activity detection failed"))
+            else:
+                self._result(commands.Listened(work.job, probabilities))
+
+        self._ears.listen(work.stream, work.windows, done)
 
     # Publishing
 

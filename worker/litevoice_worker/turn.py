@@ -2,7 +2,7 @@
 clock go in, commands come out, so a conversation of half a minute is tested in milliseconds and replayed to the byte.
 
 Each input walks one way: order → utterances or client events → response → outlet. What makes a successor's work exact:
-- packets are applied in order, and none while an utterance is being transcribed;
+- packets are applied in order, and none while the network hears or an utterance is being transcribed;
 - what becomes of an utterance, or of a client event, is published at one position together with the snapshot;
 - a response's next message is made when the one before is confirmed.
 """
@@ -15,9 +15,9 @@ from litevoice_contracts import events, metrics, packets
 from litevoice_contracts.conversation import Snapshot
 from litevoice_contracts.envelopes import UpEnvelope
 from litevoice_worker import client_events, utterances
-from litevoice_worker.commands import Command, Failed, Outcome, Published, Result, Transcribed
+from litevoice_worker.commands import Command, Failed, Listened, Outcome, Published, Result, Transcribed
 from litevoice_worker.dialogue import Dialogue
-from litevoice_worker.hearing import Listener, Vad
+from litevoice_worker.hearing import Listener
 from litevoice_worker.order import Arrival, Backlog, PacketOrder
 from litevoice_worker.outlet import Outlet
 
@@ -41,20 +41,25 @@ class Turns:
         wake_at: when `tick` wants to be called; None for never.
     """
 
-    def __init__(self, session_id: str, limits: Limits, vad: Vad) -> None:
+    def __init__(self, session_id: str, limits: Limits) -> None:
         self.id = session_id
         self.wake_at: float | None = None
         self._outlet = Outlet()
         self._order = PacketOrder(limits.epoch_wait_seconds)
         self._backlog = Backlog()
         self._last_audio = 0.0
-        listener = Listener(vad, limits.max_utterance_seconds)
+        listener = Listener(limits.max_utterance_seconds)
         self._dialogue = Dialogue(session_id, listener, limits.ahead_milliseconds, self._order, self._outlet)
 
     @property
     def idle(self) -> bool:
         """Nothing is under way: the session can be forgotten without anybody waiting."""
-        return self._outlet.empty and not (self._dialogue.busy or self._backlog)
+        return self._outlet.empty and not (self._dialogue.busy or self._dialogue.listening or self._backlog)
+
+    @property
+    def unheard(self) -> tuple[int, int]:
+        """What waits: bytes of audio, and, when it waits for the network, units of audio (see audio.py)."""
+        return self._backlog.bytes, self._backlog.units if self._dialogue.listening else 0
 
     @property
     def confirmed(self) -> bool:
@@ -78,6 +83,11 @@ class Turns:
         match result:
             case Published():
                 self._outlet.confirmed()
+            case Listened(job, probabilities):
+                if job == self._dialogue.listening:
+                    self._backlog.put_back(utterances.listened(self._dialogue, probabilities, now))
+            case Failed(job) if job == self._dialogue.listening:
+                self._drop()
             case Transcribed(job, text) if transcription and job == transcription.job:
                 utterances.transcribed(self._dialogue, transcription, text)
             case Failed(job, message) if transcription and job == transcription.job:
@@ -92,7 +102,8 @@ class Turns:
 
     def abandon(self, now: float) -> list[Command]:
         """Another worker takes over: stops everything and asks the owner to send what is unfinished again."""
-        open_work = self._dialogue.busy or self._backlog or self._dialogue.listener.open
+        dialogue = self._dialogue
+        open_work = dialogue.busy or dialogue.listening or self._backlog or dialogue.listener.open
         unfinished = self._order.known and open_work
         self._forget()
         if unfinished:
@@ -132,15 +143,15 @@ class Turns:
             self._last_audio = now
 
     def _apply(self, now: float) -> None:
-        while self._backlog and self._dialogue.transcription is None:
-            numbered = self._backlog.pop()
-            if isinstance(numbered.packet, packets.Audio | packets.Silence):
-                self._backlog.put_back(utterances.hear(self._dialogue, numbered, now))
+        dialogue, backlog = self._dialogue, self._backlog
+        while backlog and not (dialogue.transcription or dialogue.listening):
+            if backlog.next_is_audio:
+                audio = backlog.take_audio(dialogue.listener.appetite)
+                backlog.put_back(utterances.hear(dialogue, audio, now))
             else:
-                client_events.apply(self._dialogue, numbered, now)
-        if self._backlog.full:
-            self._outlet.count(metrics.WORKER_DROPPED, label="sessions")
-            self._forget()
+                client_events.apply(dialogue, backlog.take(), now)
+        if backlog.full:
+            self._drop()
 
     def _respond(self, now: float) -> None:
         while self._outlet.empty and (response := self._dialogue.response):
@@ -170,12 +181,17 @@ class Turns:
     @property
     def _pausable(self) -> bool:
         listener = self._dialogue.listener
-        waits = self._dialogue.transcription is not None or bool(self._backlog)
+        waits = self._dialogue.transcription or self._dialogue.listening or self._backlog
         return not (waits or listener.open or listener.empty)
 
     def _stop(self) -> None:
         self._dialogue.stop()
         self._backlog.clear()
+
+    def _drop(self) -> None:
+        """It cannot go on like this."""
+        self._outlet.count(metrics.WORKER_DROPPED, label="sessions")
+        self._forget()
 
     def _forget(self) -> None:
         """Ends all work; the session goes on from what its owner sends again."""

@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Item, Mark
 from litevoice_worker.commands import Outcome
 from litevoice_worker.conversation import made_id
 from litevoice_worker.dialogue import Dialogue, Transcription
-from litevoice_worker.hearing import Started, Utterance
+from litevoice_worker.hearing import Ended, Found, Portion, Started
 from litevoice_worker.order import Numbered
 
 
-def hear(dialogue: Dialogue, packet: Numbered, now: float) -> list[Numbered]:
-    """Hears a packet of audio; returns what has to be heard (again) before anything else."""
+def hear(dialogue: Dialogue, packets: list[Numbered], now: float) -> list[Numbered]:
+    """Hears packets of audio; returns what has to be heard (again) before anything else."""
     cursor = dialogue.cursor
-    if packet.mark == cursor.packet:
-        packet = replace(packet, offset=max(packet.offset, cursor.packet_bytes))
-    heard = dialogue.listener.hear(packet)
-    rest = heard.consumed_bytes < len(packet.audio)
-    match heard.found:
-        case Started(audio_ms):
-            _started(dialogue, audio_ms)
-        case Utterance() as utterance:
-            detection = dialogue.conversation.config.turn_detection
-            respond = detection is not None and detection.create_response
-            dialogue.transcribe(utterance, packet.mark, heard.consumed_bytes if rest else None, respond, now)
-        case None:
-            return _forget_silence(dialogue)
-    return [replace(packet, offset=heard.consumed_bytes)] if rest else []
+    if cursor.packet is not None:
+        packets = [
+            replace(packet, offset=max(packet.offset, cursor.packet_bytes)) if packet.mark == cursor.packet else packet
+            for packet in packets
+        ]
+    found, portion = dialogue.listener.hear(packets)
+    return _heard(dialogue, found, portion, now)
+
+
+def listened(dialogue: Dialogue, probabilities: Sequence[float], now: float) -> list[Numbered]:
+    """The network has heard its portion; returns what has to be heard (again) before anything else."""
+    dialogue.listened()
+    found, portion = dialogue.listener.heard(probabilities)
+    return _heard(dialogue, found, portion, now)
+
+
+def _heard(dialogue: Dialogue, found: list[Found], portion: Portion | None, now: float) -> list[Numbered]:
+    for event in found:
+        match event:
+            case Started(audio_ms):
+                _started(dialogue, audio_ms)
+            case Ended(utterance, mark, consumed, rest):
+                detection = dialogue.conversation.config.turn_detection
+                respond = detection is not None and detection.create_response
+                dialogue.transcribe(utterance, mark, consumed, respond, now)
+                return rest
+    if portion is not None:
+        dialogue.listen(portion)
+        return []
+    return _forget_silence(dialogue)
 
 
 def pause(dialogue: Dialogue, mark: Mark) -> None:
     """Audio that stopped in silence at `mark` is needed for nothing: what comes later does not continue it."""
     dialogue.restart_listener(mark, dialogue.listener.audio_ms)
-    dialogue.tell(mark)
+    dialogue.tell()
 
 
 def transcribed(dialogue: Dialogue, transcription: Transcription, text: str) -> None:
@@ -43,7 +61,7 @@ def transcribed(dialogue: Dialogue, transcription: Transcription, text: str) -> 
     news, item_id, previous = _close(dialogue, transcription, text)
     news += [
         events.InputTranscribed(item_id, text, transcription.utterance.seconds, previous),
-        events.Progress(dialogue.boundary),
+        dialogue.progress(),
     ]
     if transcription.respond and dialogue.response:
         news.append(already_active(None))
@@ -56,7 +74,7 @@ def transcribed(dialogue: Dialogue, transcription: Transcription, text: str) -> 
 def not_transcribed(dialogue: Dialogue, transcription: Transcription, message: str) -> None:
     """The recognizer failed."""
     news, item_id, previous = _close(dialogue, transcription, "")
-    news += [events.TranscriptionFailed(item_id, message, previous), events.Progress(dialogue.boundary)]
+    news += [events.TranscriptionFailed(item_id, message, previous), dialogue.progress()]
     if transcription.respond and not dialogue.response:
         # The client waits for a response: it gets one that has failed, rather than none.
         news.append(dialogue.begin_response(packets.CreateResponse(), transcription.turn))
@@ -91,10 +109,9 @@ def _forget_silence(dialogue: Dialogue) -> list[Numbered]:
     quiet = dialogue.listener.quiet()
     if quiet is None:
         return []
-    mark, audio_ms, again = quiet
-    dialogue.restart_listener(mark, audio_ms)
-    dialogue.tell(mark)
-    return again
+    dialogue.restart_listener(quiet.mark, quiet.audio_ms)
+    dialogue.tell()
+    return quiet.rest
 
 
 def _close(

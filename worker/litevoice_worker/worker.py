@@ -20,6 +20,7 @@ from litevoice_contracts.names import ClientId
 from litevoice_contracts.settings import WorkerSettings
 from litevoice_worker.admin import AdminServer
 from litevoice_worker.commands import Count
+from litevoice_worker.ears import Ears
 from litevoice_worker.members import Members
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.news import NEWS_SECONDS, News
@@ -27,8 +28,9 @@ from litevoice_worker.ownership import Ownership
 from litevoice_worker.runner import SessionRunner, Stages
 from litevoice_worker.sessions import NoRoom, Sessions
 from litevoice_worker.settings import names_of
-from litevoice_worker.stages.vad import SileroNetwork, SileroVad
+from litevoice_worker.stages.vad import SileroNetwork
 from litevoice_worker.turn import Limits, Turns
+from litevoice_worker.unheard import Unheard
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +54,10 @@ class Worker:
         self._pod = environment["POD_NAME"]
         self._address = environment["POD_IP"]
         self._leaving = False
-        self._network = SileroNetwork()
         self._metrics = Metrics()
+        self._ears = Ears(SileroNetwork(), self._metrics.heard)
+        self._unheard = Unheard()
+        self._metrics.watch(self._unheard)
         self._admin = Admin.from_settings(settings.broker)
         self._producer = Producer(self._config("worker-replies"), [self._names.reply_topic], observer=self._metrics)
         fence = self._config("worker-fence")
@@ -100,6 +104,7 @@ class Worker:
             await self._members.close()
             await self._admin.close()
             await self._stages.close()
+            await self._ears.close()
             await self._server.close()
 
     def _unready_reason(self) -> str:
@@ -123,10 +128,9 @@ class Worker:
         return PartitionConsumer(config, topic, self._names.worker_group, handler=handle, observer=self._metrics)
 
     def _make_session(self, session_id: str) -> SessionRunner:
-        machine = Turns(session_id, self._limits, SileroVad(self._network))
-        return SessionRunner(
-            machine, self._stages, self._publish, self._metrics, self._sessions.forget, self._news.settled
-        )
+        machine = Turns(session_id, self._limits)
+        shared = (self._stages, self._ears, self._unheard, self._publish, self._metrics)
+        return SessionRunner(machine, *shared, self._sessions.forget, self._news.settled)
 
     def _publish(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
         self._producer.enqueue_lite(self._names.reply_topic, session_id, body, done)
@@ -135,7 +139,7 @@ class Worker:
         self._ownership.lost(partition)
 
     async def _handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
-        """Applies a batch. What cannot be applied is counted and skipped; the partition goes on."""
+        """Applies a batch, and waits while too much is unheard. What cannot be applied is counted and skipped."""
         for message in messages:
             try:
                 bundle = Bundle.decode(message.properties, message.body)
@@ -146,6 +150,7 @@ class Worker:
                 self._apply(partition, message.offset, bundle.gateway, data, uncertain=message.offset < certain_from)
             self._news.arrived(bundle.gateway, partition, max(0.0, time.time() - message.born_at), time.monotonic())
             await asyncio.sleep(0)  # the event loop must not wait for the whole batch
+            await self._unheard.room()
 
     def _apply(self, partition: int, offset: int, gateway: str, data: bytes, *, uncertain: bool) -> None:
         """An envelope that is broken, or breaks its session, costs the others of its bundle nothing."""

@@ -189,11 +189,12 @@ def test_worker_speaks_and_listens_without_a_network(images: dict[str, str]) -> 
 import subprocess
 import numpy
 from pocketsphinx import Decoder
-from litevoice_worker.stages.vad import SileroNetwork, SileroVad
+from litevoice_worker.stages.vad import SileroNetwork
+from litevoice_worker.opening import Stream
 speech = subprocess.run(["espeak-ng", "--stdout", "hello"], capture_output=True, check=True).stdout
 assert len(speech) > 10_000, len(speech)
 Decoder(samprate=16000, loglevel="FATAL")
-assert 0 <= SileroVad(SileroNetwork()).probability(numpy.zeros(512, numpy.int16)) < 0.5
+assert 0 <= SileroNetwork().advance([Stream()], [numpy.zeros(512, numpy.int16)])[0] < 0.5
 """
     result = run(images["worker"], "-c", script, entrypoint="python3")
     assert result.returncode == 0, result.stderr

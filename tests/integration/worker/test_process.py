@@ -72,8 +72,8 @@ class Caller:
     def delivered(self, delivery: Delivery) -> None:
         for entry in self.state.apply(delivery.position, DownEnvelope.decode(delivery.body)) or []:
             match entry.event:
-                case events.Progress(upto):
-                    self._packets.progress(upto)
+                case events.Progress() as progress:
+                    self._packets.progress(progress)
                 case events.TurnReplay():
                     self.asked += 1
                     self._packets.replay(time.monotonic())

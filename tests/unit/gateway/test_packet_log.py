@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import Codec, Item, Mark, SessionConfig, Snapshot
+from litevoice_contracts.conversation import Codec, Cursor, Item, Mark, SessionConfig, Snapshot
 from litevoice_contracts.envelopes import MAX_BODY_BYTES, UpEnvelope
+from litevoice_contracts.events import Progress
 from litevoice_contracts.packets import (
     MAX_AUDIO_BYTES,
     Audio,
@@ -114,7 +115,7 @@ def test_first_envelope_after_a_boundary_carries_the_new_snapshot_if_it_follows_
     log.state.snapshot = Snapshot(turn=1, boundary=Mark(EPOCH, 1))
     (between,) = log.send(Audio(b"c"))
     assert between.snapshot is None, "packets 0 and 1 are not done yet: a new worker could not begin here"
-    log.packets.progress(Mark(EPOCH, 2))
+    log.packets.progress(Progress(Mark(EPOCH, 2)))
     (after,) = log.send(Audio(b"d"))
     assert after.snapshot == Snapshot(turn=1, boundary=Mark(EPOCH, 2))
 
@@ -122,9 +123,9 @@ def test_first_envelope_after_a_boundary_carries_the_new_snapshot_if_it_follows_
 def test_in_silence_the_snapshot_goes_along_now_and_then() -> None:
     log = Log()
     log.send(Audio(b"a"))
-    log.packets.progress(Mark(EPOCH, 0))
+    log.packets.progress(Progress(Mark(EPOCH, 0)))
     (soon,) = log.send(Audio(b"b"), now=1)
-    log.packets.progress(Mark(EPOCH, 1))
+    log.packets.progress(Progress(Mark(EPOCH, 1)))
     (late,) = log.send(Audio(b"c"), now=SNAPSHOT_INTERVAL_SECONDS)
     assert soon.snapshot is None
     assert late.snapshot is not None
@@ -134,7 +135,7 @@ def test_in_silence_the_snapshot_goes_along_now_and_then() -> None:
 def test_replay_has_snapshot_and_all_that_is_retained_under_the_old_numbers() -> None:
     log = Log()
     log.send(*(Audio(bytes([n])) for n in range(6)))
-    log.packets.progress(Mark(EPOCH, 2))
+    log.packets.progress(Progress(Mark(EPOCH, 2)))
     (replay,) = log.replay()
     assert (replay.epoch, replay.seq, replay.attempt) == (EPOCH, 3, 1)
     assert replay.packets == [Audio(bytes([n])) for n in (3, 4, 5)]
@@ -145,10 +146,28 @@ def test_replay_has_snapshot_and_all_that_is_retained_under_the_old_numbers() ->
     assert following.attempt == 1
 
 
+def test_a_worker_that_begins_after_silence_knows_when_it_is_and_how_loud_the_place_is() -> None:
+    log = Log()
+    log.state.snapshot = Snapshot(turn=1, boundary=Mark(EPOCH - 1, 5), cursor=Cursor(audio_ms=70, client_seq=9))
+    log.send(*(Audio(bytes([n])) for n in range(6)))
+    log.packets.progress(Progress(Mark(EPOCH, 2), 2660, 3.5))
+    log.packets.progress(Progress(Mark(EPOCH, 1), 1660, 9.5))
+    expected = Cursor(audio_ms=2660, client_seq=9, noise_floor=3.5)
+    (replay,) = log.replay()
+    assert replay.snapshot == Snapshot(turn=1, boundary=Mark(EPOCH, 2), cursor=expected)
+    log.packets.reject(EPOCH)
+    (refused,) = log.taken()
+    assert refused.snapshot == Snapshot(turn=1, boundary=Mark(EPOCH - 1, 5), cursor=expected)
+    log.state.snapshot = Snapshot(turn=2, boundary=Mark(EPOCH, 2), cursor=Cursor(audio_ms=2670))
+    (later,) = log.replay()
+    assert later.snapshot is not None
+    assert later.snapshot.cursor == Cursor(audio_ms=2670), "a snapshot of the same place knows it best"
+
+
 def test_replay_without_packets_still_carries_the_snapshot_at_the_next_number() -> None:
     log = Log()
     log.send(Audio(b"a"))
-    log.packets.progress(Mark(EPOCH, 0))
+    log.packets.progress(Progress(Mark(EPOCH, 0)))
     (replay,) = log.replay()
     assert (replay.seq, replay.packets) == (1, [])
     assert replay.snapshot is not None
@@ -165,7 +184,7 @@ def test_replay_of_an_unused_epoch_leaves_the_snapshot_as_it_is() -> None:
 def test_refused_epoch_is_opened_again_with_everything_retained_from_zero() -> None:
     log = Log()
     log.send(*(Audio(bytes([n])) for n in range(4)))
-    log.packets.progress(Mark(EPOCH, 1))
+    log.packets.progress(Progress(Mark(EPOCH, 1)))
     log.packets.reject(EPOCH + 4)
     (again,) = log.taken()
     assert (again.epoch, again.seq, again.packets) == (EPOCH + 5, 0, [Audio(b"\2"), Audio(b"\3")])
@@ -177,7 +196,7 @@ def test_refused_epoch_is_opened_again_with_everything_retained_from_zero() -> N
 def test_progress_of_another_epoch_means_nothing() -> None:
     log = Log()
     log.send(Audio(b"a"))
-    log.packets.progress(Mark(EPOCH - 1, 100))
+    log.packets.progress(Progress(Mark(EPOCH - 1, 100)))
     assert log.packets.retained == 1
 
 
@@ -186,12 +205,12 @@ def test_what_waits_is_counted_in_messages() -> None:
     log.send(Audio(b"a"), Audio(b"b"), Audio(b"c"))
     log.send(Audio(b"d"))
     assert log.packets.retained_envelopes == 2
-    log.packets.progress(Mark(EPOCH, 1))
+    log.packets.progress(Progress(Mark(EPOCH, 1)))
     assert log.packets.retained_envelopes == 2, "the first is not done with as a whole"
-    log.packets.progress(Mark(EPOCH, 2))
+    log.packets.progress(Progress(Mark(EPOCH, 2)))
     assert log.packets.retained_envelopes == 1
     log.packets.reject(EPOCH)
-    log.packets.progress(Mark(EPOCH + 1, 0))
+    log.packets.progress(Progress(Mark(EPOCH + 1, 0)))
     assert (log.packets.retained, log.packets.retained_envelopes) == (0, 0)
 
 
@@ -247,7 +266,7 @@ def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tu
             assert len(envelope.encode()) < MAX_BODY_BYTES
         if progress < len(sent):
             done = max(done, progress)
-            log.packets.progress(Mark(EPOCH, progress))
+            log.packets.progress(Progress(Mark(EPOCH, progress)))
     assert [seq for seq, _ in sent] == list(range(len(sent)))
     replay = log.replay()
     assert numbered(replay) == [(seq, packet) for seq, packet in sent if seq > done]

@@ -215,7 +215,7 @@ def numbered(epoch: int, seq: int, *client_seqs: int | None, snapshot: Snapshot 
 
 
 def taken(arrival: Arrival) -> list[bytes]:
-    return [packet.audio for packet in arrival.packets]
+    return [numbered.packet.data for numbered in arrival.packets if isinstance(numbered.packet, Audio)]
 
 
 def test_what_a_client_sends_again_to_another_gateway_is_applied_once() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from litevoice_broker.errors import BrokerUnavailable, Overloaded
@@ -21,13 +23,16 @@ from litevoice_contracts.settings import PipelineSettings
 from litevoice_worker import runner as runner_module
 from litevoice_worker.audio import Samples
 from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.ears import Ears
 from litevoice_worker.metrics import Metrics
+from litevoice_worker.opening import Stream
 from litevoice_worker.runner import SessionRunner, Stages
 from litevoice_worker.sessions import ACTIVE_SECONDS, IDLE_SECONDS, NoRoom, Sessions
 from litevoice_worker.settings import load, make_members, make_stages
 from litevoice_worker.stages import StageError
 from litevoice_worker.turn import Limits, Turns
-from tests.unit.worker.world import EnergyVad
+from litevoice_worker.unheard import Unheard
+from tests.unit.worker.world import tone
 from tests.waiting import until
 
 Done = Callable[[BaseException | None], None]
@@ -63,8 +68,10 @@ class Broker:
     def __init__(self) -> None:
         self.errors: list[Exception] = []
         self.sent: list[DownEnvelope] = []
+        self.sessions: set[str] = set()
 
     def __call__(self, session_id: str, body: bytes, done: Done) -> None:
+        self.sessions.add(session_id)
         error = self.errors.pop(0) if self.errors else None
         if isinstance(error, Overloaded):
             raise error
@@ -76,15 +83,40 @@ class Broker:
         return [event for envelope in self.sent for event in envelope.events if isinstance(event, kind)]
 
 
+class Network:
+    """Hears speech in what is loud; `broken` fails, `gate` holds it up.
+
+    Attributes:
+        rows: how many windows each round had.
+    """
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.entered, self.gate = threading.Event(), threading.Event()
+        self.gate.set()
+        self.rows: list[int] = []
+
+    def advance(self, streams: Sequence[Stream], windows: Sequence[Samples]) -> list[float]:
+        self.entered.set()
+        self.gate.wait(20)
+        if self.broken:
+            raise RuntimeError("secret words")
+        assert len(set(map(id, streams))) == len(streams), "one window of each at a time"
+        self.rows.append(len(windows))
+        return [1.0 if np.abs(window).mean() > 200 else 0.0 for window in windows]
+
+
 class Bench:
     def __init__(self) -> None:
         self.voice, self.broker, self.metrics, self.gave_up = Voice(), Broker(), Metrics(), list[str]()
         self.progress: list[tuple[str, events.Progress]] = []
+        self.network, self.unheard = Network(), Unheard()
+        self.ears = Ears(self.network, self.metrics.heard)
 
     def runner(self, session_id: str = "s") -> SessionRunner:
         stages = Stages(self.voice, self.voice, self.voice)
-        machine = Turns(session_id, Limits(), EnergyVad())
-        return SessionRunner(machine, stages, self.broker, self.metrics, self.gave_up.append, self.settled)
+        shared = (stages, self.ears, self.unheard, self.broker, self.metrics)
+        return SessionRunner(Turns(session_id, Limits()), *shared, self.gave_up.append, self.settled)
 
     def settled(self, gateway: str, session_id: str, progress: events.Progress) -> None:
         assert gateway == "g"
@@ -99,8 +131,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    await made.ears.close()
 
 
 async def test_a_turn(bench: Bench) -> None:
@@ -177,6 +211,94 @@ async def test_idle_sessions_make_room_and_while_there_are_none_new_ones_are_ref
     assert value("litevoice_worker_sessions") == 1
     await sessions.hand_over(0)
     assert value("litevoice_worker_sessions") == 0
+
+
+# Hearing
+
+
+def speak(runner: SessionRunner, seq: int = 0, seconds: float = 1.0) -> None:
+    """A loud tone in one envelope; the first brings the snapshot."""
+    snapshot = None if seq else Snapshot()
+    envelope = UpEnvelope(runner.machine.id, 1, seq, 0, [packets.Audio(tone(1, seconds))], snapshot=snapshot)
+    runner.deliver(envelope, "g", uncertain=False)
+
+
+async def test_sessions_are_heard_together_and_a_long_upload_delays_nobody(bench: Bench) -> None:
+    bench.network.gate.clear()
+    long, short = bench.runner("long"), [bench.runner(f"s{number}") for number in range(8)]
+    speak(long, seconds=20.0)
+    await until(bench.network.entered.is_set)
+    for runner in short:
+        speak(runner, seconds=0.2)
+    bench.network.gate.set()
+    await until(lambda: len(bench.broker.of(events.SpeechStarted)) == 9)
+    rounds = bench.network.rows
+    assert rounds[:7] == [1, 9, 9, 9, 9, 9, 1], "one window of each; then only the long one is left"
+    counted = bench.metrics.registry.get_sample_value
+    await until(lambda: counted("litevoice_worker_windows_total", {"way": "heard"}) == sum(rounds))
+    for runner in (long, *short):
+        runner.close()
+
+
+async def test_when_the_network_fails_its_sessions_are_asked_for_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.network.broken = True
+    runner = bench.runner()
+    speak(runner)
+    await until(lambda: runner.machine.idle)
+    assert bench.metrics.registry.get_sample_value("litevoice_worker_dropped_total", {"what": "sessions"}) == 1
+    bench.network.broken = False
+    speak(runner, seq=1)
+    await until(lambda: bench.broker.of(events.TurnReplay))
+    assert "secret words" not in caplog.text
+
+
+async def test_what_is_no_longer_wanted_is_ignored(bench: Bench) -> None:
+    bench.network.gate.clear()
+    runner = bench.runner()
+    speak(runner)
+    again = UpEnvelope("s", 1, 0, 0, [packets.Audio(tone(0))], attempt=1, snapshot=Snapshot())
+    runner.deliver(again, "g", uncertain=False)
+    closed = bench.runner("closed")
+    speak(closed)
+    closed.close()
+    bench.network.gate.set()
+    late = bench.runner("late")
+    speak(late)
+    await until(lambda: bench.broker.of(events.SpeechStarted))
+    assert runner.machine.idle
+    assert [len(bench.broker.of(kind)) for kind in (events.SpeechStarted, events.TurnReplay)] == [1, 0]
+    assert bench.broker.sessions == {"late"}
+    late.close()
+
+
+async def test_there_is_room_again_when_enough_was_heard(bench: Bench) -> None:
+    bench.unheard = Unheard(max_seconds=3, max_bytes=1 << 20)
+    bench.network.gate.clear()
+    runner = bench.runner()
+    for seq in range(3):
+        speak(runner, seq)
+    await bench.unheard.room()
+    assert bench.unheard.seconds == pytest.approx(2.0), "the first second is being heard"
+    speak(runner, 3)
+    speak(runner, 4)
+    waiting = asyncio.create_task(bench.unheard.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    bench.network.gate.set()
+    await waiting
+    await until(lambda: bench.unheard.bytes == 0)
+    bench.network.gate.clear()
+    for seq in range(5, 11):
+        speak(runner, seq)
+    full = asyncio.create_task(bench.unheard.room())
+    await asyncio.sleep(0)
+    assert not full.done()
+    runner.close()
+    await full
+    assert (bench.unheard.bytes, bench.unheard.seconds) == (0, 0)
+    bench.network.gate.set()
 
 
 # Settings

@@ -36,25 +36,21 @@ QUESTIONS = {
 }
 
 
-class EnergyVad:
+def loudness(windows: Samples) -> list[float]:
     """Speech is what is loud."""
-
-    def reset(self) -> None: ...
-
-    def probability(self, window: Samples) -> float:
-        return 1.0 if np.abs(window).mean() > 200 else 0.0
+    return [1.0 if np.abs(window).mean() > 200 else 0.0 for window in windows]
 
 
 def tone(level: int, seconds: float = FRAME_SECONDS) -> bytes:
-    """PCM16 at 24 kHz; the level says which question it is, 0 is silence."""
-    return np.full(int(24_000 * seconds), level * 1000, "<i2").tobytes()
+    """PCM16 at 24 kHz, a square wave of 500 Hz; the level says which question it is, 0 is silence."""
+    wave = np.where(np.arange(int(24_000 * seconds)) // 24 % 2, -1000, 1000)
+    return (wave * level).astype("<i2").tobytes()
 
 
 def heard_question(samples: Samples) -> str:
     """What a recognizer makes of `tone`s; anything that is not one question is told as it is."""
-    loud = samples[np.abs(samples) > 500]
-    levels = {round(float(value) / 1000) for value in np.median(loud.reshape(1, -1), axis=1)} if len(loud) else set()
-    return QUESTIONS.get(next(iter(levels), 0), "")
+    loud = np.abs(samples)[np.abs(samples) > 500]
+    return QUESTIONS.get(round(float(np.median(loud)) / 1000), "") if len(loud) else ""
 
 
 def speech(text: str, codec: Codec) -> bytes:
@@ -74,6 +70,7 @@ class World:
 
     limits: Limits = field(default_factory=Limits)
     transcribe_seconds: float = 0.05
+    listen_seconds: Callable[[], float] = lambda: 0.001
     fail_stage: str = ""
     now: float = 1000.0
     log: list[DownEnvelope] = field(default_factory=list)
@@ -94,7 +91,7 @@ class World:
         self._generation = 0
         self._cancelled: set[int] = set()
         self._uncertain_until = 0
-        self.machine = Turns("s_test", self.limits, EnergyVad())
+        self.machine = Turns("s_test", self.limits)
 
     # The client
 
@@ -144,7 +141,7 @@ class World:
     def kill(self, *, redelivered: int = 0) -> None:
         """The worker dies; the next one gets the last `redelivered` envelopes again."""
         self._generation += 1
-        self.machine = Turns("s_test", self.limits, EnergyVad())
+        self.machine = Turns("s_test", self.limits)
         again = self._partition[len(self._partition) - redelivered :]
         self._uncertain_until = len(self._partition)
         for offset, envelope in enumerate(again, len(self._partition) - len(again)):
@@ -184,7 +181,9 @@ class World:
                     self._later(0.002, lambda sent=sent: self._published(sent))  # type: ignore[misc]
                     self._result(0.003, commands.Published())
                 case commands.Tell(progress):
-                    self._later(0.5, lambda upto=progress.upto: self.uplink.progress(upto))  # type: ignore[misc]
+                    self._later(0.5, lambda progress=progress: self.uplink.progress(progress))  # type: ignore[misc]
+                case commands.Listen(job, _, windows):
+                    self._result(self.listen_seconds(), commands.Listened(job, loudness(windows)))
                 case commands.Transcribe(job, samples):
                     if self.fail_stage == "asr":
                         self._result(self.transcribe_seconds, commands.Failed(job, "no recognizer"))
@@ -234,8 +233,8 @@ class World:
         self.log.append(envelope)
         for step in self.folded.apply(len(self.log) - 1, envelope) or []:
             match step.event:
-                case events.Progress(upto):
-                    self.uplink.progress(upto)
+                case events.Progress() as progress:
+                    self.uplink.progress(progress)
                 case events.TurnReplay():
                     self.replay()
                 case events.EpochRejected():

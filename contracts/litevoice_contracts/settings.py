@@ -88,7 +88,7 @@ class GatewaySettings(_Settings):
     refused with 1013, and no client is read."""
     send_buffer_bytes: Annotated[int, Field(ge=4096, le=16 << 20)] = 256 * 1024
     """What may wait in the pod for a client that reads slowly; beyond it, replies wait at the broker."""
-    batch_milliseconds: Annotated[int, Field(ge=0, le=1000)] = 50
+    batch_milliseconds: Annotated[int, Field(ge=0, le=1000)] = 100
     """Interval at which everything that was read for one partition leaves in one message; 0: as soon as the message
     before is confirmed."""
     idle_timeout_seconds: Annotated[int, Field(ge=10, le=86_400)] = 900

@@ -6,8 +6,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
+from litevoice_contracts import events
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_worker.commands import CancelJob, Command, Count, Publish
+
+MAX_EVENTS = 16
+"""In one message."""
+_ALONE = (events.TurnReplay, events.EpochRejected, events.SessionUpdated)
+"""Questions may be taken back alone; SessionUpdated shows the configuration of its own message's snapshot."""
 
 
 class Outlet:
@@ -55,9 +63,27 @@ class Outlet:
         """Sends the next message, unless one is in flight."""
         if self._waiting and not self._in_flight:
             self._in_flight = True
-            self._commands.append(Publish(self._waiting.popleft()))
+            self._commands.append(Publish(self._next()))
+
+    def _next(self) -> DownEnvelope:
+        """What waits, in one message as far as it may be: a message costs the broker more than what is in it."""
+        envelope = self._waiting.popleft()
+        while self._waiting and _may_join(envelope, self._waiting[0]):
+            following = self._waiting.popleft()
+            envelope = replace(
+                following,
+                events=[*envelope.events, *following.events],
+                snapshot=following.snapshot or envelope.snapshot,
+            )
+        return envelope
 
     def take(self) -> list[Command]:
         """The commands since the last look."""
         commands, self._commands = self._commands, []
         return commands
+
+
+def _may_join(envelope: DownEnvelope, following: DownEnvelope) -> bool:
+    both = [*envelope.events, *following.events]
+    same_attempt = (envelope.epoch, envelope.attempt) == (following.epoch, following.attempt)
+    return same_attempt and len(both) <= MAX_EVENTS and not any(isinstance(event, _ALONE) for event in both)

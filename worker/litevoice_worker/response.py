@@ -25,8 +25,8 @@ from litevoice_worker.commands import (
 from litevoice_worker.conversation import Conversation
 from litevoice_worker.outlet import Outlet
 
-CHUNK_MILLISECONDS = 200
-"""Audio per message."""
+CHUNK_MILLISECONDS = 400
+"""Audio per event, at most; no more than a response may be ahead of real time."""
 MAX_RESPONSE_CHARACTERS = 32_768
 """A longer response ends as incomplete: it has to fit into the conversation."""
 
@@ -57,6 +57,7 @@ class Response:
         self._items = conversation.up_to(request.after_item_id)
         self._bytes_per_second = CODEC_BYTES_PER_SECOND[self._codec]
         self._ahead_seconds = ahead_milliseconds / 1000
+        self._chunk_milliseconds = min(CHUNK_MILLISECONDS, ahead_milliseconds)
         self._outlet = outlet
         self._asked_at = asked_at
         self._respond_job = 0  # 0: not asked yet
@@ -162,7 +163,7 @@ class Response:
         return events.TextDelta(self.request.response_id, self.request.item_id, text)
 
     def _next_chunk(self, now: float) -> events.AudioDelta | None:
-        size = CHUNK_MILLISECONDS * self._bytes_per_second // 1000
+        size = self._chunk_milliseconds * self._bytes_per_second // 1000
         chunk = self._audio[self._offset : self._offset + size]
         sent_seconds = self._sent_bytes / self._bytes_per_second
         if self._clock_start is None or now - self._clock_start > sent_seconds:

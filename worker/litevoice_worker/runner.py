@@ -202,7 +202,8 @@ class SessionRunner:
     # Stages
 
     def _start(self, job: int, work: Coroutine[Any, Any, None]) -> None:
-        self._jobs[job] = self._loop.create_task(self._guard(job, work))
+        task = self._jobs[job] = self._loop.create_task(self._guard(job, work))
+        task.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
 
     async def _guard(self, job: int, work: Coroutine[Any, Any, None]) -> None:
         try:

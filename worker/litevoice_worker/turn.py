@@ -19,7 +19,7 @@ from litevoice_worker.commands import Command, Failed, Listened, Outcome, Publis
 from litevoice_worker.dialogue import Dialogue
 from litevoice_worker.hearing import Listener
 from litevoice_worker.order import Arrival, Backlog, PacketOrder
-from litevoice_worker.outlet import Outlet
+from litevoice_worker.outlet import MAX_EVENTS, Outlet
 
 PAUSE_SECONDS = 2.0
 """A pause in the audio this long ends its padding."""
@@ -154,15 +154,20 @@ class Turns:
             self._drop()
 
     def _respond(self, now: float) -> None:
-        while self._outlet.empty and (response := self._dialogue.response):
+        """All that is due of the response, in one message."""
+        news: list[events.DownEvent] = []
+        while self._outlet.empty and (response := self._dialogue.response) and len(news) < MAX_EVENTS:
             match response.next(now):
                 case None:
                     break
                 case Outcome() as outcome:
-                    self._dialogue.finish_response(response, outcome)
+                    self._dialogue.finish_response(response, outcome, before=news)
+                    news = []
                 case event:
-                    self._dialogue.publish([event])
-            self._outlet.send_next()
+                    news.append(event)
+        if news:
+            self._dialogue.publish(news)
+        self._outlet.send_next()
 
     def _report(self) -> None:
         self._outlet.send_next()

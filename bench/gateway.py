@@ -110,7 +110,7 @@ async def ours(folder: Path) -> AsyncIterator[Running]:
             f"{HOST}:{nobody}",
             names=Names("bench-requests", "bench-replies", PARTITIONS),
             # No worker says that it is done with anything: keep little, and do not ask.
-            gateway={"maxSessions": 100_000, "retainedSeconds": 5, "probeSeconds": 600, "maxHeldBytes": 1 << 32},
+            gateway={"maxSessions": 100_000, "retainedSeconds": 5, "probeSeconds": 600, "maxHeldMebibytes": 4096},
             progress=say,
         )
         gateway = stack.start_gateway()

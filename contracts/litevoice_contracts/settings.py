@@ -83,7 +83,7 @@ class GatewaySettings(_Settings):
     """Packets of a session that wait for the broker's confirmation; at the bound the connection is no longer read."""
     max_pending_bytes: Annotated[int, Field(ge=64 * 1024, le=256 << 20)] = 4 << 20
     """The same bound in bytes."""
-    max_held_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 256 << 20
+    max_held_mebibytes: Annotated[int, Field(ge=1, le=1 << 20)] = 256
     """Packets of all sessions together that wait for the broker or are kept for a replay. Beyond it new sessions are
     refused with 1013, and no client is read."""
     send_buffer_bytes: Annotated[int, Field(ge=4096, le=16 << 20)] = 256 * 1024

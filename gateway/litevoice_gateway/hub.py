@@ -59,6 +59,7 @@ class Hub:
         self.connections: set[Connection] = set()
         self._load = Load()
         self._held_back = False
+        self._max_held_bytes = settings.max_held_mebibytes << 20
         self._releasing: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.slow_readers = 0
@@ -120,7 +121,7 @@ class Hub:
     def full(self) -> Full:
         """What the gateway is full of; "" when it takes new sessions."""
         self._load.sessions = len(self.sessions)
-        return self._load.full(self.settings.max_sessions, self.settings.max_held_bytes)
+        return self._load.full(self.settings.max_sessions, self._max_held_bytes)
 
     @property
     def pending_requests(self) -> int:
@@ -313,7 +314,7 @@ class Hub:
             del left[-share:]
 
     def _measure(self, held_bytes: int, now: float) -> None:
-        load, bound, was_full = self._load, self.settings.max_held_bytes, self._held_back
+        load, bound, was_full = self._load, self._max_held_bytes, self._held_back
         load.held_bytes, load.worker_lag_seconds = held_bytes, self._news.worker_lag(now)
         load.workers_full = self._news.workers_full(now)
         self.metrics.load(load, self.full)

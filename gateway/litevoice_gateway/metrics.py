@@ -37,8 +37,8 @@ class Metrics:
         self.refused = counter(
             names.GATEWAY_REFUSED,
             "Sessions refused with 1013, by what was full: sessions (`session.maxPerPod`), memory "
-            "(`session.maxHeldBytes`), gateway_cpu (the event loop is late), worker_sessions (the workers have as many "
-            "as they may), worker_lag (workers are behind).",
+            "(`session.maxHeldMebibytes`), gateway_cpu (the event loop is late), worker_sessions (the workers are at "
+            "their limit), worker_lag (workers are behind).",
             "reason",
         )
         self.full = Gauge(

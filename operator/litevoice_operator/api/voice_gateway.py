@@ -78,7 +78,7 @@ class Session(Api):
     retained_seconds: int = setting(GatewaySettings, "retained_seconds")
     max_pending_packets: int = setting(GatewaySettings, "max_pending_packets")
     max_pending_bytes: int = setting(GatewaySettings, "max_pending_bytes")
-    max_held_bytes: int = setting(GatewaySettings, "max_held_bytes")
+    max_held_mebibytes: int = setting(GatewaySettings, "max_held_mebibytes")
     send_buffer_bytes: int = setting(GatewaySettings, "send_buffer_bytes")
     probe_seconds: int = setting(GatewaySettings, "probe_seconds")
     restore_timeout_seconds: int = setting(GatewaySettings, "restore_timeout_seconds")

@@ -41,8 +41,8 @@ class GatewayPod(Api):
     draining: bool | None = None
     """Whether it is draining."""
     full: Annotated[str, Field(max_length=64)] = ""
-    """Why it takes no new sessions: sessions (`session.maxPerPod`), memory (`session.maxHeldBytes`), gateway_cpu (its
-    event loop is late), worker_sessions (the workers have as many as they may), worker_lag (workers are behind)."""
+    """Why it takes no new sessions: sessions (`session.maxPerPod`), memory (`session.maxHeldMebibytes`), gateway_cpu
+    (its event loop is late), worker_sessions (the workers are at their limit), worker_lag (workers are behind)."""
 
 
 class LastDrain(Api):

@@ -56,6 +56,20 @@ def test_every_list_and_text_of_a_spec_is_bounded() -> None:
     assert unbounded == []
 
 
+def test_every_bound_fits_its_format() -> None:
+    """The API server refuses the whole CRD otherwise."""
+    limits = {"int32": 2**31, "int64": 2**63}
+    too_large = [
+        path
+        for root, schema in schemas()
+        for path, node in fields(root, schema)
+        if node.get("type") == "integer"
+        for bound in ("minimum", "maximum", "default")
+        if not -limits[node.get("format", "int32")] <= node.get(bound, 0) < limits[node.get("format", "int32")]
+    ]
+    assert too_large == []
+
+
 def test_status_has_no_defaults() -> None:
     assert [path for root, schema in schemas() if root.endswith(":status")
             for path, node in fields(root, schema) if "default" in node] == []  # fmt: skip

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from msgspec.structs import replace
-
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, QUIETEST_FLOOR, Codec, Mark, TurnDetection
 from litevoice_contracts.packets import Audio
 from litevoice_worker.audio import Samples
@@ -88,7 +86,7 @@ class Ear:
 
 def numbered(pieces: Iterable[bytes], codec: Codec = "pcm16/24000") -> list[Numbered]:
     """Packets 0, 1, 2 … of epoch 1."""
-    return [Numbered(Mark(1, seq), Audio(piece), codec) for seq, piece in enumerate(pieces)]
+    return [Numbered.of(Mark(1, seq), Audio(piece), codec) for seq, piece in enumerate(pieces)]
 
 
 def after(boundary: Boundary, packets: Iterable[Numbered]) -> list[Numbered]:
@@ -96,7 +94,7 @@ def after(boundary: Boundary, packets: Iterable[Numbered]) -> list[Numbered]:
     if not boundary.offset:
         return [packet for packet in packets if packet.mark > boundary.mark]
     cut = [packet for packet in packets if packet.mark >= boundary.mark]
-    return [replace(cut[0], offset=boundary.offset), *cut[1:]]
+    return [cut[0].after(boundary.offset), *cut[1:]]
 
 
 def sliced(stream: bytes, milliseconds: int = 20, codec: Codec = "pcm16/24000") -> list[Numbered]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from litevoice_contracts.conversation import QUIETEST_FLOOR, Codec, Mark, TurnDetection
 from litevoice_worker.audio import (
     SAMPLE_BYTES,
@@ -262,9 +260,9 @@ class Listener:
         if ended is None:
             return []
         packet, rest, consumed = packets[ended], list(packets[ended + 1 :]), None
-        if len(pieces[-1]) < len(packet.audio):
+        if len(pieces[-1]) < packet.length:
             consumed = packet.offset + len(pieces[-1])
-            rest.insert(0, replace(packet, offset=consumed))
+            rest.insert(0, packet.after(consumed))
         return [Ended(Utterance(self._opening.utterance(None), self.audio_ms), packet.mark, consumed, rest)]
 
     # With it
@@ -341,19 +339,19 @@ class Listener:
         for index, packet in enumerate(self._packets):
             rest = [*self._packets[index + 1 :], *after]
             inside = end - begin
-            if inside < len(packet.audio):
+            if inside < packet.length:
                 consumed = packet.offset + inside
-                return Ended(utterance, packet.mark, consumed, [replace(packet, offset=consumed), *rest])
-            if inside == len(packet.audio):
+                return Ended(utterance, packet.mark, consumed, [packet.after(consumed), *rest])
+            if inside == packet.length:
                 return Ended(utterance, packet.mark, None, rest)
-            begin += len(packet.audio)
+            begin += packet.length
         raise AssertionError("an utterance ends in one of its packets")
 
     def _drop_decided(self) -> None:
         """Packets that an open utterance cannot end in any more."""
         done, count = self._windows * self._window_bytes, 0
-        while count < len(self._packets) - 1 and self._packets_at + len(self._packets[count].audio) <= done:
-            self._packets_at += len(self._packets[count].audio)
+        while count < len(self._packets) - 1 and self._packets_at + self._packets[count].length <= done:
+            self._packets_at += self._packets[count].length
             count += 1
         del self._packets[:count]
 

@@ -31,24 +31,39 @@ MAX_BACKLOG_PACKETS = 8192
 
 
 class Numbered(Struct, frozen=True):
-    """A packet with its mark, the codec of its audio, and how many bytes of that audio are done with."""
+    """A packet with its mark and the codec of its audio, made by `of`.
+
+    Attributes:
+        offset: how many bytes of the audio are done with.
+        length: how many are not, without a trailing half sample; 0 for a client event.
+    """
 
     mark: Mark
     packet: Packet
     codec: Codec
-    offset: int = 0
+    offset: int
+    length: int
+
+    @classmethod
+    def of(cls, mark: Mark, packet: Packet, codec: Codec) -> Numbered:
+        size = len(packet.data) if isinstance(packet, Audio) else len(audio_of(packet, codec))
+        return cls(mark, packet, codec, 0, size - size % SAMPLE_BYTES[codec])
+
+    def after(self, offset: int) -> Numbered:
+        """What is left after `offset` bytes."""
+        done = min(max(offset - self.offset, 0), self.length)
+        return Numbered(self.mark, self.packet, self.codec, self.offset + done, self.length - done)
 
     @property
     def audio(self) -> bytes:
-        """The audio that is not done with, without a trailing half sample; b"" for a client event."""
+        """The audio that is not done with."""
         data = audio_of(self.packet, self.codec)
-        end = len(data) - len(data) % SAMPLE_BYTES[self.codec]
-        return data[self.offset : end] if self.offset or end < len(data) else data
+        return data if len(data) == self.length else data[self.offset : self.offset + self.length]
 
     @property
     def units(self) -> int:
         """How much audio that is (see audio.py)."""
-        return len(self.audio) * UNITS_PER_BYTE[self.codec]
+        return self.length * UNITS_PER_BYTE[self.codec]
 
 
 @dataclass(slots=True)
@@ -219,7 +234,7 @@ class PacketOrder:
                 if self._sent_again(mark, client_seq):
                     arrival.duplicates += 1
                 else:
-                    arrival.packets.append(Numbered(mark, packet, envelope.codec))
+                    arrival.packets.append(Numbered.of(mark, packet, envelope.codec))
 
     def _sent_again(self, mark: Mark, client_seq: int | None) -> bool:
         """The client did not know whether another gateway had it."""
@@ -281,10 +296,11 @@ class Backlog:
     def take_audio(self, units: int) -> list[Numbered]:
         """The next packets, which are audio of one codec: as many as it takes to get `units`, at least one."""
         codec, count = self._packets[0].codec, 0
+        length = units // UNITS_PER_BYTE[codec]
         for packet in self._packets:
-            if not isinstance(packet.packet, Audio | Silence) or packet.codec != codec or (count and units <= 0):
+            if packet.codec != codec or (count and length <= 0) or not isinstance(packet.packet, Audio | Silence):
                 break
-            units -= packet.units
+            length -= packet.length
             count += 1
         return self._take(count)
 
@@ -300,9 +316,8 @@ class Backlog:
 
     def _count(self, packets: list[Numbered], sign: int) -> None:
         for packet in packets:
-            size = len(packet.audio)
-            self.bytes += sign * size
-            self.units += sign * size * UNITS_PER_BYTE[packet.codec]
+            self.bytes += sign * packet.length
+            self.units += sign * packet.length * UNITS_PER_BYTE[packet.codec]
 
 
 def _begins_cleanly(envelope: UpEnvelope) -> bool:

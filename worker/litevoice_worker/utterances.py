@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Item, Mark
 from litevoice_worker.commands import Outcome
@@ -19,10 +17,7 @@ def hear(dialogue: Dialogue, packets: list[Numbered], now: float) -> list[Number
     """Hears packets of audio; returns what has to be heard (again) before anything else."""
     cursor = dialogue.cursor
     if cursor.packet is not None:
-        packets = [
-            replace(packet, offset=max(packet.offset, cursor.packet_bytes)) if packet.mark == cursor.packet else packet
-            for packet in packets
-        ]
+        packets = [packet.after(cursor.packet_bytes) if packet.mark == cursor.packet else packet for packet in packets]
     found, portion = dialogue.listener.hear(packets)
     return _heard(dialogue, found, portion, now)
 

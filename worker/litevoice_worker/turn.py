@@ -167,7 +167,6 @@ class Turns:
                     news.append(event)
         if news:
             self._dialogue.publish(news)
-        self._outlet.send_next()
 
     def _report(self) -> None:
         self._outlet.send_next()

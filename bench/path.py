@@ -45,6 +45,8 @@ WORD = "hello"
 SILENT_BELOW = 300
 """Samples (16 bit) below it are not part of the word."""
 SAY_EVERY_SECONDS = 5
+COUNT_BEFORE_SECONDS = 4
+"""The first look at the parts' own counters: it takes the broker's time, so it ends before what is measured begins."""
 _TOPIC_STATS, _RUNTIME_INFO = 202, 28
 
 
@@ -155,11 +157,12 @@ async def load(where: Place, word: Path, options: argparse.Namespace, run: Run) 
             case "begin":
                 sampler = proc.Sampler(proc.children())
                 run.samples.append(sampler.sample(time.monotonic()))
-                counts.append(asyncio.create_task(where.counters()))
             case "second":
                 if line["phase"] == "measure":
                     run.samples.append(sampler.sample(time.monotonic()))
                     run.seconds.append(line)
+                elif line["second"] == options.warmup - COUNT_BEFORE_SECONDS:
+                    counts.append(asyncio.create_task(where.counters()))
                 if line["second"] % SAY_EVERY_SECONDS == 0:
                     say(describe(line, options))
             case "end":
@@ -229,6 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.sessions < 1 or options.seconds < 1:
         parser.error("--sessions and --seconds: expected at least 1")
+    if options.warmup <= COUNT_BEFORE_SECONDS:
+        parser.error(f"--warmup: expected at least {COUNT_BEFORE_SECONDS + 1}")
     options.folder.mkdir(parents=True, exist_ok=True)
     run = asyncio.run(measure(options.folder, options))
     assert run.window is not None

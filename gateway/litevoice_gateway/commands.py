@@ -41,7 +41,12 @@ class Publish(msgspec.Struct, frozen=True):
 
 
 class AwaitDeparture(msgspec.Struct, frozen=True):
-    """Packets were collected: call `depart` when the next bundle leaves for the session's partition."""
+    """Packets were collected: call `depart` when the next bundle leaves for the session's partition.
+
+    soon: somebody waits for an answer to them; see `Departures.wait`.
+    """
+
+    soon: bool = False
 
 
 @dataclass(frozen=True, slots=True)

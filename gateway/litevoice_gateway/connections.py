@@ -32,8 +32,8 @@ class ConnectionHost(Protocol):
     @property
     def metrics(self) -> Metrics: ...
 
-    def await_departure(self, connection: Connection) -> None:
-        """Calls `depart` when the next bundle leaves for the connection's partition."""
+    def await_departure(self, connection: Connection, *, soon: bool) -> None:
+        """Calls `depart` when the next bundle leaves for the connection's partition; see `Departures.wait`."""
 
     def publish(self, partition: int, envelope: bytes, done: Done) -> None:
         """See `Departures.add`."""
@@ -185,8 +185,8 @@ class Connection:
                 case do.Send(data=data, binary=binary):
                     self._host.metrics.events_sent.inc()
                     self.transport.send(data, binary=binary)
-                case do.AwaitDeparture():
-                    self._host.await_departure(self)
+                case do.AwaitDeparture(soon):
+                    self._host.await_departure(self, soon=soon)
                 case do.Publish(envelope=envelope, fresh=fresh, fresh_bytes=size, client_seq=client_seq):
                     done = functools.partial(self._published, fresh, size, client_seq)
                     self._host.publish(self.partition, envelope.encode(), done)

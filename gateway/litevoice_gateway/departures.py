@@ -1,5 +1,5 @@
 """Bundles on their way to the partitions: everything that waits for one partition leaves in one message, at the
-partition's own beat.
+partition's own beat, and in its middle when somebody waits for an answer to what would be in it.
 
 The broker's work grows with the number of messages, so it depends on partitions and bytes, not on sessions. Partitions
 take turns within a beat, so that a gateway's work is spread evenly.
@@ -41,12 +41,14 @@ class Parcel:
 
 @dataclass(slots=True)
 class _Lane:
-    """One partition. `late`: a departure is due, and waits for the bundles in flight."""
+    """One partition. `soon`: `timer` may be the middle of a beat. `late`: a departure is due, and waits for the bundles
+    in flight."""
 
     number: int
     passengers: dict[Passenger, None] = field(default_factory=dict)
     parcels: list[Parcel] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
+    soon: bool = False
     in_flight: int = 0
     late: bool = False
 
@@ -55,12 +57,14 @@ class _Lane:
         return not (self.passengers or self.parcels or self.in_flight)
 
 
-def next_departure(now: float, partition: int, partitions: int, beat_seconds: float) -> float:
-    """The partition's next departure, in the seconds of `now`; it leaves `partition / partitions` of a beat late."""
+def next_departure(now: float, partition: int, partitions: int, beat_seconds: float, *, soon: bool = False) -> float:
+    """The partition's next departure, in the seconds of `now`; it leaves `partition / partitions` of a beat late.
+    With `soon` those in the middle of a beat count too."""
     if not beat_seconds:
         return now
     offset = beat_seconds * partition / partitions
-    return math.ceil((now - offset) / beat_seconds) * beat_seconds + offset
+    step = beat_seconds / 2 if soon else beat_seconds
+    return math.ceil((now - offset) / step) * step + offset
 
 
 def packed(parcels: Iterable[Parcel], max_bytes: int = BUNDLE_BYTES) -> list[list[Parcel]]:
@@ -96,11 +100,12 @@ class Departures:
         self._lanes = [_Lane(number) for number in range(partitions)]
         self._idle = asyncio.Event()
 
-    def wait(self, partition: int, passenger: Passenger) -> None:
-        """`passenger` takes part in the next departure, once."""
+    def wait(self, partition: int, passenger: Passenger, *, soon: bool = False) -> None:
+        """`passenger` takes part in the next departure, once; a departure that is needed `soon` may be in the
+        middle of a beat."""
         lane = self._lanes[partition]
         lane.passengers[passenger] = None
-        self._arm(lane)
+        self._arm(lane, soon=soon)
 
     def add(self, partition: int, envelope: bytes, done: Done) -> None:
         """Leaves with the next departure, in the order of the calls. `done` is called once, with None after the
@@ -125,11 +130,13 @@ class Departures:
         for lane in self._lanes:
             self._disarm(lane)
 
-    def _arm(self, lane: _Lane) -> None:
-        if lane.timer is None and not lane.late:
-            loop = asyncio.get_running_loop()
-            at = next_departure(loop.time(), lane.number, len(self._lanes), self._beat_seconds)
-            lane.timer = loop.call_at(at, self._depart, lane)
+    def _arm(self, lane: _Lane, *, soon: bool = False) -> None:
+        if lane.late or (lane.timer is not None and lane.soon >= soon):
+            return
+        self._disarm(lane)
+        loop = asyncio.get_running_loop()
+        at = next_departure(loop.time(), lane.number, len(self._lanes), self._beat_seconds, soon=soon)
+        lane.timer, lane.soon = loop.call_at(at, self._depart, lane), soon
 
     def _disarm(self, lane: _Lane) -> None:
         if lane.timer is not None:

@@ -175,8 +175,8 @@ class Hub:
 
     # Up
 
-    def await_departure(self, connection: Connection) -> None:
-        self._departures.wait(connection.partition, connection)
+    def await_departure(self, connection: Connection, *, soon: bool) -> None:
+        self._departures.wait(connection.partition, connection, soon=soon)
 
     def publish(self, partition: int, envelope: bytes, done: Done) -> None:
         self._departures.add(partition, envelope, done)

@@ -31,6 +31,7 @@ SILENCE_BYTES = 64
 _NONE: deque[Entry] = deque(maxlen=0)
 """Shared by all sessions that retain nothing, which are most: an empty deque takes 600 bytes. Never changed."""
 _size_encoder = msgspec.msgpack.Encoder()
+_IN_TIME, _SOON = do.AwaitDeparture(), do.AwaitDeparture(soon=True)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ class PacketLog:
         self.full_since: float | None = None
         self._batch: list[Entry] = []
         self._pending_bytes = 0
-        self._awaiting_departure = False
+        self._awaiting: do.AwaitDeparture | None = None
         self._retained = _NONE
         self._retained_bytes = 0
         self._retained_envelopes = 0
@@ -124,13 +125,12 @@ class PacketLog:
         """Leaves with the partition's next bundle."""
         self._collect(packet, codec, now, client_seq)
         self._measure(now)
-        if self.is_open and not self._awaiting_departure:
-            self._awaiting_departure = True
-            self._out.append(do.AwaitDeparture())
+        if self.is_open:
+            self._await(_SOON if self._state.user_turn or not isinstance(packet, Audio) else _IN_TIME)
 
     def depart(self, now: float) -> None:
         """The partition's bundle leaves."""
-        self._awaiting_departure = False
+        self._awaiting = None
         self.flush(now)
 
     def flush(self, now: float) -> None:
@@ -216,6 +216,11 @@ class PacketLog:
     @property
     def _first_retained(self) -> int:
         return self.next_seq - len(self._retained)
+
+    def _await(self, departure: do.AwaitDeparture) -> None:
+        if self._awaiting is None or departure.soon > self._awaiting.soon:
+            self._awaiting = departure
+            self._out.append(departure)
 
     def _collect(self, packet: Packet, codec: Codec, now: float, client_seq: int | None) -> None:
         packet = described(packet, codec)

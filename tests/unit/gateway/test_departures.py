@@ -167,6 +167,27 @@ def test_partitions_take_turns_within_a_beat(now: float, partitions: int, beat: 
     assert all(gap == pytest.approx(beat / partitions, abs=1e-6) for gap in gaps)
 
 
+@given(st.floats(0, 1e6), st.integers(1, 100), st.sampled_from([0.02, 0.05, 0.1, 1.0]))
+def test_who_needs_it_soon_waits_half_a_beat_and_no_departure_is_added_but_in_the_middle(
+    now: float, partitions: int, beat: float
+) -> None:
+    for partition in range(partitions):
+        regular = next_departure(now, partition, partitions, beat)
+        soon = next_departure(now, partition, partitions, beat, soon=True)
+        assert now <= soon + 1e-6 and soon <= now + beat / 2 + 1e-6
+        assert regular - soon == pytest.approx(0, abs=1e-6) or regular - soon == pytest.approx(beat / 2, abs=1e-6)
+
+
+async def test_somebody_who_waits_brings_the_departure_forward() -> None:
+    to_the_middle = 0.2
+    station = Station(beat_seconds=2 * (asyncio.get_running_loop().time() + to_the_middle))
+    station.departures.wait(0, Collector(station, b"in time"))
+    station.departures.wait(0, Collector(station, b"soon"), soon=True)
+    station.departures.wait(0, Collector(station, b"whenever it leaves"))
+    await station.until(lambda: station.left)
+    assert station.left == [(0, [b"in time", b"soon", b"whenever it leaves"])]
+
+
 def test_without_a_beat_a_departure_is_now() -> None:
     assert next_departure(12.5, 3, 8, 0) == 12.5
 

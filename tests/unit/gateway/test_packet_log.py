@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litevoice_contracts.conversation import Codec, Cursor, Item, Mark, SessionConfig, Snapshot
-from litevoice_contracts.envelopes import MAX_BODY_BYTES, UpEnvelope
-from litevoice_contracts.events import Progress
+from litevoice_contracts.envelopes import MAX_BODY_BYTES, DownEnvelope, UpEnvelope
+from litevoice_contracts.events import Progress, SpeechStarted
 from litevoice_contracts.packets import (
     MAX_AUDIO_BYTES,
     Audio,
@@ -74,12 +74,24 @@ def test_packets_wait_for_the_departure_of_their_partition() -> None:
     log = Log()
     log.packets.add(Audio(b"ab"), "pcm16/24000", 5.0)
     log.packets.add(Audio(b"cd"), "pcm16/24000", 5.01)
-    log.packets.add(Commit(), "pcm16/24000", 5.02)
     assert log.out == [do.AwaitDeparture()], "asked for once"
+    log.packets.add(Commit(), "pcm16/24000", 5.02)
+    log.packets.add(Commit(), "pcm16/24000", 5.03)
+    log.packets.add(Audio(b"ef"), "pcm16/24000", 5.04)
+    assert log.out == [do.AwaitDeparture(), do.AwaitDeparture(soon=True)], "and once more, because somebody waits"
     log.packets.depart(5.05)
-    assert [envelope.packets for envelope in log.taken()] == [[Audio(b"ab"), Audio(b"cd"), Commit()]]
-    log.packets.add(Audio(b"ef"), "pcm16/24000", 5.06)
+    assert [envelope.packets for envelope in log.taken()] == [
+        [Audio(b"ab"), Audio(b"cd"), Commit(), Commit(), Audio(b"ef")]
+    ]
+    log.packets.add(Audio(b"gh"), "pcm16/24000", 5.06)
     assert log.out == [do.AwaitDeparture()]
+
+
+def test_speech_is_sent_soon() -> None:
+    log = Log()
+    log.state.apply(0, DownEnvelope(epoch=EPOCH, turn=0, events=[SpeechStarted("item_1", 0)]))
+    log.packets.add(Audio(b"ab"), "pcm16/24000", 5.0)
+    assert log.out == [do.AwaitDeparture(soon=True)]
 
 
 def test_before_the_epoch_begins_packets_are_only_collected() -> None:

@@ -230,7 +230,7 @@ class Pod:
         self.lost_packets = 0
         self.ends: list[do.End] = []
 
-    def await_departure(self, connection: Connection) -> None:
+    def await_departure(self, connection: Connection, *, soon: bool) -> None:
         connection.depart()
 
     def publish(self, partition: int, envelope: bytes, done: Done) -> None:

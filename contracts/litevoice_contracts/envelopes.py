@@ -155,7 +155,7 @@ _T = TypeVar("_T")
 def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes, what: str, version: int) -> _T:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidField("body", f"a litevoice {what} of version {version} ({error})") from error
 
 

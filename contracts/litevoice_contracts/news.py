@@ -59,7 +59,7 @@ class WorkerNews(msgspec.Struct, frozen=True, omit_defaults=True):
         """Raises InvalidField when the body is not of this version and form."""
         try:
             news = _decoder.decode(body)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InvalidField("body", f"a worker's news of version {VERSION} ({error})") from error
         if news.v != VERSION:
             raise InvalidField("v", f"{VERSION}, the only version that this release understands, got {news.v}")

@@ -128,7 +128,7 @@ class AdminServer:
         body = await request.read()
         try:
             wish = msgspec.json.decode(body or b"{}", type=control.DrainRequest)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return _error(400, f"body: expected a DrainRequest: {error}")
         return _json(self._drain.begin(wish.policy), status=202)
 

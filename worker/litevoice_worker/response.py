@@ -66,6 +66,7 @@ class Response:
         self._characters = len(self.said)
         self._tokens = (0, 0)  # input and output, as the responder counted them
         self._outcome: Outcome | None = None
+        self._unsaid = ""
         self._to_speak = resume.sentence if resume and not request.text_only else ""
         self._skip_bytes = resume.sentence_audio_bytes if resume else 0
         self._audio = b""
@@ -108,12 +109,14 @@ class Response:
         """The next event to publish, how the response ended, or None when it is not time for either."""
         self.wait_until = None
         if self._offset < len(self._audio):
-            return self._next_chunk(now)
+            return self._say() if self._unsaid else self._next_chunk(now)
+        if not (self._speak_job or self._to_speak or self._unsaid):
+            self._next_sentence()
         if self._to_speak and not self._speak_job:
             self._synthesize()
         if not self._speak_job:
-            if self._sentences:
-                return self._next_sentence()
+            if self._unsaid:
+                return self._say()
             if self._outcome:
                 return self._outcome
         if not self._respond_job:
@@ -155,11 +158,16 @@ class Response:
         text, self._to_speak, self._speak_job = self._to_speak.strip(), "", self._outlet.new_job()
         self._outlet.command(Synthesize(self._speak_job, text, config.voice, config.speed, self._codec))
 
-    def _next_sentence(self) -> events.TextDelta:
-        text = self._sentences.popleft()
+    def _next_sentence(self) -> None:
+        """Its text is published with its first audio: one message, and the audio waits for no confirmation."""
+        if self._sentences:
+            self._unsaid = self._sentences.popleft()
+            if not self.request.text_only and self._unsaid.strip():
+                self._to_speak = self._unsaid
+
+    def _say(self) -> events.TextDelta:
+        text, self._unsaid = self._unsaid, ""
         self.said += text
-        if not self.request.text_only and text.strip():
-            self._to_speak = text
         return events.TextDelta(self.request.response_id, self.request.item_id, text)
 
     def _next_chunk(self, now: float) -> events.AudioDelta | None:

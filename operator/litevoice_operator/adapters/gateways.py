@@ -65,5 +65,5 @@ class Gateways:
                 while not response.content.at_eof() and len(body) < MAX_ANSWER_BYTES:
                     body += await response.content.read(MAX_ANSWER_BYTES - len(body))
                 return msgspec.json.decode(body, type=kind)
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError):
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None

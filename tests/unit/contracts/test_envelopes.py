@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,6 +14,7 @@ from litevoice_contracts.conversation import Item, Mark, ResponseRequest, Sessio
 from litevoice_contracts.envelopes import Bundle, DownEnvelope, ResumePoint, UpEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import AudioDelta, Progress, SessionError, TurnReplay
+from litevoice_contracts.news import WorkerNews
 from litevoice_contracts.packets import Audio, Commit, CreateItem, EpochEnd, Update
 from litevoice_contracts.positions import LAST_PART, START, EventId
 
@@ -120,8 +121,14 @@ def test_bad_fields_of_an_envelope_are_named(path: int, wrong: object) -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b"\x95\xa4\x00\x00\x00\x80")  # text that is not UTF-8
 def test_no_body_crashes_a_reader(body: bytes) -> None:
-    for decode in (DownEnvelope.decode, UpEnvelope.decode, lambda b: Bundle.decode(BUNDLE.encode()[0], b)):
+    for decode in (
+        DownEnvelope.decode,
+        UpEnvelope.decode,
+        WorkerNews.decode,
+        lambda b: Bundle.decode(BUNDLE.encode()[0], b),
+    ):
         try:
             decode(body)
         except InvalidField:

@@ -86,6 +86,7 @@ class SessionRunner:
         self._jobs: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._results: list[commands.Result] = []
         self._sent = asyncio.Event()
         self._sent.set()
         self.last_active = self._loop.time()
@@ -120,8 +121,21 @@ class SessionRunner:
         self._count_waiting((0, 0))
 
     def _result(self, result: commands.Result) -> None:
+        if self._results:
+            self._results.append(result)  # in order
+        elif not self._closed:
+            self._carry_out(self.machine.handle((result,), self._loop.time()))
+
+    def _result_soon(self, result: commands.Result) -> None:
+        """Together with what its stage reports in the same turn of the loop."""
+        if not self._results:
+            self._loop.call_soon(self._take_results)
+        self._results.append(result)
+
+    def _take_results(self) -> None:
+        results, self._results = self._results, []
         if not self._closed:
-            self._carry_out(self.machine.handle(result, self._loop.time()))
+            self._carry_out(self.machine.handle(results, self._loop.time()))
 
     def _tick(self) -> None:
         self._timer = None
@@ -236,8 +250,8 @@ class SessionRunner:
                 if began is not None:
                     self._metrics.stage("respond", time.perf_counter() - began)
                     began = None
-                self._result(commands.Sentence(work.job, piece))
-        self._result(commands.Responded(work.job, outcome))
+                self._result_soon(commands.Sentence(work.job, piece))
+        self._result_soon(commands.Responded(work.job, outcome))
 
     async def _synthesize(self, work: commands.Synthesize) -> None:
         began = time.perf_counter()

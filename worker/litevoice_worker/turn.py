@@ -9,6 +9,7 @@ Each input walks one way: order → utterances or client events → response →
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from litevoice_contracts import events, metrics, packets
@@ -77,8 +78,14 @@ class Turns:
         """The session's next envelope; `uncertain`: a former owner of the partition may have applied it already."""
         return self._walk(self._order.receive(envelope, now, uncertain=uncertain), now)
 
-    def handle(self, result: Result, now: float) -> list[Command]:
-        """A result of a stage or of the broker. Those of jobs that are no longer wanted are ignored."""
+    def handle(self, results: Iterable[Result], now: float) -> list[Command]:
+        """Results of the stages and of the broker, in their order. Those of jobs that are no longer wanted are ignored;
+        what follows from several of them is published in one message."""
+        for result in results:
+            self._handle(result, now)
+        return self._walk(Arrival(), now)
+
+    def _handle(self, result: Result, now: float) -> None:
         transcription, response = self._dialogue.transcription, self._dialogue.response
         match result:
             case Published():
@@ -94,7 +101,6 @@ class Turns:
                 utterances.not_transcribed(self._dialogue, transcription, message)
             case _ if response:
                 response.take(result)
-        return self._walk(Arrival(), now)
 
     def tick(self, now: float) -> list[Command]:
         """The clock alone; harmless at any time."""

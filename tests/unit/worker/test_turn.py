@@ -489,7 +489,7 @@ def test_items_that_no_longer_fit_are_counted() -> None:
 def test_a_result_that_nobody_waits_for_is_ignored() -> None:
     world = World()
     for late in (commands.Transcribed(7, "hello"), commands.Failed(7, "no model"), commands.Sentence(7, "Hello.")):
-        assert world.machine.handle(late, world.now) == []
+        assert world.machine.handle((late,), world.now) == []
 
 
 def test_a_transcript_that_failed_is_not_answered_where_the_client_decides() -> None:

@@ -168,7 +168,7 @@ class World:
 
         def report() -> None:
             if generation == self._generation:
-                self.do(self.machine.handle(result, self.now))
+                self.do(self.machine.handle((result,), self.now))
 
         self._later(seconds, report)
 

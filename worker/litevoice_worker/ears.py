@@ -43,6 +43,7 @@ class Ears:
     def __init__(self, network: Network, on_round: Callable[[int], None]) -> None:
         self._network = network
         self._on_round = on_round
+        self._gathered: list[_Portion] = []
         self._waiting: deque[_Portion] = deque()
         self._wake = threading.Condition()
         self._closed = False
@@ -51,13 +52,14 @@ class Ears:
 
     def listen(self, stream: Stream, windows: Samples, done: Done) -> None:
         """Calls `done` with each window's probability of speech, or with None when the network failed."""
-        if self._thread is None:
+        if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
             self._thread.start()
-        with self._wake:
-            self._waiting.append(_Portion(stream, windows, done))
-            self._wake.notify()
+        if not self._gathered:
+            # All sessions of a bundle come in one turn of the loop; a thread woken by the first would hear it alone.
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(_Portion(stream, windows, done))
 
     async def close(self) -> None:
         """Ends the thread; nothing is called any more."""
@@ -66,6 +68,12 @@ class Ears:
             self._wake.notify()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        with self._wake:
+            self._waiting.extend(self._gathered)
+            self._wake.notify()
+        self._gathered.clear()
 
     def _run(self) -> None:
         while True:

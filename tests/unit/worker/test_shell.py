@@ -230,6 +230,7 @@ async def test_sessions_are_heard_together_and_a_long_upload_delays_nobody(bench
     await until(bench.network.entered.is_set)
     for runner in short:
         speak(runner, seconds=0.2)
+    await asyncio.sleep(0)
     bench.network.gate.set()
     await until(lambda: len(bench.broker.of(events.SpeechStarted)) == 9)
     rounds = bench.network.rows
@@ -237,6 +238,16 @@ async def test_sessions_are_heard_together_and_a_long_upload_delays_nobody(bench
     counted = bench.metrics.registry.get_sample_value
     await until(lambda: counted("litevoice_worker_windows_total", {"way": "heard"}) == sum(rounds))
     for runner in (long, *short):
+        runner.close()
+
+
+async def test_what_arrives_in_one_turn_of_the_loop_is_heard_in_one_batch(bench: Bench) -> None:
+    runners = [bench.runner(f"s{number}") for number in range(20)]
+    for runner in runners:
+        speak(runner, seconds=0.2)
+    await until(lambda: len(bench.broker.of(events.SpeechStarted)) == len(runners))
+    assert set(bench.network.rows) == {20}
+    for runner in runners:
         runner.close()
 
 

@@ -67,6 +67,8 @@ class EpochEnd(_Packet, frozen=True, tag="end"):
 
 Packet = Audio | Silence | Commit | Clear | Update | CreateItem | CreateResponse | CancelResponse | EpochEnd
 
+AUDIO = (Audio, Silence)
+"""The packets that are audio."""
 MAX_AUDIO_BYTES = 1 << 20
 SILENT_BYTE: dict[str, bytes] = {"pcm16/24000": b"\x00", "g711_ulaw/8000": b"\xff", "g711_alaw/8000": b"\xd5"}
 _DESCRIBED_BYTES = 1 << 16
@@ -75,9 +77,21 @@ _SILENCE = {codec: byte * _DESCRIBED_BYTES for codec, byte in SILENT_BYTE.items(
 
 def described(packet: Packet, codec: Codec) -> Packet:
     """Audio that is nothing but digital silence as Silence; anything else, and a very long slice, as it is."""
-    if isinstance(packet, Audio) and _SILENCE[codec].startswith(packet.data):
+    if isinstance(packet, Audio) and silent(packet.data, codec):
         return Silence(len(packet.data))
     return packet
+
+
+def silent(audio: bytes, codec: Codec) -> bool:
+    """It is digital silence, and not more of it than 64 KiB."""
+    return _SILENCE[codec].startswith(audio)
+
+
+def audio_bytes(packet: Packet) -> int:
+    """How many bytes `audio_of` has."""
+    if isinstance(packet, Audio):
+        return len(packet.data)
+    return min(max(packet.size, 0), MAX_AUDIO_BYTES) if isinstance(packet, Silence) else 0
 
 
 def audio_of(packet: Packet, codec: Codec) -> bytes:
@@ -85,6 +99,6 @@ def audio_of(packet: Packet, codec: Codec) -> bytes:
     if isinstance(packet, Audio):
         return packet.data
     if isinstance(packet, Silence):
-        size = min(max(packet.size, 0), MAX_AUDIO_BYTES)
+        size = audio_bytes(packet)
         return _SILENCE[codec][:size] if size <= _DESCRIBED_BYTES else SILENT_BYTE[codec] * size
     return b""

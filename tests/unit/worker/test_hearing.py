@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, QUIETEST_FLOOR, Codec, TurnDetection
-from litevoice_contracts.packets import Audio, Silence, audio_of
+from litevoice_contracts.packets import Audio, Silence, audio_of, described
 from litevoice_worker.audio import SAMPLE_BYTES, SAMPLE_RATES, Samples, decode, encode
 from litevoice_worker.endpointing import WINDOW_SAMPLES
 from litevoice_worker.gate import HANGOVER_WINDOWS, PRE_ROLL_WINDOWS, Gate, energies
@@ -86,7 +86,7 @@ def told(ear: Ear, since: int = 0) -> list[tuple[object, ...]]:
     st.lists(st.integers(101, 9000), min_size=1, max_size=5),
     st.data(),
 )
-def test_neither_portions_nor_the_place_of_beginning_change_anything(
+def test_neither_portions_nor_the_place_of_beginning_nor_a_description_change_anything(
     script: list[tuple[str, int]], codec: Codec, sizes: list[int], data: st.DataObject
 ) -> None:
     packets = numbered(pieces(sound([*script, ("silence", 1500)], codec), sizes), codec)
@@ -97,6 +97,12 @@ def test_neither_portions_nor_the_place_of_beginning_change_anything(
         one_by_one.hear([packet])
     assert told(one_by_one) == told(whole)
     assert one_by_one.boundaries == whole.boundaries
+    silence_described = Ear(remembering)
+    silence_described.hear(
+        [Numbered.of(packet.epoch, packet.seq, described(packet.packet, codec), codec) for packet in packets]
+    )
+    assert told(silence_described) == told(whole)
+    assert silence_described.boundaries == whole.boundaries
     for count, boundary in whole.boundaries:
         successor = Ear(remembering, begin=boundary)
         rest = after(boundary, packets)

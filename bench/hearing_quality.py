@@ -62,7 +62,7 @@ def times(network: SileroNetwork, samples: Floats, shift_ms: int) -> list[int]:
     """When speech begins and ends, alternately, in ms."""
 
     def probabilities(stream: Stream, windows: Samples) -> list[float]:
-        return [network.advance([stream], [window])[0] for window in windows]
+        return network.advance([stream], [windows])[0]
 
     ear = Ear(probabilities)
     ear.hear(sliced(np.clip(np.rint(samples), -32_768, 32_767).astype("<i2").tobytes()))

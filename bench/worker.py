@@ -32,7 +32,7 @@ from bench.report import add_output, finish
 from litevoice_broker.partition_consumer import PartitionMessage
 from litevoice_contracts.conversation import Codec, SessionConfig, Snapshot, TurnDetection
 from litevoice_contracts.envelopes import Bundle, UpEnvelope
-from litevoice_contracts.packets import Audio, Packet
+from litevoice_contracts.packets import Audio, Packet, described
 from litevoice_contracts.settings import BrokerSettings, MembersSettings, WorkerSettings
 from litevoice_dev.progress import say
 from litevoice_dev.speech import RATE, speak
@@ -155,7 +155,9 @@ def room(count: int) -> bytes:
 
 
 def frames(pcm: bytes) -> list[Packet]:
-    return [Audio(pcm[at : at + FRAME_BYTES]) for at in range(0, len(pcm) - FRAME_BYTES + 1, FRAME_BYTES)]
+    """As a gateway sends them: silence is described."""
+    pieces = [pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm) - FRAME_BYTES + 1, FRAME_BYTES)]
+    return [described(Audio(piece), "pcm16/24000") for piece in pieces]
 
 
 async def sounds() -> dict[Kind, list[Packet]]:
@@ -202,7 +204,7 @@ async def session_kib(silence: Sequence[Packet], seconds: int) -> float:
     before = proc.memory_bytes(os.getpid())
     names = [f"s_{number}" for number in range(IDLE_SESSIONS)]
     for _ in range(max(1, seconds * BEATS_PER_SECOND)):
-        await subject.deliver({name: [Audio(bytes(FRAME_BYTES))] * FRAMES_PER_BEAT for name in names})
+        await subject.deliver({name: list(silence) for name in names})
         await asyncio.sleep(0)
     await subject.settle()
     gc.collect()

@@ -86,7 +86,7 @@ class Ear:
 
 def numbered(pieces: Iterable[bytes], codec: Codec = "pcm16/24000") -> list[Numbered]:
     """Packets 0, 1, 2 … of epoch 1."""
-    return [Numbered.of(Mark(1, seq), Audio(piece), codec) for seq, piece in enumerate(pieces)]
+    return [Numbered.of(1, seq, Audio(piece), codec) for seq, piece in enumerate(pieces)]
 
 
 def after(boundary: Boundary, packets: Iterable[Numbered]) -> list[Numbered]:

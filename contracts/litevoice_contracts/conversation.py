@@ -66,7 +66,7 @@ class ResponseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     after_item_id: str = ""  # newest item the response is made from; "": all
 
 
-class Mark(msgspec.Struct, frozen=True, order=True, array_like=True):
+class Mark(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """A place in the upstream: packet `seq` of `epoch`."""
 
     epoch: int

@@ -11,13 +11,13 @@ class _Packet(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
     pass
 
 
-class Audio(_Packet, frozen=True, tag="a"):
+class Audio(_Packet, frozen=True, tag="a", gc=False):
     """A slice of audio in the envelope's codec. Bounds: 1 byte to MAX_AUDIO_BYTES."""
 
     data: bytes
 
 
-class Silence(_Packet, frozen=True, tag="z"):
+class Silence(_Packet, frozen=True, tag="z", gc=False):
     """A slice of digital silence: that many bytes of audio, all of them the codec's SILENT_BYTE."""
 
     size: int
@@ -67,6 +67,8 @@ class EpochEnd(_Packet, frozen=True, tag="end"):
 
 Packet = Audio | Silence | Commit | Clear | Update | CreateItem | CreateResponse | CancelResponse | EpochEnd
 
+AUDIO = (Audio, Silence)
+"""The packets that are audio."""
 MAX_AUDIO_BYTES = 1 << 20
 SILENT_BYTE: dict[str, bytes] = {"pcm16/24000": b"\x00", "g711_ulaw/8000": b"\xff", "g711_alaw/8000": b"\xd5"}
 _DESCRIBED_BYTES = 1 << 16
@@ -75,16 +77,30 @@ _SILENCE = {codec: byte * _DESCRIBED_BYTES for codec, byte in SILENT_BYTE.items(
 
 def described(packet: Packet, codec: Codec) -> Packet:
     """Audio that is nothing but digital silence as Silence; anything else, and a very long slice, as it is."""
-    if isinstance(packet, Audio) and _SILENCE[codec].startswith(packet.data):
+    if isinstance(packet, Audio) and silent(packet.data, codec):
         return Silence(len(packet.data))
     return packet
+
+
+def silent(audio: bytes, codec: Codec) -> bool:
+    """It is digital silence, and not more of it than 64 KiB."""
+    return _SILENCE[codec].startswith(audio)
+
+
+def audio_bytes(packet: Packet) -> int:
+    """How many bytes `audio_of` has."""
+    if isinstance(packet, Audio):
+        return len(packet.data)
+    return min(max(packet.size, 0), MAX_AUDIO_BYTES) if isinstance(packet, Silence) else 0
 
 
 def audio_of(packet: Packet, codec: Codec) -> bytes:
     """The packet's audio; b"" for a client event. Bounded: a Silence of more than MAX_AUDIO_BYTES counts as that."""
     if isinstance(packet, Audio):
         return packet.data
-    if isinstance(packet, Silence):
-        size = min(max(packet.size, 0), MAX_AUDIO_BYTES)
-        return _SILENCE[codec][:size] if size <= _DESCRIBED_BYTES else SILENT_BYTE[codec] * size
-    return b""
+    return silence(audio_bytes(packet), codec)
+
+
+def silence(size: int, codec: Codec) -> bytes:
+    """So many bytes of digital silence."""
+    return _SILENCE[codec][:size] if size <= _DESCRIBED_BYTES else SILENT_BYTE[codec] * size

@@ -1,5 +1,5 @@
-"""The network hears all sessions of the worker together, in one thread that takes one window of each waiting session at
-a time: batches are large, one session's long upload delays nobody, and the event loop never waits for the network."""
+"""The network hears all sessions of the worker together, in one thread that takes a few windows of each that waits at a
+time: batches are large, one session's long upload delays nobody, and the event loop never waits for the network."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from litevoice_worker.opening import Stream
 logger = logging.getLogger(__name__)
 
 MAX_ROWS = 32
-"""Windows heard at once; with more, a row gets hardly cheaper (ADR 10)."""
+"""Sessions heard at once; with more, a window gets hardly cheaper (ADR 10)."""
+MAX_STEPS = 4
+"""Windows of each that are heard at once: those of a gateway's beat of 100 ms."""
 
 Done = Callable[[list[float] | None], None]
 
 
 class Network(Protocol):
-    def advance(self, streams: Sequence[Stream], windows: Sequence[Samples]) -> list[float]:
-        """Probability of speech in the next window of each stream."""
+    def advance(self, streams: Sequence[Stream], windows: Sequence[Samples]) -> list[list[float]]:
+        """Probabilities of speech in the next windows of each stream, as many of one as of the other."""
 
 
 class _Portion:
@@ -33,16 +35,23 @@ class _Portion:
         self.stream, self.windows, self.done = stream, windows, done
         self.probabilities: list[float] | None = []
 
+    @property
+    def left(self) -> int:
+        """Windows that the network has not heard; 0 when it has failed."""
+        return 0 if self.probabilities is None else len(self.windows) - len(self.probabilities)
+
 
 class Ears:
-    """For the event loop of whoever calls `listen` first. `on_round` gets the number of rows, in the thread.
+    """For the event loop of whoever calls `listen` first. `on_round` gets, in the thread, how many sessions
+    were heard at once, and how many windows of each.
 
     Bounded by its callers: a session has at most one portion here, and those that it no longer wants.
     """
 
-    def __init__(self, network: Network, on_round: Callable[[int], None]) -> None:
+    def __init__(self, network: Network, on_round: Callable[[int, int], None]) -> None:
         self._network = network
         self._on_round = on_round
+        self._gathered: list[_Portion] = []
         self._waiting: deque[_Portion] = deque()
         self._wake = threading.Condition()
         self._closed = False
@@ -51,13 +60,14 @@ class Ears:
 
     def listen(self, stream: Stream, windows: Samples, done: Done) -> None:
         """Calls `done` with each window's probability of speech, or with None when the network failed."""
-        if self._thread is None:
+        if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
             self._thread.start()
-        with self._wake:
-            self._waiting.append(_Portion(stream, windows, done))
-            self._wake.notify()
+        if not self._gathered:
+            # All sessions of a bundle come in one turn of the loop; a thread woken by the first would hear it alone.
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(_Portion(stream, windows, done))
 
     async def close(self) -> None:
         """Ends the thread; nothing is called any more."""
@@ -67,6 +77,12 @@ class Ears:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
+    def _hand_over(self) -> None:
+        with self._wake:
+            self._waiting.extend(self._gathered)
+            self._wake.notify()
+        self._gathered.clear()
+
     def _run(self) -> None:
         while True:
             with self._wake:
@@ -75,32 +91,30 @@ class Ears:
                 if self._closed:
                     return
                 batch = [self._waiting.popleft() for _ in range(min(MAX_ROWS, len(self._waiting)))]
-            finished = self._round(batch)
+            self._round(batch)
+            finished = [portion for portion in batch if not portion.left]
             with self._wake:
-                self._waiting.extend(portion for portion in batch if portion not in finished)
+                self._waiting.extend(portion for portion in batch if portion.left)
             if finished and not self._closed:
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(self._report, finished)
 
-    def _round(self, batch: list[_Portion]) -> list[_Portion]:
-        """One window of each; returns those that are done."""
+    def _round(self, batch: list[_Portion]) -> None:
+        """The next windows of each, as many as the one with the fewest has."""
+        steps = min(MAX_STEPS, *(portion.left for portion in batch))
         streams = [portion.stream for portion in batch]
-        windows = [portion.windows[len(portion.probabilities or ())] for portion in batch]
+        windows = [portion.windows[-portion.left :][:steps] for portion in batch]
         try:
             probabilities = self._network.advance(streams, windows)
         except Exception as error:
             logger.error("the network for voice activity failed", extra={"error": type(error).__name__})
             for portion in batch:
                 portion.probabilities = None
-            return batch
-        self._on_round(len(batch))
-        finished = []
-        for portion, probability in zip(batch, probabilities, strict=True):
+            return
+        self._on_round(len(batch), steps)
+        for portion, some in zip(batch, probabilities, strict=True):
             assert portion.probabilities is not None
-            portion.probabilities.append(probability)
-            if len(portion.probabilities) == len(portion.windows):
-                finished.append(portion)
-        return finished
+            portion.probabilities += some
 
     def _report(self, finished: list[_Portion]) -> None:
         for portion in finished:

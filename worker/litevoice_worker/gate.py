@@ -49,6 +49,6 @@ def energies(windows: Samples) -> list[float]:
     lag = windows.shape[1] // 96
     wide = windows.astype(np.float64)
     difference = wide[:, lag:] - wide[:, :-lag]
-    sums: list[float] = np.einsum("ij,ij->i", difference, difference).tolist()
+    sums: list[float] = np.vecdot(difference, difference).tolist()
     length = difference.shape[1]
     return [value / length for value in sums]

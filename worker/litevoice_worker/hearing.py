@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from litevoice_contracts.conversation import QUIETEST_FLOOR, Codec, Mark, TurnDetection
+from litevoice_contracts.packets import silent
 from litevoice_worker.audio import (
     SAMPLE_BYTES,
     SAMPLE_RATES,
@@ -22,7 +23,7 @@ from litevoice_worker.audio import (
 from litevoice_worker.endpointing import SAMPLE_RATE, START_WINDOWS, WINDOW_MILLISECONDS, WINDOW_SAMPLES, Endpointer
 from litevoice_worker.gate import HANGOVER_WINDOWS, PRE_ROLL_WINDOWS, Gate, energies
 from litevoice_worker.opening import Opening, Stream
-from litevoice_worker.order import Numbered
+from litevoice_worker.order import Numbered, joined
 
 MIN_COMMIT_MILLISECONDS = 100
 """A shorter buffer counts as empty when the client commits it."""
@@ -104,11 +105,13 @@ class Listener:
         "_endpointer",
         "_energies",
         "_gate",
+        "_kept_units",
         "_max_seconds",
         "_opening",
         "_packets",
         "_packets_at",
         "_partial",
+        "_quiet_units",
         "_stream_units",
         "_units",
         "_windows",
@@ -118,13 +121,18 @@ class Listener:
     def __init__(self, max_utterance_seconds: int) -> None:
         self._max_seconds = max_utterance_seconds
         self._gate = Gate(QUIETEST_FLOOR)
+        self._detection: TurnDetection | None = None
+        self._kept_units = self._quiet_units = 0
         self._opening: Opening | None = None
         self.gated = 0
         self.restart(None, 0, QUIETEST_FLOOR)
 
     def restart(self, detection: TurnDetection | None, audio_ms: int, noise_floor: float) -> None:
         """Forgets all audio; the next to arrive begins at `audio_ms`."""
-        self._detection = detection
+        if detection != self._detection:
+            self._detection = detection
+            self._kept_units = _kept_units(detection)
+            self._quiet_units = QUIET_MILLISECONDS * UNITS_PER_MILLISECOND + self._kept_units
         self._gate.floor = noise_floor
         self._base_ms = audio_ms
         self._units = 0
@@ -167,7 +175,7 @@ class Listener:
     def appetite(self) -> int:
         """How much audio to hear next, in units (see audio.py): up to where `quiet` may have something to say."""
         most = STEP_MILLISECONDS * UNITS_PER_MILLISECOND
-        return most if self._detection is None or self.open else min(most, max(0, self._quiet_units() - self._units))
+        return most if self._detection is None or self.open else min(most, max(0, self._quiet_units - self._units))
 
     def hear(self, packets: Sequence[Numbered]) -> tuple[list[Found], Portion | None]:
         """The next packets, all of one codec: what is found there, and what the network has to hear first.
@@ -181,7 +189,7 @@ class Listener:
             if self._endpointer and self._endpointer.speaking:
                 return [self._ended(self._bytes, packets)], None
             self._begin_stream(codec)
-        audio = packets[0].audio if len(packets) == 1 else b"".join([packet.audio for packet in packets])
+        audio = joined(packets)
         self._bytes += len(audio)
         self._units += len(audio) * UNITS_PER_BYTE[codec]
         self._packets += packets
@@ -228,11 +236,11 @@ class Listener:
 
     def quiet(self) -> Quiet | None:
         """What follows from much silence; None as long as there is not so much."""
-        if self._detection is None or self.open or self._units < self._quiet_units():
+        if self._detection is None or self.open or self._units < self._quiet_units:
             return None
         packets = self._earlier + self._packets
         kept, index = 0, len(packets)
-        while index > 0 and kept < self._kept_units():
+        while index > 0 and kept < self._kept_units:
             index -= 1
             kept += packets[index].units
         if index == 0:
@@ -272,8 +280,13 @@ class Listener:
         size = self._window_bytes
         count = len(data) // size
         self._partial = data[count * size :]
-        if count:
-            self._energies += energies(decode(data[: count * size], codec).reshape(count, -1))
+        if not count:
+            return
+        whole = data[: count * size]
+        if silent(whole, codec):
+            self._energies += [0.0] * count
+        else:
+            self._energies += energies(decode(whole, codec).reshape(count, -1))
 
     def _next_portion(self) -> Portion | None:
         if self._opening is None:
@@ -362,13 +375,13 @@ class Listener:
         assert self._codec is not None
         return SAMPLE_RATES[self._codec] * WINDOW_MILLISECONDS // 1000 * SAMPLE_BYTES[self._codec]
 
-    def _kept_units(self) -> int:
-        assert self._detection is not None
-        padding = self._detection.prefix_padding_ms + _PADDING_WINDOWS * WINDOW_MILLISECONDS
-        return max(padding, PRE_ROLL_WINDOWS * WINDOW_MILLISECONDS) * UNITS_PER_MILLISECOND
-
-    def _quiet_units(self) -> int:
-        return QUIET_MILLISECONDS * UNITS_PER_MILLISECOND + self._kept_units()
-
     def _time(self, sample: int) -> int:
         return self._base_ms + self._stream_units // UNITS_PER_MILLISECOND + sample * 1000 // SAMPLE_RATE
+
+
+def _kept_units(detection: TurnDetection | None) -> int:
+    """How much silence an utterance that begins after it may reach back into."""
+    if detection is None:
+        return 0
+    padding = detection.prefix_padding_ms + _PADDING_WINDOWS * WINDOW_MILLISECONDS
+    return max(padding, PRE_ROLL_WINDOWS * WINDOW_MILLISECONDS) * UNITS_PER_MILLISECOND

@@ -53,7 +53,7 @@ class Metrics:
         )
         self._batch_rows = Histogram(
             names.WORKER_BATCH_ROWS,
-            "Sessions whose next window the network heard together.",
+            "Sessions whose next windows the network heard together.",
             buckets=(1, 2, 4, 8, 16, 32),
             registry=self.registry,
         )
@@ -95,9 +95,9 @@ class Metrics:
         """`stage`: vad, asr, respond (until the first sentence) or tts."""
         self._stages.labels(stage).observe(seconds)
 
-    def heard(self, rows: int) -> None:
-        """The network heard the next window of so many sessions."""
-        self._heard.inc(rows)
+    def heard(self, rows: int, steps: int) -> None:
+        """The network heard the next windows of so many sessions, so many of each."""
+        self._heard.inc(rows * steps)
         self._batch_rows.observe(rows)
 
     def watch(self, unheard: Unheard) -> None:

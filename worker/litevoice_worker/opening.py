@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litevoice_contracts.conversation import Codec
 from litevoice_worker.audio import SAMPLE_RATES, Samples, StreamResampler, decode
 from litevoice_worker.endpointing import SAMPLE_RATE, WINDOW_SAMPLES
 
+Floats = NDArray[np.float32]
 _NOTHING: Samples = np.empty(0, np.int16)
 
 
@@ -17,7 +19,7 @@ class Stream:
     __slots__ = ("memory",)
 
     def __init__(self) -> None:
-        self.memory: object = None
+        self.memory: Floats | None = None
 
 
 class Opening:

@@ -8,7 +8,9 @@ before the envelope and nobody else can have applied it; otherwise a TurnReplay 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -16,7 +18,7 @@ from msgspec import Struct
 from litevoice_contracts.conversation import Codec, Mark
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import TurnReplay
-from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence, audio_of
+from litevoice_contracts.packets import AUDIO, Audio, EpochEnd, Packet, Silence, audio_bytes, silence
 from litevoice_worker.audio import SAMPLE_BYTES, UNITS_PER_BYTE
 
 MAX_HELD_ENVELOPES = 100
@@ -30,40 +32,63 @@ MAX_BACKLOG_PACKETS = 8192
 """Packets that wait for a transcript; beyond it the session is dropped and asked for again."""
 
 
-class Numbered(Struct, frozen=True):
-    """A packet with its mark and the codec of its audio, made by `of`.
+@lru_cache(maxsize=256)
+def _one_silence(size: int) -> Silence:
+    return Silence(size)
+
+
+class Numbered(Struct, frozen=True, gc=False):
+    """A packet with its mark and the codec of its audio, made by `of`. A worker holds more of them than of all else, so
+    the garbage collector, which finds cycles, does not look at them, and equal silences are one object.
 
     Attributes:
+        epoch, seq: its mark.
         offset: how many bytes of the audio are done with.
         length: how many are not, without a trailing half sample; 0 for a client event.
     """
 
-    mark: Mark
+    epoch: int
+    seq: int
     packet: Packet
     codec: Codec
     offset: int
     length: int
 
     @classmethod
-    def of(cls, mark: Mark, packet: Packet, codec: Codec) -> Numbered:
-        size = len(packet.data) if isinstance(packet, Audio) else len(audio_of(packet, codec))
-        return cls(mark, packet, codec, 0, size - size % SAMPLE_BYTES[codec])
+    def of(cls, epoch: int, seq: int, packet: Packet, codec: Codec) -> Numbered:
+        size = audio_bytes(packet)
+        if isinstance(packet, Silence):
+            packet = _one_silence(packet.size)
+        return cls(epoch, seq, packet, codec, 0, size - size % SAMPLE_BYTES[codec])
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.epoch, self.seq)
 
     def after(self, offset: int) -> Numbered:
         """What is left after `offset` bytes."""
         done = min(max(offset - self.offset, 0), self.length)
-        return Numbered(self.mark, self.packet, self.codec, self.offset + done, self.length - done)
+        return Numbered(self.epoch, self.seq, self.packet, self.codec, self.offset + done, self.length - done)
 
     @property
     def audio(self) -> bytes:
         """The audio that is not done with."""
-        data = audio_of(self.packet, self.codec)
+        if not isinstance(self.packet, Audio):
+            return silence(self.length, self.codec)
+        data = self.packet.data
         return data if len(data) == self.length else data[self.offset : self.offset + self.length]
 
     @property
     def units(self) -> int:
         """How much audio that is (see audio.py)."""
         return self.length * UNITS_PER_BYTE[self.codec]
+
+
+def joined(packets: Sequence[Numbered]) -> bytes:
+    """The audio of packets of one codec."""
+    if all(isinstance(packet.packet, Silence) for packet in packets):
+        return silence(sum(packet.length for packet in packets), packets[0].codec)
+    return b"".join(packet.audio for packet in packets)
 
 
 @dataclass(slots=True)
@@ -226,15 +251,17 @@ class PacketOrder:
         else:
             seen = self.next_seq - envelope.seq
             arrival.duplicates += min(seen, len(envelope.packets))
-            client_seqs = envelope.client_seqs or [None] * len(envelope.packets)
-            for packet, client_seq in zip(envelope.packets[seen:], client_seqs[seen:], strict=True):
-                mark = Mark(self.epoch, self.next_seq)
-                self.next_seq += 1
-                self.ended |= isinstance(packet, EpochEnd)
-                if self._sent_again(mark, client_seq):
-                    arrival.duplicates += 1
-                else:
-                    arrival.packets.append(Numbered.of(mark, packet, envelope.codec))
+            self._give_out(envelope.packets[seen:], (envelope.client_seqs or [])[seen:], envelope.codec, arrival)
+
+    def _give_out(self, packets: list[Packet], client_seqs: list[int | None], codec: Codec, arrival: Arrival) -> None:
+        given = [Numbered.of(self.epoch, seq, packet, codec) for seq, packet in enumerate(packets, self.next_seq)]
+        self.next_seq += len(packets)
+        self.ended = self.ended or any(isinstance(packet, EpochEnd) for packet in packets)
+        if client_seqs:
+            fresh = zip(given, client_seqs, strict=True)
+            given = [packet for packet, client_seq in fresh if not self._sent_again(packet.mark, client_seq)]
+            arrival.duplicates += len(packets) - len(given)
+        arrival.packets += given
 
     def _sent_again(self, mark: Mark, client_seq: int | None) -> bool:
         """The client did not know whether another gateway had it."""
@@ -278,7 +305,7 @@ class Backlog:
 
     @property
     def next_is_audio(self) -> bool:
-        return isinstance(self._packets[0].packet, Audio | Silence)
+        return isinstance(self._packets[0].packet, AUDIO)
 
     def add(self, packets: list[Numbered]) -> None:
         self._packets += packets
@@ -298,7 +325,7 @@ class Backlog:
         codec, count = self._packets[0].codec, 0
         length = units // UNITS_PER_BYTE[codec]
         for packet in self._packets:
-            if packet.codec != codec or (count and length <= 0) or not isinstance(packet.packet, Audio | Silence):
+            if packet.codec != codec or (count and length <= 0) or not isinstance(packet.packet, AUDIO):
                 break
             length -= packet.length
             count += 1
@@ -315,9 +342,12 @@ class Backlog:
         return taken
 
     def _count(self, packets: list[Numbered], sign: int) -> None:
+        size = units = 0
         for packet in packets:
-            self.bytes += sign * packet.length
-            self.units += sign * packet.length * UNITS_PER_BYTE[packet.codec]
+            size += packet.length
+            units += packet.length * UNITS_PER_BYTE[packet.codec]
+        self.bytes += sign * size
+        self.units += sign * units
 
 
 def _begins_cleanly(envelope: UpEnvelope) -> bool:

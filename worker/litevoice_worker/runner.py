@@ -146,6 +146,8 @@ class SessionRunner:
             if self._closed:
                 return
             match command:
+                case commands.Count():  # first, because each envelope has one
+                    self._metrics.count(command)
                 case commands.Publish(envelope):
                     self._send(envelope)
                 case commands.Tell(progress):
@@ -162,8 +164,6 @@ class SessionRunner:
                     task = self._jobs.pop(job, None)
                     if task is not None:
                         task.cancel()
-                case commands.Count():
-                    self._metrics.count(command)
         if self._closed:
             return
         self._count_waiting(self.machine.unheard)

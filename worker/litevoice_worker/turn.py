@@ -121,7 +121,7 @@ class Turns:
     def _walk(self, arrival: Arrival, now: float) -> list[Command]:
         self._take(arrival, now)
         self._apply(now)
-        if self._pausable and now - self._last_audio >= PAUSE_SECONDS:
+        if now - self._last_audio >= PAUSE_SECONDS and self._pausable:
             utterances.pause(self._dialogue, self._order.applied)
         self._respond(now)
         self._report()
@@ -145,7 +145,7 @@ class Turns:
         if arrival.rejected:
             self._dialogue.publish([events.EpochRejected(self._order.epoch)])
         self._backlog.add(arrival.packets)
-        if any(isinstance(numbered.packet, packets.Audio | packets.Silence) for numbered in arrival.packets):
+        if any(isinstance(numbered.packet, packets.AUDIO) for numbered in arrival.packets):
             self._last_audio = now
 
     def _apply(self, now: float) -> None:
@@ -181,12 +181,12 @@ class Turns:
             self._outlet.count(metrics.WORKER_DROPPED, dropped, "conversation_items")
 
     def _next_wake(self) -> float | None:
-        times = [self._order.deadline]
+        wake = self._order.deadline
         if self._pausable:
-            times.append(self._last_audio + PAUSE_SECONDS)
+            wake = _earlier(wake, self._last_audio + PAUSE_SECONDS)
         if self._outlet.empty and self._dialogue.response:
-            times.append(self._dialogue.response.wait_until)
-        return min((time for time in times if time is not None), default=None)
+            wake = _earlier(wake, self._dialogue.response.wait_until)
+        return wake
 
     @property
     def _pausable(self) -> bool:
@@ -207,3 +207,10 @@ class Turns:
         """Ends all work; the session goes on from what its owner sends again."""
         self._stop()
         self._order.forget()
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    """None is never."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

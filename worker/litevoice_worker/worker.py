@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -90,6 +91,8 @@ class Worker:
         await self._fence.start()
         await self._members.start()
         await self._ownership.start()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is not looked at again
         tasks = [asyncio.create_task(self._sweep(), name="sweep"), asyncio.create_task(self._tell(), name="news")]
         try:
             await stop.wait()

@@ -194,7 +194,7 @@ from litevoice_worker.opening import Stream
 speech = subprocess.run(["espeak-ng", "--stdout", "hello"], capture_output=True, check=True).stdout
 assert len(speech) > 10_000, len(speech)
 Decoder(samprate=16000, loglevel="FATAL")
-assert 0 <= SileroNetwork().advance([Stream()], [numpy.zeros(512, numpy.int16)])[0] < 0.5
+assert 0 <= SileroNetwork().advance([Stream()], [numpy.zeros((1, 512), numpy.int16)])[0][0] < 0.5
 """
     result = run(images["worker"], "-c", script, entrypoint="python3")
     assert result.returncode == 0, result.stderr

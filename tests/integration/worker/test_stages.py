@@ -63,7 +63,7 @@ def network() -> SileroNetwork:
 
 def hear(network: SileroNetwork, stream: bytes, codec: Codec = PCM, packet_milliseconds: int = 20) -> Ear:
     """What a session makes of a stream in packets."""
-    ear = Ear(lambda stream, windows: [network.advance([stream], [window])[0] for window in windows])
+    ear = Ear(lambda stream, windows: network.advance([stream], [windows])[0])
     for packet in sliced(stream, packet_milliseconds, codec):
         ear.hear([packet])
     return ear

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, QUIETEST_FLOOR, Codec, Mark, TurnDetection
-from litevoice_contracts.packets import Audio
-from litevoice_worker.audio import SAMPLE_RATES, Samples, encode
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, QUIETEST_FLOOR, Codec, TurnDetection
+from litevoice_contracts.packets import Audio, Silence, audio_of, described
+from litevoice_worker.audio import SAMPLE_BYTES, SAMPLE_RATES, Samples, decode, encode
 from litevoice_worker.endpointing import WINDOW_SAMPLES
 from litevoice_worker.gate import HANGOVER_WINDOWS, PRE_ROLL_WINDOWS, Gate, energies
 from litevoice_worker.hearing import Listener, Started
@@ -86,7 +86,7 @@ def told(ear: Ear, since: int = 0) -> list[tuple[object, ...]]:
     st.lists(st.integers(101, 9000), min_size=1, max_size=5),
     st.data(),
 )
-def test_neither_portions_nor_the_place_of_beginning_change_anything(
+def test_neither_portions_nor_the_place_of_beginning_nor_a_description_change_anything(
     script: list[tuple[str, int]], codec: Codec, sizes: list[int], data: st.DataObject
 ) -> None:
     packets = numbered(pieces(sound([*script, ("silence", 1500)], codec), sizes), codec)
@@ -97,6 +97,12 @@ def test_neither_portions_nor_the_place_of_beginning_change_anything(
         one_by_one.hear([packet])
     assert told(one_by_one) == told(whole)
     assert one_by_one.boundaries == whole.boundaries
+    silence_described = Ear(remembering)
+    silence_described.hear(
+        [Numbered.of(packet.epoch, packet.seq, described(packet.packet, codec), codec) for packet in packets]
+    )
+    assert told(silence_described) == told(whole)
+    assert silence_described.boundaries == whole.boundaries
     for count, boundary in whole.boundaries:
         successor = Ear(remembering, begin=boundary)
         rest = after(boundary, packets)
@@ -185,7 +191,8 @@ def test_the_energy_of_a_tone_counts_and_rumble_does_not(codec: Codec) -> None:
         return sum(energies(wave.astype(np.int16).reshape(10, samples))) / 10
 
     assert energy(50) < energy(500) / 50
-    assert energies(np.zeros((3, samples), np.int16)) == [0.0, 0.0, 0.0]
+    silence = decode(audio_of(Silence(3 * samples * SAMPLE_BYTES[codec]), codec), codec)
+    assert energies(silence.reshape(3, samples)) == [0.0, 0.0, 0.0], "what a listener takes for granted"
 
 
 def test_another_codec_ends_an_utterance() -> None:
@@ -193,7 +200,7 @@ def test_another_codec_ends_an_utterance() -> None:
     ear.hear(sliced(sound([("silence", 500), ("speech", 600)])))
     assert ear.listener.open
     telephone = sliced(sound([("speech", 600), ("silence", 1000)], "g711_ulaw/8000"), codec="g711_ulaw/8000")
-    ear.hear([Numbered.of(Mark(1, 100 + packet.mark.seq), packet.packet, packet.codec) for packet in telephone])
+    ear.hear([Numbered.of(1, 100 + packet.seq, packet.packet, packet.codec) for packet in telephone])
     assert len(ear.utterances) == 2
     assert ear.utterances[0].audio_ms == 1100
     assert ear.utterances[1].audio_ms == pytest.approx(1100 + 600 + 512, abs=100)
@@ -219,6 +226,6 @@ def test_a_listener_at_rest_holds_no_audio() -> None:
     listener.restart(TurnDetection(), 0, QUIETEST_FLOOR)
     assert listener.empty
     assert listener.commit() is None
-    listener.hear([Numbered.of(Mark(1, 0), Audio(b"x"), PCM)])
+    listener.hear([Numbered.of(1, 0, Audio(b"x"), PCM)])
     assert listener.empty, "half a sample is none"
     assert CODEC_BYTES_PER_SECOND[PCM] // 1000 * 32 == 3 * WINDOW_SAMPLES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -87,23 +88,23 @@ class Network:
     """Hears speech in what is loud; `broken` fails, `gate` holds it up.
 
     Attributes:
-        rows: how many windows each round had.
+        rounds: how many sessions each had, and how many windows of each.
     """
 
     def __init__(self) -> None:
         self.broken = False
         self.entered, self.gate = threading.Event(), threading.Event()
         self.gate.set()
-        self.rows: list[int] = []
+        self.rounds: list[tuple[int, int]] = []
 
-    def advance(self, streams: Sequence[Stream], windows: Sequence[Samples]) -> list[float]:
+    def advance(self, streams: Sequence[Stream], windows: Sequence[Samples]) -> list[list[float]]:
         self.entered.set()
         self.gate.wait(20)
         if self.broken:
             raise RuntimeError("secret words")
-        assert len(set(map(id, streams))) == len(streams), "one window of each at a time"
-        self.rows.append(len(windows))
-        return [1.0 if np.abs(window).mean() > 200 else 0.0 for window in windows]
+        assert len(set(map(id, streams))) == len(streams), "one session at a time"
+        self.rounds.append((len(windows), len(windows[0])))
+        return [[1.0 if np.abs(window).mean() > 200 else 0.0 for window in some] for some in windows]
 
 
 class Bench:
@@ -231,13 +232,24 @@ async def test_sessions_are_heard_together_and_a_long_upload_delays_nobody(bench
     await until(bench.network.entered.is_set)
     for runner in short:
         speak(runner, seconds=0.2)
+    await asyncio.sleep(0)
     bench.network.gate.set()
     await until(lambda: len(bench.broker.of(events.SpeechStarted)) == 9)
-    rounds = bench.network.rows
-    assert rounds[:7] == [1, 9, 9, 9, 9, 9, 1], "one window of each; then only the long one is left"
+    rounds = bench.network.rounds
+    assert rounds[:4] == [(1, 4), (9, 4), (9, 1), (1, 4)], "a few windows of each; then only the long one is left"
     counted = bench.metrics.registry.get_sample_value
-    await until(lambda: counted("litevoice_worker_windows_total", {"way": "heard"}) == sum(rounds))
+    await until(lambda: counted("litevoice_worker_windows_total", {"way": "heard"}) == sum(map(math.prod, rounds)))
     for runner in (long, *short):
+        runner.close()
+
+
+async def test_what_arrives_in_one_turn_of_the_loop_is_heard_in_one_batch(bench: Bench) -> None:
+    runners = [bench.runner(f"s{number}") for number in range(20)]
+    for runner in runners:
+        speak(runner, seconds=0.2)
+    await until(lambda: len(bench.broker.of(events.SpeechStarted)) == len(runners))
+    assert bench.network.rounds == [(20, 4), (20, 1)]
+    for runner in runners:
         runner.close()
 
 

@@ -69,8 +69,7 @@ class GatewaySettings(_Settings):
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 5000
     """Sessions per gateway; one more is refused with close code 1013."""
     max_frame_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 1 << 20
-    """Largest WebSocket message from a client; a larger one is answered with an error, one of more than four times this
-    size closes the connection with 1009."""
+    """Largest WebSocket message from a client; a larger one closes the connection with 1009."""
     max_events_per_second: Annotated[int, Field(ge=10, le=10_000)] = 200
     """Client events per second and session (burst: twice as many); excess events are delayed, not dropped."""
     max_audio_speed: Annotated[int, Field(ge=1, le=100)] = 2

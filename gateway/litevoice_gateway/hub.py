@@ -145,7 +145,7 @@ class Hub:
         session = Session(opening, protocol, self.limits, time.monotonic())
         session.hold_back(self._held_back)
         partition = partition_of(session_id, self._names.partitions)
-        connection = Connection(self, session, transport, partition, self.limits.max_frame_bytes)
+        connection = Connection(self, session, transport, partition)
         old = self.sessions.get(session_id)
         self.sessions[session_id] = connection
         self.connections.add(connection)

@@ -192,5 +192,8 @@ class WorkerSettings(_Settings):
     be replayed); while there is none, new sessions are refused and closed with 1013."""
     epoch_wait_milliseconds: Annotated[int, Field(ge=0, le=10_000)] = 500
     """How long packets of a session's new gateway wait for the last packet of the old one."""
+    cpu_millicores: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """CPU that the process may use, in thousandths of a core; 0: as much as its container. Before all of it is in use,
+    new sessions are refused."""
     log_level: LogLevel = "info"
     """Lowest level that is logged."""

@@ -9,14 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_SCHEDSTAT = Path("/proc/thread-self/schedstat")
+"""Nanoseconds on a core and waiting for one; see sched-stats in the kernel's documentation."""
 _SMOOTHING = 0.5
 
 Times = tuple[float, float, float]
-"""Seconds: of the wall, of the process's CPU, of the calling thread's CPU."""
+"""Seconds: of the wall; of the process's CPU; of the calling thread's CPU and of its wait for a core."""
 
 
 def _times() -> Times:
-    return time.monotonic(), time.process_time(), time.thread_time()
+    try:
+        waited = int(_SCHEDSTAT.read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):  # a kernel without it
+        waited = 0.0
+    return time.monotonic(), time.process_time(), time.thread_time() + waited
 
 
 def allowed_cores(folder: Path = _CGROUPS) -> float:
@@ -39,7 +45,7 @@ def allowed_cores(folder: Path = _CGROUPS) -> float:
 
 
 class CpuMeter:
-    """For the event loop's thread: a second core does not help it.
+    """For the event loop's thread: a second core does not help it, and others may use the one that it has.
 
     Args:
         cores: that the process may use; 0: what its container may use.
@@ -54,12 +60,12 @@ class CpuMeter:
     def look(self) -> float:
         """The share in use, 0 to 1, smoothed; to be called about once a second.
 
-        Of the event loop's core, or of all that the process may use, whichever is larger.
+        Of the event loop's time, or of all cores that the process may use, whichever is larger.
         """
         at, process, thread = self._read()
         elapsed = at - self._at
         if elapsed > 0:
-            used = max((process - self._process) / self._cores, (thread - self._thread) / min(1.0, self._cores))
+            used = max((process - self._process) / self._cores, thread - self._thread)
             self._share += _SMOOTHING * (min(1.0, used / elapsed) - self._share)
             self._at, self._process, self._thread = at, process, thread
         return self._share

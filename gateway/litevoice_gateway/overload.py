@@ -19,6 +19,8 @@ MAX_BUSY = 0.85
 thousands come back it takes all of it to let them in, and nobody inside waits for that."""
 IDLE = 0.3
 """Below this share new sessions are not counted."""
+FEW = 10
+"""With fewer sessions nobody knows what one costs: those are not counted, either."""
 STEPS = 6
 """Seconds in which what is left may be given away: what new sessions cost shows only after two or three."""
 _SMOOTHING = 0.05
@@ -32,7 +34,7 @@ def allowance(sessions: int, busy: float) -> float:
     """
     if busy >= MAX_BUSY:
         return 0.0
-    return math.inf if busy < IDLE else max(1.0, sessions * (MAX_BUSY / busy - 1) / STEPS)
+    return math.inf if busy < IDLE or sessions < FEW else max(1.0, sessions * (MAX_BUSY / busy - 1) / STEPS)
 
 
 @dataclass(slots=True)

@@ -36,6 +36,7 @@ def test_the_containers_limit_counts(files: dict[str, str], cores: float, tmp_pa
     [
         ("half a core of two", 2.0, 0.5, 0.2, 0.25),
         ("one thread takes its core", 4.0, 1.0, 1.0, 1.0),
+        ("others take the core of that thread", 2.0, 0.2, 0.9, 0.9),
         ("all of a quarter", 0.25, 0.25, 0.1, 1.0),
         ("more than the limit says", 0.25, 0.5, 0.1, 1.0),
         ("nothing", 1.0, 0.0, 0.0, 0.0),

@@ -8,6 +8,7 @@ import pytest
 
 from litevoice_gateway import commands as do
 from litevoice_gateway.overload import (
+    FEW,
     IDLE,
     MAX_BUSY,
     MAX_LOOP_LAG_SECONDS,
@@ -59,7 +60,8 @@ def test_one_late_turn_of_the_loop_is_no_overload_but_a_few_seconds_are() -> Non
         ("nothing is known to be short", 1000, IDLE - 0.01, math.inf),
         ("as many again would fit", 600, MAX_BUSY / 2, 600 / STEPS),
         ("half as many would fit", 600, MAX_BUSY / 1.5, 300 / STEPS),
-        ("others use it, or the first is expensive", 0, 0.8, 1),
+        ("others use it, or something else does", FEW - 1, 0.8, math.inf),
+        ("there is hardly room", FEW, 0.8, 1),
         ("no more", 1000, MAX_BUSY, 0),
     ],
 )

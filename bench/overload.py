@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +37,28 @@ from litevoice_dev.tally import tally_events
 RECOVERED_SECONDS = 0.5
 WINDOW_SECONDS = 2.0
 MAX_GROWTH_BYTES = 64 << 20
-AUDITED = 4
-"""Sessions whose log is read and compared with what their callers heard."""
+_LONGEST_RELIEF_SECONDS = 15.0
 _HANG_UP_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Seconds, but for `callers`: so many use up what the worker (or the gateway: `short`) may use."""
+    """Seconds, but for some.
+
+    Attributes:
+        callers: so many use up what the worker (or the gateway: `short`) may use.
+        relief: after the recovery.
+        audited: sessions whose log is read and compared with what their callers heard.
+    """
 
     callers: int = 16
     short: str = "worker"
     calibration: float = 3.0
     arrival: float = 16.0
     overload: float = 60.0
-    relief: float = 20.0
+    relief: float = 15.0
     freeze: float = 20.0
+    audited: int = 4
 
 
 @dataclass
@@ -127,7 +133,7 @@ async def run(stack: LocalStack, plan: Plan, tell: Callable[[str], None]) -> Out
     for member in (gateway, worker):
         for name, labels in MUST_BE_ZERO.items():
             seen.counters[f"{member.name} {name}"] = await member.metric(name, **labels)
-    seen.wrong = crowd.wrong + crowd.sent_away + await audited(stack, crowd)
+    seen.wrong = crowd.wrong + crowd.sent_away + await audited(stack, crowd, plan.audited)
     return seen
 
 
@@ -194,7 +200,7 @@ async def overload(crowd: Crowd, gateway: Member, plan: Plan, seen: Outcome, tel
 async def relief(crowd: Crowd, plan: Plan, seen: Outcome, tell: Callable[[str], None]) -> None:
     began = time.monotonic()
     crowd.leave(stay=plan.callers // 2)
-    while (now := time.monotonic()) - began < plan.relief:
+    while (now := time.monotonic()) - began < (seen.recovered_after or _LONGEST_RELIEF_SECONDS) + plan.relief:
         await asyncio.sleep(0.1)
         lately = crowd.since(max(began, now - WINDOW_SECONDS))
         if (
@@ -207,10 +213,10 @@ async def relief(crowd: Crowd, plan: Plan, seen: Outcome, tell: Callable[[str], 
     tell(f"relief: all answers within 500 ms after {seen.recovered_after or float('nan'):.1f} s")
 
 
-async def audited(stack: LocalStack, crowd: Crowd) -> list[str]:
+async def audited(stack: LocalStack, crowd: Crowd, count: int) -> list[str]:
     """What is missing, doubled or out of order in what some callers heard, by the broker's log of their sessions."""
     place, wrong = LocalPlace(stack), []
-    for caller in crowd.sessions[:: max(1, len(crowd.sessions) // AUDITED)]:
+    for caller in crowd.sessions[:: -(-len(crowd.sessions) // count)]:
         positions = [heard.split("_")[1] for heard in caller.heard]
         last = max(int(position) for position in positions if position.isdigit())
         log = await place.replies(caller.session)
@@ -289,8 +295,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Plan(callers=options.callers, short=options.short, overload=options.seconds)
     seen = asyncio.run(measure(options.folder, plan))
     heading = f"three times {options.callers} callers for {options.seconds} s, then half of {options.callers}"
-    raw: dict[str, Any] = {"seen": {key: rounded(value) for key, value in asdict(seen).items()}}
-    return report.finish("overload", options, figures(plan, seen), raw, heading)
+    return report.finish("overload", options, figures(plan, seen), measurements(seen), heading)
+
+
+def measurements(seen: Outcome) -> dict[str, Any]:
+    """All that was seen; times in seconds."""
+    return {"seen": {key: rounded(value) for key, value in vars(seen).items()}}
 
 
 def rounded(value: Any) -> Any:

@@ -24,7 +24,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
-PLAN = Plan(callers=12, calibration=2.0, arrival=9.0, overload=13.0, relief=8.0, freeze=0.0)
+PLAN = Plan(callers=12, calibration=1.5, arrival=8.0, overload=11.0, relief=2.0, freeze=0.0, audited=2)
 MILLISECONDS = "ms"
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import report
 from bench.crowd import Caller, Crowd
 from bench.figures import missed
-from bench.overload import Outcome, Plan, figures
+from bench.overload import Outcome, Plan, figures, measurements
 
 pytestmark = pytest.mark.unit
 
@@ -75,3 +78,8 @@ def test_a_caller_notices_an_answer_that_is_lost_doubled_or_another_ones() -> No
         "error session_expired",
     ]
     assert len(crowd.answers) == 2, "more answers than questions"
+
+
+def test_all_that_was_seen_can_be_written(tmp_path: Path) -> None:
+    report.write(tmp_path / "overload.json", measurements(GOOD))
+    assert json.loads((tmp_path / "overload.json").read_text())["seen"]["refused"] == {"worker_cpu": 500}

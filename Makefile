@@ -87,6 +87,11 @@ bench-worker: venv ## measure a worker alone, up to the end of voice activity de
 	@scripts/install-dev
 	@$(PY) -m bench.worker
 
+.PHONY: bench-overload
+bench-overload: venv ## three times the load that the stack holds, for 60 s, then half; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.overload
+
 .PHONY: bench-programs
 bench-programs: ## format, lint and test the programs in Rust and Go that the measurements use
 	@scripts/check-bench

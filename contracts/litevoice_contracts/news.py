@@ -30,8 +30,8 @@ class PartitionNews(msgspec.Struct, frozen=True, array_like=True):
     """A partition that the worker reads.
 
     Attributes:
-        behind_seconds: age of the newest message that the worker has applied, when it applied it; by the clocks of two
-            machines.
+        behind_seconds: age of the newest message that the worker has applied, when it applied it, by the clocks of two
+            machines; and how long the worker will take to hear all audio that waits in it.
     """
 
     partition: int
@@ -43,12 +43,14 @@ class WorkerNews(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         full: the worker takes no more sessions.
+        busy: the share of its CPU that the worker uses, 0 to 1.
     """
 
     worker: str
     partitions: list[PartitionNews] = []
     sessions: list[SessionNews] = []
     full: bool = False
+    busy: float = 0.0
     v: int = VERSION
 
     def encode(self) -> bytes:

@@ -69,8 +69,7 @@ class GatewaySettings(_Settings):
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 5000
     """Sessions per gateway; one more is refused with close code 1013."""
     max_frame_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 1 << 20
-    """Largest WebSocket message from a client; a larger one is answered with an error, one of more than four times this
-    size closes the connection with 1009."""
+    """Largest WebSocket message from a client; a larger one closes the connection with 1009."""
     max_events_per_second: Annotated[int, Field(ge=10, le=10_000)] = 200
     """Client events per second and session (burst: twice as many); excess events are delayed, not dropped."""
     max_audio_speed: Annotated[int, Field(ge=1, le=100)] = 2
@@ -193,5 +192,8 @@ class WorkerSettings(_Settings):
     be replayed); while there is none, new sessions are refused and closed with 1013."""
     epoch_wait_milliseconds: Annotated[int, Field(ge=0, le=10_000)] = 500
     """How long packets of a session's new gateway wait for the last packet of the old one."""
+    cpu_millicores: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """CPU that the process may use, in thousandths of a core; 0: as much as its container. Before all of it is in use,
+    new sessions are refused."""
     log_level: LogLevel = "info"
     """Lowest level that is logged."""

@@ -68,7 +68,6 @@ class Connection:
         "_alarm",
         "_frame_at",
         "_host",
-        "_max_message_bytes",
         "_pause_wanted",
         "_pausing",
         "ended",
@@ -79,9 +78,7 @@ class Connection:
         "transport",
     )
 
-    def __init__(
-        self, host: ConnectionHost, session: Session, transport: Transport, partition: int, max_message_bytes: int
-    ) -> None:
+    def __init__(self, host: ConnectionHost, session: Session, transport: Transport, partition: int) -> None:
         self.session = session
         self.transport = transport
         self.partition = partition
@@ -89,7 +86,6 @@ class Connection:
         self.settled = Once()
         self.gone = False
         self._host = host
-        self._max_message_bytes = max_message_bytes
         self._alarm = Alarm(self._woken)
         self._frame_at = time.monotonic()
         self._pause_wanted = False
@@ -104,9 +100,6 @@ class Connection:
                 self.session.message(message.content, now)
             case frames.PeerClose(code=code):
                 self.session.peer_closed(code, now)
-            case frames.TooLarge(size=size):
-                text = f"message: expected at most {self._max_message_bytes} bytes, got {size}"
-                self.session.unusable(Problem("message_too_large", text, "message"), now)
             case frames.Broken(code=code, reason=reason):
                 self.session.broken(code, Problem("protocol_error", reason, "message"), now)
             case frames.Ping() | frames.Pong():

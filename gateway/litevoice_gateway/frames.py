@@ -19,12 +19,6 @@ class Binary(msgspec.Struct, frozen=True, gc=False):
     content: bytes
 
 
-class TooLarge(msgspec.Struct, frozen=True, gc=False):
-    """A message over the limit; it was discarded, the connection can go on."""
-
-    size: int
-
-
 class Ping(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
 
@@ -46,21 +40,16 @@ class Broken(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-Message = Text | Binary | TooLarge | Ping | Pong | PeerClose | Broken
+Message = Text | Binary | Ping | Pong | PeerClose | Broken
 
 
 class Assembler:
-    """Reassembles the messages of one connection.
+    """Reassembles the messages of one connection; one over `max_bytes` breaks it, because it may never end."""
 
-    A message over `max_bytes` is discarded and reported; one over `give_up_bytes` breaks the connection, because it
-    may never end.
-    """
+    __slots__ = ("_max_bytes", "_opcode", "_parts", "_size")
 
-    __slots__ = ("_give_up_bytes", "_max_bytes", "_opcode", "_parts", "_size")
-
-    def __init__(self, max_bytes: int, give_up_bytes: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._give_up_bytes = give_up_bytes
         self._opcode: int | None = None
         self._parts: list[bytes] = []
         self._size = 0
@@ -86,17 +75,13 @@ class Assembler:
         self._size += len(payload)
         if self._size > self._max_bytes:
             self._parts.clear()
-        else:
-            self._parts.append(payload)
-        if self._size > self._give_up_bytes:
-            return Broken(TOO_BIG, f"a message of more than {self._give_up_bytes} bytes")
+            return Broken(TOO_BIG, f"expected a message of at most {self._max_bytes} bytes")
+        self._parts.append(payload)
         return self._complete() if fin else None
 
     def _complete(self) -> Message:
-        opcode, parts, size = self._opcode, self._parts, self._size
+        opcode, parts = self._opcode, self._parts
         self._opcode, self._parts, self._size = None, [], 0
-        if size > self._max_bytes:
-            return TooLarge(size)
         payload = b"".join(parts)
         return _text(payload) if opcode == TEXT else Binary(payload)
 

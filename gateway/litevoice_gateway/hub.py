@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
+from litevoice_broker.cpu import CpuMeter
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.producer import Done, Producer
@@ -58,6 +59,7 @@ class Hub:
         self.sessions: dict[str, Connection] = {}
         self.connections: set[Connection] = set()
         self._load = Load()
+        self._cpu = CpuMeter()
         self._held_back = False
         self._max_held_bytes = settings.max_held_mebibytes << 20
         self._releasing: dict[str, asyncio.Future[None]] = {}
@@ -145,10 +147,11 @@ class Hub:
         session = Session(opening, protocol, self.limits, time.monotonic())
         session.hold_back(self._held_back)
         partition = partition_of(session_id, self._names.partitions)
-        connection = Connection(self, session, transport, partition, self.limits.max_frame_bytes)
+        connection = Connection(self, session, transport, partition)
         old = self.sessions.get(session_id)
         self.sessions[session_id] = connection
         self.connections.add(connection)
+        self._load.came()
         self.metrics.sessions.set(len(self.sessions))
         if old is not None:
             old.evicted()  # the broker sends no notice: the subscriber stays the same
@@ -316,7 +319,9 @@ class Hub:
     def _measure(self, held_bytes: int, now: float) -> None:
         load, bound, was_full = self._load, self._max_held_bytes, self._held_back
         load.held_bytes, load.worker_lag_seconds = held_bytes, self._news.worker_lag(now)
-        load.workers_full = self._news.workers_full(now)
+        load.workers_full, load.workers_busy = self._news.workers_full(now), self._news.workers_busy(now)
+        load.sessions, load.busy = len(self.sessions), self._cpu.look()
+        load.look()
         self.metrics.load(load, self.full)
         self._held_back = held_bytes >= (bound // 2 if was_full else bound)
         if self._held_back != was_full:

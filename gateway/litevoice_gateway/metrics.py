@@ -38,7 +38,7 @@ class Metrics:
             names.GATEWAY_REFUSED,
             "Sessions refused with 1013, by what was full: sessions (`session.maxPerPod`), memory "
             "(`session.maxHeldMebibytes`), gateway_cpu (the event loop is late), worker_sessions (the workers are at "
-            "their limit), worker_lag (workers are behind).",
+            "their limit), worker_lag (workers are behind), worker_cpu (they use nearly all of it).",
             "reason",
         )
         self.full = Gauge(
@@ -49,6 +49,7 @@ class Metrics:
         self.held_bytes = Gauge(
             names.GATEWAY_HELD_BYTES, "Packets that wait for the broker or are kept for a replay.", registry=registry
         )
+        self.busy = Gauge(names.GATEWAY_BUSY, "Share of its CPU that the gateway uses, 0 to 1.", registry=registry)
         self.loop_lag = Gauge(
             names.GATEWAY_LOOP_LAG_SECONDS, "How late the event loop is, averaged over some seconds.", registry=registry
         )
@@ -105,6 +106,7 @@ class Metrics:
 
     def load(self, load: Load, full: Full) -> None:
         self.held_bytes.set(load.held_bytes)
+        self.busy.set(load.busy)
         self.loop_lag.set(load.loop_lag_seconds)
         self.worker_lag.set(load.worker_lag_seconds)
         for reason in REASONS:

@@ -43,6 +43,7 @@ class NewsTopic:
         self._workers: dict[int, str] = {}
         self._behind: dict[int, tuple[float, float]] = {}
         self._full: dict[str, tuple[bool, float]] = {}
+        self._busy: dict[str, tuple[float, float]] = {}
 
     def new_workers(self, news: WorkerNews) -> set[int]:
         """The partitions that another worker reads now."""
@@ -64,6 +65,11 @@ class NewsTopic:
         self._full = {worker: (full, at) for worker, (full, at) in self._full.items() if now - at < RECENT_SECONDS}
         return bool(self._full) and all(full for full, _ in self._full.values())
 
+    def workers_busy(self, now: float) -> float:
+        """The share of its CPU that the busiest worker uses, of those that were heard of lately."""
+        self._busy = {worker: (busy, at) for worker, (busy, at) in self._busy.items() if now - at < RECENT_SECONDS}
+        return max((busy for busy, _ in self._busy.values()), default=0.0)
+
     def take(self, body: bytes, now: float) -> WorkerNews | None:
         """A message of the LiteTopic; None for an unreadable one."""
         self._heard = now
@@ -73,6 +79,7 @@ class NewsTopic:
             logger.error("news skipped", extra={"reason": error.field})
             return None
         self._full[news.worker] = (news.full, now)
+        self._busy[news.worker] = (news.busy, now)
         self._behind |= {entry.partition: (entry.behind_seconds, now) for entry in news.partitions}
         return news
 

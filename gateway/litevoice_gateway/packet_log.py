@@ -122,8 +122,16 @@ class PacketLog:
         self.answer(now)
 
     def add(self, packet: Packet, codec: Codec, now: float, client_seq: int | None = None) -> None:
-        """Leaves with the partition's next bundle."""
-        self._collect(packet, codec, now, client_seq)
+        """Leaves with the partition's next bundle.
+
+        Long audio leaves in packets of a second, so that a worker hears others in between. What the client has numbered
+        stays whole: the number says whether a worker has it.
+        """
+        if client_seq is None and isinstance(packet, Audio) and len(packet.data) > CODEC_BYTES_PER_SECOND[codec]:
+            for part in _seconds(packet.data, CODEC_BYTES_PER_SECOND[codec]):
+                self._collect(part, codec, now, None)
+        else:
+            self._collect(packet, codec, now, client_seq)
         self._measure(now)
         if self.is_open:
             self._await(_SOON if self._state.user_turn or not isinstance(packet, Audio) else _IN_TIME)
@@ -305,6 +313,10 @@ class PacketLog:
             self.full_since = now
         elif self.full_since is not None and packets <= max_packets // 2 and size <= max_size // 2:
             self.full_since = None
+
+
+def _seconds(data: bytes, size: int) -> Iterable[Audio]:
+    return (Audio(data[begin : begin + size]) for begin in range(0, len(data), size))
 
 
 def _size(packet: Packet) -> int:

@@ -33,9 +33,6 @@ from litevoice_gateway.upgrade import Admitted, Rejected, admit
 
 logger = logging.getLogger(__name__)
 
-HARD_LIMIT_FACTOR = 4
-"""A message over `max_frame_bytes` is answered with an error; one over this many times as much closes the connection
-with 1009, because picows would have to buffer the whole frame."""
 FORCE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 5.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
@@ -92,8 +89,7 @@ class Listener(WSListener):
         super().__init__()
         self._hub = hub
         self._admitted = admitted
-        limit = hub.limits.max_frame_bytes
-        self._assembler = frames.Assembler(limit, HARD_LIMIT_FACTOR * limit)
+        self._assembler = frames.Assembler(hub.limits.max_frame_bytes)
         self._connection: Connection | None = None
         self._transport: PicowsTransport | None = None
         self._writable = True
@@ -174,7 +170,7 @@ class Server:
             backlog=4096,
             websocket_handshake_timeout=HANDSHAKE_SECONDS,
             enable_auto_pong=False,  # a client that pings and does not read would fill the write buffer
-            max_frame_size=HARD_LIMIT_FACTOR * settings.max_frame_bytes,
+            max_frame_size=settings.max_frame_bytes,
             read_buffer_init_size=1024,  # idle connections are many
             **PICOWS_OPTIONS,
         )

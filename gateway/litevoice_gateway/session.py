@@ -162,14 +162,6 @@ class Session:
                 self._updates_in_flight += 1
         self._hold_back()
 
-    def unusable(self, problem: Problem, now: float) -> None:
-        """A message that is too large to be decoded."""
-        if not self._ignores_client and self.phase is not Phase.ENDED:
-            self._active = now
-            if self.phase is Phase.LIVE:
-                self._intake.spend(now)
-            self._problem(problem)
-
     def broken(self, code: int, problem: Problem, now: float) -> None:
         """The client violated the WebSocket protocol: nothing after this can be understood."""
         if self.phase in (Phase.RESTORING, Phase.LIVE):

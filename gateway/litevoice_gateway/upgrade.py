@@ -72,7 +72,7 @@ def admit(
         outcome = "draining" if state.draining else "unavailable"
         reason = "this gateway is draining" if state.draining else state.unready
         return _reject(factory, 503, outcome, Problem(outcome, reason), {"Retry-After": str(RETRY_AFTER_SECONDS)})
-    returns = bool(protocol.session_id) and state.full in ("gateway_cpu", "worker_sessions", "worker_lag")
+    returns = bool(protocol.session_id) and state.full not in ("sessions", "memory")
     return Admitted(protocol, principal, "" if returns else state.full)
 
 

@@ -36,6 +36,7 @@ _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
 
 LONGEST_FIRST = (
     *("broker/test_restarts", "test_conversation", "chart/test_images", "worker/test_process", "broker/test_guarded"),
+    "test_overload",
     *(
         "operator/test_alerts",
         "operator/test_outage",
@@ -43,7 +44,7 @@ LONGEST_FIRST = (
         "operator/test_gateways",
         "dev/test_try",
     ),
-    *("gateway/test_wire", "broker/test_two_brokers", "chart/test_install", "gateway/test_listing"),
+    *("test_neighbours", "gateway/test_wire", "broker/test_two_brokers", "chart/test_install", "gateway/test_listing"),
     *("gateway/test_backpressure", "operator/test_admission", "operator/test_crds", "test_example_client"),
 )
 """Files that take long begin first, so that at the end not all jobs wait for one; those with a RocketMQ of their own do

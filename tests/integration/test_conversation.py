@@ -104,6 +104,9 @@ async def test_a_killed_worker_is_replaced_in_the_middle_of_its_answer(stack: Lo
         assert STORY.lower() in third.text.lower()
 
 
+ENDS = ("completed", "cancelled", "incomplete", "failed")
+
+
 async def asked_twice(gateway: Member) -> bool:
     return await gateway.metric(metrics.GATEWAY_PROBES) >= 2
 
@@ -125,6 +128,8 @@ async def test_workers_that_stand_still_begin_no_turn_twice(stack: LocalStack) -
         assert "paris" in answer.text.lower()
     assert await gateway.metric(metrics.GATEWAY_REPLAYS) == replays
     assert await gateway.metric(metrics.GATEWAY_DROPPED, what="stale_attempt") == 0
+    ended = [await worker.metric(metrics.WORKER_TURNS, outcome=outcome) for worker in stack.workers for outcome in ENDS]
+    assert sum(ended) == 2, "two questions, two turns"
     events = await audited_events(LocalPlace(stack), call)
     assert events.clean, events
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from litevoice_worker.audio import Samples
+from litevoice_worker.endpointing import WINDOW_MILLISECONDS
 from litevoice_worker.opening import Stream
+from litevoice_worker.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,16 @@ class Ears:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._pace = Pace(time.monotonic())
+
+    @property
+    def busy(self) -> float:
+        """The share of time that the thread has something to hear, 0 to 1, of late."""
+        return self._pace.busy(time.monotonic())
+
+    def seconds_to_hear(self, audio_seconds: float) -> float:
+        """How long so much audio takes, at the pace of late."""
+        return audio_seconds * 1000 / WINDOW_MILLISECONDS * self._pace.seconds_per_window
 
     def listen(self, stream: Stream, windows: Samples, done: Done) -> None:
         """Calls `done` with each window's probability of speech, or with None when the network failed."""
@@ -101,6 +114,7 @@ class Ears:
 
     def _round(self, batch: list[_Portion]) -> None:
         """The next windows of each, as many as the one with the fewest has."""
+        self._pace.begin(time.monotonic())
         steps = min(MAX_STEPS, *(portion.left for portion in batch))
         streams = [portion.stream for portion in batch]
         windows = [portion.windows[-portion.left :][:steps] for portion in batch]
@@ -111,6 +125,8 @@ class Ears:
             for portion in batch:
                 portion.probabilities = None
             return
+        finally:
+            self._pace.end(time.monotonic(), len(batch) * steps)
         self._on_round(len(batch), steps)
         for portion, some in zip(batch, probabilities, strict=True):
             assert portion.probabilities is not None

@@ -63,6 +63,7 @@ class Metrics:
         self._unheard_bytes = Gauge(
             names.WORKER_UNHEARD_BYTES, "Audio that waits for the network or for a transcript.", registry=self.registry
         )
+        self.busy = Gauge(names.WORKER_BUSY, "Share of its CPU that the worker uses, 0 to 1.", registry=self.registry)
         self.sessions = Gauge(names.WORKER_SESSIONS, "Sessions in memory.", registry=self.registry)
         self.partitions = Gauge(names.WORKER_PARTITIONS, "Partitions owned.", registry=self.registry)
         self._send = Histogram(

@@ -15,6 +15,21 @@ GATEWAY_SECONDS = 30.0
 """A gateway that has sent nothing for this long, and has no session at work here, is told nothing more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How the worker as a whole is doing.
+
+    Attributes:
+        full: there is no room for another session.
+        busy: the share of its CPU in use, 0 to 1.
+        unheard_seconds: how long the network will take for the audio that waits.
+    """
+
+    full: bool = False
+    busy: float = 0.0
+    unheard_seconds: float = 0.0
+
+
 @dataclass(slots=True)
 class _Gateway:
     heard: float
@@ -53,9 +68,8 @@ class News:
         for known in self._gateways.values():
             known.partitions = {number: behind for number, behind in known.partitions.items() if number in owned}
 
-    def take(self, at_work: Iterable[tuple[str, str]], full: bool, now: float) -> list[tuple[str, WorkerNews]]:
-        """What to send now, by gateway; `at_work`: gateway and session id of what its owner waits for; `full`: there is
-        no room for another session."""
+    def take(self, at_work: Iterable[tuple[str, str]], load: Load, now: float) -> list[tuple[str, WorkerNews]]:
+        """What to send now, by gateway; `at_work`: gateway and session id of what its owner waits for."""
         working: dict[str, set[str]] = {}
         for gateway, session_id in at_work:
             working.setdefault(gateway, set()).add(session_id)
@@ -69,7 +83,10 @@ class News:
             sessions += [SessionNews(session_id) for session_id in sorted(busy)]
             sessions += [SessionNews(session_id, refused=True) for session_id in sorted(known.refused)]
             known.progress, known.refused = {}, set()
-            partitions = [PartitionNews(number, behind) for number, behind in sorted(known.partitions.items())]
+            partitions = [
+                PartitionNews(number, behind + load.unheard_seconds)
+                for number, behind in sorted(known.partitions.items())
+            ]
             if partitions or sessions:
-                told.append((gateway, WorkerNews(self._worker, partitions, sessions, full)))
+                told.append((gateway, WorkerNews(self._worker, partitions, sessions, load.full, load.busy)))
         return told

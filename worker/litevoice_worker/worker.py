@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
+from litevoice_broker.cpu import CpuMeter
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
@@ -24,7 +25,7 @@ from litevoice_worker.commands import Count
 from litevoice_worker.ears import Ears
 from litevoice_worker.members import Members
 from litevoice_worker.metrics import Metrics
-from litevoice_worker.news import NEWS_SECONDS, News
+from litevoice_worker.news import NEWS_SECONDS, Load, News
 from litevoice_worker.ownership import Ownership
 from litevoice_worker.runner import SessionRunner, Stages
 from litevoice_worker.sessions import NoRoom, Sessions
@@ -77,6 +78,7 @@ class Worker:
             on_owned=self._metrics.partitions.set,
         )
         self._news = News(self._pod)
+        self._cpu = CpuMeter(settings.cpu_millicores / 1000)
         self._server = AdminServer(self._metrics.registry, self._unready_reason)
         self._limits = Limits(
             max_utterance_seconds=settings.pipeline.max_utterance_seconds,
@@ -180,7 +182,10 @@ class Worker:
         while True:
             await asyncio.sleep(NEWS_SECONDS)
             self._news.keep_partitions(self._ownership.owned)
-            for gateway, news in self._news.take(self._sessions.at_work(), self._sessions.full, time.monotonic()):
+            busy = max(self._cpu.look(), self._ears.busy)
+            self._metrics.busy.set(busy)
+            load = Load(self._sessions.full, busy, self._ears.seconds_to_hear(self._unheard.seconds))
+            for gateway, news in self._news.take(self._sessions.at_work(), load, time.monotonic()):
                 try:
                     self._producer.enqueue_lite(self._names.reply_topic, gateway, news.encode(), self._told)
                 except BrokerError as error:

@@ -42,7 +42,8 @@ class GatewayPod(Api):
     """Whether it is draining."""
     full: Annotated[str, Field(max_length=64)] = ""
     """Why it takes no new sessions: sessions (`session.maxPerPod`), memory (`session.maxHeldMebibytes`), gateway_cpu
-    (its event loop is late), worker_sessions (the workers are at their limit), worker_lag (workers are behind)."""
+    (its event loop is late), worker_sessions (the workers are at their limit), worker_lag (workers are behind),
+    worker_cpu (they use nearly all of it)."""
 
 
 class LastDrain(Api):

@@ -94,6 +94,17 @@ def test_the_lag_is_the_largest_that_was_told_of_lately() -> None:
     assert topic.worker_lag(RECENT_SECONDS) == 0.25
 
 
+def test_the_workers_are_as_busy_as_the_busiest_that_was_heard_of_lately() -> None:
+    topic = NewsTopic(Broker(), 0)
+    assert topic.workers_busy(0) == 0
+    topic.take(WorkerNews("w-1", busy=0.9).encode(), 0)
+    topic.take(WorkerNews("w-2", busy=0.5).encode(), 5)
+    assert topic.workers_busy(6) == 0.9
+    topic.take(WorkerNews("w-1", busy=0.4).encode(), 7)
+    assert topic.workers_busy(8) == 0.5
+    assert topic.workers_busy(5 + RECENT_SECONDS) == 0.4
+
+
 @given(st.binary(max_size=100))
 def test_no_body_crashes_the_reader(body: bytes) -> None:
     try:

@@ -112,6 +112,20 @@ def test_a_batch_is_one_envelope_with_contiguous_numbers() -> None:
     assert log.packets.unconfirmed == 1
 
 
+@pytest.mark.parametrize(("codec", "second"), [("pcm16/24000", 48_000), ("g711_ulaw/8000", 8_000)])
+def test_long_audio_leaves_in_packets_of_a_second(codec: Codec, second: int) -> None:
+    log, audio = Log(), bytes(range(1, 251)) * (second // 100)
+    log.packets.add(Audio(audio), codec, 0.0)
+    log.packets.flush(0.0)
+    parts = [packet for _, packet in numbered(log.taken())]
+    assert [len(audio_of(part, codec)) for part in parts] == [second, second, second // 2]
+    assert b"".join(audio_of(part, codec) for part in parts) == audio
+    log.packets.add(Audio(audio), codec, 0.0, client_seq=7)
+    log.packets.flush(0.0)
+    (envelope,) = log.taken()
+    assert (len(envelope.packets), envelope.client_seqs) == (1, [7]), "its number would no longer say what was taken"
+
+
 def test_first_envelope_of_an_epoch_carries_the_snapshot() -> None:
     log = Log()
     log.state.snapshot = Snapshot(items=[Item("i", "user", "x")], turn=4, boundary=Mark(7, 3))

@@ -283,14 +283,14 @@ class Wire:
 async def connected() -> tuple[Connection, Pod, Wire]:
     pod, wire = Pod(), Wire()
     session = Session(Opening("s_1", lambda: 1), Echo(), Limits(), asyncio.get_running_loop().time())
-    connection = Connection(pod, session, wire, 0, 1000)
+    connection = Connection(pod, session, wire, 0)
     connection.opened()
     return connection, pod, wire
 
 
 async def test_from_the_frame_to_the_acknowledgement_and_goaway() -> None:
     connection, pod, wire = await connected()
-    assembler = frames.Assembler(1000, 4000)
+    assembler = frames.Assembler(1000)
     for number in (1, 2):
         message = assembler.frame(frames.BINARY, packet(number), fin=True, reserved=False)
         assert message is not None

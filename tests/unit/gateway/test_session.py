@@ -85,26 +85,20 @@ def test_bad_events_are_answered_and_the_session_lives_on() -> None:
     driver.clear()
     driver.say(type="input_audio_buffer.append", audio="%%%", event_id="mine")
     driver.say(type="nonsense")
-    driver.session.unusable(Problem("message_too_large", "too large", "message"), driver.now)
     driver.audio()
     driver.pass_time(0.2)
     errors = [message["error"]["code"] for message in driver.sent]
-    assert errors == ["invalid_base64", "unknown_event", "message_too_large"]
+    assert errors == ["invalid_base64", "unknown_event"]
     assert driver.sent[0]["error"]["event_id"] == "mine"
     assert len(driver.packets) == 1
     assert driver.closes == []
 
 
-@pytest.mark.parametrize("readable", [True, False])
-def test_events_that_are_refused_count_too(readable: bool) -> None:
+def test_events_that_are_refused_count_too() -> None:
     driver = Driver(limits=Limits(max_events_per_second=10))
     driver.clear()
     for _ in range(25):
-        if readable:
-            driver.say(type="nonsense")
-        else:
-            driver.session.unusable(Problem("invalid_message", "binary", "message"), driver.now)
-            driver.take()
+        driver.say(type="nonsense")
     assert len(driver.sent) == 25
     assert not driver.is_reading()
     driver.pass_time(0.7)

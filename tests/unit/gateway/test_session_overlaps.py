@@ -13,7 +13,6 @@ from litevoice_gateway.protocols import Problem
 from litevoice_gateway.session import Phase
 from tests.unit.gateway.driver import Driver
 
-TOO_LARGE = Problem("message_too_large", "too large", "message")
 BROKEN = Problem("protocol_error", "bad frame", "message")
 
 
@@ -39,14 +38,6 @@ def test_a_confirmed_update_does_not_undo_the_next_one() -> None:
     assert driver.packets == [Audio(b"\x7f\x7f")]
 
 
-def test_a_message_that_is_too_large_is_answered_before_the_session_is_restored() -> None:
-    driver = Driver(resume=START, opened=False)
-    driver.session.unusable(TOO_LARGE, driver.now)
-    driver.take()
-    assert driver.session.phase is Phase.RESTORING
-    assert [message["error"]["code"] for message in driver.sent] == ["message_too_large"]
-
-
 def test_a_broken_protocol_closes_a_session_that_is_not_restored_yet() -> None:
     driver = Driver(resume=START, opened=False)
     driver.session.broken(1002, BROKEN, driver.now)
@@ -60,11 +51,11 @@ def test_nothing_follows_the_servers_close_but_the_count() -> None:
     driver.take()
     assert driver.closes == [1012]
     driver.clear()
-    driver.session.unusable(TOO_LARGE, driver.now)
+    driver.say(type="nonsense")
     driver.session.broken(1002, BROKEN, driver.now)
     driver.take()
     assert (driver.sent, driver.closes) == ([], [])
-    assert [seen.label for seen in driver.observed("client_errors")] == ["message_too_large"]
+    assert [seen.label for seen in driver.observed("client_errors")] == ["unknown_event"]
 
 
 @pytest.mark.parametrize("can_write", [True, False])
@@ -76,7 +67,7 @@ def test_a_session_that_has_ended_does_nothing(can_write: bool) -> None:
     driver.clear()
     assert driver.session.phase is Phase.ENDED
     driver.session.writable(can_write, driver.now)
-    driver.session.unusable(TOO_LARGE, driver.now)
+    driver.say(type="nonsense")
     driver.session.broken(1002, BROKEN, driver.now)
     driver.take()
     assert driver.log == []

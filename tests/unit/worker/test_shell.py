@@ -253,6 +253,20 @@ async def test_what_arrives_in_one_turn_of_the_loop_is_heard_in_one_batch(bench:
         runner.close()
 
 
+async def test_the_ears_know_how_long_they_will_take(bench: Bench) -> None:
+    assert bench.ears.seconds_to_hear(10.0) == 0, "nothing is known yet"
+    bench.network.gate.clear()
+    runner = bench.runner()
+    speak(runner)
+    await until(bench.network.entered.is_set)
+    await until(lambda: bench.ears.busy > 0.01)
+    bench.network.gate.set()
+    await until(lambda: bench.broker.of(events.SpeechStarted))
+    assert 0 < 10 * bench.ears.seconds_to_hear(0.32) == pytest.approx(bench.ears.seconds_to_hear(3.2))
+    await until(lambda: bench.ears.busy < 0.01)
+    runner.close()
+
+
 async def test_when_the_network_fails_its_sessions_are_asked_for_again(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

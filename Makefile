@@ -87,6 +87,11 @@ bench-worker: venv ## measure a worker alone, up to the end of voice activity de
 	@scripts/install-dev
 	@$(PY) -m bench.worker
 
+.PHONY: bench-growth
+bench-growth: venv ## measure what a session costs when there are 100, 1,000, 10,000; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.growth
+
 .PHONY: bench-programs
 bench-programs: ## format, lint and test the programs in Rust and Go that the measurements use
 	@scripts/check-bench

@@ -32,7 +32,7 @@ from bench.report import add_output, finish
 from litevoice_broker.partition_consumer import PartitionMessage
 from litevoice_contracts.conversation import Codec, SessionConfig, Snapshot, TurnDetection
 from litevoice_contracts.envelopes import Bundle, UpEnvelope
-from litevoice_contracts.packets import Audio, Packet
+from litevoice_contracts.packets import Audio, Packet, described
 from litevoice_contracts.settings import BrokerSettings, MembersSettings, WorkerSettings
 from litevoice_dev.progress import say
 from litevoice_dev.speech import RATE, speak
@@ -207,6 +207,28 @@ async def session_kib(silence: Sequence[Packet], seconds: int) -> float:
     await subject.settle()
     gc.collect()
     return (proc.memory_bytes(os.getpid()) - before) / KIB / IDLE_SESSIONS
+
+
+async def idle_kib(sizes: Sequence[int]) -> dict[int, float]:
+    """KiB of memory per session of which only the first envelope came: its configuration, and a moment of silence.
+    With each of these numbers of sessions, in ascending order."""
+    subject = Subject(config())
+    pause = [described(Audio(bytes(FRAME_BYTES)), "pcm16/24000")]
+    names = [f"idle_{number}" for number in range(IDLE_SESSIONS + sizes[-1])]
+    opened = 0
+
+    async def memory(total: int) -> int:
+        nonlocal opened
+        while opened < total:
+            some = names[opened : min(total, opened + IDLE_SESSIONS)]
+            await subject.deliver(dict.fromkeys(some, pause))
+            opened += len(some)
+        await subject.settle()
+        gc.collect()
+        return proc.memory_bytes(os.getpid())
+
+    before = await memory(IDLE_SESSIONS)  # what all share is there
+    return {size: (await memory(IDLE_SESSIONS + size) - before) / KIB / size for size in sizes}
 
 
 async def measure(options: argparse.Namespace) -> tuple[dict[Kind, Results], float]:

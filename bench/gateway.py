@@ -167,11 +167,11 @@ def rate(before: tuple[float, int] | None, after: tuple[float, int] | None) -> i
 
 async def idle(running: Running, connections: int, results: Results) -> None:
     """KiB of memory per connection that is open and silent."""
-    empty = proc.memory_bytes(running.pid)
+    empty = proc.own_memory_bytes(running.pid)
     async for line in lines(running.url, running.key, count(microphones=0, typing=0, speaking=0, idle=connections,
                                                             warmup=2, seconds=1)):  # fmt: skip
         if line["line"] == "end":
-            results.idle_kib.append((proc.memory_bytes(running.pid) - empty) / KIB / connections)
+            results.idle_kib.append((proc.own_memory_bytes(running.pid) - empty) / KIB / connections)
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Results]:

@@ -83,12 +83,17 @@ class Sampler:
         return parts
 
 
-def memory_bytes(pid: int) -> int:
+def memory_bytes(pid: int, kind: str = "Pss") -> int:
     """Proportional set size. Raises OSError when the process has ended."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{kind}:"):
             return int(line.split()[1]) * _KIB
-    raise OSError(f"/proc/{pid}/smaps_rollup has no Pss")
+    raise OSError(f"/proc/{pid}/smaps_rollup has no {kind}")
+
+
+def own_memory_bytes(pid: int) -> int:
+    """Without files, of which a process's share depends on who else has them open. Raises OSError when it has ended."""
+    return memory_bytes(pid, "Pss_Anon")
 
 
 def allow_open_files(count: int) -> None:

@@ -40,6 +40,7 @@ from litevoice_worker.audio import Samples
 from litevoice_worker.commands import Outcome, Prompt
 from litevoice_worker.members import StaticMembers
 from litevoice_worker.runner import Stages
+from litevoice_worker.turn import PAUSE_SECONDS
 from litevoice_worker.worker import Worker
 
 FRAME_BYTES = RATE // 50 * 2
@@ -49,7 +50,7 @@ WARMUP_SECONDS = 3
 LOOP_SECONDS = 10
 ROOM_DBFS = -55.0
 SETTLED_SECONDS = 0.05
-IDLE_SESSIONS = 200
+IDLE_SESSIONS, POOL_SESSIONS = 200, 2000
 KIB = 1024
 TEXT = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 Kind = str
@@ -199,22 +200,23 @@ async def session_kib(silence: Sequence[Packet], seconds: int) -> float:
     for _ in range(max(1, seconds * BEATS_PER_SECOND)):
         await subject.deliver({"s_first": list(silence)})
     gc.collect()
-    before = proc.memory_bytes(os.getpid())
+    before = proc.own_memory_bytes(os.getpid())
     names = [f"s_{number}" for number in range(IDLE_SESSIONS)]
     for _ in range(max(1, seconds * BEATS_PER_SECOND)):
         await subject.deliver({name: [Audio(bytes(FRAME_BYTES))] * FRAMES_PER_BEAT for name in names})
         await asyncio.sleep(0)
     await subject.settle()
     gc.collect()
-    return (proc.memory_bytes(os.getpid()) - before) / KIB / IDLE_SESSIONS
+    return (proc.own_memory_bytes(os.getpid()) - before) / KIB / IDLE_SESSIONS
 
 
 async def idle_kib(sizes: Sequence[int]) -> dict[int, float]:
     """KiB of memory per session of which only the first envelope came: its configuration, and a moment of silence.
-    With each of these numbers of sessions, in ascending order."""
+    With each of these numbers of sessions, in ascending order; the first ones, which fill the process's pools, do not
+    count."""
     subject = Subject(config())
     pause = [described(Audio(bytes(FRAME_BYTES)), "pcm16/24000")]
-    names = [f"idle_{number}" for number in range(IDLE_SESSIONS + sizes[-1])]
+    names = [f"idle_{number}" for number in range(POOL_SESSIONS + sizes[-1])]
     opened = 0
 
     async def memory(total: int) -> int:
@@ -223,12 +225,13 @@ async def idle_kib(sizes: Sequence[int]) -> dict[int, float]:
             some = names[opened : min(total, opened + IDLE_SESSIONS)]
             await subject.deliver(dict.fromkeys(some, pause))
             opened += len(some)
+        await asyncio.sleep(PAUSE_SECONDS + 0.5)  # the end of a pause is the last that happens
         await subject.settle()
         gc.collect()
-        return proc.memory_bytes(os.getpid())
+        return proc.own_memory_bytes(os.getpid())
 
-    before = await memory(IDLE_SESSIONS)  # what all share is there
-    return {size: (await memory(IDLE_SESSIONS + size) - before) / KIB / size for size in sizes}
+    before = await memory(POOL_SESSIONS)
+    return {size: (await memory(POOL_SESSIONS + size) - before) / KIB / size for size in sizes}
 
 
 async def measure(options: argparse.Namespace) -> tuple[dict[Kind, Results], float]:

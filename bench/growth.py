@@ -39,6 +39,8 @@ from litevoice_dev.progress import say
 
 SESSIONS = (100, 1000, 10_000)
 FRAMES_PER_SECOND = 1000
+HEARD_SECONDS, HEARD_BEFORE_SECONDS = 2.5, 0.5
+"""Of each session. Once in them, what is quiet is settled."""
 MICROPHONES = (100, 1000)
 MICROPHONE_FRAME_MS = 200
 """Longer frames: a thousand microphones in frames of 20 ms are more than two cores hold."""
@@ -143,7 +145,7 @@ async def gateway(options: argparse.Namespace) -> Gateway:
     return Gateway(nothing, sizes, microphones)
 
 
-async def worker(options: argparse.Namespace) -> Worker:
+async def worker() -> Worker:
     memory = await alone.idle_kib(SESSIONS[1:])
     for sessions, kib in memory.items():
         say(f"worker, {number(sessions)} idle sessions: {kib:.1f} KiB each")
@@ -151,8 +153,7 @@ async def worker(options: argparse.Namespace) -> Worker:
     frames: dict[str, dict[int, float]] = {kind: {} for kind in KINDS}
     for kind in KINDS:
         for sessions in SESSIONS:
-            seconds = max(2, options.worker_frames // (50 * sessions))
-            frames[kind][sessions], _ = await alone.hear(loops[kind], sessions, seconds)
+            frames[kind][sessions], _ = await alone.hear(loops[kind], sessions, HEARD_SECONDS, HEARD_BEFORE_SECONDS)
             say(f"worker, {number(sessions)} sessions, {kind}: {frames[kind][sessions]:.1f} µs per frame")
     return Worker(memory, frames)
 
@@ -198,7 +199,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seconds", type=int, default=20, help="of each measurement (default: %(default)s)")
     parser.add_argument("--warmup", type=int, default=5, help="seconds before each (default: %(default)s)")
-    parser.add_argument("--worker-frames", type=int, default=1_000_000, help="(default: %(default)s)")
     parser.add_argument("--only", choices=("gateway", "worker"), help="(default: both)")
     parser.add_argument("--folder", type=Path, default=cache() / "bench" / "growth", help="settings and logs")
     add_output(parser)
@@ -209,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     raw = {}
     with contextlib.closing(asyncio.Runner(loop_factory=uvloop.new_event_loop)) as runner:
         if options.only != "gateway":
-            of_worker = runner.run(worker(options))
+            of_worker = runner.run(worker())
             figures, raw["worker"] = worker_figures(of_worker), asdict(of_worker)
         if options.only != "worker":
             of_gateway = runner.run(gateway(options))

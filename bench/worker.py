@@ -176,18 +176,20 @@ def beats(loop: Sequence[Packet], start: int) -> Iterator[list[Packet]]:
         yield list(itertools.islice(endless, FRAMES_PER_BEAT))
 
 
-async def hear(loop: Sequence[Packet], sessions: int, seconds: int) -> tuple[float, float]:
+async def hear(
+    loop: Sequence[Packet], sessions: int, seconds: float, warmup: float = WARMUP_SECONDS
+) -> tuple[float, float]:
     """CPU microseconds per frame; messages down per session and second."""
     subject = Subject(config())
     streams = {f"s_{number}": beats(loop, number * 37) for number in range(sessions)}
 
-    async def listen(duration: int) -> None:
-        for _ in range(duration * BEATS_PER_SECOND):
+    async def listen(duration: float) -> None:
+        for _ in range(round(duration * BEATS_PER_SECOND)):
             await subject.deliver({name: next(stream) for name, stream in streams.items()})
             await asyncio.sleep(0.001)
         await subject.settle()
 
-    await listen(WARMUP_SECONDS)
+    await listen(warmup)
     cpu, messages = time.process_time(), subject.producer.messages
     await listen(seconds)
     cpu, messages = time.process_time() - cpu, subject.producer.messages - messages

@@ -105,8 +105,9 @@ crds: venv ## write crds/ from the pydantic models
 	@$(PY) -m litevoice_operator.crdgen
 
 .PHONY: reference
-reference: venv ## write docs/reference from CRDs, settings, chart, metrics and protocol events
+reference: venv ## write docs/reference from CRDs, settings, chart, metrics and protocol events; docs/sizing.md's tables
 	@$(PY) -m litevoice_dev.reference
+	@$(PY) -m bench.sizing --write
 
 .PHONY: lock
 lock: ## resolve the dependencies anew into locks/

@@ -3,12 +3,14 @@
 The formula, for one VoiceGateway; S sessions, M = S × open of them with an open microphone:
 
 - frames per second F = 50 M;
-- gateway pods = the larger of F × CPU per frame / (cores × use) and S / maxPerPod;
+- gateway pods = the larger of F × CPU per frame / (cores × use - CPU of the bundles for more than 8 partitions) and
+  S / maxPerPod;
 - workers: as many as it takes that the busiest one can hold its share of (F × CPU per frame + what speech costs beyond
   that) and of S. Partitions are drawn by hash, so the busiest of W workers has more than 1 / W of them;
 - partitions = 8, or 16, 32, … where no number of workers can do it with fewer;
 - messages up per second = gateway pods × partitions × 10: each pod has a bundle for each partition at each beat;
-- messages down = typed questions × 3.5 + M × speaking × (messages while somebody speaks + those of a spoken answer);
+- messages down = typed questions × 3.5 + M × speaking × (messages while somebody speaks + those of a spoken answer)
+  + gateway pods × workers;
 - brokers = the largest of CPU, bytes and subscriptions, each divided by what one broker may have.
 """
 
@@ -30,7 +32,12 @@ UTTERANCE_SECONDS = ANSWER_SECONDS = 4.0
 MESSAGES_PER_ANSWER = 4.0
 """Of a spoken turn, beside its audio, which comes in pieces of 0.4 s."""
 ANSWER_PIECES_PER_SECOND = 2.5
-PARTITIONS, MAX_PARTITIONS = 8, 128
+PARTITIONS, MAX_PARTITIONS = 8, 64
+GATEWAY_MESSAGE_SECONDS = 0.00075
+"""A gateway's CPU for one more bundle, whatever is in it: its way through the gRPC client. What a frame costs has those
+of 8 partitions in it."""
+NEWS_PER_SECOND = 1.0
+"""From each worker to each gateway pod."""
 _DRAWS = 12  # sets of workers' names over which the busiest worker's share is averaged
 
 ROCKETMQ_IDLE_CORES = 0.23
@@ -122,6 +129,9 @@ class Limits:
     def __post_init__(self) -> None:
         if self.per_resource < 1:
             raise ValueError(f"per_resource: expected at least 1 session, got {self.per_resource}")
+        least = (MAX_PARTITIONS - PARTITIONS) * BEATS_PER_SECOND * GATEWAY_MESSAGE_SECONDS
+        if self.pod_cores * self.use <= least:
+            raise ValueError(f"pod_cores × use: expected more than {least:.2f}, got {self.pod_cores * self.use:.2f}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +226,18 @@ def plan(load: Load, costs: Costs, limits: Limits) -> Plan:
     resources = math.ceil(load.sessions / limits.per_resource)
     one = replace(load, sessions=math.ceil(load.sessions / resources))
     cores = limits.pod_cores * limits.use
-    gateways, gateways_by = most(
-        {"CPU": gateway_cores(one, costs) / cores, "maxPerPod": one.sessions / limits.max_per_pod}
-    )
     demands = {"CPU": worker_cores(one, costs) / cores, "maxSessions": one.sessions / limits.max_sessions}
     _, workers_by = most(demands)
     workers, partitions = workers_and_partitions(max(demands.values()))
-    up, down = resources * gateways * partitions * BEATS_PER_SECOND, messages_down(load, costs)
+    bundles = (partitions - PARTITIONS) * BEATS_PER_SECOND * GATEWAY_MESSAGE_SECONDS
+    gateways, gateways_by = most(
+        {
+            "CPU": gateway_cores(one, costs) / (cores - bundles),
+            "maxPerPod": one.sessions / limits.max_per_pod,
+        }
+    )
+    up = resources * gateways * partitions * BEATS_PER_SECOND
+    down = messages_down(load, costs) + resources * gateways * workers * NEWS_PER_SECOND
     size = bytes_per_second(load)
     subscriptions = load.sessions + resources * (partitions + gateways)
     brokers, brokers_by = most(

@@ -63,16 +63,16 @@ QUIET = Load(1000, speaking=0.0, muted=1.0)
             {"brokers": 3, "brokers_by": "subscriptions"},
         ),
         (
-            "noise is carried: 1,000 x 48 kB/s",
+            "noise is carried: 1,000 x 48 kB/s; nobody speaks, 4 workers tell 4 gateways what they are at",
             Load(1000, speaking=0.0, muted=0.0),
             replace(LIMITS, broker_bytes_per_second=10e6),
-            {"brokers": 5, "brokers_by": "bytes", "bytes_per_second": 48e6, "down_per_second": 0.0},
+            {"brokers": 5, "brokers_by": "bytes", "bytes_per_second": 48e6, "down_per_second": 16.0},
         ),
         (
-            "typed questions and spoken turns: 1,000 x (0.1 x 3.5) + 100 x (0.5 + 14 / 4)",
+            "typed questions, spoken turns, news: 1,000 x (0.1 x 3.5) + 100 x (0.5 + 14 / 4) + 4 x 5",
             Load(1000, speaking=0.1, muted=0.9, typed=0.1),
             LIMITS,
-            {"down_per_second": 750.0},
+            {"down_per_second": 770.0},
         ),
     ],
 )
@@ -86,6 +86,14 @@ def test_a_large_voice_gateway_costs_the_brokers_more_than_small_ones() -> None:
     load = replace(QUIET, sessions=8000)
     large, small = (plan(load, COSTS, replace(LIMITS, per_resource=count)) for count in (8000, 1000))
     assert large.up_per_second > 3 * small.up_per_second
+
+
+def test_more_partitions_cost_gateways_more() -> None:
+    few, many = (plan(Load(count, speaking=0.0, muted=1.0), COSTS, LIMITS) for count in (500, 1000))
+    assert many.partitions == few.partitions == 8
+    costly = replace(COSTS, worker_frame=60e-6)
+    assert plan(QUIET, costly, LIMITS).partitions > 8
+    assert plan(QUIET, costly, LIMITS).gateways > many.gateways
 
 
 def test_more_than_the_most_partitions_can_share_is_refused() -> None:

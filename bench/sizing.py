@@ -89,7 +89,7 @@ def costs() -> Costs:
     return Costs(
         gateway_frame=figure(path, "gateway CPU per frame") / 1e6,
         worker_frame=figure(path, "worker CPU per frame") / 1e6,
-        worker_speech=max(0.0, parts.worker["speech"] - (parts.worker["silence"] + parts.worker["room"]) / 2) / 1e6,
+        worker_speech=max(0.0, parts.worker["speech"] - parts.worker["silence"]) / 1e6,
         speech_messages=max(speech),
         typed_messages=figure(path, "messages down") / asked_per_second(path),
         gateway_idle=figure(growth, "gateway CPU per idle session and second, 10,000 sessions") / 1e6,

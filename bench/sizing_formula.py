@@ -62,7 +62,7 @@ class Costs:
 
     Attributes:
         gateway_frame: CPU seconds per frame of 20 ms, in company of everything else; `worker_frame` likewise.
-        worker_speech: what a frame of speech costs beyond silence and room, in seconds.
+        worker_speech: what a frame of speech costs beyond one of silence, in seconds.
         speech_messages: down, per second of speech.
         typed_messages: down, per typed question.
         gateway_idle: CPU seconds per second of a session that sends nothing.

@@ -30,14 +30,16 @@ from bench import proc
 from bench.figures import Figure, spread
 from bench.report import add_output, finish
 from litevoice_broker.partition_consumer import PartitionMessage
-from litevoice_contracts.conversation import Codec, SessionConfig, Snapshot, TurnDetection
+from litevoice_contracts.conversation import QUIETEST_FLOOR, Codec, Cursor, SessionConfig, Snapshot, TurnDetection
 from litevoice_contracts.envelopes import Bundle, UpEnvelope
 from litevoice_contracts.packets import Audio, Packet, described
 from litevoice_contracts.settings import BrokerSettings, MembersSettings, WorkerSettings
 from litevoice_dev.progress import say
 from litevoice_dev.speech import RATE, speak
-from litevoice_worker.audio import Samples
+from litevoice_worker.audio import Samples, decode
 from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.endpointing import WINDOW_MILLISECONDS
+from litevoice_worker.gate import energies
 from litevoice_worker.members import StaticMembers
 from litevoice_worker.runner import Stages
 from litevoice_worker.turn import PAUSE_SECONDS
@@ -87,10 +89,10 @@ class NullProducer:
 class Subject:
     """The seam to the worker's code: everything here that a change of it can break.
 
-    `config`: of all sessions. Attributes: producer: counts what goes down.
+    `config`: of all sessions; `noise_floor`: where they are. Attributes: producer: counts what goes down.
     """
 
-    def __init__(self, config: SessionConfig) -> None:
+    def __init__(self, config: SessionConfig, noise_floor: float = QUIETEST_FLOOR) -> None:
         settings = WorkerSettings(
             broker=BrokerSettings(
                 endpoints="127.0.0.1:1", name_server="127.0.0.1:1", request_topic="a", reply_topic="b", partitions=1
@@ -104,7 +106,7 @@ class Subject:
         self._worker = Worker(settings, Stages(stages, stages, stages), members, environment)
         self.producer = NullProducer()
         self._worker._producer = self.producer  # type: ignore[assignment]
-        self._config = config
+        self._snapshot = Snapshot(config=config, cursor=Cursor(noise_floor=noise_floor))
         self._next: dict[str, int] = {}
         self._offsets = itertools.count()
 
@@ -113,7 +115,7 @@ class Subject:
         envelopes = []
         for name, some in packets.items():
             seq = self._next.get(name, 0)
-            snapshot = Snapshot(config=self._config) if seq == 0 else None
+            snapshot = self._snapshot if seq == 0 else None
             envelope = UpEnvelope(session_id=name, epoch=1, seq=seq, turn=0, packets=some, snapshot=snapshot)
             self._next[name] = seq + len(some)
             envelopes.append(envelope.encode())
@@ -176,11 +178,23 @@ def beats(loop: Sequence[Packet], start: int) -> Iterator[list[Packet]]:
         yield list(itertools.islice(endless, FRAMES_PER_BEAT))
 
 
+def floor_of(loop: Sequence[Packet]) -> float:
+    """The noise floor of a place that sounds like this."""
+    audio = b"".join(packet.data for packet in loop if isinstance(packet, Audio))
+    window_bytes = RATE * WINDOW_MILLISECONDS // 1000 * 2
+    heard = decode(audio[: len(audio) // window_bytes * window_bytes], "pcm16/24000")
+    return max(QUIETEST_FLOOR, statistics.mean(energies(heard.reshape(-1, window_bytes // 2))))
+
+
 async def hear(
-    loop: Sequence[Packet], sessions: int, seconds: float, warmup: float = WARMUP_SECONDS
+    loop: Sequence[Packet],
+    sessions: int,
+    seconds: float,
+    warmup: float = WARMUP_SECONDS,
+    noise_floor: float = QUIETEST_FLOOR,
 ) -> tuple[float, float]:
     """CPU microseconds per frame; messages down per session and second."""
-    subject = Subject(config())
+    subject = Subject(config(), noise_floor)
     streams = {f"s_{number}": beats(loop, number * 37) for number in range(sessions)}
 
     async def listen(duration: float) -> None:

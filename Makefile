@@ -92,6 +92,11 @@ bench-overload: venv ## three times the load that the stack holds, for 60 s, the
 	@scripts/install-dev
 	@$(PY) -m bench.overload
 
+.PHONY: bench-growth
+bench-growth: venv ## measure what a session costs when there are 100, 1,000, 10,000; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.growth
+
 .PHONY: bench-programs
 bench-programs: ## format, lint and test the programs in Rust and Go that the measurements use
 	@scripts/check-bench
@@ -105,8 +110,9 @@ crds: venv ## write crds/ from the pydantic models
 	@$(PY) -m litevoice_operator.crdgen
 
 .PHONY: reference
-reference: venv ## write docs/reference from CRDs, settings, chart, metrics and protocol events
+reference: venv ## write docs/reference from CRDs, settings, chart, metrics and protocol events; docs/sizing.md's tables
 	@$(PY) -m litevoice_dev.reference
+	@$(PY) -m bench.sizing --write
 
 .PHONY: lock
 lock: ## resolve the dependencies anew into locks/

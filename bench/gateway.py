@@ -7,8 +7,8 @@ and waits for the confirmation. The others accept, decode the event and its base
 write one message per partition and beat to a canned sink that confirms it: Rust (tokio-tungstenite, one thread), Go
 (gorilla), Python (websockets). They know no sessions, keep nothing and speak no gRPC, so they do less.
 
-Contenders take turns, round by round; ratios are those of the same round. Then ours alone with 100 and 1,000 sessions,
-in frames of 200 ms: what costs more per session when there are more of them, grows where it must not.
+Contenders take turns, round by round; ratios are those of the same round. What costs more per session when there are
+more of them: bench/growth.py.
 
 Prints one table, writes raw data, and exits with 1 when a bar is missed.
 """
@@ -42,9 +42,8 @@ PARTITIONS = 8
 OURS = "litevoice"
 REFERENCE = "Rust, tungstenite"
 KIB = 1024
-GROWTH_SESSIONS = (100, 1000)
-GROWTH_FRAME_MS = 200
-"""Longer frames: a thousand sessions in frames of 20 ms are more than two cores hold."""
+FILES_BESIDE = 200
+"""What a process has open that is no connection."""
 _NO_KEY = "none"
 
 
@@ -75,11 +74,10 @@ class Cost:
 
 @dataclass(slots=True)
 class Results:
-    """One contender's, a value per round; `growth`: by number of sessions, in frames of GROWTH_FRAME_MS."""
+    """One contender's, a value per round."""
 
     frame_microseconds: list[float] = field(default_factory=list)
     idle_kib: list[float] = field(default_factory=list)
-    growth: dict[int, Cost] = field(default_factory=dict)
 
 
 Start = Callable[[Path], AbstractAsyncContextManager[Running]]
@@ -169,11 +167,11 @@ def rate(before: tuple[float, int] | None, after: tuple[float, int] | None) -> i
 
 async def idle(running: Running, connections: int, results: Results) -> None:
     """KiB of memory per connection that is open and silent."""
-    empty = proc.memory_bytes(running.pid)
+    empty = proc.own_memory_bytes(running.pid)
     async for line in lines(running.url, running.key, count(microphones=0, typing=0, speaking=0, idle=connections,
                                                             warmup=2, seconds=1)):  # fmt: skip
         if line["line"] == "end":
-            results.idle_kib.append((proc.memory_bytes(running.pid) - empty) / KIB / connections)
+            results.idle_kib.append((proc.own_memory_bytes(running.pid) - empty) / KIB / connections)
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Results]:
@@ -193,10 +191,6 @@ async def measure(options: argparse.Namespace) -> dict[str, Results]:
         async with start(options.folder) as running:
             await idle(running, options.idle, results[name])
         say(f"{options.idle} idle connections: {name}: {results[name].idle_kib[-1]:.1f} KiB each")
-    for sessions in GROWTH_SESSIONS:
-        async with ours(options.folder) as running:
-            cost = results[OURS].growth[sessions] = await speaking(running, options, sessions, GROWTH_FRAME_MS)
-        say(f"{sessions} sessions: {cost.frame_microseconds:.1f} µs per frame of {GROWTH_FRAME_MS} ms")
     return results
 
 
@@ -210,13 +204,9 @@ def ratios(results: dict[str, Results], name: str) -> list[float]:
 
 def figures(results: dict[str, Results]) -> list[Figure]:
     mine = results[OURS]
-    sizes = sorted(mine.growth.items())
-    growth = sizes[-1][1].frame_microseconds / sizes[0][1].frame_microseconds
     return [
         Figure("gateway CPU per frame, decode to confirmed send", statistics.median(mine.frame_microseconds), "µs", 35),
         Figure(f"the same, to {REFERENCE}", statistics.median(ratios(results, REFERENCE)), "×", goal=1.15),
-        *(Figure(f"messages up, {number(n)} sessions", cost.messages_per_second, "/s", 160) for n, cost in sizes),
-        Figure(f"CPU per session, {number(sizes[-1][0])} to {number(sizes[0][0])} sessions", growth, "×", 1.15),
         Figure("memory per idle session, gateway", statistics.median(mine.idle_kib), "KiB", 20, 12),
     ]
 
@@ -237,11 +227,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement (default: %(default)s)")
     parser.add_argument("--warmup", type=int, default=3, help="seconds before each (default: %(default)s)")
-    parser.add_argument("--idle", type=int, default=2000, help="idle connections (default: %(default)s)")
+    parser.add_argument("--idle", type=int, default=10_000, help="idle connections (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=cache() / "bench" / "gateway", help="settings and logs")
     add_output(parser)
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
+    proc.allow_open_files(options.idle + FILES_BESIDE)
     results = asyncio.run(measure(options))
     heading = f"{options.sessions} open microphones, {options.rounds} rounds of {options.seconds} s"
     raw = {"contenders": {name: asdict(one) for name, one in results.items()}}

@@ -30,16 +30,19 @@ from bench import proc
 from bench.figures import Figure, spread
 from bench.report import add_output, finish
 from litevoice_broker.partition_consumer import PartitionMessage
-from litevoice_contracts.conversation import Codec, SessionConfig, Snapshot, TurnDetection
+from litevoice_contracts.conversation import QUIETEST_FLOOR, Codec, Cursor, SessionConfig, Snapshot, TurnDetection
 from litevoice_contracts.envelopes import Bundle, UpEnvelope
 from litevoice_contracts.packets import Audio, Packet, described
 from litevoice_contracts.settings import BrokerSettings, MembersSettings, WorkerSettings
 from litevoice_dev.progress import say
 from litevoice_dev.speech import RATE, speak
-from litevoice_worker.audio import Samples
+from litevoice_worker.audio import Samples, decode
 from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.endpointing import WINDOW_MILLISECONDS
+from litevoice_worker.gate import energies
 from litevoice_worker.members import StaticMembers
 from litevoice_worker.runner import Stages
+from litevoice_worker.turn import PAUSE_SECONDS
 from litevoice_worker.worker import Worker
 
 FRAME_BYTES = RATE // 50 * 2
@@ -49,7 +52,7 @@ WARMUP_SECONDS = 3
 LOOP_SECONDS = 10
 ROOM_DBFS = -55.0
 SETTLED_SECONDS = 0.05
-IDLE_SESSIONS = 200
+IDLE_SESSIONS, POOL_SESSIONS = 200, 2000
 KIB = 1024
 TEXT = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 Kind = str
@@ -86,10 +89,10 @@ class NullProducer:
 class Subject:
     """The seam to the worker's code: everything here that a change of it can break.
 
-    `config`: of all sessions. Attributes: producer: counts what goes down.
+    `config`: of all sessions; `noise_floor`: where they are. Attributes: producer: counts what goes down.
     """
 
-    def __init__(self, config: SessionConfig) -> None:
+    def __init__(self, config: SessionConfig, noise_floor: float = QUIETEST_FLOOR) -> None:
         settings = WorkerSettings(
             broker=BrokerSettings(
                 endpoints="127.0.0.1:1", name_server="127.0.0.1:1", request_topic="a", reply_topic="b", partitions=1
@@ -103,7 +106,7 @@ class Subject:
         self._worker = Worker(settings, Stages(stages, stages, stages), members, environment)
         self.producer = NullProducer()
         self._worker._producer = self.producer  # type: ignore[assignment]
-        self._config = config
+        self._snapshot = Snapshot(config=config, cursor=Cursor(noise_floor=noise_floor))
         self._next: dict[str, int] = {}
         self._offsets = itertools.count()
 
@@ -112,7 +115,7 @@ class Subject:
         envelopes = []
         for name, some in packets.items():
             seq = self._next.get(name, 0)
-            snapshot = Snapshot(config=self._config) if seq == 0 else None
+            snapshot = self._snapshot if seq == 0 else None
             envelope = UpEnvelope(session_id=name, epoch=1, seq=seq, turn=0, packets=some, snapshot=snapshot)
             self._next[name] = seq + len(some)
             envelopes.append(envelope.encode())
@@ -177,18 +180,32 @@ def beats(loop: Sequence[Packet], start: int) -> Iterator[list[Packet]]:
         yield list(itertools.islice(endless, FRAMES_PER_BEAT))
 
 
-async def hear(loop: Sequence[Packet], sessions: int, seconds: int) -> tuple[float, float]:
+def floor_of(loop: Sequence[Packet]) -> float:
+    """The noise floor of a place that sounds like this."""
+    audio = b"".join(packet.data for packet in loop if isinstance(packet, Audio))
+    window_bytes = RATE * WINDOW_MILLISECONDS // 1000 * 2
+    heard = decode(audio[: len(audio) // window_bytes * window_bytes], "pcm16/24000")
+    return max(QUIETEST_FLOOR, statistics.mean(energies(heard.reshape(-1, window_bytes // 2))))
+
+
+async def hear(
+    loop: Sequence[Packet],
+    sessions: int,
+    seconds: float,
+    warmup: float = WARMUP_SECONDS,
+    noise_floor: float = QUIETEST_FLOOR,
+) -> tuple[float, float]:
     """CPU microseconds per frame; messages down per session and second."""
-    subject = Subject(config())
+    subject = Subject(config(), noise_floor)
     streams = {f"s_{number}": beats(loop, number * 37) for number in range(sessions)}
 
-    async def listen(duration: int) -> None:
-        for _ in range(duration * BEATS_PER_SECOND):
+    async def listen(duration: float) -> None:
+        for _ in range(round(duration * BEATS_PER_SECOND)):
             await subject.deliver({name: next(stream) for name, stream in streams.items()})
             await asyncio.sleep(0.001)
         await subject.settle()
 
-    await listen(WARMUP_SECONDS)
+    await listen(warmup)
     cpu, messages = time.process_time(), subject.producer.messages
     await listen(seconds)
     cpu, messages = time.process_time() - cpu, subject.producer.messages - messages
@@ -201,14 +218,38 @@ async def session_kib(silence: Sequence[Packet], seconds: int) -> float:
     for _ in range(max(1, seconds * BEATS_PER_SECOND)):
         await subject.deliver({"s_first": list(silence)})
     gc.collect()
-    before = proc.memory_bytes(os.getpid())
+    before = proc.own_memory_bytes(os.getpid())
     names = [f"s_{number}" for number in range(IDLE_SESSIONS)]
     for _ in range(max(1, seconds * BEATS_PER_SECOND)):
         await subject.deliver({name: list(silence) for name in names})
         await asyncio.sleep(0)
     await subject.settle()
     gc.collect()
-    return (proc.memory_bytes(os.getpid()) - before) / KIB / IDLE_SESSIONS
+    return (proc.own_memory_bytes(os.getpid()) - before) / KIB / IDLE_SESSIONS
+
+
+async def idle_kib(sizes: Sequence[int]) -> dict[int, float]:
+    """KiB of memory per session of which only the first envelope came: its configuration, and a moment of silence.
+    With each of these numbers of sessions, in ascending order; the first ones, which fill the process's pools, do not
+    count."""
+    subject = Subject(config())
+    pause = [described(Audio(bytes(FRAME_BYTES)), "pcm16/24000")]
+    names = [f"idle_{number}" for number in range(POOL_SESSIONS + sizes[-1])]
+    opened = 0
+
+    async def memory(total: int) -> int:
+        nonlocal opened
+        while opened < total:
+            some = names[opened : min(total, opened + IDLE_SESSIONS)]
+            await subject.deliver(dict.fromkeys(some, pause))
+            opened += len(some)
+        await asyncio.sleep(PAUSE_SECONDS + 0.5)  # the end of a pause is the last that happens
+        await subject.settle()
+        gc.collect()
+        return proc.own_memory_bytes(os.getpid())
+
+    before = await memory(POOL_SESSIONS)
+    return {size: (await memory(POOL_SESSIONS + size) - before) / KIB / size for size in sizes}
 
 
 async def measure(options: argparse.Namespace) -> tuple[dict[Kind, Results], float]:

@@ -30,6 +30,14 @@ class Conversation:
         dropped: items that were forgotten to stay within the bounds.
     """
 
+    __slots__ = (
+        "_config",
+        "_config_bytes",
+        "_items",
+        "_sizes",
+        "dropped",
+    )
+
     def __init__(self, config: SessionConfig, items: Sequence[Item]) -> None:
         self.dropped = 0
         self._config = config

@@ -46,6 +46,21 @@ class Dialogue:
         transcription, response: under way, or None.
     """
 
+    __slots__ = (
+        "_ahead_milliseconds",
+        "_boundary",
+        "_order",
+        "conversation",
+        "cursor",
+        "id",
+        "listener",
+        "listening",
+        "outlet",
+        "response",
+        "transcription",
+        "turn",
+    )
+
     def __init__(
         self, session_id: str, listener: Listener, ahead_milliseconds: int, order: PacketOrder, outlet: Outlet
     ) -> None:

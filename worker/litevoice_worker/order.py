@@ -7,10 +7,11 @@ before the envelope and nobody else can have applied it; otherwise a TurnReplay 
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from typing import Literal
 
 from msgspec import Struct
@@ -124,6 +125,23 @@ class PacketOrder:
         deadline: when a waiting newer epoch begins even without the end of the current one; None when none waits.
     """
 
+    __slots__ = (
+        "_asked",
+        "_client_seq",
+        "_client_seqs",
+        "_epoch_wait_seconds",
+        "_held",
+        "_previous",
+        "_rejected",
+        "_settled_client_seq",
+        "attempt",
+        "deadline",
+        "ended",
+        "epoch",
+        "known",
+        "next_seq",
+    )
+
     def __init__(self, epoch_wait_seconds: float) -> None:
         self.known = False
         self.attempt = 0
@@ -137,7 +155,7 @@ class PacketOrder:
         self._asked: tuple[int, float] | None = None  # attempt and time of the TurnReplay that is still unanswered
         self._rejected: tuple[int, float] | None = None  # epoch and time of the last rejection
         self._client_seq: int | None = None  # of the newest packet that was given out
-        self._client_seqs: deque[tuple[Mark, int]] = deque()  # of those that are not settled
+        self._client_seqs: list[tuple[Mark, int]] = []  # of those that are not settled
         self._settled_client_seq: int | None = None
 
     @property
@@ -147,8 +165,10 @@ class PacketOrder:
 
     def settle(self, mark: Mark) -> None:
         """Nothing up to `mark` is needed any more."""
-        while self._client_seqs and self._client_seqs[0][0] <= mark:
-            self._settled_client_seq = self._client_seqs.popleft()[1]
+        settled = bisect_right(self._client_seqs, mark, key=itemgetter(0))
+        if settled:
+            self._settled_client_seq = self._client_seqs[settled - 1][1]
+            del self._client_seqs[:settled]
 
     @property
     def settled_client_seq(self) -> int | None:

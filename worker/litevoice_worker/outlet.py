@@ -3,7 +3,6 @@ stages. Sans I/O."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -21,9 +20,16 @@ _ALONE = (events.TurnReplay, events.EpochRejected, events.SessionUpdated)
 class Outlet:
     """Collects the commands of one input."""
 
+    __slots__ = (
+        "_commands",
+        "_in_flight",
+        "_jobs",
+        "_waiting",
+    )
+
     def __init__(self) -> None:
         self._commands: list[Command] = []
-        self._waiting: deque[DownEnvelope] = deque()
+        self._waiting: list[DownEnvelope] = []  # few; an empty deque takes 600 bytes
         self._in_flight = False
         self._jobs = 0
 
@@ -41,7 +47,7 @@ class Outlet:
 
     def keep_only(self, wanted: Callable[[DownEnvelope], bool]) -> None:
         """Takes back what was not sent yet."""
-        self._waiting = deque(envelope for envelope in self._waiting if wanted(envelope))
+        self._waiting = [envelope for envelope in self._waiting if wanted(envelope)]
 
     def new_job(self) -> int:
         """A number for the next job; the first is 1."""
@@ -67,9 +73,9 @@ class Outlet:
 
     def _next(self) -> DownEnvelope:
         """What waits, in one message as far as it may be: a message costs the broker more than what is in it."""
-        envelope = self._waiting.popleft()
+        envelope = self._waiting.pop(0)
         while self._waiting and _may_join(envelope, self._waiting[0]):
-            following = self._waiting.popleft()
+            following = self._waiting.pop(0)
             envelope = replace(
                 following,
                 events=[*envelope.events, *following.events],

@@ -61,6 +61,26 @@ class SessionRunner:
         last_active: when an envelope last arrived, in loop time.
     """
 
+    __slots__ = (
+        "_closed",
+        "_ears",
+        "_jobs",
+        "_loop",
+        "_metrics",
+        "_moved",
+        "_on_broken",
+        "_on_settled",
+        "_publish",
+        "_results",
+        "_stages",
+        "_timer",
+        "_unheard",
+        "_waiting",
+        "gateway",
+        "last_active",
+        "machine",
+    )
+
     def __init__(
         self,
         machine: Turns,
@@ -87,8 +107,7 @@ class SessionRunner:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._results: list[commands.Result] = []
-        self._sent = asyncio.Event()
-        self._sent.set()
+        self._moved: asyncio.Event | None = None  # for whom a message was confirmed; an event takes 600 bytes
         self.last_active = self._loop.time()
 
     def deliver(self, envelope: UpEnvelope, gateway: str, *, uncertain: bool) -> None:
@@ -99,12 +118,13 @@ class SessionRunner:
 
     async def abandon(self) -> None:
         """Hands the session over: stops it, and returns when its last message is confirmed (or ABANDON_SECONDS)."""
+        self._moved = asyncio.Event()
         self._carry_out(self.machine.abandon(self._loop.time()))
         try:
             async with asyncio.timeout(ABANDON_SECONDS):
                 while not self.machine.confirmed and not self._closed:
-                    await self._sent.wait()
-                    await asyncio.sleep(0)
+                    await self._moved.wait()
+                    self._moved.clear()
         except TimeoutError:
             logger.warning("a session's last message was not confirmed in time", extra={"session": self.machine.id})
         self.close()
@@ -112,7 +132,7 @@ class SessionRunner:
     def close(self) -> None:
         """Stops everything at once. Idempotent."""
         self._closed = True
-        self._sent.set()
+        self._wake()
         if self._timer is not None:
             self._timer.cancel()
         for task in self._jobs.values():
@@ -196,7 +216,6 @@ class SessionRunner:
     def _send(self, envelope: DownEnvelope) -> None:
         if self._closed:
             return
-        self._sent.clear()
         try:
             self._publish(self.machine.id, envelope.encode(), self._confirmed)
         except Overloaded:
@@ -206,12 +225,16 @@ class SessionRunner:
 
     def _confirmed(self, error: BaseException | None) -> None:
         if error is None:
-            self._sent.set()
             self._result(commands.Published())
+            self._wake()
         elif not self._closed:
             # The message may have arrived: sending it again could double it, so it is left to the owner to ask.
             logger.warning("a session's message was not confirmed", extra={"session": self.machine.id})
             self._on_broken(self.machine.id)
+
+    def _wake(self) -> None:
+        if self._moved is not None:
+            self._moved.set()
 
     # Stages
 

@@ -42,6 +42,16 @@ class Turns:
         wake_at: when `tick` wants to be called; None for never.
     """
 
+    __slots__ = (
+        "_backlog",
+        "_dialogue",
+        "_last_audio",
+        "_order",
+        "_outlet",
+        "id",
+        "wake_at",
+    )
+
     def __init__(self, session_id: str, limits: Limits) -> None:
         self.id = session_id
         self.wake_at: float | None = None

@@ -23,8 +23,10 @@ const RESPOND: &str = r#"{"type":"response.create"}"#;
 
 /// What all callers share.
 pub struct Plan {
+    /// Between two frames of who speaks.
+    frame: Duration,
     /// Between two frames of a microphone.
-    pub frame: Duration,
+    pub pause: Duration,
     silence: Frames,
     room: Frames,
     word: Frames,
@@ -45,8 +47,10 @@ impl Plan {
             ),
             options.silence_ms
         );
+        let pause = if options.every_ms == 0 { options.frame_ms } else { options.every_ms };
         Ok(Self {
             frame: Duration::from_millis(options.frame_ms as u64),
+            pause: Duration::from_millis(pause as u64),
             silence: audio::silence(samples),
             room: audio::room(samples),
             word,
@@ -109,7 +113,7 @@ async fn microphone(
     let frames = if index.is_multiple_of(2) { &plan.silence } else { &plan.room };
     // Nobody hears the same second of the room as somebody else.
     let mut heard = frames.iter().cycle().skip(index * 37 % frames.len());
-    let mut clock = interval_at(start, plan.frame);
+    let mut clock = interval_at(start, plan.pause);
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
     loop {
         tokio::select! {

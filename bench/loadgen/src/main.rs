@@ -78,8 +78,8 @@ async fn run(options: Options, plan: Rc<Plan>) -> Result<RunResult, String> {
 
     let record = Rc::new(Record::default());
     for (index, connection) in connections.into_iter().enumerate() {
-        // Spread over a frame, as people who do not know of one another are.
-        let start = tokio::time::Instant::now() + plan.frame.mul_f64(index as f64 / total as f64) + PAUSE;
+        // Spread over a pause, as people who do not know of one another are.
+        let start = tokio::time::Instant::now() + plan.pause.mul_f64(index as f64 / total as f64) + PAUSE;
         callers::start(&options, &plan, &record, index, connection, start);
     }
     seconds(options.warmup, "warmup", &record).await;

@@ -15,6 +15,7 @@ loadgen: open microphones and callers against a gateway that speaks OpenAI Realt
   --speaking N       callers that speak the word every 4 s (5)
   --idle N           connections that send nothing (0)
   --frame-ms N       audio per message, 20 to 500 (20)
+  --every-ms N       from one message of a microphone to its next; 0: as long as its audio (0)
   --silence-ms N     silence_duration_ms of the speaking callers' turn detection (100)
   --warmup N         seconds before the measurement (10)
   --seconds N        seconds of the measurement (30)
@@ -32,6 +33,7 @@ pub struct Options {
     pub speaking: usize,
     pub idle: usize,
     pub frame_ms: usize,
+    pub every_ms: usize,
     pub silence_ms: u32,
     pub warmup: u64,
     pub seconds: u64,
@@ -58,6 +60,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         speaking: 5,
         idle: 0,
         frame_ms: 20,
+        every_ms: 0,
         silence_ms: 100,
         warmup: 10,
         seconds: 30,
@@ -72,6 +75,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("speaking") => options.speaking = parser.value()?.parse()?,
             Long("idle") => options.idle = parser.value()?.parse()?,
             Long("frame-ms") => options.frame_ms = parser.value()?.parse()?,
+            Long("every-ms") => options.every_ms = parser.value()?.parse()?,
             Long("silence-ms") => options.silence_ms = parser.value()?.parse()?,
             Long("warmup") => options.warmup = parser.value()?.parse()?,
             Long("seconds") => options.seconds = parser.value()?.parse()?,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bench.figures import missed
-from bench.gateway import OURS, REFERENCE, Cost, Results, comparison, figures, rate, ratios
+from bench.gateway import OURS, REFERENCE, Results, comparison, figures, rate, ratios
 
 pytestmark = pytest.mark.unit
 
-GROWTH = {1000: Cost(110.0, 160), 100: Cost(100.0, 80)}
 RESULTS = {
-    OURS: Results([30.0, 60.0, 33.0], [19.0], GROWTH),
+    OURS: Results([30.0, 60.0, 33.0], [19.0]),
     REFERENCE: Results([15.0, 30.0, 30.0], [6.0]),
 }
 
@@ -22,14 +21,8 @@ def test_a_slow_round_is_slow_for_both() -> None:
 
 def test_the_median_is_judged() -> None:
     found = figures(RESULTS)
-    assert [figure.value for figure in found] == [33.0, 2.0, 80.0, 160.0, 1.1, 19.0]
+    assert [figure.value for figure in found] == [33.0, 2.0, 19.0]
     assert missed(found) == []
-
-
-def test_a_gateway_that_counted_no_messages_is_not_judged_as_frugal() -> None:
-    growth = {100: Cost(100.0, 80), 1000: Cost(116.0, None)}
-    found = figures({**RESULTS, OURS: Results([30.0] * 3, [19.0], growth)})
-    assert missed(found) == ["messages up, 1,000 sessions", "CPU per session, 1,000 to 100 sessions"]
 
 
 def test_the_comparison_has_a_line_for_each() -> None:

@@ -64,7 +64,8 @@ e2e: venv ## tests on a real Kubernetes cluster
 test: check unit integration e2e ## everything
 	@scripts/tier --report
 
-# How large: open microphones, and how long they are measured.
+# How large: open microphones, and how long they are measured; sessions that come back at once.
+bench-storm: SESSIONS ?= 10000
 SESSIONS ?= 200
 SECONDS ?= 120
 
@@ -86,6 +87,11 @@ bench-broker: venv ## measure our producer beside the official Python client, on
 bench-worker: venv ## measure a worker alone, up to the end of voice activity detection; exits 1 when a bar is missed
 	@scripts/install-dev
 	@$(PY) -m bench.worker
+
+.PHONY: bench-storm
+bench-storm: venv ## measure how SESSIONS=10000 sessions come back after kill -9 of their gateway; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.storm --sessions $(SESSIONS)
 
 .PHONY: bench-programs
 bench-programs: ## format, lint and test the programs in Rust and Go that the measurements use

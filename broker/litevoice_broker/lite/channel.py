@@ -228,7 +228,8 @@ class LiteChannel(ConnectedClient):
         link = self._connection.generation
         await self._wait(self._ownership.linked(link))
         await self._receiver.assign()
-        await self._wait(self._ownership.settled(link, time.monotonic()))
+        self._ownership.settled(link, time.monotonic())
+        self._carry_out()
 
     async def _sync_forever(self) -> None:
         syncs = 0

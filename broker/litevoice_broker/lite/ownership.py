@@ -35,7 +35,7 @@ class Ownership:
         self._pause = pause
         self._numbers = count(1)  # of requests and calls
         self._topics: dict[str, Topic] = {}
-        self._open: dict[int, int] = {}  # LiteTopics that a request waits for
+        self._open: dict[int, dict[Topic, None]] = {}  # that a request waits for, in order
         self._calls: dict[int, Change | list[Topic] | Gate | Survey] = {}
         self._out: list[do.Command] = []
         self._changes = Changes()
@@ -100,7 +100,7 @@ class Ownership:
 
     def cancel(self, request: int, now: float) -> None:
         """The user does not wait for its takeover any more, and does not want it; a resumed one is paused again."""
-        for topic in [topic for topic in self._topics.values() if request in topic.requests]:
+        for topic in list(self._open.get(request, ())):
             if topic.taking:
                 self._lose(topic)
                 self._go_on(topic, now)
@@ -271,13 +271,15 @@ class Ownership:
         self._go_on(topic, now)
 
     def _give_up(self, topic: Topic, error: BrokerError, now: float) -> None:
-        failed = set(topic.requests)
+        together = dict.fromkeys(
+            [topic, *(other for request in topic.requests for other in self._open.get(request, ()))]
+        )
         self._finish(topic, error)
         if topic.resuming:
             topic.pause_again()
             return
-        for other in [other for other in self._topics.values() if other is topic or failed & set(other.requests)]:
-            self._lose(other)  # all of them, or none
+        for other in together:  # all of them, or none
+            self._lose(other)
             self._go_on(other, now)
 
     def _looked(self, topic: Topic, look: Look, answer: do.Answer, now: float) -> None:
@@ -387,17 +389,19 @@ class Ownership:
 
     def _wait_for(self, topic: Topic, request: int, now: float) -> int:
         topic.requests.append(request)
-        self._open[request] = self._open.get(request, 0) + 1
+        self._open.setdefault(request, {})[topic] = None
         self._go_on(topic, now)
         return request
 
     def _finish(self, topic: Topic, error: BrokerError | None = None) -> None:
         """A request for several LiteTopics ends with the last of them, or with the first error."""
         for request in topic.requests:
-            left = self._open.pop(request, 0) - 1
-            if left > 0 and error is None:
-                self._open[request] = left
-            elif left >= 0:
+            waiting = self._open.get(request)
+            if waiting is None:
+                continue
+            waiting.pop(topic, None)
+            if error is not None or not waiting:
+                del self._open[request]
                 self._out.append(do.Finished(request, error))
         topic.requests = []
 

@@ -5,7 +5,8 @@
 Real RocketMQ, two gateways, one real worker. Each session has configured itself and added a message before the kill -9.
 Its client notices the reset, waits for a moment of its own within a second, and comes back to the other gateway as one
 that has not seen the last event: it is live when `session.created` names its session and that event has come again,
-from its LiteTopic. Nobody speaks: what is measured is the way back.
+from its LiteTopic. When all are back each adds one more message, which must come back as well. Nobody speaks: what is
+measured is the way back.
 
 Prints one table, writes raw data, and exits with 1 when a bar is missed.
 """
@@ -97,10 +98,12 @@ async def storm(stack: LocalStack, sessions: int, run: Run) -> None:
                 run.killed_at = time.time()
                 dying.kill()
                 say("their gateway was killed")
+            case "back":
+                say(f"{line['sessions']} sessions are back; each says one more thing")
+                if sampler is not None:
+                    sampler.cancel()
             case "storm":
                 run.load = line
-    if sampler is not None:
-        sampler.cancel()
     run.takeovers = await surviving.metric(metrics.GATEWAY_TAKEOVERS)
 
 

@@ -47,7 +47,7 @@ def figures(sessions: int, killed_at: float, load: Load, samples: Sequence[Sampl
         Figure("kill → all sessions are live", all_live, "s", 15, 5),
         Figure("sessions lost", sessions - len(live), "", 0, note=", ".join(sorted(set(load["lost"])))[:60]),
         Figure(
-            "connections that ended again",
+            "sessions that did not go on afterwards",
             len(load["dropped"]),
             "",
             0,

@@ -42,6 +42,10 @@ enum Line<'a> {
         sessions: usize,
         seconds: f64,
     },
+    /// They are back, or lost.
+    Back {
+        sessions: usize,
+    },
     Storm(storm::Result),
 }
 

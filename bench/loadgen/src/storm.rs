@@ -4,7 +4,7 @@
 //! comes back as a client that has not seen the second: it waits for a moment of its own within a second, names the
 //! session and the event before, and is live when that session is there and the missing event has come again.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::options::Options;
 use crate::{Line, say};
 
-const PREPARING_AT_ONCE: usize = 64;
+const PREPARING_AT_ONCE: usize = 200;
 const JITTER: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(400);
 const RETRY_MAX: Duration = Duration::from_secs(3);
@@ -26,8 +26,8 @@ const RETRY_MAX: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(30);
 /// Who is not back after so long is lost.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The connections stay open so long after the last one is live: none may end again.
-const AFTERWARDS: Duration = Duration::from_secs(5);
+/// When all are back, each adds one more message; so long it may take to come back.
+const ANSWER: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Of one session that came back. Seconds since 1970.
@@ -48,7 +48,7 @@ pub struct Result {
     pub returned: Vec<Return>,
     /// Why sessions did not come back.
     pub lost: Vec<String>,
-    /// Why connections ended again that were back.
+    /// Why sessions that were back did not go on: their connection ended again, or nothing came of one more message.
     pub dropped: Vec<String>,
     /// Why single attempts failed, and how often.
     pub failures: BTreeMap<String, u64>,
@@ -66,9 +66,8 @@ struct Session {
 struct Record {
     returned: RefCell<Vec<Return>>,
     lost: RefCell<Vec<String>>,
-    dropped: RefCell<Vec<String>>,
     failures: RefCell<BTreeMap<String, u64>>,
-    closing: Cell<bool>,
+    back: RefCell<Vec<Connection>>,
 }
 
 pub async fn run(options: Options) -> std::result::Result<Result, String> {
@@ -90,12 +89,13 @@ pub async fn run(options: Options) -> std::result::Result<Result, String> {
     while record.returned.borrow().len() + record.lost.borrow().len() < total {
         sleep(PAUSE).await;
     }
-    sleep(AFTERWARDS).await;
-    record.closing.set(true);
+    say(&Line::Back { sessions: record.returned.borrow().len() });
+    let going_on = record.back.take().into_iter().map(goes_on);
+    let dropped = stream::iter(going_on).buffer_unordered(PREPARING_AT_ONCE).filter_map(|ended| async { ended.err() });
     Ok(Result {
+        dropped: dropped.collect().await,
         returned: record.returned.take(),
         lost: record.lost.take(),
-        dropped: record.dropped.take(),
         failures: record.failures.take(),
     })
 }
@@ -117,9 +117,6 @@ async fn prepare(url: &str, key: &str) -> std::result::Result<Session, String> {
 
 async fn live(options: Rc<Options>, record: Rc<Record>, mut session: Session, spread: f64) {
     while session.connection.event().await.is_ok() {}
-    if record.closing.get() {
-        return;
-    }
     let (gone, gone_at) = (Instant::now(), now());
     let url = format!("{}?session_id={}&last_event_id={}", options.next, session.id, session.seen);
     let mut wait = JITTER.mul_f64(spread);
@@ -131,8 +128,7 @@ async fn live(options: Rc<Options>, record: Rc<Record>, mut session: Session, sp
             Ok(Ok((connection, created_at))) => {
                 let live_at = now();
                 record.returned.borrow_mut().push(Return { gone_at, tried_at, created_at, live_at, attempts });
-                session.connection = connection;
-                break;
+                return record.back.borrow_mut().push(connection);
             }
             Ok(Err(why)) => why,
             Err(_) => format!("nothing for {} s", ATTEMPT.as_secs()),
@@ -144,15 +140,18 @@ async fn live(options: Rc<Options>, record: Rc<Record>, mut session: Session, sp
         wait = backoff.mul_f64(0.5 + spread);
         backoff = (backoff * 2).min(RETRY_MAX);
     }
-    let why = loop {
-        match session.connection.event().await {
-            Ok(event) if event.kind == "error" => break event.error,
-            Ok(_) => (),
-            Err(why) => break why,
-        }
+}
+
+/// One more message goes up, and comes back down.
+async fn goes_on(mut connection: Connection) -> std::result::Result<Connection, String> {
+    let answered = async {
+        connection.send(QUESTION).await?;
+        connection.expect("conversation.item.done").await?;
+        connection.expect("conversation.item.done").await
     };
-    if !record.closing.get() {
-        record.dropped.borrow_mut().push(why);
+    match timeout(ANSWER, answered).await {
+        Ok(answered) => answered.map(|_| connection),
+        Err(_) => Err(format!("nothing came of one more message in {} s", ANSWER.as_secs())),
     }
 }
 

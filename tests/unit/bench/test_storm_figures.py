@@ -40,7 +40,7 @@ def test_the_last_session_decides() -> None:
     assert [(figure.name, figure.value, figure.verdict) for figure in found[:3]] == [
         ("kill → all sessions are live", 6.0, "ok"),
         ("sessions lost", 0, "ok"),
-        ("connections that ended again", 0, "ok"),
+        ("sessions that did not go on afterwards", 0, "ok"),
     ]
     by_name = {figure.name: figure for figure in found}
     assert by_name["attempts per session"].value == 2.0
@@ -58,7 +58,9 @@ def test_a_session_that_did_not_come_back_misses_two_bars() -> None:
     [
         pytest.param(15.0, (), [], id="just in time"),
         pytest.param(15.1, (), ["kill → all sessions are live"], id="late"),
-        pytest.param(1.0, ("closed with 4001",), ["connections that ended again"], id="evicted after it was back"),
+        pytest.param(
+            1.0, ("closed with 4001",), ["sessions that did not go on afterwards"], id="evicted after it was back"
+        ),
     ],
 )
 def test_bars(live_after: float, dropped: tuple[str, ...], bad: list[str]) -> None:

@@ -85,6 +85,10 @@ class Subscriptions:
         names = await self._answer(self._admin.lite_topics_of(self._parent_topic, self._group, me))
         return dict.fromkeys(names or (), (me,))
 
+    async def wake(self) -> None:
+        """See `LiteChannel.wake`."""
+        await self._answer(self._admin.dispatch_lite_topics(self._group, str(self._connection.config.client_id)))
+
     async def _answer(self, question: Coroutine[Any, Any, T]) -> T | None:
         try:
             async with asyncio.timeout(ASKED_SECONDS):

@@ -22,6 +22,7 @@ from litevoice_broker.lite.full_sync import Gate, Survey
 from litevoice_broker.lite.topic import Claim, Heal, Leave, Look, Stage, Todo, Topic
 
 HEALS_AT_ONCE = 32
+BUSY_SECONDS = 1.0
 DOUBT_SECONDS = (0.2, 0.4)
 """Longer than a takeover takes (p99 101 ms); not the same for two that are in doubt about one another."""
 
@@ -41,6 +42,7 @@ class Ownership:
         self._changes = Changes()
         self._alarms: list[tuple[float, int, Topic]] = []
         self._gate = Gate()
+        self._busy_until = 0.0
         self._healing: set[Topic] = set()
         self._to_heal: dict[Topic, None] = {}  # in order
         self._link = 0  # that full syncs may use: who was evicted while there was none has been asked
@@ -127,6 +129,10 @@ class Ownership:
             self._set_alarm(topic)
         return fate
 
+    def busy(self, now: float) -> None:
+        """The broker handed out as much as it can at once: more waits."""
+        self._busy_until = now + BUSY_SECONDS
+
     def noticed(self, name: str, now: float) -> None:
         """The broker told us that somebody else has taken it over."""
         topic = self.get(name)
@@ -193,7 +199,7 @@ class Ownership:
         while self._alarms and self._alarms[0][0] <= now:
             topic = heapq.heappop(self._alarms)[2]
             topic.alarm_at = None
-            if topic.gap_lasts(now):
+            if topic.gap_lasts(now, self._busy_until):
                 self._out.append(do.Healing(topic.name))
             if isinstance(topic.work, Look) and topic.work.has_waited(now):
                 self._call([topic], do.Ask((topic.name,)))

@@ -205,14 +205,17 @@ class Topic:
                     self.gap_at = now + self.order.gap_wait_seconds()
                 return Fate.WAIT
 
-    def gap_lasts(self, now: float) -> bool:
-        """What the clock means to it; whether a position that is missing did not come by itself."""
+    def gap_lasts(self, now: float, busy_until: float) -> bool:
+        """What the clock means to it; whether a position that is missing did not come by itself. Until `busy_until`
+        more waits than comes: that nothing has come yet says nothing."""
         lasts = nothing_came = False
         if self.retry_at is not None and self.retry_at <= now:
             self.retry_at = None
         if self.gap_at is not None and self.gap_at <= now:
             self.gap_at, lasts = None, self.order.gap
-        if self.verify_at is not None and self.verify_at <= now:
+        if self.verify_at is not None and self.verify_at <= now < busy_until and not self.order.delivered:
+            self.verify_at = busy_until
+        elif self.verify_at is not None and self.verify_at <= now:
             self.verify_at, nothing_came = None, not self.order.delivered
             self.verified = self.verified + 1 if self.verified is not None and nothing_came else None
         if lasts or nothing_came:

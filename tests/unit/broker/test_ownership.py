@@ -243,6 +243,14 @@ def test_a_gap_is_claimed_again_after_a_moment(broker: Broker) -> None:
     assert broker.heals == 1
 
 
+def test_a_takeover_that_brought_nothing_yet_is_not_repeated_while_more_waits_than_comes(broker: Broker) -> None:
+    broker.own(3, message=False)
+    for _ in range(20):
+        broker.ownership.busy(broker.now)
+        assert broker.pass_time(0.5) == []
+    assert ASK in broker.pass_time(1.1)
+
+
 def test_a_takeover_that_brought_nothing_is_repeated_twice(broker: Broker) -> None:
     broker.own(3, message=False)
     again = [ASK, REMOVE, add(END), REMOVE, add(3)]

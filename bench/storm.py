@@ -8,7 +8,7 @@ that has not seen the last event: it is live when `session.created` names its se
 from its LiteTopic. When all are back each adds one more message, which must come back as well. Nobody speaks: what is
 measured is the way back.
 
-Prints one table, writes raw data, and exits with 1 when a bar is missed.
+Prints one table, writes raw data and a plot, and exits with 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import proc, report
+from bench import plot, proc, report
 from bench.load import count, lines
 from bench.programs import cache, program
 from bench.storm_figures import figures
@@ -142,8 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     run = asyncio.run(measure(options.folder, options))
     found = figures(options.sessions, run.killed_at, run.load, run.samples)
+    raw = measurements(run)
+    picture = options.output / f"storm-{options.sessions}.svg"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_text(plot.storm(report.raw(options, found, raw)))
     heading = f"{options.sessions} sessions come back after kill -9 of their gateway"
-    return report.finish(f"storm-{options.sessions}", options, found, measurements(run), heading)
+    return report.finish(f"storm-{options.sessions}", options, found, raw, heading)
 
 
 if __name__ == "__main__":

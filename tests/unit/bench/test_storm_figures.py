@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench import plot
 from bench.figures import missed
 from bench.proc import Sample
 from bench.storm_figures import attempt, cores, during, figures, since
@@ -83,3 +84,17 @@ def test_cpu_counts_until_all_are_live() -> None:
     found = values(1, load(returned(4.5)))
     assert found["gateway CPU until then"] == 0.5
     assert found["CPU of other programs until then"] == 0.5
+
+
+def test_the_plot_ends_with_the_last_session() -> None:
+    returned = [[0.0, 0.1 * number, 0.2 * number, 0.3 * number, 1] for number in range(11)]
+    data = {
+        "options": {"sessions": 11},
+        "machine": {"cores": 2},
+        "measured": "2026-11-28T12:00:00+00:00",
+        "load": {"returned": returned},
+        "cpu": [[0.0, {"gateway": 0.0}], [1.0, {"gateway": 0.5}]],
+    }
+    svg = plot.storm(data)
+    assert svg.count("<path") > 2 and "live" in svg and "gateway" in svg
+    assert svg.count("3 s</text>") == 2, "both panels reach the last one, at 3 s"

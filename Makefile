@@ -64,7 +64,8 @@ e2e: venv ## tests on a real Kubernetes cluster
 test: check unit integration e2e ## everything
 	@scripts/tier --report
 
-# How large: open microphones, and how long they are measured.
+# How large: open microphones, and how long they are measured; sessions that come back at once.
+bench-storm: SESSIONS ?= 10000
 SESSIONS ?= 200
 SECONDS ?= 120
 
@@ -96,6 +97,11 @@ bench-overload: venv ## three times the load that the stack holds, for 60 s, the
 bench-growth: venv ## measure what a session costs when there are 100, 1,000, 10,000; exits 1 when a bar is missed
 	@scripts/install-dev
 	@$(PY) -m bench.growth
+
+.PHONY: bench-storm
+bench-storm: venv ## measure how SESSIONS=10000 sessions come back after kill -9 of their gateway; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.storm --sessions $(SESSIONS)
 
 .PHONY: bench-programs
 bench-programs: ## format, lint and test the programs in Rust and Go that the measurements use

@@ -83,6 +83,29 @@ def path(data: Mapping[str, Any]) -> str:
     if bar:
         latency.bar(bar, f"bar of typed p99, {bar:g}")
 
+    cores = _cores(cpu, seconds)
+    title = f"{data['options']['sessions']} open microphones, {data['machine']['cores']} cores, {data['measured'][:10]}"
+    return _document(title, latency.parts + cores.parts)
+
+
+def storm(data: Mapping[str, Any]) -> str:
+    """Raw data of bench.storm: how many sessions have tried, and are live; the CPU of each part."""
+    returned, cpu = data["load"]["returned"], data["cpu"]
+    seconds = max([cpu[-1][0], *(session[3] for session in returned)])
+    sessions = Panel(TOP, seconds, 0, data["options"]["sessions"], logarithmic=False)
+    sessions.axes("sessions", [data["options"]["sessions"] * share / 4 for share in range(5)])
+    for row, (label, column) in enumerate((("tried last", 1), ("live", 3))):
+        at = sorted(session[column] for session in returned)
+        step = max(1, len(at) // 200)
+        sessions.line([(0, 0), *((at[count], count + 1) for count in range(0, len(at), step))], COLOURS[row])
+        sessions.legend(row, label, COLOURS[row])
+    title = (
+        f"{data['options']['sessions']} sessions come back, {data['machine']['cores']} cores, {data['measured'][:10]}"
+    )
+    return _document(title, sessions.parts + _cores(cpu, seconds).parts)
+
+
+def _cores(cpu: Sequence[Any], seconds: float) -> Panel:
     rates = {part: list(_rates(cpu, part)) for part in sorted(cpu[0][1])}
     most = max((value for points in rates.values() for _, value in points), default=1.0)
     cores = Panel(TOP + HEIGHT + GAP, seconds, 0, max(1.0, math.ceil(most * 2) / 2), logarithmic=False)
@@ -90,8 +113,7 @@ def path(data: Mapping[str, Any]) -> str:
     for row, (part, points) in enumerate(rates.items()):
         cores.line(points, COLOURS[row % len(COLOURS)])
         cores.legend(row, part, COLOURS[row % len(COLOURS)])
-    title = f"{data['options']['sessions']} open microphones, {data['machine']['cores']} cores, {data['measured'][:10]}"
-    return _document(title, latency.parts + cores.parts)
+    return cores
 
 
 def _rates(cpu: Sequence[Any], part: str) -> Iterable[Point]:

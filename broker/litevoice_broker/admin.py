@@ -19,6 +19,7 @@ from litevoice_broker.lag import (
     LiteTopicInfo,
     LiteTopicLag,
     PartitionLag,
+    client_lite_topics,
     lite_topic_info,
     lite_topic_lags,
     oldest_request_seconds,
@@ -38,7 +39,8 @@ _CREATE_TOPIC, _DELETE_TOPIC, _DELETE_TOPIC_AT_NAME_SERVER, _TOPIC_CONFIG = 17, 
 _CREATE_GROUP, _DELETE_GROUP, _GROUP_CONFIG = 200, 207, 352
 _ROUTE, _CLUSTER = 105, 106
 _CONSUME_STATS, _RESET_OFFSET, _TIME_SPAN = 208, 222, 303
-_LITE_TOPIC, _LITE_GROUP = 200076, 200078
+_LITE_TOPIC, _LITE_CLIENT, _LITE_GROUP, _LITE_DISPATCH = 200076, 200077, 200078, 200079
+_MAX_CLIENT_NAMES = 10_000
 _TOPIC_NOT_EXIST = 17
 _READ_WRITE = 6
 _MASTER = "0"
@@ -236,6 +238,20 @@ class Admin:
             return []
         masters = list((await self.masters()).values())
         return await asyncio.gather(*(self._lite_topic(masters, parent, name) for name in names))
+
+    async def lite_topics_of(self, parent: str, group: str, client_id: str) -> set[str]:
+        """The LiteTopics that every master lists that client as a subscriber of: 10,000 of them at most, in one call
+        to each master."""
+        fields = {"parentTopic": parent, "group": group, "clientId": client_id, "maxCount": _MAX_CLIENT_NAMES}
+        answers = [
+            await self._client(address).call(_LITE_CLIENT, fields) for address in (await self.masters()).values()
+        ]
+        return set.intersection(*(client_lite_topics(parse(answer.body)) for answer in answers))
+
+    async def dispatch_lite_topics(self, group: str, client_id: str) -> None:
+        """Wakes that client for every LiteTopic in which something waits for it."""
+        for address in (await self.masters()).values():
+            await self._client(address).call(_LITE_DISPATCH, {"group": group, "clientId": client_id})
 
     async def _lite_topic(self, masters: Collection[str], parent: str, name: str) -> LiteTopicInfo | None:
         found: LiteTopicInfo | None = None

@@ -71,3 +71,8 @@ def lite_topic_info(body: Mapping[str, Any]) -> LiteTopicInfo:
         max(0, int((body.get("topicOffset") or {}).get("maxOffset", 0))),
         sorted(str(entry.get("clientId", "")) for entry in body.get("subscriber") or []),
     )
+
+
+def client_lite_topics(body: Mapping[str, Any]) -> set[str]:
+    """Names, of ``%LMQ%$parent$name``."""
+    return {str(name).rpartition("$")[2] for name in body.get("liteTopicSet") or []}

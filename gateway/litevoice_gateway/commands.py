@@ -83,6 +83,11 @@ class ResumeReplies:
 
 
 @dataclass(frozen=True, slots=True)
+class WakeReplies:
+    """What is expected does not come: perhaps it waits at the broker, whose wake-up got lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Call `tick` at this time, even when no other tick is due."""
 
@@ -140,6 +145,7 @@ Command = (
     | ResumeReading
     | PauseReplies
     | ResumeReplies
+    | WakeReplies
     | WakeAt
     | Observe
     | End

@@ -44,6 +44,9 @@ class ConnectionHost(Protocol):
     async def resume_replies(self, connection: Connection) -> None:
         """Raises BrokerError."""
 
+    def wake_replies(self) -> None:
+        """Looks for replies that wait at the broker."""
+
     def count_slow_reader(self, change: int) -> None: ...
 
     def lost(self, packets: int) -> None:
@@ -200,6 +203,8 @@ class Connection:
                     self._pause_replies(True)
                 case do.ResumeReplies():
                     self._pause_replies(False)
+                case do.WakeReplies():
+                    self._host.wake_replies()
                 case do.End():
                     self._end(command)
 

@@ -219,6 +219,7 @@ class PacketLog:
         waiting = probe and self.is_open and broker_answers and expected
         if self._probe.due(now, waiting=waiting) or (ask_now and waiting):
             self._out.append(do.Observe("probes"))
+            self._out.append(do.WakeReplies())
             self._out.append(do.Publish(self._envelope(self.next_seq, [], None, None), 0))
 
     @property

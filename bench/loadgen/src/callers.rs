@@ -14,8 +14,8 @@ const TYPED_EVERY: Duration = Duration::from_secs(1);
 const SPOKEN_EVERY: Duration = Duration::from_secs(4);
 /// Who spoke gives the word up after this long, and says it again; who typed waits.
 const PATIENCE: Duration = Duration::from_secs(20);
-const TEXT_ONLY: &str = r#"{"type":"session.update","session":{"type":"realtime","output_modalities":["text"]}}"#;
-const QUESTION: &str = concat!(
+pub const TEXT_ONLY: &str = r#"{"type":"session.update","session":{"type":"realtime","output_modalities":["text"]}}"#;
+pub const QUESTION: &str = concat!(
     r#"{"type":"conversation.item.create","item":{"type":"message","role":"user","#,
     r#""content":[{"type":"input_text","text":"hello"}]}}"#
 );

@@ -15,6 +15,9 @@ use tokio_tungstenite::tungstenite::{Message, http::HeaderValue};
 #[derive(Debug)]
 pub struct Event {
     pub kind: String,
+    pub id: String,
+    /// Id of the session, in `session.created`; empty in other events.
+    pub session: String,
     /// Code of an `error`; empty for other events.
     pub error: String,
 }
@@ -23,8 +26,18 @@ pub struct Event {
 struct Wire<'a> {
     #[serde(borrow)]
     r#type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    event_id: Cow<'a, str>,
+    #[serde(borrow)]
+    session: Option<WireSession<'a>>,
     #[serde(borrow)]
     error: Option<WireError<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WireSession<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -38,8 +51,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A session: returns after `session.created`.
+    /// A new session: returns after `session.created`.
     pub async fn open(url: &str, key: &str) -> Result<Self, String> {
+        let mut connection = Self::connect(url, key).await?;
+        connection.expect("session.created").await?;
+        Ok(connection)
+    }
+
+    /// Returns after the upgrade.
+    pub async fn connect(url: &str, key: &str) -> Result<Self, String> {
         let mut request = url.into_client_request().map_err(|error| format!("{url}: {error}"))?;
         let bearer = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|error| format!("--key: {error}"))?;
         request.headers_mut().insert("authorization", bearer);
@@ -53,17 +73,15 @@ impl Connection {
         let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config))
             .await
             .map_err(|error| format!("{url}: {error}"))?;
-        let mut connection = Self { socket };
-        connection.expect("session.created").await?;
-        Ok(connection)
+        Ok(Self { socket })
     }
 
     /// Reads until that event; an `error` event ends the wait.
-    pub async fn expect(&mut self, kind: &str) -> Result<(), String> {
+    pub async fn expect(&mut self, kind: &str) -> Result<Event, String> {
         loop {
             let event = self.event().await?;
             if event.kind == kind {
-                return Ok(());
+                return Ok(event);
             }
             if event.kind == "error" {
                 return Err(format!("waiting for {kind}: the server answered {}", event.error));
@@ -86,8 +104,12 @@ impl Connection {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     let wire: Wire = serde_json::from_str(&text).map_err(|error| format!("a bad event: {error}"))?;
-                    let error = wire.error.and_then(|error| error.code).unwrap_or_default().into_owned();
-                    return Ok(Event { kind: wire.r#type.into_owned(), error });
+                    return Ok(Event {
+                        kind: wire.r#type.into_owned(),
+                        id: wire.event_id.into_owned(),
+                        session: wire.session.and_then(|session| session.id).unwrap_or_default().into_owned(),
+                        error: wire.error.and_then(|error| error.code).unwrap_or_default().into_owned(),
+                    });
                 }
                 Some(Ok(Message::Close(frame))) => {
                     return Err(frame.map_or("closed".into(), |frame| format!("closed with {}", u16::from(frame.code))));

@@ -6,6 +6,7 @@ mod callers;
 mod connection;
 mod options;
 mod record;
+mod storm;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,16 @@ enum Line<'a> {
     /// It is over; what was asked in it may still be answered, for 15 s.
     End,
     Result(&'a RunResult),
+    /// All sessions of a storm have said something; their gateway may die now.
+    Prepared {
+        sessions: usize,
+        seconds: f64,
+    },
+    /// They are back, or lost.
+    Back {
+        sessions: usize,
+    },
+    Storm(storm::Result),
 }
 
 fn say(line: &Line) {
@@ -49,6 +60,12 @@ async fn main() {
         Ok(None) => return print!("{}", options::HELP),
         Err(problem) => fail(&problem),
     };
+    if options.storm > 0 {
+        return match tokio::task::LocalSet::new().run_until(storm::run(options)).await {
+            Ok(result) => say(&Line::Storm(result)),
+            Err(problem) => fail(&problem),
+        };
+    }
     let plan = match Plan::new(&options) {
         Ok(plan) => Rc::new(plan),
         Err(problem) => fail(&problem),

@@ -14,6 +14,8 @@ loadgen: open microphones and callers against a gateway that speaks OpenAI Realt
   --typing N         callers that type a question every second (10)
   --speaking N       callers that speak the word every 4 s (5)
   --idle N           connections that send nothing (0)
+  --storm N          instead of all these: N sessions that come back when their gateway has died (0)
+  --next URL         where they come back to
   --frame-ms N       audio per message, 20 to 500 (20)
   --every-ms N       from one message of a microphone to its next; 0: as long as its audio (0)
   --silence-ms N     silence_duration_ms of the speaking callers' turn detection (100)
@@ -32,6 +34,8 @@ pub struct Options {
     pub typing: usize,
     pub speaking: usize,
     pub idle: usize,
+    pub storm: usize,
+    pub next: String,
     pub frame_ms: usize,
     pub every_ms: usize,
     pub silence_ms: u32,
@@ -59,6 +63,8 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         typing: 10,
         speaking: 5,
         idle: 0,
+        storm: 0,
+        next: String::new(),
         frame_ms: 20,
         every_ms: 0,
         silence_ms: 100,
@@ -74,6 +80,8 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("typing") => options.typing = parser.value()?.parse()?,
             Long("speaking") => options.speaking = parser.value()?.parse()?,
             Long("idle") => options.idle = parser.value()?.parse()?,
+            Long("storm") => options.storm = parser.value()?.parse()?,
+            Long("next") => options.next = parser.value()?.string()?,
             Long("frame-ms") => options.frame_ms = parser.value()?.parse()?,
             Long("every-ms") => options.every_ms = parser.value()?.parse()?,
             Long("silence-ms") => options.silence_ms = parser.value()?.parse()?,
@@ -88,6 +96,12 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     }
     if !(20..=500).contains(&options.frame_ms) {
         return Err(format!("--frame-ms: expected 20 to 500, got {}", options.frame_ms).into());
+    }
+    if options.storm > 0 {
+        if options.next.is_empty() {
+            return Err("--storm needs --next, where the sessions come back to".into());
+        }
+        return Ok(Some(options));
     }
     if options.speaking > 0 && options.word.is_none() {
         return Err("--speaking needs --word, a file of PCM16 at 24 kHz".into());

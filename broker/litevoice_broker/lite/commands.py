@@ -8,10 +8,13 @@ from enum import Enum, auto
 
 from litevoice_broker.errors import BrokerError
 
+END = -1
+"""Behind a LiteTopic's last message, wherever that is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Evicts whoever is subscribed; `offset`: where delivery begins."""
+    """Evicts whoever is subscribed; `offset`: where delivery begins, the same for all of them, or END."""
 
     names: tuple[str, ...]
     offset: int
@@ -33,12 +36,19 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Answered with the client ids of the subscribers, by name; a name that is left out: not known."""
+    """Answered with the client ids of the subscribers, by name; a name that is left out: not known. `pause`: seconds to
+    wait before."""
 
     names: tuple[str, ...]
+    pause: float = 0.0
 
 
-What = Subscribe | Unsubscribe | Replace | Ask
+@dataclass(frozen=True, slots=True)
+class AskOwn:
+    """One question for all that this client is subscribed to, answered like `Ask`; who is beside it is not told."""
+
+
+What = Subscribe | Unsubscribe | Replace | Ask | AskOwn
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,18 @@ a lost link could put us back beside an owner that has come since.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from litevoice_broker.lite.commands import Replace
+from litevoice_broker.lite.commands import Ask, Replace
 from litevoice_broker.lite.topic import Heal, Topic
 
 RECENT_SECONDS = 5.0
 """What came so short a time before a link broke may have been followed by what the old proxy took for us, and lost."""
+ASKED_AT_ONCE = 100
+"""LiteTopics whose subscribers are asked for at a time; 5,000 take 1.5 to 2 s."""
+ASKED_PER_SECOND, SETTLED_PER_SECOND = 2000, 500
+"""At most, of one client, before the first full sync over a link and after it."""
 
 
 @dataclass(slots=True)
@@ -86,16 +90,24 @@ class Gate:
         self._sync, self._next = self._next, None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Survey:
-    """Who is subscribed to many, after a link was lost. `numbers`: of the wishes that it was asked for; `settles`: it
-    comes after the link's first full sync, not before."""
+    """Who is subscribed to what, after a link was lost.
+
+    Before the new link's first full sync one question tells what the broker still lists us for; all others are asked
+    for one by one, because it could put us back beside an owner that has come since. What comes after it (`settles`)
+    has time: that somebody came between question and full sync is rare, and a gap in the messages tells it as well.
+
+    `numbers`: of the wishes that it is about; `left`: whose subscribers are not asked for yet; `asked`: that are.
+    """
 
     request: int
     link: int
     numbers: Mapping[str, int]
     settles: bool
     recent: Collection[str] = ()
+    left: list[str] = field(default_factory=list)
+    asked: Collection[str] = ()
 
     @classmethod
     def before_full_sync(cls, request: int, link: int, topics: Iterable[Topic]) -> Survey:
@@ -108,16 +120,29 @@ class Survey:
         come since the question before it, and could evict nobody then."""
         owned = [t for t in topics if t.wanted and not t.paused and not t.ignores_notices]
         recent = {topic.name for topic in owned if now - topic.last_message < RECENT_SECONDS}
-        return cls(request, link, {topic.name: topic.number for topic in owned}, True, recent)
+        others = [topic.name for topic in owned if topic.name not in recent]
+        return cls(request, link, {topic.name: topic.number for topic in owned}, True, recent, others)
+
+    def ask(self, pause: Callable[[float, float], float]) -> Ask | None:
+        """The next question, if any: first, and at once, for all that is recent, then for some at a time. `pause`: a
+        number of seconds between two; gateways that lost the same broker do not ask it all at once."""
+        if self.recent and not self.asked:
+            self.asked = tuple(sorted(self.recent))
+            return Ask(tuple(self.asked))
+        self.asked, self.left = tuple(self.left[:ASKED_AT_ONCE]), self.left[ASKED_AT_ONCE:]
+        per_second = SETTLED_PER_SECOND if self.settles else ASKED_PER_SECOND
+        return Ask(tuple(self.asked), pause(0.0, 2 * len(self.asked) / per_second)) if self.asked else None
 
     def verdicts(
         self, me: str, topics: Mapping[str, Topic], known: Mapping[str, Collection[str]]
     ) -> Iterator[tuple[Topic, Heal | None]]:
-        """What is to be healed, and how; None: evicted. Ours if nobody else is listed; if somebody is listed beside us,
-        a full sync has put one of us back."""
-        for name, number in self.numbers.items():
+        """What of the asked is to be healed, and how; None: evicted. Ours if nobody else is listed; if somebody is
+        listed beside us, a full sync has put one of us back. When nobody answers, nobody is asked any more."""
+        if not known:
+            self.left = []
+        for name in self.asked:
             topic, subscribers = topics.get(name), known.get(name, ())
-            if topic is None or not topic.wanted or topic.number != number or topic.ignores_notices:
+            if topic is None or not topic.wanted or topic.number != self.numbers[name] or topic.ignores_notices:
                 continue
             others = set(subscribers) - {me}
             if others and me not in subscribers:

@@ -17,10 +17,12 @@ from itertools import count
 
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite import commands as do
+from litevoice_broker.lite.changes import Change, Changes
 from litevoice_broker.lite.full_sync import Gate, Survey
 from litevoice_broker.lite.topic import Claim, Heal, Leave, Look, Stage, Todo, Topic
 
 HEALS_AT_ONCE = 32
+BUSY_SECONDS = 1.0
 DOUBT_SECONDS = (0.2, 0.4)
 """Longer than a takeover takes (p99 101 ms); not the same for two that are in doubt about one another."""
 
@@ -34,28 +36,26 @@ class Ownership:
         self._pause = pause
         self._numbers = count(1)  # of requests and calls
         self._topics: dict[str, Topic] = {}
-        self._open: dict[int, int] = {}  # LiteTopics that a request waits for
-        self._calls: dict[int, list[Topic] | Gate | Survey] = {}
+        self._open: dict[int, dict[Topic, None]] = {}  # that a request waits for, in order
+        self._calls: dict[int, Change | list[Topic] | Gate | Survey] = {}
         self._out: list[do.Command] = []
-        self._changes: list[tuple[Topic, int | None]] = []  # to be sent: subscribe at an offset, or None: unsubscribe
+        self._changes = Changes()
         self._alarms: list[tuple[float, int, Topic]] = []
         self._gate = Gate()
+        self._busy_until = 0.0
         self._healing: set[Topic] = set()
         self._to_heal: dict[Topic, None] = {}  # in order
         self._link = 0  # that full syncs may use: who was evicted while there was none has been asked
         self._settled_link = 0  # over which the broker knows all that is owned; -1 after a full sync that failed
+        self._settling: Survey | None = None
 
     # --- out
 
     def take(self) -> list[do.Command]:
-        """What is to be done since the last time. New LiteTopics share their calls."""
-        merged: dict[tuple[int | None, Topic | None], list[Topic]] = {}
-        for topic, offset in self._changes:
-            merged.setdefault((offset, None if topic.fresh else topic), []).append(topic)
-        for (offset, _), topics in merged.items():
-            names = tuple(topic.name for topic in topics)
-            self._call(topics, do.Unsubscribe(names) if offset is None else do.Subscribe(names, offset))
-        out, self._out, self._changes = self._out, [], []
+        """What is to be done since the last time."""
+        for change in self._changes.begin():
+            self._call(change, change.what)
+        out, self._out = self._out, []
         return out
 
     @property
@@ -102,7 +102,7 @@ class Ownership:
 
     def cancel(self, request: int, now: float) -> None:
         """The user does not wait for its takeover any more, and does not want it; a resumed one is paused again."""
-        for topic in [topic for topic in self._topics.values() if request in topic.requests]:
+        for topic in list(self._open.get(request, ())):
             if topic.taking:
                 self._lose(topic)
                 self._go_on(topic, now)
@@ -129,6 +129,10 @@ class Ownership:
             self._set_alarm(topic)
         return fate
 
+    def busy(self, now: float) -> None:
+        """The broker handed out as much as it can at once: more waits."""
+        self._busy_until = now + BUSY_SECONDS
+
     def noticed(self, name: str, now: float) -> None:
         """The broker told us that somebody else has taken it over."""
         topic = self.get(name)
@@ -151,6 +155,10 @@ class Ownership:
                 self._full_sync_done(answer, now)
             case Survey() as survey:
                 self._surveyed(survey, answer, now)
+            case Change() as change:
+                self._changes.end(change)
+                for topic in change.topics:
+                    self._answered(topic, answer, now)
             case topics:
                 for topic in topics:
                     self._answered(topic, answer, now)
@@ -159,11 +167,24 @@ class Ownership:
 
     def linked(self, link: int) -> int:
         """A new link, numbered upwards: evictions from while there was none are found out, then a full sync follows."""
-        return self._survey(Survey.before_full_sync(next(self._numbers), link, self._unsettled(link)))
+        survey = Survey.before_full_sync(next(self._numbers), link, self._unsettled(link))
+        if survey.numbers:
+            self._settling = None
+            self._call(survey, do.AskOwn())
+        else:
+            self._after_survey(survey)
+        return survey.request
 
     def settled(self, link: int, now: float) -> int:
         """Messages come over the new link."""
-        return self._survey(Survey.after_full_sync(next(self._numbers), link, self._unsettled(link), now))
+        survey = Survey.after_full_sync(next(self._numbers), link, self._unsettled(link), now)
+        self._settled_link = link
+        if survey.numbers:
+            self._settling = survey
+            self._ask_on(survey)
+        else:
+            self._out.append(do.Finished(survey.request, None))
+        return survey.request
 
     def full_sync(self, link: int) -> int:
         """Tells the broker everything that is owned. After one that failed the link counts as new: a broker that was
@@ -178,7 +199,7 @@ class Ownership:
         while self._alarms and self._alarms[0][0] <= now:
             topic = heapq.heappop(self._alarms)[2]
             topic.alarm_at = None
-            if topic.gap_lasts(now):
+            if topic.gap_lasts(now, self._busy_until):
                 self._out.append(do.Healing(topic.name))
             if isinstance(topic.work, Look) and topic.work.has_waited(now):
                 self._call([topic], do.Ask((topic.name,)))
@@ -215,10 +236,10 @@ class Ownership:
                 if healing:
                     topic.order.heals += 1
                 topic.work = topic.claim()
-                self._changes.append((topic, topic.work.steps.pop(0)))
+                self._changes.add(topic, topic.work.steps.pop(0))
             case Todo.LEAVE:
                 topic.work = Leave()
-                self._changes.append((topic, None))
+                self._changes.add(topic, None)
             case Todo.LOOK:
                 topic.work = Look(topic.number, notice=topic.noticed)
                 topic.noticed = False
@@ -238,7 +259,7 @@ class Ownership:
             case Claim() as claim:
                 current = topic.wanted and claim.number == topic.number
                 if error is None and current and claim.steps:
-                    self._changes.append((topic, claim.steps.pop(0)))
+                    self._changes.add(topic, claim.steps.pop(0))
                     return
                 self._changed(topic)
                 if current and error is None:
@@ -256,13 +277,15 @@ class Ownership:
         self._go_on(topic, now)
 
     def _give_up(self, topic: Topic, error: BrokerError, now: float) -> None:
-        failed = set(topic.requests)
+        together = dict.fromkeys(
+            [topic, *(other for request in topic.requests for other in self._open.get(request, ()))]
+        )
         self._finish(topic, error)
         if topic.resuming:
             topic.pause_again()
             return
-        for other in [other for other in self._topics.values() if other is topic or failed & set(other.requests)]:
-            self._lose(other)  # all of them, or none
+        for other in together:  # all of them, or none
+            self._lose(other)
             self._go_on(other, now)
 
     def _looked(self, topic: Topic, look: Look, answer: do.Answer, now: float) -> None:
@@ -285,7 +308,7 @@ class Ownership:
 
     def _step_out(self, topic: Topic) -> None:
         if self._gate.enter(topic):
-            self._changes.append((topic, None))
+            self._changes.add(topic, None)
 
     def _evict(self, topic: Topic) -> None:
         """Somebody else has it, and the broker has taken us out, or we have stepped out."""
@@ -339,25 +362,31 @@ class Ownership:
     def _unsettled(self, link: int) -> Iterable[Topic]:
         return self._topics.values() if self._settled_link not in (0, link) else ()
 
-    def _survey(self, survey: Survey) -> int:
-        if survey.numbers:
-            self._call(survey, do.Ask(tuple(survey.numbers)))
+    def _ask_on(self, survey: Survey) -> None:
+        if (question := survey.ask(self._pause)) is not None:
+            self._call(survey, question)
         else:
             self._after_survey(survey)
-        return survey.request
 
     def _surveyed(self, survey: Survey, answer: do.Answer, now: float) -> None:
-        for topic, heal in survey.verdicts(self._me, self._topics, answer if isinstance(answer, Mapping) else {}):
-            if heal is not None:
-                topic.heal = topic.heal or heal
-            else:
-                self._evict(topic)
-            self._go_on(topic, now)
-        self._after_survey(survey)
+        known = answer if isinstance(answer, Mapping) else {}
+        if survey.settles and survey is not self._settling:
+            self._out.append(do.Finished(survey.request, None))
+            return
+        if not survey.settles and not survey.asked:  # what the broker still lists us for
+            survey.left = [name for name in survey.numbers if name not in known]
+        else:
+            for topic, heal in survey.verdicts(self._me, self._topics, known):
+                if heal is not None:
+                    topic.heal = topic.heal or heal
+                else:
+                    self._evict(topic)
+                self._go_on(topic, now)
+        self._ask_on(survey)
 
     def _after_survey(self, survey: Survey) -> None:
         if survey.settles:
-            self._settled_link = survey.link
+            self._settling = None
             self._out.append(do.Finished(survey.request, None))
         else:
             self._link = survey.link
@@ -366,21 +395,23 @@ class Ownership:
 
     def _wait_for(self, topic: Topic, request: int, now: float) -> int:
         topic.requests.append(request)
-        self._open[request] = self._open.get(request, 0) + 1
+        self._open.setdefault(request, {})[topic] = None
         self._go_on(topic, now)
         return request
 
     def _finish(self, topic: Topic, error: BrokerError | None = None) -> None:
         """A request for several LiteTopics ends with the last of them, or with the first error."""
         for request in topic.requests:
-            left = self._open.pop(request, 0) - 1
-            if left > 0 and error is None:
-                self._open[request] = left
-            elif left >= 0:
+            waiting = self._open.get(request)
+            if waiting is None:
+                continue
+            waiting.pop(topic, None)
+            if error is not None or not waiting:
+                del self._open[request]
                 self._out.append(do.Finished(request, error))
         topic.requests = []
 
-    def _call(self, target: list[Topic] | Gate | Survey, what: do.What) -> None:
+    def _call(self, target: Change | list[Topic] | Gate | Survey, what: do.What) -> None:
         number = next(self._numbers)
         self._calls[number] = target
         self._out.append(do.Call(number, what))

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite.commands import Answer, Ask, Replace, Subscribe, Unsubscribe, What
+from litevoice_broker.lite.commands import END, Answer, Ask, AskOwn, Replace, Subscribe, Unsubscribe, What
+from litevoice_broker.lite.full_sync import ASKED_AT_ONCE
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BULK_NAMES = 2000
 """Names in one request; 2,000 take the broker 34 to 155 ms."""
 BULK_TIMEOUT_SECONDS = 10.0
-ASKED_AT_ONCE = 100
-"""LiteTopics whose subscribers are asked for at a time; 5,000 take 1.5 to 2 s."""
 ASKED_SECONDS = 2.0
 """How long an answer is waited for."""
 
@@ -40,8 +41,11 @@ class Subscriptions:
                     await self._send_some(stubs.PARTIAL_REMOVE, names)
                 case Replace(names, link) if link == self._connection.generation:
                     await self.send(stubs.COMPLETE_ADD, names)
-                case Ask(names):
+                case Ask(names, pause):
+                    await asyncio.sleep(pause)
                     return await self.subscribers(names)
+                case AskOwn():
+                    return await self.own()
         except BrokerError as error:
             return error
         return None
@@ -58,23 +62,38 @@ class Subscriptions:
             group=stubs.resource(self._group),
             lite_topic_set=names,
         )
-        if offset is not None:
+        if offset == END:
+            request.offset_option.policy = stubs.MAX_OFFSET
+        elif offset is not None:
             request.offset_option.offset = offset
         await self._connection.call("SyncLiteSubscription", request, BULK_TIMEOUT_SECONDS)
 
-    async def subscribers(self, names: Sequence[str]) -> dict[str, set[str]]:
+    async def subscribers(self, names: Sequence[str]) -> dict[str, Collection[str]]:
         """Client ids by name. Sessions do not wait for the admin protocol: what it does not answer for is left out."""
-        known: dict[str, set[str]] = {}
+        known: dict[str, Collection[str]] = {}
         for first in range(0, len(names), ASKED_AT_ONCE):
             some = names[first : first + ASKED_AT_ONCE]
-            try:
-                async with asyncio.timeout(ASKED_SECONDS):
-                    found = await self._admin.lite_topics(self._parent_topic, some)
-            except (BrokerError, TimeoutError) as error:
-                logger.warning(
-                    "cannot tell who owns the LiteTopics",
-                    extra={"reason": str(error) or f"no answer in {ASKED_SECONDS} s"},
-                )
+            found = await self._answer(self._admin.lite_topics(self._parent_topic, some))
+            if found is None:
                 break
             known |= {name: set(info.subscribers if info else ()) for name, info in zip(some, found, strict=True)}
         return known
+
+    async def own(self) -> dict[str, Collection[str]]:
+        """What this client is subscribed to, with its own id; see `subscribers`."""
+        me = str(self._connection.config.client_id)
+        names = await self._answer(self._admin.lite_topics_of(self._parent_topic, self._group, me))
+        return dict.fromkeys(names or (), (me,))
+
+    async def wake(self) -> None:
+        """See `LiteChannel.wake`."""
+        await self._answer(self._admin.dispatch_lite_topics(self._group, str(self._connection.config.client_id)))
+
+    async def _answer(self, question: Coroutine[Any, Any, T]) -> T | None:
+        try:
+            async with asyncio.timeout(ASKED_SECONDS):
+                return await question
+        except (BrokerError, TimeoutError) as error:
+            reason = str(error) or f"no answer in {ASKED_SECONDS} s"
+            logger.warning("a question about LiteTopics has no answer", extra={"reason": reason})
+            return None

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite.commands import Fate
-from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict, other_position
+from litevoice_broker.lite.commands import END, Fate
+from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict
 
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
@@ -149,13 +149,13 @@ class Topic:
     # --- claimed
 
     def claim(self) -> Claim:
-        """Two resets, the first to another offset: the broker ignores a reset to the committed offset and leaves the
-        LiteTopic blocked behind the last owner's un-acknowledged message. Before each of them this client is not
-        subscribed, because the broker tells *every* subscriber of the group to leave, the caller included, and such a
-        notice could not be told from a real eviction."""
+        """Two resets, the first to the end: the broker ignores a reset to the committed offset and leaves the LiteTopic
+        blocked behind the last owner's un-acknowledged message; where the end is committed there is no such message.
+        Before each of them this client is not subscribed, because the broker tells *every* subscriber of the group to
+        leave, the caller included, and such a notice could not be told from a real eviction."""
         position = self.order.next_position
         self.order.restart()
-        steps: list[int | None] = [position] if self.fresh else [other_position(position), None, position]
+        steps: list[int | None] = [position] if self.fresh else [END, None, position]
         if self.subscribed or self.fresh:
             steps.insert(0, None)
         self.heal = None
@@ -205,14 +205,17 @@ class Topic:
                     self.gap_at = now + self.order.gap_wait_seconds()
                 return Fate.WAIT
 
-    def gap_lasts(self, now: float) -> bool:
-        """What the clock means to it; whether a position that is missing did not come by itself."""
+    def gap_lasts(self, now: float, busy_until: float) -> bool:
+        """What the clock means to it; whether a position that is missing did not come by itself. Until `busy_until`
+        more waits than comes: that nothing has come yet says nothing."""
         lasts = nothing_came = False
         if self.retry_at is not None and self.retry_at <= now:
             self.retry_at = None
         if self.gap_at is not None and self.gap_at <= now:
             self.gap_at, lasts = None, self.order.gap
-        if self.verify_at is not None and self.verify_at <= now:
+        if self.verify_at is not None and self.verify_at <= now < busy_until and not self.order.delivered:
+            self.verify_at = busy_until
+        elif self.verify_at is not None and self.verify_at <= now:
             self.verify_at, nothing_came = None, not self.order.delivered
             self.verified = self.verified + 1 if self.verified is not None and nothing_came else None
         if lasts or nothing_came:

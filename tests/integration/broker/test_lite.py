@@ -282,3 +282,19 @@ async def test_callbacks_that_raise_break_nothing(kit: Any, caplog: pytest.LogCa
     await send(producer, kit, name, 0, 5)
     await until(lambda: log.positions[name] == list(range(5)))
     assert "delivery callback failed" in caplog.text
+
+
+async def test_what_waits_without_a_wake_up_comes_when_the_broker_is_told_to_look(kit) -> None:  # type: ignore[no-untyped-def]
+    """A full sync brings a subscription back, and wakes no poll: as if the wake-up had got lost."""
+    channel, log = await owner(kit, "owner", sync_seconds=3600, long_poll_seconds=20)
+    producer = await kit.producer()
+    name, other = new_name(), new_name()
+    await channel.subscribe([name, other])
+    await channel._subscriptions.send(stubs.PARTIAL_REMOVE, [name])
+    await send(producer, kit, name, 0, 1)
+    await send(producer, kit, other, 0, 1)
+    await until(lambda: log.positions[other] == [0])  # the poll that follows is opened before the full sync
+    await asyncio.sleep(0.5)
+    await channel._subscriptions.send(stubs.COMPLETE_ADD, [name, other])
+    await channel.wake()
+    await until(lambda: log.positions[name] == [0], timeout_seconds=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from litevoice_broker.fence import Fence
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionMessage
 from litevoice_broker.producer import Producer
+from litevoice_broker.remoting import RemotingClient
 from litevoice_dev import class_archive
 from litevoice_dev.processes import last_lines
 from litevoice_dev.rocketmq import LocalRocketMQ
@@ -171,6 +172,36 @@ async def test_proxy_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocketM
     print(f"\nproxy restart: all goes on {time.monotonic() - back:.1f} s after it listens")
     assert traffic.channel.position("s-unreachable") is None
     await traffic.end()
+
+
+@pytest.mark.timeout(420)
+async def test_a_client_whose_proxy_died_asks_once_for_all_it_owns(
+    kit: Any, rocketmq: LocalRocketMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for each LiteTopic: before the first full sync over the new link one question, after it each once."""
+    questions: Counter[int] = Counter()
+    call = RemotingClient.call
+
+    async def counted(self: RemotingClient, code: int, *arguments: Any) -> Any:
+        questions[code] += 1
+        return await call(self, code, *arguments)
+
+    channel = await kit.channel(lambda delivery: None)
+    producer = await kit.producer()
+    names = [f"s-{secrets.token_hex(4)}" for _ in range(250)]
+    await channel.subscribe(names)
+    monkeypatch.setattr(RemotingClient, "call", counted)
+    await asyncio.to_thread(rocketmq.proxy.kill)
+    await until(lambda: not channel.ready)
+    await asyncio.to_thread(rocketmq.proxy.start)
+    await until(lambda: channel.ready)
+    assert questions[200077] >= 1
+    await until(lambda: questions[200076] >= len(names))
+    await until(lambda: channel._ownership.idle)
+    assert len(names) <= questions[200076] < 2 * len(names)
+    assert channel.owned == len(names)
+    await send_lite(producer, kit.names.reply_topic, names[0], b"0")
+    await until(lambda: channel.position(names[0]) == 1)
 
 
 @pytest.mark.timeout(420)

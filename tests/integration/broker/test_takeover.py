@@ -162,6 +162,34 @@ async def test_twenty_takeovers_after_kill_9_of_the_owner_with_unacknowledged_me
     report("takeovers after kill -9", seconds)
 
 
+async def test_takeovers_at_once_of_blocked_and_of_finished_litetopics(kit) -> None:  # type: ignore[no-untyped-def]
+    """Their first step shares a call: to the end, which frees what is blocked, and is where the others are already."""
+    first, first_log = await owner(kit, "first")
+    second, second_log = await owner(kit, "second")
+    producer = await kit.producer()
+    blocked, finished, empty = ([new_name() for _ in range(20)] for _ in range(3))
+    names = [*blocked, *finished, *empty]
+    await asyncio.gather(*(first.take_over(name, 0) for name in names))
+    await asyncio.gather(*(send(producer, kit, name, 0, 2) for name in (*blocked, *finished)))
+    await until(lambda: all(first_log.positions[name] == [0, 1] for name in (*blocked, *finished)))
+    for name in blocked:
+        first.pause(name)
+    await asyncio.gather(*(send(producer, kit, name, 2, 3) for name in blocked))
+    await until(lambda: all(first._ownership.get(name).withheld for name in blocked))
+
+    await asyncio.gather(*(second.take_over(name, 0 if name in empty else 2) for name in names))
+    await until(lambda: all(second_log.positions[name] == [2] for name in blocked), timeout_seconds=STUCK_SECONDS)
+    await until(lambda: len(first_log.evicted) == len(names))
+    ends = {name: 3 if name in blocked else 2 if name in finished else 0 for name in names}
+    await asyncio.gather(*(send(producer, kit, name, end, end + 1) for name, end in ends.items()))
+    await until(
+        lambda: all(second_log.positions[name][-1:] == [end] for name, end in ends.items()),
+        timeout_seconds=STUCK_SECONDS,
+    )
+    assert all(second_log.positions[name] == [2, 3] for name in blocked)
+    assert all(second_log.positions[name] == [ends[name]] for name in (*finished, *empty))
+
+
 async def test_trap_one_call_at_the_committed_position_stays_blocked(kit) -> None:  # type: ignore[no-untyped-def]
     first, first_log = await owner(kit, "first", sync_seconds=3600)
     second, second_log = await owner(kit, "second", sync_seconds=3600)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
+from litevoice_broker.lite.commands import END
 from litevoice_broker.lite.receiver import INVISIBLE_SECONDS
 from litevoice_broker.receiving import BATCH_MESSAGES
 
@@ -98,8 +99,9 @@ class ModelBroker:
             for subscriber in topic.subscribers:
                 self._on_notice(subscriber, name)
             topic.subscribers = [client]
-            if offset != topic.committed:
-                topic.committed = offset
+            reset = topic.length if offset == END else offset
+            if reset != topic.committed:
+                topic.committed = reset
                 topic.batch += 1
                 topic.unacknowledged.clear()
             self._unblocked(name)
@@ -122,6 +124,10 @@ class ModelBroker:
     def subscribers(self, name: str) -> list[str]:
         """Admin code 200076."""
         return list(self._topic(name).subscribers)
+
+    def subscribed(self, client: str) -> list[str]:
+        """Admin code 200077."""
+        return [name for name, topic in self._topics.items() if client in topic.subscribers]
 
     def length(self, name: str) -> int:
         return self._topic(name).length

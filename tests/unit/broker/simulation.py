@@ -14,6 +14,7 @@ from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import (
     Answer,
     Ask,
+    AskOwn,
     Call,
     Evicted,
     Fate,
@@ -72,6 +73,8 @@ class Owner:
         self.ownership = Ownership(me, pause=world.random.uniform)
         self.link = 0
         self.linked = False
+        self.told_link = 0
+        """Over which the broker sends notices: the one that it has got the last subscription over."""
         self.frozen = False
         self.takeovers: dict[str, Takeover] = {}
         self._waiting: dict[int, Callable[[BrokerError | None], None]] = {}
@@ -155,16 +158,20 @@ class Owner:
             self._carry_out()
 
         world.say(f"{self.me}: {call.what}")
-        if not isinstance(call.what, Ask) and not self.linked:
+        asked = isinstance(call.what, Ask | AskOwn)
+        if not asked and not self.linked:
             world.clock.after(0.001, lambda: self.run(lambda: answer(BrokerUnavailable("not connected"))))
             return
-        asked = isinstance(call.what, Ask)
-        world.call(
-            self,
-            lambda: self._apply(call.what, link),
-            lambda what: self.run(lambda: answer({} if asked and isinstance(what, BrokerError) else what)),
-            ASKED_SECONDS if asked else CALL_SECONDS,
-            asks=asked,
+        pause = call.what.pause if isinstance(call.what, Ask) else 0.0
+        world.clock.after(
+            pause,
+            lambda: world.call(
+                self,
+                lambda: self._apply(call.what, link),
+                lambda what: self.run(lambda: answer({} if asked and isinstance(what, BrokerError) else what)),
+                ASKED_SECONDS if asked else CALL_SECONDS,
+                asks=asked,
+            ),
         )
 
     def _apply(self, what: What, link: int) -> Answer:
@@ -172,11 +179,15 @@ class Owner:
         match what:
             case Ask(names):
                 return {name: broker.subscribers(name) for name in names}
+            case AskOwn():
+                return dict.fromkeys(broker.subscribed(self.me), (self.me,))
             case Subscribe(names, offset) if link == self.link:
+                self.told_link = link
                 broker.subscribe(self.me, names, offset)
             case Unsubscribe(names) if link == self.link:
                 broker.unsubscribe(self.me, names)
             case Replace(names, of_link) if of_link == self.link:
+                self.told_link = link
                 broker.replace(self.me, names)
         return None
 
@@ -188,11 +199,13 @@ class Owner:
     # --- link
 
     def break_link(self) -> None:
-        """What is on its way over it is lost."""
+        """What is on its way over it is lost. The broker forgets the client, if its proxy has not died."""
         if self.linked:
-            self.world.say(f"{self.me}: link {self.link} broken")
+            forgotten = self.world.happens(0.5)
+            self.world.say(f"{self.me}: link {self.link} broken, {'forgotten' if forgotten else 'its proxy has died'}")
             self.linked = False
-            self.world.clock.after(self.world.random.uniform(0, 0.3), lambda: self._gone(self.link))
+            if forgotten:
+                self.world.clock.after(self.world.random.uniform(0, 0.3), lambda: self._gone(self.link))
             self.world.clock.after(self.world.random.uniform(0.1, 3), lambda: self.run(self._connect))
 
     def _gone(self, link: int) -> None:
@@ -200,7 +213,6 @@ class Owner:
             self.world.broker.forget_client(self.me)
 
     def _connect(self) -> None:
-        self.world.broker.forget_client(self.me)
         self.link += 1
         self.linked = True
         self._polling += 1
@@ -429,7 +441,7 @@ class World:
         """In order, over the link that is there now, if it lasts."""
         owner = self.owners[client]
         link = owner.link
-        if not owner.linked:
+        if not owner.linked or owner.told_link != link:
             return
         late = self.random.uniform(0.1, 2.0) if self.happens(self.faults.late_notice) else self.random.uniform(0, 0.01)
         at = max(self.clock.now + late, self._notice_at.get((client, link), 0.0))

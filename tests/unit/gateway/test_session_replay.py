@@ -100,6 +100,7 @@ def test_a_quiet_worker_is_asked_and_nothing_is_replayed_unasked() -> None:
     assert driver.published == []
     driver.pass_time(60)
     assert 1 <= len(driver.published) <= 4
+    assert len(driver.all(do.WakeReplies)) == len(driver.published), "what it answered may wait at the broker"
     for question in driver.published:
         assert (question.packets, question.snapshot, question.resume, question.attempt) == ([], None, None, 0)
     driver.clear()

@@ -307,8 +307,8 @@ class Hub:
             self._load.loop_was_late(now - due)
             for connection in left[-share:] if left else ():
                 try:
-                    connection.tick(now)
-                    held_bytes += connection.session.held_bytes
+                    connection.tick()
+                    held_bytes += connection.held_bytes
                 except Exception:
                     logger.exception("tick failed", extra={"session": connection.session.id})
             del left[-share:]

@@ -39,6 +39,8 @@ with 1009, because picows would have to buffer the whole frame."""
 FORCE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 5.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+_OPCODES = {kind: kind.value for kind in WSMsgType}
+"""`value` of an enum is a function call in Python, one per frame."""
 _BAD_ECHO = frozenset({1005, 1006, 1015})
 
 
@@ -124,9 +126,9 @@ class Listener(WSListener):
         )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        kind = frame.msg_type.value
         reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
-        message = self._assembler.frame(kind, frame.get_payload_as_bytes(), fin=frame.fin, reserved=reserved)
+        opcode = _OPCODES[frame.msg_type]
+        message = self._assembler.frame(opcode, frame.get_payload_as_bytes(), fin=frame.fin, reserved=reserved)
         if message is None:
             return
         if isinstance(message, frames.Ping):

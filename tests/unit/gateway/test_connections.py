@@ -1,0 +1,137 @@
+"""What a connection has read and not decoded yet: it waits for a bundle, and comes before whatever happens later."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+
+from litevoice_contracts.packets import Audio, EpochEnd, Packet
+from litevoice_gateway import frames
+from litevoice_gateway.connections import UNREAD_BYTES, Connection
+from litevoice_gateway.limits import Limits
+from litevoice_gateway.opening import Opening
+from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
+from litevoice_gateway.session import Session
+from tests.unit.gateway.driver import PCM
+from tests.unit.gateway.test_protocol_seam import Pod
+
+
+class Timetable(Pod):
+    """Bundles leave when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passengers: list[Connection] = []
+
+    def await_departure(self, connection: Connection) -> None:
+        self.passengers.append(connection)
+
+    def depart(self) -> None:
+        passengers, self.passengers = self.passengers, []
+        for connection in passengers:
+            connection.depart()
+
+    @property
+    def packets(self) -> list[Packet]:
+        return [packet for envelope, _ in self.waiting for packet in envelope.packets]
+
+
+class Wire:
+    """A `Transport` that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.closes: list[int] = []
+
+    def send(self, data: bytes, *, binary: bool) -> None:
+        assert not binary
+        self.sent.append(data.decode())
+
+    def send_close(self, code: int, reason: str) -> None:
+        self.closes.append(code)
+
+    def ping(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+async def connected(*, opened: bool = True) -> tuple[Connection, Timetable, Wire]:
+    pod, wire = Timetable(), Wire()
+    now = asyncio.get_running_loop().time()
+    session = Session(Opening("s_1", lambda: 1), OpenAIRealtime(lambda: "item"), Limits(), now)
+    connection = Connection(pod, session, wire, 0, 1 << 20)
+    if opened:
+        connection.opened()
+        wire.sent.clear()
+    return connection, pod, wire
+
+
+def audio(content: str = PCM) -> frames.Text:
+    return frames.Text(json.dumps({"type": "input_audio_buffer.append", "audio": content}))
+
+
+SPOKEN = Audio(b"\1\2" * 480)
+
+
+async def test_what_a_client_says_is_read_when_the_bundle_leaves_that_takes_it_along() -> None:
+    connection, pod, wire = await connected()
+    connection.message(audio())
+    connection.message(audio("no base64"))
+    connection.message(audio())
+    assert (len(pod.passengers), pod.packets, wire.sent) == (1, [], [])
+    assert connection.held_bytes == sum(len(message.content) for message in (audio(), audio("no base64"), audio()))
+    pod.depart()
+    assert pod.packets == [SPOKEN, SPOKEN]
+    assert ["invalid_base64" in message for message in wire.sent] == [True]
+    assert pod.passengers == [], "nothing else waits for a departure"
+
+
+async def test_much_is_read_at_once() -> None:
+    connection, pod, _ = await connected()
+    many = UNREAD_BYTES // len(audio().content) + 1
+    for _ in range(many):
+        assert connection.session.held_bytes == 0
+        connection.message(audio())
+    assert connection.session.held_bytes == connection.held_bytes == many * len(SPOKEN.data)
+    pod.depart()
+    assert pod.packets == [SPOKEN] * many
+
+
+@pytest.mark.parametrize(
+    ("happens", "closes"),
+    [
+        (Connection.evicted, [4001]),
+        (Connection.lost, []),
+        (Connection.cut, []),
+        (Connection.refused, [1013]),
+        (lambda connection: connection.message(frames.PeerClose(1000)), [1000]),
+        (lambda connection: connection.message(frames.Broken(1002, "nonsense")), [1002]),
+        (lambda connection: connection.drain(at_edge=True, by=0.0), [1012]),
+    ],
+    ids=["evicted", "lost", "cut", "refused", "closed by the client", "broken", "drained"],
+)
+async def test_what_was_said_before_the_end_is_still_published(
+    happens: Callable[[Connection], None], closes: list[int]
+) -> None:
+    connection, pod, wire = await connected()
+    for _ in range(3):
+        connection.message(audio())
+    happens(connection)
+    assert [packet for packet in pod.packets if packet != EpochEnd()] == [SPOKEN] * 3
+    assert (wire.closes, pod.lost_packets) == (closes, 0)
+
+
+async def test_before_a_session_is_open_its_client_waits_for_no_bundle() -> None:
+    connection, pod, _ = await connected(opened=False)
+    connection.message(audio())
+    assert pod.passengers == []
+    connection.opened()
+    pod.depart()
+    assert pod.packets == [SPOKEN]

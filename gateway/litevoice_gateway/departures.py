@@ -2,7 +2,8 @@
 partition's own beat.
 
 The broker's work grows with the number of messages, so it depends on partitions and bytes, not on sessions. Partitions
-take turns within a beat, so that a gateway's work is spread evenly.
+take turns within a beat, so that a gateway's work is spread evenly; several share a turn, because half of what a small
+message costs a gateway is waking up for it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from litevoice_contracts.envelopes import BUNDLE_BYTES, Bundle
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 10.0
+TURN_SECONDS = 0.05
+"""Between the turns of a beat, at least. In turns of 12.5 ms (8 partitions, a beat of 100 ms) a gateway with 100 open
+microphones takes more CPU; in one turn for all, the last of them waits for the others."""
 
 
 class Passenger(Protocol):
@@ -56,10 +60,11 @@ class _Lane:
 
 
 def next_departure(now: float, partition: int, partitions: int, beat_seconds: float) -> float:
-    """The partition's next departure, in the seconds of `now`; it leaves `partition / partitions` of a beat late."""
+    """The partition's next departure, in the seconds of `now`; its turn in the beat is the later, the higher it is."""
     if not beat_seconds:
         return now
-    offset = beat_seconds * partition / partitions
+    turns = max(1, min(partitions, int(beat_seconds / TURN_SECONDS)))
+    offset = beat_seconds * (partition * turns // partitions) / turns
     return math.ceil((now - offset) / beat_seconds) * beat_seconds + offset
 
 

@@ -138,7 +138,7 @@ class Hub:
         session_id = protocol.session_id or new_session_id(self._keys.signing_key, principal)
         opening = Opening(
             session_id=session_id,
-            wall_milliseconds=lambda: time.time_ns() // 1_000_000,
+            wall_milliseconds=_wall_milliseconds,
             principal=principal,
             client=client,
         )
@@ -335,3 +335,7 @@ class Hub:
             "gateway is not ready" if reason else "gateway is ready",
             extra={"reason": reason},
         )
+
+
+def _wall_milliseconds() -> int:
+    return time.time_ns() // 1_000_000

@@ -40,6 +40,31 @@ class PacketLog:
             left), else None.
     """
 
+    __slots__ = (
+        "_awaiting_departure",
+        "_batch",
+        "_collected",
+        "_confirmed_at",
+        "_limits",
+        "_out",
+        "_pending_bytes",
+        "_probe",
+        "_progress",
+        "_replay_asked",
+        "_retained",
+        "_retained_bytes",
+        "_retained_packets",
+        "_sent_snapshot",
+        "_sent_snapshot_at",
+        "_session_id",
+        "_state",
+        "_wall_milliseconds",
+        "epoch",
+        "full_since",
+        "next_seq",
+        "unconfirmed",
+    )
+
     def __init__(
         self,
         session_id: str,

@@ -111,6 +111,8 @@ class Listener(WSListener):
         for option, value in _KEEPALIVE:
             connected.setsockopt(socket.IPPROTO_TCP, option, value)
         self._transport = PicowsTransport(transport)
+        for upgrade in (transport.request, transport.response):
+            upgrade.headers.clear()  # picows keeps both for as long as the connection lives
         if self._admitted.overload:
             self._hub.metrics.connections.labels("overload").inc()
             self._hub.metrics.refused.labels(self._admitted.overload).inc()

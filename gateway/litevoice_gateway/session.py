@@ -48,6 +48,41 @@ class Session:
         first_position: where the log must be read from: the last snapshot before what the client has seen.
     """
 
+    __slots__ = (
+        "_active",
+        "_began",
+        "_close_by",
+        "_config",
+        "_drain_at_edge",
+        "_drain_by",
+        "_events",
+        "_evicted",
+        "_forced",
+        "_going_away_sent",
+        "_heard",
+        "_held_back",
+        "_ignores_client",
+        "_intake",
+        "_leaving",
+        "_limits",
+        "_live_since",
+        "_opened_at",
+        "_opening",
+        "_out",
+        "_packets",
+        "_protocol",
+        "_restarted",
+        "_state",
+        "_target",
+        "_updates_in_flight",
+        "can_return",
+        "first_position",
+        "id",
+        "phase",
+        "reading_replies",
+        "resumed",
+    )
+
     def __init__(self, opening: Opening, protocol: ClientProtocol, limits: Limits, now: float) -> None:
         self.id = opening.session_id
         self.phase = Phase.RESTORING

@@ -30,6 +30,16 @@ class OpenAIRealtime:
 
     can_return = True  # 1012 is among the recoverable closes of the OpenAI SDKs
 
+    __slots__ = (
+        "_new_item_id",
+        "_own_events",
+        "_seen",
+        "config",
+        "resume",
+        "session_id",
+        "subprotocol",
+    )
+
     def __init__(
         self,
         new_item_id: Callable[[], str],

@@ -27,7 +27,8 @@ does not close it: a slow reader does not answer either. TCP keep-alive finds de
 
 _CONTENT = (frames.Text, frames.Binary)
 UNREAD_BYTES = 16 * 1024
-"""Messages wait unread for the next bundle up to about this size: 250 ms of speech in base64."""
+"""Messages wait unread for the next bundle up to about this size, 250 ms of speech in base64. Who sends less in a beat
+is read once per beat: one wake-up for five frames of a microphone."""
 
 
 class ConnectionHost(Protocol):
@@ -35,6 +36,10 @@ class ConnectionHost(Protocol):
 
     @property
     def metrics(self) -> Metrics: ...
+
+    @property
+    def reads_in_beats(self) -> bool:
+        """Whether clients that speak are read when a bundle leaves, and not in between."""
 
     def await_departure(self, connection: Connection) -> None:
         """Calls `depart` when the next bundle leaves for the connection's partition."""
@@ -71,10 +76,14 @@ class Connection:
     __slots__ = (
         "_alarm",
         "_frame_at",
+        "_hasty",
         "_host",
         "_max_message_bytes",
         "_pause_wanted",
         "_pausing",
+        "_reading",
+        "_resting",
+        "_told_to_read",
         "_unread",
         "_unread_bytes",
         "ended",
@@ -102,6 +111,10 @@ class Connection:
         self._pausing: asyncio.Task[None] | None = None
         self._unread: list[str | bytes] = []
         self._unread_bytes = 0
+        self._hasty = False
+        self._resting = False
+        self._told_to_read = True
+        self._reading = True
 
     @property
     def held_bytes(self) -> int:
@@ -123,6 +136,8 @@ class Connection:
                 if self.session.reads_at_departure():
                     self.run()
                     return
+            else:
+                self._hasty = True
         now = self._frame_at = self._read()
         match message:
             case frames.PeerClose(code=code):
@@ -174,9 +189,15 @@ class Connection:
         self.session.cut(self._read())
         self.run()
 
+    def board(self) -> None:
+        """A bundle leaves soon for the partition: what the client has sent by then goes along."""
+        self._rest(False)
+
     def depart(self) -> None:
         """A bundle leaves for the partition."""
+        speaks, self._hasty = bool(self._unread) and not self._hasty, False  # hasty: more than UNREAD_BYTES came
         self.session.depart(self._read())
+        self._rest(speaks and self._host.reads_in_beats and self.session.reads_at_departure())
         self.run()
 
     def hold_back(self, full: bool) -> None:
@@ -228,20 +249,37 @@ class Connection:
                 case do.WakeAt(at=at):
                     self._alarm.set(at)
                 case do.SendClose(code=code, reason=reason):
+                    self._rest(False)
                     self._log_close(code, reason)
                     self.transport.send_close(code, reason)
                 case do.Disconnect():
                     self.transport.disconnect()
                 case do.PauseReading():
-                    self.transport.pause_reading()
+                    self._told_to_read = False
+                    self._settle_reading()
                 case do.ResumeReading():
-                    self.transport.resume_reading()
+                    self._told_to_read = True
+                    self._settle_reading()
                 case do.PauseReplies():
                     self._pause_replies(True)
                 case do.ResumeReplies():
                     self._pause_replies(False)
                 case do.End():
                     self._end(command)
+
+    def _rest(self, resting: bool) -> None:
+        """Does not read the client until the next bundle leaves."""
+        self._resting = resting
+        self._settle_reading()
+
+    def _settle_reading(self) -> None:
+        reading = self._told_to_read and not self._resting
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
 
     def _log_close(self, code: int, reason: str) -> None:
         """Not for planned moves, nor for the echo of the client's own Close."""

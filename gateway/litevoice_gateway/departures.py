@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_broker.producer import Done
 from litevoice_contracts.envelopes import BUNDLE_BYTES, Bundle
@@ -23,6 +25,8 @@ from litevoice_contracts.envelopes import BUNDLE_BYTES, Bundle
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 10.0
+BOARDING_SECONDS = 0.002
+"""Before a bundle leaves: what clients have sent is read from their sockets."""
 TURN_SECONDS = 0.05
 """Between the turns of a beat, at least. In turns of 12.5 ms (8 partitions, a beat of 100 ms) a gateway with 100 open
 microphones takes more CPU; in one turn for all, the last of them waits for the others."""
@@ -31,12 +35,14 @@ microphones takes more CPU; in one turn for all, the last of them waits for the 
 class Passenger(Protocol):
     """Whoever has collected something for a partition."""
 
+    def board(self) -> None:
+        """The partition's bundle leaves in BOARDING_SECONDS."""
+
     def depart(self) -> None:
         """The partition's bundle leaves: time to `add` what was collected."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """An encoded envelope, and who is told what became of it."""
 
     envelope: bytes
@@ -134,12 +140,17 @@ class Departures:
         if lane.timer is None and not lane.late:
             loop = asyncio.get_running_loop()
             at = next_departure(loop.time(), lane.number, len(self._lanes), self._beat_seconds)
-            lane.timer = loop.call_at(at, self._depart, lane)
+            lane.timer = loop.call_at(at, self._board if self._beat_seconds else self._depart, lane)
 
     def _disarm(self, lane: _Lane) -> None:
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
+
+    def _board(self, lane: _Lane) -> None:
+        lane.timer = asyncio.get_running_loop().call_later(BOARDING_SECONDS, self._depart, lane)
+        for passenger in list(lane.passengers):
+            passenger.board()
 
     def _depart(self, lane: _Lane) -> None:
         self._disarm(lane)
@@ -166,6 +177,8 @@ class Departures:
                 self._report(parcels, error)
             else:
                 lane.in_flight += 1
+        if lane.passengers:
+            self._arm(lane)  # for the next departure
 
     def _answered(self, lane: _Lane, parcels: list[Parcel], error: BaseException | None) -> None:
         lane.in_flight -= 1

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 TICK_SLICES = 20
 NEWS_CHECK_SECONDS = 1.0
+MIN_REST_MILLISECONDS = 50
+"""With a shorter beat it is not worth while to leave a socket alone until the next bundle leaves."""
 TAKEOVERS_IN_FLIGHT = 32
 """Measured: 849 takeovers a second with a p99 of 101 ms."""
 
@@ -52,6 +54,7 @@ class Hub:
         self.limits = Limits.from_settings(settings)
         self.metrics = metrics
         self.draining = False
+        self.reads_in_beats = settings.batch_milliseconds >= MIN_REST_MILLISECONDS
         self.lost_packets = 0
         self._keys = keys
         self._names = names_of(settings)

@@ -22,12 +22,18 @@ from tests.unit.gateway.test_protocol_seam import Pod
 class Timetable(Pod):
     """Bundles leave when the test says so."""
 
+    reads_in_beats = True
+
     def __init__(self) -> None:
         super().__init__()
         self.passengers: list[Connection] = []
 
     def await_departure(self, connection: Connection) -> None:
         self.passengers.append(connection)
+
+    def board(self) -> None:
+        for connection in self.passengers:
+            connection.board()
 
     def depart(self) -> None:
         passengers, self.passengers = self.passengers, []
@@ -45,6 +51,7 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.closes: list[int] = []
+        self.reading = True
 
     def send(self, data: bytes, *, binary: bool) -> None:
         assert not binary
@@ -57,9 +64,11 @@ class Wire:
 
     def disconnect(self) -> None: ...
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reading = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.reading = True
 
 
 async def connected(*, opened: bool = True) -> tuple[Connection, Timetable, Wire]:
@@ -90,6 +99,7 @@ async def test_what_a_client_says_is_read_when_the_bundle_leaves_that_takes_it_a
     pod.depart()
     assert pod.packets == [SPOKEN, SPOKEN]
     assert ["invalid_base64" in message for message in wire.sent] == [True]
+    pod.depart()
     assert pod.passengers == [], "nothing else waits for a departure"
 
 
@@ -135,3 +145,57 @@ async def test_before_a_session_is_open_its_client_waits_for_no_bundle() -> None
     connection.opened()
     pod.depart()
     assert pod.packets == [SPOKEN]
+
+
+# When the socket is read
+
+
+async def test_who_speaks_is_read_once_per_beat() -> None:
+    connection, pod, wire = await connected()
+    connection.message(audio())
+    reading = [wire.reading]
+    for beat in range(1, 4):
+        pod.depart()
+        reading.append(wire.reading)
+        pod.board()
+        reading.append(wire.reading)
+        connection.message(audio())
+        assert len(pod.packets) == beat
+    assert reading == [True] + [False, True] * 3, "left alone until the next bundle is about to leave"
+    pod.depart()
+    pod.board()
+    pod.depart()
+    assert wire.reading, "nothing came: it may speak at any time"
+    assert pod.passengers == []
+
+
+async def test_who_sends_much_is_read_as_it_comes() -> None:
+    connection, pod, wire = await connected()
+    for _ in range(UNREAD_BYTES // len(audio().content) + 2):
+        connection.message(audio())
+    pod.depart()
+    much = wire.reading
+    connection.message(audio())
+    pod.depart()
+    assert (much, wire.reading) == (True, False)
+
+
+async def test_who_must_not_be_read_is_not_read_for_a_bundle_either() -> None:
+    connection, pod, wire = await connected()
+    connection.message(audio())
+    pod.depart()
+    connection.hold_back(True)
+    pod.board()
+    before = wire.reading
+    connection.hold_back(False)
+    assert (before, wire.reading) == (False, True)
+
+
+@pytest.mark.parametrize("leave", [Connection.evicted, Connection.refused], ids=["evicted", "refused"])
+async def test_who_was_sent_a_close_is_read_up_to_its_answer(leave: Callable[[Connection], None]) -> None:
+    connection, pod, wire = await connected()
+    connection.message(audio())
+    pod.depart()
+    before = wire.reading
+    leave(connection)
+    assert (before, wire.reading) == (False, True)

@@ -56,12 +56,16 @@ class Collector:
         self._station = station
         self._envelopes = envelopes
 
+    def board(self) -> None: ...
+
     def depart(self) -> None:
         for envelope in self._envelopes:
             self._station.add(envelope)
 
 
 class Broken:
+    def board(self) -> None: ...
+
     def depart(self) -> None:
         raise RuntimeError("broken")
 
@@ -158,6 +162,26 @@ async def test_without_a_beat_a_bundle_leaves_as_soon_as_the_one_before_is_answe
     station.add(b"3")
     station.answer()
     await station.until(lambda: len(station.left) == 2)
+
+
+async def test_who_collects_again_at_once_takes_the_next_bundle_too() -> None:
+    station = Station()
+    boarded: list[int] = []
+
+    class Regular:
+        def board(self) -> None:
+            boarded.append(len(station.left))
+
+        def depart(self) -> None:
+            station.add(b"again")
+            station.departures.wait(0, self)
+
+    station.departures.wait(0, Regular())
+    for number in range(3):
+        await station.until(lambda number=number: len(station.left) > number)  # type: ignore[misc]
+        assert station.left[number] == (0, [b"again"])
+        station.answer()
+    assert boarded[:3] == [0, 1, 2], "once before each"
 
 
 @given(st.floats(0, 1e6), st.integers(1, 100), st.sampled_from([0.02, 0.05, 0.1, 1.0]))

@@ -29,6 +29,8 @@ _CONTENT = (frames.Text, frames.Binary)
 UNREAD_BYTES = 16 * 1024
 """Messages wait unread for the next bundle up to about this size, 250 ms of speech in base64. Who sends less in a beat
 is read once per beat: one wake-up for five frames of a microphone."""
+UNREAD_MESSAGES = 64
+"""Or so many: how often a client may send is only noticed when its messages are read."""
 
 
 class ConnectionHost(Protocol):
@@ -130,7 +132,7 @@ class Connection:
             unread, content = self._unread, message.content
             unread.append(content)
             self._unread_bytes += len(content)
-            if self._unread_bytes < UNREAD_BYTES:
+            if self._unread_bytes < UNREAD_BYTES and len(unread) < UNREAD_MESSAGES:
                 if len(unread) > 1:
                     return
                 if self.session.reads_at_departure():
@@ -195,7 +197,7 @@ class Connection:
 
     def depart(self) -> None:
         """A bundle leaves for the partition."""
-        speaks, self._hasty = bool(self._unread) and not self._hasty, False  # hasty: more than UNREAD_BYTES came
+        speaks, self._hasty = bool(self._unread) and not self._hasty, False  # hasty: more came than may wait
         self.session.depart(self._read())
         self._rest(speaks and self._host.reads_in_beats and self.session.reads_at_departure())
         self.run()

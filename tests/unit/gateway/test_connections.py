@@ -10,7 +10,7 @@ import pytest
 
 from litevoice_contracts.packets import Audio, EpochEnd, Packet
 from litevoice_gateway import frames
-from litevoice_gateway.connections import UNREAD_BYTES, Connection
+from litevoice_gateway.connections import UNREAD_BYTES, UNREAD_MESSAGES, Connection
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
@@ -112,6 +112,17 @@ async def test_much_is_read_at_once() -> None:
     assert connection.session.held_bytes == connection.held_bytes == many * len(SPOKEN.data)
     pod.depart()
     assert pod.packets == [SPOKEN] * many
+
+
+async def test_many_are_read_at_once() -> None:
+    connection, pod, wire = await connected()
+    for _ in range(UNREAD_MESSAGES - 1):
+        connection.message(frames.Text("{}"))
+    before = len(wire.sent)
+    connection.message(frames.Text("{}"))
+    assert (before, len(wire.sent)) == (0, UNREAD_MESSAGES), "an error for each"
+    pod.depart()
+    assert wire.reading
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 partition's own beat, and in its middle when somebody waits for an answer to what would be in it.
 
 The broker's work grows with the number of messages, so it depends on partitions and bytes, not on sessions. Partitions
-take turns within a beat, so that a gateway's work is spread evenly.
+take turns within a beat, so that a gateway's work is spread evenly; several share a turn, because half of what a small
+message costs a gateway is waking up for it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_broker.producer import Done
 from litevoice_contracts.envelopes import BUNDLE_BYTES, Bundle
@@ -22,17 +25,24 @@ from litevoice_contracts.envelopes import BUNDLE_BYTES, Bundle
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 10.0
+BOARDING_SECONDS = 0.002
+"""Before a bundle leaves: what clients have sent is read from their sockets."""
+TURN_SECONDS = 0.05
+"""Between the turns of a beat, at least. In turns of 12.5 ms (8 partitions, a beat of 100 ms) a gateway with 100 open
+microphones takes more CPU; in one turn for all, the last of them waits for the others."""
 
 
 class Passenger(Protocol):
     """Whoever has collected something for a partition."""
 
+    def board(self) -> None:
+        """The partition's bundle leaves in BOARDING_SECONDS."""
+
     def depart(self) -> None:
         """The partition's bundle leaves: time to `add` what was collected."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """An encoded envelope, and who is told what became of it."""
 
     envelope: bytes
@@ -58,11 +68,12 @@ class _Lane:
 
 
 def next_departure(now: float, partition: int, partitions: int, beat_seconds: float, *, soon: bool = False) -> float:
-    """The partition's next departure, in the seconds of `now`; it leaves `partition / partitions` of a beat late.
+    """The partition's next departure, in the seconds of `now`; its turn in the beat is the later, the higher it is.
     With `soon` those in the middle of a beat count too."""
     if not beat_seconds:
         return now
-    offset = beat_seconds * partition / partitions
+    turns = max(1, min(partitions, int(beat_seconds / TURN_SECONDS)))
+    offset = beat_seconds * (partition * turns // partitions) / turns
     step = beat_seconds / 2 if soon else beat_seconds
     return math.ceil((now - offset) / step) * step + offset
 
@@ -136,12 +147,18 @@ class Departures:
         self._disarm(lane)
         loop = asyncio.get_running_loop()
         at = next_departure(loop.time(), lane.number, len(self._lanes), self._beat_seconds, soon=soon)
-        lane.timer, lane.soon = loop.call_at(at, self._depart, lane), soon
+        lane.timer, lane.soon = loop.call_at(at, self._board if self._beat_seconds else self._depart, lane), soon
 
     def _disarm(self, lane: _Lane) -> None:
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
+
+    def _board(self, lane: _Lane) -> None:
+        lane.timer = asyncio.get_running_loop().call_later(BOARDING_SECONDS, self._depart, lane)
+        lane.soon = True  # no other departure comes before it
+        for passenger in list(lane.passengers):
+            passenger.board()
 
     def _depart(self, lane: _Lane) -> None:
         self._disarm(lane)
@@ -168,6 +185,8 @@ class Departures:
                 self._report(parcels, error)
             else:
                 lane.in_flight += 1
+        if lane.passengers:
+            self._arm(lane)  # for the next departure
 
     def _answered(self, lane: _Lane, parcels: list[Parcel], error: BaseException | None) -> None:
         lane.in_flight -= 1

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 TICK_SLICES = 20
 NEWS_CHECK_SECONDS = 1.0
+MIN_REST_MILLISECONDS = 50
+"""With a shorter beat it is not worth while to leave a socket alone until the next bundle leaves."""
 WAKE_SECONDS = 2.0
 """At most so often is the broker asked to look through all LiteTopics of this gateway."""
 TAKEOVERS_IN_FLIGHT = 512
@@ -55,6 +57,7 @@ class Hub:
         self.limits = Limits.from_settings(settings)
         self.metrics = metrics
         self.draining = False
+        self.reads_in_beats = settings.batch_milliseconds >= MIN_REST_MILLISECONDS
         self.lost_packets = 0
         self._keys = keys
         self._names = names_of(settings)
@@ -144,7 +147,7 @@ class Hub:
         session_id = protocol.session_id or new_session_id(self._keys.signing_key, principal)
         opening = Opening(
             session_id=session_id,
-            wall_milliseconds=lambda: time.time_ns() // 1_000_000,
+            wall_milliseconds=_wall_milliseconds,
             principal=principal,
             client=client,
         )
@@ -326,8 +329,8 @@ class Hub:
             self._load.loop_was_late(now - due)
             for connection in left[-share:] if left else ():
                 try:
-                    connection.tick(now)
-                    held_bytes += connection.session.held_bytes
+                    connection.tick()
+                    held_bytes += connection.held_bytes
                 except Exception:
                     logger.exception("tick failed", extra={"session": connection.session.id})
             del left[-share:]
@@ -356,3 +359,7 @@ class Hub:
             "gateway is not ready" if reason else "gateway is ready",
             extra={"reason": reason},
         )
+
+
+def _wall_milliseconds() -> int:
+    return time.time_ns() // 1_000_000

@@ -51,10 +51,10 @@ class Intake:
         early, self._early, self._early_bytes = self._early, [], 0
         return early
 
-    def spend(self, now: float) -> None:
-        """One more message. Beyond the rate, excess messages are delayed, not dropped: they may be speech recorded
+    def spend(self, now: float, messages: int) -> None:
+        """So many more. Beyond the rate, excess messages are delayed, not dropped: they may be speech recorded
         while the connection was lost."""
-        if wait := self._events.spend(now):
+        if wait := self._events.spend(now, messages):
             self._throttle(now, wait)
 
     def spend_audio(self, seconds: float, now: float) -> None:

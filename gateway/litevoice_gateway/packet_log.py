@@ -6,16 +6,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-import msgspec
 from msgspec.structs import replace
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark, Snapshot
 from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
 from litevoice_contracts.events import Progress
-from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence, described
+from litevoice_contracts.packets import Audio, EpochEnd, Packet, described
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
+from litevoice_gateway.runs import Run, joined, size_of
 from litevoice_gateway.session_state import SessionState
 
 MAX_ENVELOPE_BYTES = 512 * 1024
@@ -25,22 +25,9 @@ RETAINED_EXTRA_BYTES = 1 << 20
 SNAPSHOT_INTERVAL_SECONDS = 10.0
 """While nothing is said, the snapshot goes along so often: a worker that starts anew needs no replay then."""
 
-SILENCE_BYTES = 64
-"""What a described packet counts in all bounds: what it takes in memory."""
-
-_NONE: deque[Entry] = deque(maxlen=0)
+_NONE: deque[Run] = deque(maxlen=0)
 """Shared by all sessions that retain nothing, which are most: an empty deque takes 600 bytes. Never changed."""
-_size_encoder = msgspec.msgpack.Encoder()
 _IN_TIME, _SOON = do.AwaitDeparture(), do.AwaitDeparture(soon=True)
-
-
-class Entry(msgspec.Struct, frozen=True):
-    packet: Packet
-    codec: Codec
-    size: int
-    at: float
-    client_seq: int | None
-    ends_envelope: bool = False
 
 
 class PacketLog:
@@ -53,6 +40,31 @@ class PacketLog:
         full_since: since when `max_pending_packets` or `max_pending_bytes` wait for the broker (until half of both are
             left), else None.
     """
+
+    __slots__ = (
+        "_awaiting",
+        "_batch",
+        "_collected",
+        "_confirmed_at",
+        "_limits",
+        "_out",
+        "_pending_bytes",
+        "_probe",
+        "_progress",
+        "_replay_asked",
+        "_retained",
+        "_retained_bytes",
+        "_retained_packets",
+        "_sent_snapshot",
+        "_sent_snapshot_at",
+        "_session_id",
+        "_state",
+        "_wall_milliseconds",
+        "epoch",
+        "full_since",
+        "next_seq",
+        "unconfirmed",
+    )
 
     def __init__(
         self,
@@ -72,12 +84,13 @@ class PacketLog:
         self.next_seq = 0
         self.unconfirmed = 0
         self.full_since: float | None = None
-        self._batch: list[Entry] = []
+        self._batch: list[Run] = []
+        self._collected = 0
         self._pending_bytes = 0
         self._awaiting: do.AwaitDeparture | None = None
         self._retained = _NONE
+        self._retained_packets = 0
         self._retained_bytes = 0
-        self._retained_envelopes = 0
         self._sent_snapshot: Snapshot | None = None
         self._sent_snapshot_at = 0.0
         self._confirmed_at = 0.0
@@ -91,17 +104,17 @@ class PacketLog:
     @property
     def collected(self) -> int:
         """Packets that have no number yet."""
-        return len(self._batch)
+        return self._collected
 
     @property
     def retained(self) -> int:
         """Packets published that no worker has said it is done with."""
-        return len(self._retained)
+        return self._retained_packets
 
     @property
     def retained_envelopes(self) -> int:
         """The envelopes that they went out in, each counted until it is done with as a whole."""
-        return self._retained_envelopes
+        return len(self._retained)
 
     @property
     def held_bytes(self) -> int:
@@ -110,7 +123,7 @@ class PacketLog:
 
     @property
     def oldest_at(self) -> float | None:
-        """When the oldest retained packet came; None when there is none."""
+        """When the oldest retained envelope's first packet came; None when there is none."""
         return self._retained[0].at if self._retained else None
 
     # Packets
@@ -121,20 +134,30 @@ class PacketLog:
         self.flush(now)
         self.answer(now)
 
+    def await_departure(self) -> bool:
+        """Asks for the partition's next bundle; False while packets are only collected."""
+        if self.is_open:
+            self._await(_SOON if self._state.user_turn else _IN_TIME)
+        return self.is_open
+
     def add(self, packet: Packet, codec: Codec, now: float, client_seq: int | None = None) -> None:
         """Leaves with the partition's next bundle.
 
         Long audio leaves in packets of a second, so that a worker hears others in between. What the client has numbered
         stays whole: the number says whether a worker has it.
         """
+        audio = isinstance(packet, Audio)
         if client_seq is None and isinstance(packet, Audio) and len(packet.data) > CODEC_BYTES_PER_SECOND[codec]:
             for part in _seconds(packet.data, CODEC_BYTES_PER_SECOND[codec]):
                 self._collect(part, codec, now, None)
         else:
             self._collect(packet, codec, now, client_seq)
-        self._measure(now)
-        if self.is_open:
-            self._await(_SOON if self._state.user_turn or not isinstance(packet, Audio) else _IN_TIME)
+        if self.is_open and not audio:
+            self._await(_SOON)
+        elif self._awaiting is None:
+            self.await_departure()
+        if self.full_since is None:  # what was collected cannot make it end
+            self._measure(now)
 
     def depart(self, now: float) -> None:
         """The partition's bundle leaves."""
@@ -145,18 +168,17 @@ class PacketLog:
         """Sends the collected packets, once the epoch is open."""
         if not self.is_open:
             return
-        batch, self._batch = self._batch, []
-        for entries in _chunks(batch):
-            envelope = self._envelope(self.next_seq, entries, self._snapshot_to_send(now), None)
-            size = sum(entry.size for entry in entries)
-            self._out.append(do.Publish(envelope, len(entries), _last_client_seq(entries), size))
-            self.next_seq += len(entries)
-            self.unconfirmed += len(entries)
-            self._retain(entries)
+        batch, self._batch, self._collected = self._batch, [], 0
+        for run in batch:
+            envelope = self._envelope(self.next_seq, run, self._snapshot_to_send(now), None)
+            self._out.append(do.Publish(envelope, len(run.packets), run.last_client_seq, run.size))
+            self.next_seq += len(run.packets)
+            self.unconfirmed += len(run.packets)
+            self._retain(run)
 
     def end(self, now: float) -> None:
         """Sends what is left, and the end of the epoch; nothing when no packet was ever sent."""
-        if self.is_open and (self.next_seq or self._batch):
+        if self.is_open and (self.next_seq or self._collected):
             self._collect(EpochEnd(), self._state.snapshot.config.input_codec, now, None)
             self.flush(now)
 
@@ -175,8 +197,7 @@ class PacketLog:
             return
         if self._progress is None or self._progress.upto <= progress.upto:
             self._progress = progress
-        while self._retained and self._first_retained <= progress.upto.seq:
-            self._drop_first()
+        self._drop(progress.upto.seq + 1 - self._first_retained)
 
     def asked_for_replay(self) -> None:
         """A worker wants the open turn; `answer` sends it, unless its reply to an earlier replay comes first."""
@@ -204,7 +225,7 @@ class PacketLog:
         if not self.is_open or current < self.epoch:
             return
         self.epoch = max(self._wall_milliseconds(), current + 1)
-        self.next_seq = len(self._retained)
+        self.next_seq = self._retained_packets
         if self._retained:
             self._again(0, self._snapshot_before(0))
 
@@ -220,11 +241,11 @@ class PacketLog:
         if self._probe.due(now, waiting=waiting) or (ask_now and waiting):
             self._out.append(do.Observe("probes"))
             self._out.append(do.WakeReplies())
-            self._out.append(do.Publish(self._envelope(self.next_seq, [], None, None), 0))
+            self._out.append(do.Publish(self._envelope(self.next_seq, self._nothing, None, None), 0))
 
     @property
     def _first_retained(self) -> int:
-        return self.next_seq - len(self._retained)
+        return self.next_seq - self._retained_packets
 
     def _await(self, departure: do.AwaitDeparture) -> None:
         if self._awaiting is None or departure.soon > self._awaiting.soon:
@@ -233,17 +254,21 @@ class PacketLog:
 
     def _collect(self, packet: Packet, codec: Codec, now: float, client_seq: int | None) -> None:
         packet = described(packet, codec)
-        size = len(packet.data) if isinstance(packet, Audio) else _size(packet)
-        self._batch.append(Entry(packet, codec, size, now, client_seq))
+        size = size_of(packet)
+        run = self._batch[-1] if self._batch else None
+        if run is None or run.codec != codec or run.size + size > MAX_ENVELOPE_BYTES:
+            self._batch.append(run := Run(codec, now))
+        run.add(packet, size, client_seq)
+        self._collected += 1
         self._pending_bytes += size
 
     def _again(self, seq: int, snapshot: Snapshot) -> None:
-        head, *rest = _chunks(self._retained) or [[]]
-        self._out.append(do.Publish(self._envelope(seq, head, snapshot, self._state.resume_point), 0))
-        for entries in rest:
-            seq += len(head)
-            self._out.append(do.Publish(self._envelope(seq, entries, None, None), 0))
-            head = entries
+        first, *rest = joined(self._retained, MAX_ENVELOPE_BYTES) or [self._nothing]
+        self._out.append(do.Publish(self._envelope(seq, first, snapshot, self._state.resume_point), 0))
+        seq += len(first.packets)
+        for run in rest:
+            self._out.append(do.Publish(self._envelope(seq, run, None, None), 0))
+            seq += len(run.packets)
 
     def _snapshot_to_send(self, now: float) -> Snapshot | None:
         """The snapshot for an envelope that begins at `next_seq`, None when it would not help.
@@ -268,47 +293,54 @@ class PacketLog:
             snapshot = replace(snapshot, cursor=cursor)
         return replace(snapshot, boundary=Mark(self.epoch, seq - 1)) if seq else snapshot
 
-    def _envelope(
-        self, seq: int, entries: list[Entry], snapshot: Snapshot | None, resume: ResumePoint | None
-    ) -> UpEnvelope:
-        client_seqs = [entry.client_seq for entry in entries]
+    @property
+    def _nothing(self) -> Run:
+        return Run(self._state.snapshot.config.input_codec, 0.0)
+
+    def _envelope(self, seq: int, run: Run, snapshot: Snapshot | None, resume: ResumePoint | None) -> UpEnvelope:
         return UpEnvelope(
             session_id=self._session_id,
             epoch=self.epoch,
             seq=seq,
             turn=self._state.turn,
-            packets=[entry.packet for entry in entries],
-            codec=entries[0].codec if entries else self._state.snapshot.config.input_codec,
+            packets=run.packets,
+            codec=run.codec,
             attempt=self._state.attempt,
             snapshot=snapshot,
             resume=resume,
-            client_seqs=client_seqs if any(number is not None for number in client_seqs) else None,
+            client_seqs=run.client_seqs,
         )
 
-    def _retain(self, entries: list[Entry]) -> None:
+    def _retain(self, run: Run) -> None:
         if self._retained is _NONE:
             self._retained = deque()
-        self._retained_envelopes += 1
-        dropped = 0
-        for entry in (*entries[:-1], replace(entries[-1], ends_envelope=True)):
-            self._retained.append(entry)
-            self._retained_bytes += entry.size
-            bound = self._limits.retained_seconds * CODEC_BYTES_PER_SECOND[entry.codec] + RETAINED_EXTRA_BYTES
-            while self._retained_bytes > bound:
-                self._drop_first()
-                dropped += 1
-        if dropped:
-            self._out.append(do.Observe("dropped", "retained_packets", dropped))
+        self._retained.append(run)
+        self._retained_packets += len(run.packets)
+        self._retained_bytes += run.size
+        bound = self._limits.retained_seconds * CODEC_BYTES_PER_SECOND[run.codec] + RETAINED_EXTRA_BYTES
+        before = self._retained_packets
+        while self._retained_bytes > bound:
+            self._drop(self._retained[0].first(self._retained_bytes - bound))
+        if self._retained_packets < before:
+            self._out.append(do.Observe("dropped", "retained_packets", before - self._retained_packets))
 
-    def _drop_first(self) -> None:
-        entry = self._retained.popleft()
-        self._retained_bytes -= entry.size
-        self._retained_envelopes -= entry.ends_envelope
+    def _drop(self, count: int) -> None:
+        """Forgets the oldest `count` of what is retained, or all."""
+        while count > 0 and self._retained:
+            run = self._retained[0]
+            packets = min(count, len(run.packets))
+            if packets < len(run.packets):
+                self._retained_bytes -= run.drop(packets)
+            else:
+                self._retained_bytes -= run.size
+                self._retained.popleft()
+            self._retained_packets -= packets
+            count -= packets
         if not self._retained:
             self._retained = _NONE
 
     def _measure(self, now: float) -> None:
-        packets, max_packets = len(self._batch) + self.unconfirmed, self._limits.max_pending_packets
+        packets, max_packets = self._collected + self.unconfirmed, self._limits.max_pending_packets
         size, max_size = self._pending_bytes, self._limits.max_pending_bytes
         if self.full_since is None and (packets >= max_packets or size >= max_size):
             self.full_since = now
@@ -318,24 +350,3 @@ class PacketLog:
 
 def _seconds(data: bytes, size: int) -> Iterable[Audio]:
     return (Audio(data[begin : begin + size]) for begin in range(0, len(data), size))
-
-
-def _size(packet: Packet) -> int:
-    return SILENCE_BYTES if isinstance(packet, Silence) else len(_size_encoder.encode(packet))
-
-
-def _last_client_seq(entries: list[Entry]) -> int | None:
-    return next((entry.client_seq for entry in reversed(entries) if entry.client_seq is not None), None)
-
-
-def _chunks(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Consecutive entries of one codec, up to about MAX_ENVELOPE_BYTES each."""
-    chunks: list[list[Entry]] = []
-    size = 0
-    for entry in entries:
-        if not chunks or chunks[-1][-1].codec != entry.codec or size + entry.size > MAX_ENVELOPE_BYTES:
-            chunks.append([])
-            size = 0
-        chunks[-1].append(entry)
-        size += entry.size
-    return chunks

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 FORCE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 5.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+_OPCODES = {kind: kind.value for kind in WSMsgType}
+"""`value` of an enum is a function call in Python, one per frame."""
 _BAD_ECHO = frozenset({1005, 1006, 1015})
 
 
@@ -105,6 +107,8 @@ class Listener(WSListener):
         for option, value in _KEEPALIVE:
             connected.setsockopt(socket.IPPROTO_TCP, option, value)
         self._transport = PicowsTransport(transport)
+        for upgrade in (transport.request, transport.response):
+            upgrade.headers.clear()  # picows keeps both for as long as the connection lives
         if self._admitted.overload:
             self._hub.metrics.connections.labels("overload").inc()
             self._hub.metrics.refused.labels(self._admitted.overload).inc()
@@ -120,9 +124,9 @@ class Listener(WSListener):
         )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        kind = frame.msg_type.value
         reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
-        message = self._assembler.frame(kind, frame.get_payload_as_bytes(), fin=frame.fin, reserved=reserved)
+        opcode = _OPCODES[frame.msg_type]
+        message = self._assembler.frame(opcode, frame.get_payload_as_bytes(), fin=frame.fin, reserved=reserved)
         if message is None:
             return
         if isinstance(message, frames.Ping):

@@ -100,6 +100,10 @@ class ClientProtocol(Protocol):
     config: SessionConfig
     """What a new session begins with."""
 
+    def is_audio(self, message: str | bytes) -> bool:
+        """Whether the message is audio, told at a glance. Such messages may wait for each other to be decoded; False
+        where it is not certain."""
+
     def decode(self, message: str | bytes, config: SessionConfig) -> Sequence[ClientEvent]:
         """One message, text or binary, that meets configuration `config`; it counts once for `maxEventsPerSecond`.
 

@@ -32,6 +32,9 @@ class Echo:
         self.resume = resume
         self.config = SessionConfig(input_codec="g711_ulaw/8000", output_codec="g711_ulaw/8000")
 
+    def is_audio(self, message: str | bytes) -> bool:
+        return isinstance(message, bytes)
+
     def decode(self, message: str | bytes, config: SessionConfig) -> Sequence[ClientEvent]:
         if isinstance(message, str) or len(message) < 5:
             raise Refusal(Problem("bad_frame", "expected a binary frame: a number of 4 bytes, and audio"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from litevoice_broker.errors import BrokerError, BrokerUnavailable, Overloaded
 from litevoice_broker.producer import Done
 from litevoice_contracts.envelopes import Bundle
-from litevoice_gateway.departures import Departures, Parcel, next_departure, packed
+from litevoice_gateway.departures import TURN_SECONDS, Departures, Parcel, next_departure, packed
 
 BEAT = 0.002
 FAR = 3600.0
@@ -55,12 +56,16 @@ class Collector:
         self._station = station
         self._envelopes = envelopes
 
+    def board(self) -> None: ...
+
     def depart(self) -> None:
         for envelope in self._envelopes:
             self._station.add(envelope)
 
 
 class Broken:
+    def board(self) -> None: ...
+
     def depart(self) -> None:
         raise RuntimeError("broken")
 
@@ -159,12 +164,35 @@ async def test_without_a_beat_a_bundle_leaves_as_soon_as_the_one_before_is_answe
     await station.until(lambda: len(station.left) == 2)
 
 
+async def test_who_collects_again_at_once_takes_the_next_bundle_too() -> None:
+    station = Station()
+    boarded: list[int] = []
+
+    class Regular:
+        def board(self) -> None:
+            boarded.append(len(station.left))
+
+        def depart(self) -> None:
+            station.add(b"again")
+            station.departures.wait(0, self)
+
+    station.departures.wait(0, Regular())
+    for number in range(3):
+        await station.until(lambda number=number: len(station.left) > number)  # type: ignore[misc]
+        assert station.left[number] == (0, [b"again"])
+        station.answer()
+    assert boarded[:3] == [0, 1, 2], "once before each"
+
+
 @given(st.floats(0, 1e6), st.integers(1, 100), st.sampled_from([0.02, 0.05, 0.1, 1.0]))
 def test_partitions_take_turns_within_a_beat(now: float, partitions: int, beat: float) -> None:
     times = [next_departure(now, partition, partitions, beat) for partition in range(partitions)]
     assert all(now <= time + 1e-6 and time <= now + beat + 1e-6 for time in times)
-    gaps = [b - a for a, b in itertools.pairwise(sorted(times))]
-    assert all(gap == pytest.approx(beat / partitions, abs=1e-6) for gap in gaps)
+    turns = Counter(times)
+    assert len(turns) == max(1, min(partitions, int(beat / TURN_SECONDS)))
+    assert max(turns.values()) - min(turns.values()) <= 1, "evenly"
+    gaps = [b - a for a, b in itertools.pairwise(sorted(turns))]
+    assert all(gap == pytest.approx(beat / len(turns), abs=1e-6) for gap in gaps)
 
 
 @given(st.floats(0, 1e6), st.integers(1, 100), st.sampled_from([0.02, 0.05, 0.1, 1.0]))

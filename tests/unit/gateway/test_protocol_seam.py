@@ -224,6 +224,8 @@ def test_coming_back_without_a_position_means_from_the_start() -> None:
 class Pod:
     """A `ConnectionHost` that keeps what is published until it is confirmed."""
 
+    reads_in_beats = False
+
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.waiting: list[tuple[UpEnvelope, Done]] = []

@@ -22,7 +22,7 @@ def upload(world: World, times: int) -> float:
         for seconds, level in SAID:
             for _ in range(round(seconds / FRAME_SECONDS)):
                 world.at(now, lambda level=level: world.send(Audio(tone(level))))  # type: ignore[misc]
-                intake.spend(now)
+                intake.spend(now, 1)
                 intake.spend_audio(FRAME_SECONDS, now)
                 intake.settle(full=False)
                 now += 1 / APPENDS_PER_SECOND

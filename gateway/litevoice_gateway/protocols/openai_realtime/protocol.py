@@ -20,6 +20,8 @@ from litevoice_gateway.session_state import LogEvent
 
 _BINARY = Problem("invalid_message", "message: expected JSON in a text frame, got a binary frame", "message")
 _json = msgspec.json.Encoder()
+_APPEND, _GLANCE = '"input_audio_buffer.append"', 128
+"""How audio is told, and where all known clients write it: a message that says it further behind is read at once."""
 
 
 class OpenAIRealtime:
@@ -29,6 +31,16 @@ class OpenAIRealtime:
     """
 
     can_return = True  # 1012 is among the recoverable closes of the OpenAI SDKs
+
+    __slots__ = (
+        "_new_item_id",
+        "_own_events",
+        "_seen",
+        "config",
+        "resume",
+        "session_id",
+        "subprotocol",
+    )
 
     def __init__(
         self,
@@ -46,6 +58,9 @@ class OpenAIRealtime:
         self._new_item_id = new_item_id
         self._seen = resume or START
         self._own_events = 0
+
+    def is_audio(self, message: str | bytes) -> bool:
+        return isinstance(message, str) and _APPEND in message[:_GLANCE]
 
     def decode(self, message: str | bytes, config: SessionConfig) -> Sequence[ClientEvent]:
         if isinstance(message, bytes):

@@ -1,0 +1,80 @@
+"""Consecutive packets of one codec, kept together: an object per packet would be one per frame of every microphone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import msgspec
+
+from litevoice_contracts.conversation import Codec
+from litevoice_contracts.packets import Audio, Packet, Silence
+
+SILENCE_BYTES = 64
+"""What a described packet counts in all bounds: what it takes in memory."""
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Run:
+    """Attributes:
+    at: when its first packet came.
+    size: of all packets, in bytes as the bounds count them.
+    client_seqs: the client's own number of each packet; None when none has one.
+    """
+
+    __slots__ = ("at", "client_seqs", "codec", "packets", "size")
+
+    def __init__(self, codec: Codec, at: float) -> None:
+        self.codec = codec
+        self.at = at
+        self.size = 0
+        self.packets: list[Packet] = []
+        self.client_seqs: list[int | None] | None = None
+
+    def add(self, packet: Packet, size: int, client_seq: int | None) -> None:
+        self.packets.append(packet)
+        self.size += size
+        if client_seq is not None and self.client_seqs is None:
+            self.client_seqs = [None] * (len(self.packets) - 1)
+        if self.client_seqs is not None:
+            self.client_seqs.append(client_seq)
+
+    def first(self, size: int) -> int:
+        """How many packets from the first on have that size together, or all."""
+        sizes = itertools.accumulate(map(size_of, self.packets))
+        return next((count for count, total in enumerate(sizes, 1) if total >= size), len(self.packets))
+
+    def drop(self, count: int) -> int:
+        """Forgets the first `count` packets; returns their size. Whoever holds the lists keeps them as they are."""
+        size = sum(map(size_of, self.packets[:count]))
+        self.size -= size
+        self.packets = self.packets[count:]
+        if self.client_seqs is not None:
+            self.client_seqs = self.client_seqs[count:]
+        return size
+
+    @property
+    def last_client_seq(self) -> int | None:
+        return next((number for number in reversed(self.client_seqs or ()) if number is not None), None)
+
+
+def joined(runs: Iterable[Run], max_bytes: int) -> list[Run]:
+    """The same packets in as few runs of up to `max_bytes` as that makes of whole ones; `runs` stay as they are."""
+    longer: list[Run] = []
+    for run in runs:
+        last = longer[-1] if longer else None
+        if last is None or last.codec != run.codec or last.size + run.size > max_bytes:
+            longer.append(last := Run(run.codec, run.at))
+        if run.client_seqs is not None or last.client_seqs is not None:
+            before, more = last.client_seqs, run.client_seqs
+            last.client_seqs = (before or [None] * len(last.packets)) + (more or [None] * len(run.packets))
+        last.packets += run.packets
+        last.size += run.size
+    return longer
+
+
+def size_of(packet: Packet) -> int:
+    if isinstance(packet, Audio):
+        return len(packet.data)
+    return SILENCE_BYTES if isinstance(packet, Silence) else len(_encoder.encode(packet))

@@ -115,16 +115,18 @@ async fn prepare(url: &str, key: &str) -> std::result::Result<Session, String> {
     Ok(Session { id, seen, missing: missing.id, connection })
 }
 
-async fn live(options: Rc<Options>, record: Rc<Record>, mut session: Session, spread: f64) {
-    while session.connection.event().await.is_ok() {}
+async fn live(options: Rc<Options>, record: Rc<Record>, session: Session, spread: f64) {
+    let Session { id, seen, missing, mut connection } = session;
+    while connection.event().await.is_ok() {}
+    drop(connection); // or its socket counts beside the next one
     let (gone, gone_at) = (Instant::now(), now());
-    let url = format!("{}?session_id={}&last_event_id={}", options.next, session.id, session.seen);
+    let url = format!("{}?session_id={}&last_event_id={}", options.next, id, seen);
     let mut wait = JITTER.mul_f64(spread);
     let mut backoff = RETRY_FIRST;
     for attempts in 1.. {
         sleep(wait).await;
         let tried_at = now();
-        let failure = match timeout(ATTEMPT, come_back(&url, &options.key, &session)).await {
+        let failure = match timeout(ATTEMPT, come_back(&url, &options.key, &id, &missing)).await {
             Ok(Ok((connection, created_at))) => {
                 let live_at = now();
                 record.returned.borrow_mut().push(Return { gone_at, tried_at, created_at, live_at, attempts });
@@ -156,15 +158,15 @@ async fn goes_on(mut connection: Connection) -> std::result::Result<Connection, 
 }
 
 /// The connection, and when `session.created` came.
-async fn come_back(url: &str, key: &str, session: &Session) -> std::result::Result<(Connection, f64), String> {
+async fn come_back(url: &str, key: &str, id: &str, missing: &str) -> std::result::Result<(Connection, f64), String> {
     let mut connection = Connection::connect(url, key).await.map_err(|why| why.replace(url, "connecting"))?;
     let created = connection.expect("session.created").await?;
     let created_at = now();
-    if created.session != session.id {
+    if created.session != id {
         return Err("it is another session".into());
     }
     let event = connection.event().await?;
-    if event.id != session.missing {
+    if event.id != missing {
         return Err(format!("expected the missing event, got {} {}", event.kind, event.error));
     }
     Ok((connection, created_at))

@@ -48,7 +48,8 @@ from litevoice_worker.worker import Worker
 FRAME_BYTES = RATE // 50 * 2
 FRAMES_PER_BEAT = 5
 BEATS_PER_SECOND = 10
-WARMUP_SECONDS = 3
+WARMUP_SECONDS = 8
+"""Noise that begins is known to the gate after 6 s at most (ADR 9); until then the network hears it."""
 LOOP_SECONDS = 10
 ROOM_DBFS = -55.0
 SETTLED_SECONDS = 0.05

@@ -44,7 +44,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._stages = Histogram(
+        stages = Histogram(
             names.WORKER_STAGE_SECONDS,
             "One call of a stage: vad (and its wait for other sessions), asr, respond (until the first sentence), tts.",
             ("stage",),
@@ -80,6 +80,7 @@ class Metrics:
         self._heals = Counter(
             names.BROKER_HEALS, "Takeovers repeated because a position was missing.", registry=self.registry
         )
+        self._stages = {stage: stages.labels(stage) for stage in ("vad", "asr", "respond", "tts")}
         self._heard = self._counters[names.WORKER_WINDOWS].labels("heard")
         for what in ("conversation_items", "bad_envelope", "sessions", "refused_envelopes", "news"):
             self._counters[names.WORKER_DROPPED].labels(what)
@@ -94,7 +95,7 @@ class Metrics:
 
     def stage(self, stage: str, seconds: float) -> None:
         """`stage`: vad, asr, respond (until the first sentence) or tts."""
-        self._stages.labels(stage).observe(seconds)
+        self._stages[stage].observe(seconds)
 
     def heard(self, rows: int, steps: int) -> None:
         """The network heard the next windows of so many sessions, so many of each."""

@@ -143,4 +143,4 @@ async def test_a_megabyte_of_audio_delays_nobody_else(place: LocalStack, codec: 
         before, after = statistics.median(waits), statistics.median(beside[what])
         print(f"{codec}, {what}: slowest {before * 1000:.0f} ms alone, {after * 1000:.0f} ms beside a megabyte")
         # Beside other tests everything is slow, and unevenly.
-        assert after - before < max(MAX_DELAY_SECONDS, before / 2), (what, waits, beside[what])
+        assert after - before < max(MAX_DELAY_SECONDS, 2 * before), (what, waits, beside[what])

@@ -19,6 +19,8 @@ use crate::options::Options;
 use crate::{Line, say};
 
 const PREPARING_AT_ONCE: usize = 200;
+/// A gateway takes new sessions only as fast as its workers have room for: who is refused comes again.
+const REFUSED: &str = "closed with 1013";
 const JITTER: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(400);
 const RETRY_MAX: Duration = Duration::from_secs(3);
@@ -72,7 +74,7 @@ struct Record {
 
 pub async fn run(options: Options) -> std::result::Result<Result, String> {
     let began = Instant::now();
-    let preparing = (0..options.storm).map(|_| prepare(&options.url, &options.key));
+    let preparing = (0..options.storm).map(|index| prepared(&options, spread(index)));
     let mut prepared = stream::iter(preparing).buffer_unordered(PREPARING_AT_ONCE);
     let mut sessions = Vec::with_capacity(options.storm);
     while let Some(session) = prepared.next().await {
@@ -98,6 +100,15 @@ pub async fn run(options: Options) -> std::result::Result<Result, String> {
         lost: record.lost.take(),
         failures: record.failures.take(),
     })
+}
+
+async fn prepared(options: &Options, spread: f64) -> std::result::Result<Session, String> {
+    loop {
+        match prepare(&options.url, &options.key).await {
+            Err(why) if why == REFUSED => sleep(RETRY_FIRST.mul_f64(1.0 + spread)).await,
+            session => return session,
+        }
+    }
 }
 
 /// A session whose log has two events.

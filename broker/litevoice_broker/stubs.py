@@ -57,7 +57,6 @@ LITE: int = definition.LITE
 PARTIAL_ADD: int = definition.PARTIAL_ADD
 PARTIAL_REMOVE: int = definition.PARTIAL_REMOVE
 COMPLETE_ADD: int = definition.COMPLETE_ADD
-MAX_OFFSET: int = definition.OffsetOption.MAX
 
 
 END_OF_STREAM: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the type stubs

@@ -40,7 +40,7 @@ MIN_REST_MILLISECONDS = 50
 """With a shorter beat it is not worth while to leave a socket alone until the next bundle leaves."""
 WAKE_SECONDS = 2.0
 """At most so often is the broker asked to look through all LiteTopics of this gateway."""
-TAKEOVERS_IN_FLIGHT = 512
+TAKEOVERS_IN_FLIGHT = 128
 """They share calls; a full sync waits for those that have begun."""
 
 

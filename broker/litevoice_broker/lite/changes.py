@@ -10,8 +10,8 @@ from litevoice_broker.lite.commands import Subscribe, Unsubscribe
 from litevoice_broker.lite.topic import Topic
 
 CALLS_AT_ONCE = 4
-"""Of the same step. LiteTopics that come to it meanwhile share the next call: one alone waits for nobody, and the first
-steps of ten thousand takeovers, which are the same, take hundreds of calls and not twenty thousand."""
+"""Of the same step. LiteTopics that come to it meanwhile share the next call: one alone waits for nobody, and ten
+thousand takeovers at the same positions take hundreds of calls and not thirty thousand."""
 
 Step = int | None
 """Subscribe at this offset, or unsubscribe."""

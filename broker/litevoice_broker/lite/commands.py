@@ -8,13 +8,10 @@ from enum import Enum, auto
 
 from litevoice_broker.errors import BrokerError
 
-END = -1
-"""Behind a LiteTopic's last message, wherever that is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Evicts whoever is subscribed; `offset`: where delivery begins, the same for all of them, or END."""
+    """Evicts whoever is subscribed; `offset`: where delivery begins, the same for all of them."""
 
     names: tuple[str, ...]
     offset: int

@@ -57,3 +57,8 @@ class PositionOrder:
     def gap_wait_seconds(self) -> float:
         """Time until the gap is healed; it doubles while heals bring nothing (the log may have been cut)."""
         return min(GAP_WAIT_SECONDS * 2.0 ** min(self.heals, 10), _HEAL_BACKOFF_MAX_SECONDS)
+
+
+def other_position(position: int) -> int:
+    """A position near `position` but not the same: the broker ignores a reset to the committed offset."""
+    return position - 1 if position > 0 else 1

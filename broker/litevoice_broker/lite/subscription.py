@@ -11,7 +11,7 @@ from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite.commands import END, Answer, Ask, AskOwn, Replace, Subscribe, Unsubscribe, What
+from litevoice_broker.lite.commands import Answer, Ask, AskOwn, Replace, Subscribe, Unsubscribe, What
 from litevoice_broker.lite.full_sync import ASKED_AT_ONCE
 
 logger = logging.getLogger(__name__)
@@ -62,9 +62,7 @@ class Subscriptions:
             group=stubs.resource(self._group),
             lite_topic_set=names,
         )
-        if offset == END:
-            request.offset_option.policy = stubs.MAX_OFFSET
-        elif offset is not None:
+        if offset is not None:
             request.offset_option.offset = offset
         await self._connection.call("SyncLiteSubscription", request, BULK_TIMEOUT_SECONDS)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite.commands import END, Fate
-from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict
+from litevoice_broker.lite.commands import Fate
+from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict, other_position
 
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
@@ -149,13 +149,13 @@ class Topic:
     # --- claimed
 
     def claim(self) -> Claim:
-        """Two resets, the first to the end: the broker ignores a reset to the committed offset and leaves the LiteTopic
-        blocked behind the last owner's un-acknowledged message; where the end is committed there is no such message.
-        Before each of them this client is not subscribed, because the broker tells *every* subscriber of the group to
-        leave, the caller included, and such a notice could not be told from a real eviction."""
+        """Two resets, the first to another offset: the broker ignores a reset to the committed offset and leaves the
+        LiteTopic blocked behind the last owner's un-acknowledged message. Before each of them this client is not
+        subscribed, because the broker tells *every* subscriber of the group to leave, the caller included, and such a
+        notice could not be told from a real eviction."""
         position = self.order.next_position
         self.order.restart()
-        steps: list[int | None] = [position] if self.fresh else [END, None, position]
+        steps: list[int | None] = [position] if self.fresh else [other_position(position), None, position]
         if self.subscribed or self.fresh:
             steps.insert(0, None)
         self.heal = None

@@ -163,7 +163,7 @@ async def test_twenty_takeovers_after_kill_9_of_the_owner_with_unacknowledged_me
 
 
 async def test_takeovers_at_once_of_blocked_and_of_finished_litetopics(kit) -> None:  # type: ignore[no-untyped-def]
-    """Their first step shares a call: to the end, which frees what is blocked, and is where the others are already."""
+    """Those at the same position share their calls, whether something of theirs is blocked or not."""
     first, first_log = await owner(kit, "first")
     second, second_log = await owner(kit, "second")
     producer = await kit.producer()

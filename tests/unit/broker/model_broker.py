@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
-from litevoice_broker.lite.commands import END
 from litevoice_broker.lite.receiver import INVISIBLE_SECONDS
 from litevoice_broker.receiving import BATCH_MESSAGES
 
@@ -99,9 +98,8 @@ class ModelBroker:
             for subscriber in topic.subscribers:
                 self._on_notice(subscriber, name)
             topic.subscribers = [client]
-            reset = topic.length if offset == END else offset
-            if reset != topic.committed:
-                topic.committed = reset
+            if offset != topic.committed:
+                topic.committed = offset
                 topic.batch += 1
                 topic.unacknowledged.clear()
             self._unblocked(name)

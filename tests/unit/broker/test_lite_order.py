@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litevoice_broker.lite.order import PositionOrder, Verdict
+from litevoice_broker.lite.order import PositionOrder, Verdict, other_position
 
 D, X, W = Verdict.DELIVER, Verdict.DROP, Verdict.WAIT
 
@@ -60,3 +60,10 @@ def test_waits_double_while_heals_bring_nothing() -> None:
     assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
     order.offer(0)
     assert order.gap_wait_seconds() == 0.2
+
+
+@given(st.integers(0, 10**12))
+def test_first_step_goes_to_another_position(position: int) -> None:
+    assert other_position(position) != position
+    assert abs(other_position(position) - position) == 1
+    assert other_position(position) >= 0

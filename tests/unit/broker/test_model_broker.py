@@ -6,7 +6,6 @@ from random import Random
 
 import pytest
 
-from litevoice_broker.lite.commands import END
 from litevoice_broker.lite.receiver import HAND_BACK_SECONDS, INVISIBLE_SECONDS
 from tests.unit.broker.model_broker import Clock, ModelBroker
 
@@ -44,16 +43,6 @@ def test_one_call_at_the_committed_position_stays_blocked(broker: Broker) -> Non
     broker.subscribe("b", [N], 2)
     assert broker.positions("b") == []
     broker.subscribe("b", [N], 1)
-    broker.subscribe("b", [N], 2)
-    assert broker.positions("b") == [2, 3, 4]
-
-
-def test_a_reset_to_the_end_frees_what_is_blocked_and_brings_nothing(broker: Broker) -> None:
-    """test_takeovers_at_once_of_blocked_and_of_finished_litetopics"""
-    broker.subscribe("a", [N], 2)
-    broker.poll("a")
-    broker.subscribe("b", [N], END)
-    assert broker.positions("b") == []
     broker.subscribe("b", [N], 2)
     assert broker.positions("b") == [2, 3, 4]
 

@@ -8,7 +8,7 @@ import pytest
 
 from litevoice_broker.errors import BrokerUnavailable
 from litevoice_broker.lite.changes import CALLS_AT_ONCE
-from litevoice_broker.lite.commands import END, Ask, Fate, Replace, Subscribe, Unsubscribe
+from litevoice_broker.lite.commands import Ask, Fate, Replace, Subscribe, Unsubscribe
 from litevoice_broker.lite.full_sync import ASKED_AT_ONCE, ASKED_PER_SECOND, SETTLED_PER_SECOND
 from tests.unit.broker import test_ownership as cases
 from tests.unit.broker.test_ownership import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
@@ -24,7 +24,7 @@ def test_a_cancelled_takeover_is_undone(broker: Broker) -> None:
     broker.answer()
     broker.ownership.cancel(request, broker.now)
     assert broker.ownership.get(N) is None
-    assert broker.answer_all() == [add(END), REMOVE, REMOVE]
+    assert broker.answer_all() == [add(2), REMOVE, REMOVE]
     assert broker.finished[request] is None
     assert broker.offer(3) is Fate.HAND_BACK
 
@@ -40,7 +40,7 @@ def test_a_cancelled_resume_pauses_again(broker: Broker) -> None:
     assert broker.offer(4) is Fate.KEEP
     again = broker.ownership.resume_delivery(N, broker.now)
     assert again is not None
-    assert broker.answer_all() == [REMOVE, add(END), REMOVE, add(4)]
+    assert broker.answer_all() == [REMOVE, add(3), REMOVE, add(4)]
     assert broker.finished[again] is None
     assert broker.offer(4) is Fate.DELIVER
 
@@ -62,7 +62,7 @@ def test_taken_over_while_leaving(broker: Broker) -> None:
     broker.ownership.take_over(N, 4, broker.now)
     broker.take()
     assert broker.finished[released] is None, "left, and then taken again: nothing is to be waited for"
-    assert broker.answer_all() == [REMOVE, add(END), REMOVE, add(4)]
+    assert broker.answer_all() == [REMOVE, add(3), REMOVE, add(4)]
 
 
 def test_an_alarm_from_before_leaving_does_not_forget_the_next_takeover(broker: Broker) -> None:
@@ -127,7 +127,7 @@ def test_a_takeover_does_not_wait_for_the_end_of_a_doubt(broker: Broker) -> None
     stepping_out(broker)
     assert broker.answer_all() == [ASK, REMOVE]
     broker.ownership.take_over(N, 4, broker.now)
-    assert broker.answer_all() == [add(END), REMOVE, add(4)]
+    assert broker.answer_all() == [add(3), REMOVE, add(4)]
     broker.pass_time(1)
     assert broker.offer(4) is Fate.DELIVER
     assert broker.evicted == []
@@ -149,7 +149,7 @@ def test_a_takeover_overrides_stepping_out_that_is_held_up(broker: Broker) -> No
     assert broker.answer() == ASK
     request = broker.ownership.take_over(N, 4, broker.now)
     broker.listed = {ME}
-    assert broker.answer_all() == [ASK, Replace((N,), 1), add(END), REMOVE, add(4)]
+    assert broker.answer_all() == [ASK, Replace((N,), 1), add(3), REMOVE, add(4)]
     assert broker.finished[request] is None
     assert broker.offer(4) is Fate.DELIVER
     assert broker.evicted == []
@@ -179,7 +179,7 @@ def test_a_new_links_question_says_nothing_of_what_changed_since(
 def test_full_syncs_that_wait_are_one(broker: Broker) -> None:
     broker.ownership.take_over(N, 3, broker.now)
     waiting = [broker.ownership.full_sync(1), broker.ownership.full_sync(1)]
-    assert broker.answer_all() == [add(END), REMOVE, add(3), Replace((N,), 1)]
+    assert broker.answer_all() == [add(2), REMOVE, add(3), Replace((N,), 1)]
     assert [broker.finished[request] for request in waiting] == [None, None]
 
 
@@ -200,7 +200,7 @@ def test_full_syncs_wanted_during_one_are_one_more(broker: Broker) -> None:
 def test_takeovers_at_once_share_their_calls(broker: Broker) -> None:
     requests = [broker.ownership.take_over(name, 3, broker.now) for name in "abc"]
     assert broker.answer_all() == [
-        Subscribe(("a", "b", "c"), END),
+        Subscribe(("a", "b", "c"), 2),
         Unsubscribe(("a", "b", "c")),
         Subscribe(("a", "b", "c"), 3),
     ]
@@ -209,19 +209,16 @@ def test_takeovers_at_once_share_their_calls(broker: Broker) -> None:
 
 def test_what_comes_while_calls_are_under_way_shares_the_next(broker: Broker) -> None:
     names = [f"s-{number}" for number in range(CALLS_AT_ONCE + 100)]
-    for position, name in enumerate(names):
-        broker.ownership.take_over(name, position, broker.now)
+    for name in names:
+        broker.ownership.take_over(name, 3, broker.now)
         broker.take()
     assert len(broker.open) == CALLS_AT_ONCE
     calls = broker.answer_all()
-    to_end = [call.names for call in calls if isinstance(call, Subscribe) and call.offset == END]
-    assert [len(shared) for shared in to_end] == [1] * CALLS_AT_ONCE + [100]
-    assert sum(isinstance(call, Unsubscribe) for call in calls) == len(to_end)
-    assert all(
-        call == Subscribe((names[call.offset],), call.offset)
-        for call in calls
-        if isinstance(call, Subscribe) and call.offset != END
-    )
+    first = [call.names for call in calls if isinstance(call, Subscribe) and call.offset == 2]
+    assert [len(shared) for shared in first] == [1] * CALLS_AT_ONCE + [100]
+    assert sum(isinstance(call, Unsubscribe) for call in calls) == len(first)
+    second = [call.names for call in calls if isinstance(call, Subscribe) and call.offset == 3]
+    assert sorted(name for shared in second for name in shared) == sorted(names)
     assert set(broker.finished.values()) == {None} and len(broker.ownership) == len(names)
 
 

@@ -340,8 +340,9 @@ class Hub:
         load.held_bytes, load.worker_lag_seconds = held_bytes, self._news.worker_lag(now)
         load.workers_full, load.workers_busy = self._news.workers_full(now), self._news.workers_busy(now)
         load.sessions, load.busy = len(self.sessions), self._cpu.look()
+        full = self.full  # of the last second: the next one begins with new room
         load.look()
-        self.metrics.load(load, self.full)
+        self.metrics.load(load, full or self.full)
         self._held_back = held_bytes >= (bound // 2 if was_full else bound)
         if self._held_back != was_full:
             for connection in list(self.connections):

@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--sessions", type=int, default=200, help="open microphones (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=120, help="of the measurement (default: %(default)s)")
-    parser.add_argument("--warmup", type=int, default=15, help="seconds before it (default: %(default)s)")
+    parser.add_argument("--warmup", type=int, default=45, help="seconds before it (default: %(default)s)")
     parser.add_argument("--typing", type=int, default=10, help="callers that type (default: %(default)s)")
     parser.add_argument("--speaking", type=int, default=5, help="callers that speak (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=cache() / "bench" / "run", help="store, settings and logs")

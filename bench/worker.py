@@ -184,6 +184,8 @@ def beats(loop: Sequence[Packet], start: int) -> Iterator[list[Packet]]:
 def floor_of(loop: Sequence[Packet]) -> float:
     """The noise floor of a place that sounds like this."""
     audio = b"".join(packet.data for packet in loop if isinstance(packet, Audio))
+    if not audio:  # digital silence is described
+        return QUIETEST_FLOOR
     window_bytes = RATE * WINDOW_MILLISECONDS // 1000 * 2
     heard = decode(audio[: len(audio) // window_bytes * window_bytes], "pcm16/24000")
     return max(QUIETEST_FLOOR, statistics.mean(energies(heard.reshape(-1, window_bytes // 2))))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bench.figures import missed
-from bench.worker import FRAME_BYTES, Results, beats, figures, frames, room
+from bench.worker import FRAME_BYTES, Results, beats, figures, floor_of, frames, room
+from litevoice_contracts.conversation import QUIETEST_FLOOR
 from litevoice_contracts.packets import Audio
 
 pytestmark = pytest.mark.unit
@@ -36,3 +37,7 @@ def test_the_median_round_is_judged_for_cost_and_the_worst_for_messages() -> Non
     found = figures(results, 3.0)
     assert [figure.verdict for figure in found] == ["goal", "ok", "missed", "missed", "ok", "ok", "ok"]
     assert missed(found) == ["worker CPU per frame: speech", "messages down: silence"]
+
+
+def test_a_microphone_that_is_switched_off_has_the_quietest_floor() -> None:
+    assert floor_of(frames(bytes(10 * FRAME_BYTES))) == QUIETEST_FLOOR < floor_of(frames(room(24_000)))

@@ -56,7 +56,5 @@ class TokenBucket:
         again; 0 for none."""
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - amount
         self._at = now
-        if self._tokens >= amount:
-            return 0.0
         missing = min(amount, self._burst) - self._tokens
         return missing / self._rate if missing > 0 else 0.0

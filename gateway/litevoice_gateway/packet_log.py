@@ -146,13 +146,12 @@ class PacketLog:
         Long audio leaves in packets of a second, so that a worker hears others in between. What the client has numbered
         stays whole: the number says whether a worker has it.
         """
-        audio = isinstance(packet, Audio)
         if client_seq is None and isinstance(packet, Audio) and len(packet.data) > CODEC_BYTES_PER_SECOND[codec]:
             for part in _seconds(packet.data, CODEC_BYTES_PER_SECOND[codec]):
                 self._collect(part, codec, now, None)
         else:
             self._collect(packet, codec, now, client_seq)
-        if self.is_open and not audio:
+        if self.is_open and not isinstance(packet, Audio):
             self._await(_SOON)
         elif self._awaiting is None:
             self.await_departure()

@@ -178,12 +178,8 @@ class Session:
         """Whether the client's messages may wait for the next bundle, which is then asked for."""
         return self.phase is Phase.LIVE and self._packets.await_departure()
 
-    def message(self, message: str | bytes, now: float) -> None:
-        """A text or binary message."""
-        self.messages((message,), now)
-
     def messages(self, messages: Sequence[str | bytes], now: float) -> None:
-        """Several, in order. This is the hot path: a microphone sends 50 messages per second."""
+        """Text or binary, in order. This is the hot path: a microphone sends 50 messages per second."""
         if self._ignores_client or self.phase is Phase.ENDED:
             return
         self._active = now

@@ -106,7 +106,7 @@ class SessionRunner:
         self._jobs: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._results: list[commands.Result] = []
+        self._results: tuple[commands.Result, ...] = ()
         self._moved: asyncio.Event | None = None  # for whom a message was confirmed; an event takes 600 bytes
         self.last_active = self._loop.time()
 
@@ -142,7 +142,7 @@ class SessionRunner:
 
     def _result(self, result: commands.Result) -> None:
         if self._results:
-            self._results.append(result)  # in order
+            self._results += (result,)  # in order
         elif not self._closed:
             self._carry_out(self.machine.handle((result,), self._loop.time()))
 
@@ -150,10 +150,10 @@ class SessionRunner:
         """Together with what its stage reports in the same turn of the loop."""
         if not self._results:
             self._loop.call_soon(self._take_results)
-        self._results.append(result)
+        self._results += (result,)
 
     def _take_results(self) -> None:
-        results, self._results = self._results, []
+        results, self._results = self._results, ()
         if not self._closed:
             self._carry_out(self.machine.handle(results, self._loop.time()))
 

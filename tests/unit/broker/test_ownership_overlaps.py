@@ -291,7 +291,8 @@ def test_nobody_is_asked_any_more_when_nobody_answers(broker: Broker) -> None:
     assert (len(before), len(after)) == (1, 1)
 
 
-def test_a_second_reconnect_ends_the_questions_of_the_first(broker: Broker) -> None:
+def reconnected(broker: Broker) -> list[str]:
+    """A thousand LiteTopics over the second link, before its questions are over."""
     names = [f"s-{number:04}" for number in range(1000)]
     broker.ownership.begin(names, broker.now)
     broker.answer_all()
@@ -299,6 +300,11 @@ def test_a_second_reconnect_ends_the_questions_of_the_first(broker: Broker) -> N
     broker.own_names = names
     broker.ownership.linked(2)
     broker.answer_all()
+    return names
+
+
+def test_a_second_reconnect_ends_the_questions_of_the_first(broker: Broker) -> None:
+    names = reconnected(broker)
     settled = broker.ownership.settled(2, broker.now)
     broker.answer()
     broker.ownership.linked(3)
@@ -309,13 +315,7 @@ def test_a_second_reconnect_ends_the_questions_of_the_first(broker: Broker) -> N
 
 
 def test_full_syncs_go_on_beside_the_questions_of_a_reconnect(broker: Broker) -> None:
-    names = [f"s-{number:04}" for number in range(1000)]
-    broker.ownership.begin(names, broker.now)
-    broker.answer_all()
-    broker.now += 60
-    broker.own_names = names
-    broker.ownership.linked(2)
-    broker.answer_all()
+    reconnected(broker)
     broker.ownership.settled(2, broker.now)
     broker.sync()
     assert [type(call) for call in broker.answer_all()].count(Ask) == 1000 / ASKED_AT_ONCE

@@ -65,7 +65,7 @@ class Driver:
             self.take()
 
     def say(self, **event: Any) -> None:
-        self.session.message(json.dumps(event), self.now)
+        self.session.messages([json.dumps(event)], self.now)
         self.take()
         if event.get("type") != "input_audio_buffer.append":
             self.depart()

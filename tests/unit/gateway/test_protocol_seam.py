@@ -58,7 +58,7 @@ def sent(made: Driver) -> list[bytes]:
 
 def say(made: Driver, *messages: str | bytes) -> None:
     for message in messages:
-        made.session.message(message, made.now)
+        made.session.messages([message], made.now)
     made.take()
 
 

@@ -18,7 +18,7 @@ import contextlib
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,7 @@ UNREST_SECONDS = 20.0
 SLOW_SECONDS = 2.0
 COME_BACK_SECONDS = 0.5
 LOOK_SECONDS = 0.1
+STARTS_SECONDS = 4.0
 
 
 class Model:
@@ -196,7 +197,8 @@ class Readiness:
 
     def unready_after(self, at: float, prefix: str) -> float:
         """Seconds from `at` until a member of that name was ready for the last time again."""
-        return max((when - at for when, name, reason in self.seen if name.startswith(prefix) and not reason), default=0)
+        times = [when - at for when, name, reason in self.seen if name.startswith(prefix) and not reason]
+        return max(times, default=0.0)
 
 
 @dataclass
@@ -224,7 +226,7 @@ class Outcome:
 
 
 async def counters(stack: LocalStack) -> dict[str, float]:
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     for gateway in stack.gateways:
         for name in (metrics.GATEWAY_REPLAYS, metrics.GATEWAY_PROBES, metrics.GATEWAY_EVICTIONS, metrics.BROKER_HEALS):
             found[f"gateway {name}"] += await gateway.metric(name)
@@ -234,12 +236,11 @@ async def counters(stack: LocalStack) -> dict[str, float]:
     return dict(found)
 
 
-async def strike(rocketmq: LocalRocketMQ, part: Part, down: float) -> tuple[float, float]:
-    """Kills the part and starts it so that it can be back after `down` seconds. Returns when it was killed, and back."""
+async def strike(part: Part, down: float) -> tuple[float, float]:
+    """Kills the part and starts it so that it can be back after `down` seconds. When it was killed, and back."""
     await asyncio.to_thread(part.kill)
     killed = time.monotonic()
-    starting = 4.0
-    await asyncio.sleep(max(0.0, down - starting))
+    await asyncio.sleep(max(0.0, down - STARTS_SECONDS))
     await asyncio.to_thread(part.start)
     return killed, time.monotonic()
 
@@ -276,9 +277,11 @@ async def measure(folder: Path, options: argparse.Namespace) -> Outcome:
             say(f"{answered} of {len(callers)} sessions have answers; killing the {options.part}")
             before = await counters(stack)
             part: Part = rocketmq.broker if options.part == "broker" else rocketmq.proxy
-            killed, back = await strike(rocketmq, part, options.down)
+            killed, back = await strike(part, options.down)
             say(f"the {options.part} is back after {back - killed:.1f} s")
-            while any(caller.after(back) is None for caller in callers) and time.monotonic() - back < LONGEST_SECONDS:
+            for _ in range(int(LONGEST_SECONDS / LOOK_SECONDS)):
+                if all(caller.after(back) is not None for caller in callers):
+                    break
                 await asyncio.sleep(LOOK_SECONDS)
             say(f"all have an answer after {time.monotonic() - back:.1f} s; watching them for {UNREST_SECONDS:.0f} s")
             await asyncio.sleep(UNREST_SECONDS)
@@ -339,7 +342,7 @@ def figures(sessions: int, run: Outcome) -> list[Figure]:
         Figure("return → workers stay ready", run.unready_worker, "s", 10, 5),
         Figure("questions that reached the model twice", len(run.twice), "", 0, note=", ".join(run.twice)[:60]),
         Figure("answers later than 2 s, from 10 s on", run.slow, "", 0),
-        Figure("closed or refused connections", len(run.closes), "", None, note=", ".join(sorted(set(run.closes)))[:80]),
+        Figure("closed or refused connections", len(run.closes), note=", ".join(sorted(set(run.closes)))[:80]),
         Figure("what callers must not see", len(run.wrong), "", 0, note=", ".join(run.wrong)[:80]),
         *(Figure(name, value) for name, value in run.counters.items()),
     ]

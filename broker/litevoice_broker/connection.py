@@ -34,7 +34,9 @@ CALL_TIMEOUT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 HEARTBEATS_MISSED = 2
 BACKOFF_FIRST_SECONDS = 0.1
-BACKOFF_MAX_SECONDS = 3.0
+BACKOFF_MAX_SECONDS = 1.0
+UNREADY_SECONDS = 3.0
+"""A client that reported a failure, and nothing since, looks by itself whether it is over."""
 _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -125,7 +127,7 @@ class Connection:
         except grpc.aio.AioRpcError as error:
             raise call_failed(error, method) from None
         except asyncio.CancelledError:
-            if _cancelled():
+            if is_cancelled():
                 raise
             raise BrokerUnavailable(f"{method}: the connection was replaced during the call") from None
         except (grpc.aio.UsageError, ValueError) as error:
@@ -150,7 +152,7 @@ class Connection:
             if not messages:
                 raise call_failed(error, "ReceiveMessage") from None
         except asyncio.CancelledError:
-            if _cancelled():
+            if is_cancelled():
                 raise
             if not messages:
                 raise BrokerUnavailable("ReceiveMessage: the connection was replaced during the call") from None
@@ -317,12 +319,12 @@ class Connection:
             self.health.set("")
             backoff = BACKOFF_FIRST_SECONDS
             while True:
-                await asyncio.sleep(BACKOFF_MAX_SECONDS)
-                if not self.health.ready and time.monotonic() - self._failed_at > BACKOFF_MAX_SECONDS:
+                await asyncio.sleep(UNREADY_SECONDS)
+                if not self.health.ready and time.monotonic() - self._failed_at > UNREADY_SECONDS:
                     break
 
 
-def _cancelled() -> bool:
+def is_cancelled() -> bool:
     """Whether somebody cancelled this task: gRPC also raises CancelledError in calls whose channel was closed."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

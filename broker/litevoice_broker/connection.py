@@ -76,7 +76,7 @@ class Connection:
         self._addresses = config.addresses
         self._next_address = random.randrange(len(self._addresses))
         self._client_id = str(config.client_id)
-        self._plain_metadata = None if config.access_key else metadata(self._client_id)
+        self._plain_metadata = None if config.keys[0] else metadata(self._client_id)
         self._stub: Any = None
         self._established = False
         self._failed_at = 0.0
@@ -112,7 +112,7 @@ class Connection:
     def metadata(self) -> Metadata:
         if self._plain_metadata is not None:
             return self._plain_metadata
-        return metadata(self._client_id, self.config.access_key, self.config.secret_key)
+        return metadata(self._client_id, *self.config.keys)
 
     async def call(self, method: str, request: Any, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> Any:
         """One unary call. Returns the response, whose status is OK or MULTIPLE_RESULTS.

@@ -1,0 +1,70 @@
+"""Polls go on whatever happens to one of them, and what happens is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.receiving import Poller
+
+
+class Link:
+    """Each poll is answered with the next of `answers`: messages, or what the call raises."""
+
+    def __init__(self, *answers: list[Any] | BaseException) -> None:
+        self._answers = list(answers)
+
+    async def receive(self, request: Any, timeout_seconds: float) -> list[Any]:
+        answer = self._answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        pytest.param(BrokerUnavailable("restarting"), "restarting", id="no answer"),
+        pytest.param(BrokerError("FORBIDDEN", code=40300), "FORBIDDEN", id="refused"),
+        pytest.param(RuntimeError("a bug"), "a bug", id="anything else"),
+        pytest.param(asyncio.CancelledError(), "cut off", id="gRPC cancels calls of a channel that is closed"),
+    ],
+)
+async def test_a_poll_that_fails_is_told_and_followed_by_the_next(failure: BaseException, told: str) -> None:
+    reports: list[BrokerError | None] = []
+    handled: list[Any] = []
+    leaving = asyncio.Event()
+
+    async def handle(messages: list[Any]) -> None:
+        handled.extend(messages)
+        if len(handled) == 2:
+            leaving.set()
+
+    link: Any = Link(["first"], failure, ["second"])
+    poller = Poller(link, "group", None, long_poll_seconds=5.0, invisible_seconds=10.0)
+    await poller.run(handle, report=reports.append, leaving=leaving)
+    assert handled == ["first", "second"]
+    assert [error is None for error in reports] == [True, False, True]
+    assert told in str(reports[1])
+
+
+async def test_a_poll_that_is_cancelled_ends() -> None:
+    class Waiting:
+        async def receive(self, request: Any, timeout_seconds: float) -> list[Any]:
+            await asyncio.Event().wait()
+            return []
+
+    link: Any = Waiting()
+    poller = Poller(link, "group", None, long_poll_seconds=5.0, invisible_seconds=10.0)
+    run = asyncio.create_task(poller.run(handle_nothing, report=lambda error: None, leaving=asyncio.Event()))
+    await asyncio.sleep(0)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
+async def handle_nothing(messages: list[Any]) -> None:
+    raise AssertionError(messages)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,8 @@ RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 0.1, 0.5
 GIVE_WAY_SECONDS = 0.5
 REFUSED_SECONDS = 10.0
 """Polls that are refused for so long, or a full sync that does not come to its turn, are told by the health."""
+EXPIRES_SECONDS = 600.0
+"""A LiteTopic that was silent for so long may have expired: brokers wait for 15 minutes at least."""
 LOOK_SECONDS = 2.0
 """After polls that did not wait for acknowledgements: what they lost is looked for, once for all of them."""
 
@@ -57,7 +59,8 @@ class LiteChannel(ConnectedClient):
 
     `on_delivery` is called strictly by position, once for each, in the event loop; it must not block.
     `on_evicted` is called when somebody else took a LiteTopic over (newest wins); it is already forgotten here.
-    `on_failed`, else `on_evicted`, is called when the broker refuses again and again to let a LiteTopic go on.
+    `on_failed`, else `on_evicted`, is called when a LiteTopic cannot go on: the broker refuses it again and again, or
+    it has expired, and what is written to it now counts from 0.
     `admin` tells a notice older than the last takeover from a real one, and finds out, after a reconnect and before a
     heal, evictions whose notice got lost. While it does not answer, a LiteTopic on a busy machine may have no owner or
     two, until somebody takes it over again.
@@ -74,6 +77,7 @@ class LiteChannel(ConnectedClient):
         admin: Admin,
         on_failed: Callable[[str], None] | None = None,
         sync_seconds: float = 3.0,
+        expires_seconds: float = EXPIRES_SECONDS,
         long_poll_seconds: float = 5.0,
         observer: Observer | None = None,
     ) -> None:
@@ -92,6 +96,7 @@ class LiteChannel(ConnectedClient):
         self._on_evicted = on_evicted
         self._on_failed = on_failed or on_evicted
         self._sync_seconds = sync_seconds
+        self._expires_seconds = expires_seconds
         self._ownership = Ownership(str(config.client_id))
         self._subscriptions = Subscriptions(self._connection, parent_topic, group, admin)
         self._receiver = LiteReceiver(
@@ -217,9 +222,7 @@ class LiteChannel(ConnectedClient):
         for command in self._ownership.take():
             match command:
                 case Call():
-                    task = asyncio.create_task(self._call(command))
-                    self._calls.add(task)
-                    task.add_done_callback(self._calls.discard)
+                    self._spawn(self._call(command))
                 case Finished(request, error):
                     waiting = self._requests.get(request)
                     if waiting is not None and not waiting.done():
@@ -322,12 +325,30 @@ class LiteChannel(ConnectedClient):
         if self._closed:
             return Fate.HAND_BACK
         position = message.system_properties.queue_offset
-        fate = self._ownership.message(name, position, time.monotonic())
+        now = time.monotonic()
+        topic = self._ownership.get(name)
+        silent = topic is not None and bool(topic.last_message) and now - topic.last_message > self._expires_seconds
+        fate = self._ownership.message(name, position, now)
+        if silent and fate is Fate.ACKNOWLEDGE:
+            self._spawn(self._look_for_expiry(name))
         if fate is Fate.DELIVER:
             self._tell(self._on_delivery, Delivery(name, position, message.body), "delivery callback failed")
         elif fate is Fate.WAIT:
             self._carry_out()
         return fate
+
+    async def _look_for_expiry(self, name: str) -> None:
+        """It came again, or its position counts from 0: then the broker's log is shorter than what we had of it."""
+        length = await self._subscriptions.length(name)
+        if length is not None and length < (self.position(name) or 0):
+            await self.release(name)
+            logger.warning("a LiteTopic has expired while it was owned", extra={"lite_topic": name})
+            self._tell(self._on_failed, name, "failure callback failed")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     def _crowded(self) -> None:
         self._ownership.busy(time.monotonic())

@@ -83,6 +83,11 @@ class Subscriptions:
         names = await self._answer(self._admin.lite_topics_of(self._parent_topic, self._group, me))
         return dict.fromkeys(names or (), (me,))
 
+    async def length(self, name: str) -> int | None:
+        """Of its log, the position that its next message gets; None: not known."""
+        found = await self._answer(self._admin.lite_topics(self._parent_topic, [name]))
+        return found[0].max_offset if found and found[0] is not None else None
+
     async def wake(self) -> None:
         """See `LiteChannel.wake`."""
         await self._answer(self._admin.dispatch_lite_topics(self._group, str(self._connection.config.client_id)))

@@ -310,8 +310,10 @@ class Connection:
         while True:
             try:
                 await self._on_connected()
-            except BrokerError as error:
-                self.health.set(str(error))
+            except Exception as error:
+                if not isinstance(error, BrokerError):
+                    logger.exception("the first calls over a new connection failed")
+                self.health.set(str(error) if isinstance(error, BrokerError) else repr(error))
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
                 continue

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.lite.channel import REFUSED_SECONDS, LiteChannel
 from litevoice_broker.receiving import Poller
+from litevoice_contracts.names import ClientId
 
 
 class Link:
@@ -64,6 +67,31 @@ async def test_a_poll_that_is_cancelled_ends() -> None:
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
+
+
+async def test_polls_that_are_refused_for_long_are_told_whatever_full_syncs_come_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("litevoice_broker.lite.channel.time.monotonic", lambda: now)
+    admin: Any = None
+    channel = LiteChannel(
+        BrokerConfig("127.0.0.1:1", ClientId.new("a", "b", "c")),
+        "parent",
+        "group",
+        on_delivery=lambda delivery: None,
+        on_evicted=lambda name: None,
+        admin=admin,
+    )
+    refused = BrokerError("ReceiveMessage: FORBIDDEN", code=40300)
+    channel._polled("broker-a", refused)
+    assert channel._refusal() is None, "a hiccup"
+    now += REFUSED_SECONDS + 1
+    channel._polled("broker-b", None)
+    channel._polled("broker-a", refused)
+    assert channel._refusal() is refused
+    channel._polled("broker-a", None)
+    assert channel._refusal() is None
 
 
 async def handle_nothing(messages: list[Any]) -> None:

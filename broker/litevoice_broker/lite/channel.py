@@ -35,6 +35,8 @@ _REFRESH_ASSIGNMENTS_SYNCS = 10
 RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 0.1, 0.5
 """Full syncs while the broker does not answer: it may be back, without our subscriptions, at any moment."""
 GIVE_WAY_SECONDS = 0.5
+POLL_FAILS_SECONDS = 1.5
+"""Longer than a poll that failed is followed by the next."""
 REFUSED_SECONDS = 10.0
 """Polls that are refused for so long, or a full sync that does not come to its turn, are told by the health."""
 EXPIRES_SECONDS = 600.0
@@ -50,6 +52,15 @@ class Delivery:
     name: str
     position: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """How the polls of a broker fail: since when, the last time, and why."""
+
+    since: float
+    last: float
+    error: BrokerError
 
 
 class LiteChannel(ConnectedClient):
@@ -109,7 +120,7 @@ class LiteChannel(ConnectedClient):
             crowded=self._crowded,
             polled=self._polled,
         )
-        self._refused: dict[str, tuple[float, BrokerError]] = {}  # since when, and how the polls of a broker fail
+        self._refused: dict[str, _Refused] = {}  # by broker
         self._sync_soon = asyncio.Event()
         self._synced_at = 0.0
         self._requests: dict[int, asyncio.Future[None]] = {}
@@ -271,7 +282,7 @@ class LiteChannel(ConnectedClient):
             if not self._connection.generation:
                 continue
             syncs += 1
-            failing = backoff > 0.0 or bool(self._refused)
+            failing = backoff > 0.0 or self._polls_fail
             try:
                 await self._wait(self._ownership.full_sync(self._connection.generation))
                 if failing or syncs % _REFRESH_ASSIGNMENTS_SYNCS == 0:
@@ -291,7 +302,7 @@ class LiteChannel(ConnectedClient):
 
     async def _until_next_sync(self, backoff: float) -> None:
         """At once when a poll fails: the broker may have forgotten us."""
-        if backoff or self._refused:
+        if backoff or self._polls_fail:
             await asyncio.sleep(backoff or RETRY_MAX_SECONDS)
         else:
             with contextlib.suppress(TimeoutError):
@@ -305,15 +316,24 @@ class LiteChannel(ConnectedClient):
             self._refused.pop(broker, None)
             return
         logger.info("lite poll failed", extra={"reason": str(error)})
-        since = self._refused.get(broker, (now, error))[0]
-        self._refused[broker] = (since, error)
+        since = self._refused[broker].since if self._polls_fail and broker in self._refused else now
+        self._refused[broker] = _Refused(since, now, error)
         if error.retryable and error.code != stubs.TOO_MANY_REQUESTS:
             self._ownership.lost(now)
         self._sync_soon.set()
 
+    @property
+    def _polls_fail(self) -> bool:
+        """One that has not failed for a moment waits at the broker."""
+        recently = time.monotonic() - POLL_FAILS_SECONDS
+        self._refused = {broker: entry for broker, entry in self._refused.items() if entry.last > recently}
+        return bool(self._refused)
+
     def _refusal(self) -> BrokerError | None:
+        if not self._polls_fail:
+            return None
         long_ago = time.monotonic() - REFUSED_SECONDS
-        return next((error for since, error in self._refused.values() if since < long_ago), None)
+        return next((entry.error for entry in self._refused.values() if entry.since < long_ago), None)
 
     async def _give_way(self) -> None:
         while True:

@@ -9,7 +9,7 @@ import pytest
 
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
-from litevoice_broker.lite.channel import REFUSED_SECONDS, LiteChannel
+from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, LiteChannel
 from litevoice_broker.receiving import Poller
 from litevoice_contracts.names import ClientId
 
@@ -86,12 +86,16 @@ async def test_polls_that_are_refused_for_long_are_told_whatever_full_syncs_come
     refused = BrokerError("ReceiveMessage: FORBIDDEN", code=40300)
     channel._polled("broker-a", refused)
     assert channel._refusal() is None, "a hiccup"
-    now += REFUSED_SECONDS + 1
-    channel._polled("broker-b", None)
-    channel._polled("broker-a", refused)
+    for _ in range(int(2 * REFUSED_SECONDS)):
+        now += 0.5
+        channel._polled("broker-b", None)
+        channel._polled("broker-a", refused)
+    now += 0.1
     assert channel._refusal() is refused
-    channel._polled("broker-a", None)
-    assert channel._refusal() is None
+    now += POLL_FAILS_SECONDS
+    assert channel._refusal() is None, "the next poll waits at the broker"
+    channel._polled("broker-a", refused)
+    assert channel._refusal() is None, "a hiccup again"
 
 
 async def handle_nothing(messages: list[Any]) -> None:

@@ -48,10 +48,18 @@ def test_a_full_sync_after_the_outage_ends_it(broker: Broker) -> None:
     assert broker.answer_all() == [ALL]
 
 
-def test_who_came_after_the_outage_does_not_step_out_for_who_was_there_before(broker: Broker) -> None:
+@pytest.mark.parametrize("noticed_by_a_poll", [True, False])
+def test_who_came_after_the_outage_does_not_step_out_for_who_was_there_before(
+    broker: Broker, *, noticed_by_a_poll: bool
+) -> None:
     """The old owner's full sync was on its way, and has put it beside us; it asks, and goes."""
-    broker.ownership.lost(broker.now)
+    if noticed_by_a_poll:
+        broker.ownership.lost(broker.now)
+    else:
+        broker.sync()
+        broker.answer(AWAY)
     broker.own(3)
+    broker.calls.clear()
     broker.listed = (ME, THEM)
     broker.sync()
     assert broker.answer_all() == [ALL]

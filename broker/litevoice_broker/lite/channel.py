@@ -316,9 +316,9 @@ class LiteChannel(ConnectedClient):
             self._refused.pop(broker, None)
             return
         logger.info("lite poll failed", extra={"reason": str(error)})
-        since = self._refused[broker].since if self._polls_fail and broker in self._refused else now
-        self._refused[broker] = _Refused(since, now, error)
-        if error.retryable and error.code != stubs.TOO_MANY_REQUESTS:
+        again = self._polls_fail and broker in self._refused  # one alone is a hiccup
+        self._refused[broker] = _Refused(self._refused[broker].since if again else now, now, error)
+        if again and error.retryable and error.code != stubs.TOO_MANY_REQUESTS:
             self._ownership.lost(now)
         self._sync_soon.set()
 

@@ -10,6 +10,7 @@ import pytest
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, LiteChannel
+from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.receiving import Poller
 from litevoice_contracts.names import ClientId
 
@@ -69,13 +70,10 @@ async def test_a_poll_that_is_cancelled_ends() -> None:
         await run
 
 
-async def test_polls_that_are_refused_for_long_are_told_whatever_full_syncs_come_to(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 100.0
-    monkeypatch.setattr("litevoice_broker.lite.channel.time.monotonic", lambda: now)
+def lite_channel() -> LiteChannel:
+    """Not started."""
     admin: Any = None
-    channel = LiteChannel(
+    return LiteChannel(
         BrokerConfig("127.0.0.1:1", ClientId.new("a", "b", "c")),
         "parent",
         "group",
@@ -83,6 +81,31 @@ async def test_polls_that_are_refused_for_long_are_told_whatever_full_syncs_come
         on_evicted=lambda name: None,
         admin=admin,
     )
+
+
+async def test_one_poll_that_fails_is_a_hiccup_two_are_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[float] = []
+    monkeypatch.setattr(Ownership, "lost", lambda self, now: lost.append(now))
+    channel = lite_channel()
+    away = BrokerUnavailable("ReceiveMessage: unavailable")
+    for error in (away, None, away, None):
+        channel._polled("broker-a", error)
+    assert lost == []
+    assert channel._sync_soon.is_set(), "but a full sync finds out"
+    for _ in range(2):
+        channel._polled("broker-a", BrokerError("ReceiveMessage: FORBIDDEN", code=40300))
+    assert lost == [], "a broker that refuses is there"
+    for _ in range(2):
+        channel._polled("broker-b", away)
+    assert len(lost) == 1
+
+
+async def test_polls_that_are_refused_for_long_are_told_whatever_full_syncs_come_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("litevoice_broker.lite.channel.time.monotonic", lambda: now)
+    channel = lite_channel()
     refused = BrokerError("ReceiveMessage: FORBIDDEN", code=40300)
     channel._polled("broker-a", refused)
     assert channel._refusal() is None, "a hiccup"

@@ -224,7 +224,10 @@ class Ownership:
             topic = heapq.heappop(self._alarms)[2]
             topic.alarm_at = None
             if topic.gap_lasts(now, self._busy_until):
-                self._out.append(do.Healing(topic.name))
+                if topic.is_cut:
+                    self._fail(topic, BrokerError(f"position {topic.order.next_position} does not come"))
+                else:
+                    self._out.append(do.Healing(topic.name))
             if isinstance(topic.work, Look) and topic.work.has_waited(now):
                 self._call([topic], do.Ask((topic.name,)))
             self._go_on(topic, now)
@@ -296,8 +299,10 @@ class Ownership:
                 elif current and error is not None:
                     for_user = topic.for_user
                     if topic.gives_up(error, now):
-                        self._give_up(topic, error, now)
-                        self._out += [] if for_user else [do.Failed(topic.name, error)]
+                        if for_user:
+                            self._give_up(topic, error, now)
+                        else:
+                            self._fail(topic, error)
                     if not for_user:
                         self._healed(topic, now)  # until it tries again, others heal
             case Leave():
@@ -340,6 +345,11 @@ class Ownership:
     def _step_out(self, topic: Topic) -> None:
         if self._gate.enter(topic):
             self._changes.add(topic, None)
+
+    def _fail(self, topic: Topic, error: BrokerError) -> None:
+        """It cannot go on."""
+        self._lose(topic)
+        self._out.append(do.Failed(topic.name, error))
 
     def _evict(self, topic: Topic) -> None:
         """Somebody else has it, and the broker has taken us out, or we have stepped out."""

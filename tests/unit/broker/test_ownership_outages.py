@@ -8,7 +8,7 @@ from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import Ask, Replace, Subscribe
 from litevoice_broker.lite.full_sync import Postponed
 from litevoice_broker.lite.ownership import HEALS_AT_ONCE
-from litevoice_broker.lite.topic import HEALS_REFUSED
+from litevoice_broker.lite.topic import HEALS_IN_VAIN, HEALS_REFUSED
 from tests.unit.broker import test_ownership as cases
 from tests.unit.broker.test_ownership import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
 
@@ -126,6 +126,23 @@ def test_a_heal_that_is_refused_for_good_is_given_up_and_told(broker: Broker) ->
     assert broker.failed == [(N, REFUSED)]
     assert broker.ownership.get(N) is None
     assert broker.evicted == []
+
+
+def test_a_position_that_never_comes_is_given_up_and_told(broker: Broker) -> None:
+    """Its log was cut: what comes after it comes again with each heal."""
+    broker.own(3)
+    began = broker.now
+    while not broker.failed:
+        broker.offer(9)
+        broker.answer_all()
+        at = broker.ownership.wake_at
+        assert at is not None
+        broker.pass_time(at - broker.now)
+    assert str(broker.failed[0][1]) == "position 4 does not come"
+    assert broker.heals <= HEALS_IN_VAIN
+    assert 30 < broker.now - began < 60
+    broker.answer_all()
+    assert broker.ownership.get(N) is None
 
 
 def test_a_call_without_an_answer_does_not_hold_up_new_sessions(broker: Broker) -> None:

@@ -1,5 +1,5 @@
-"""A recognizer's process that fails as native code does. An utterance's first sample decides: 1 segfault, 2 hang, 3 hang in a
-way that no alarm ends, else it says how many samples it got. With an empty grammar it does not even start."""
+"""A recognizer's process that fails as native code does. The first sample of an utterance decides: 1 segfault, 2 hang,
+3 hang in a way that no alarm ends, else it says how many samples it got. With an empty grammar it does not start."""
 
 from __future__ import annotations
 

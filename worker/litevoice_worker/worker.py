@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.cpu import CpuMeter
-from litevoice_broker.errors import BrokerError
+from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
@@ -66,13 +66,12 @@ class Worker:
         self._producer = Producer(self._config("worker-replies"), [self._names.reply_topic], observer=self._metrics)
         fence = self._config("worker-fence")
         self._fence = Fence(fence, self._names, on_lost=self._lost, admin=self._admin, observer=self._metrics)
+        self._worked = False
         self._sessions = Sessions(settings.max_sessions, self._make_session, self._metrics)
         self._ownership = Ownership(
-            worker=self._pod,
             names=self._names,
             members=members,
             fence=self._fence,
-            fence_id=fence.client_id,
             admin=self._admin,
             make_consumer=self._make_consumer,
             handler=self._handle,
@@ -115,14 +114,21 @@ class Worker:
             await self._server.close()
 
     def _unready_reason(self) -> str:
+        """Readiness makes this worker a member, so it says whether this process can take its share, not how the broker
+        is: an outage that all share would leave no members. See ADR 14."""
         if self._leaving:
             return "shutting down"
+        if self._worked:
+            return ""
         if not self._producer.ready:
             return self._producer.unready_reason
         if not self._fence.ready:
             return self._fence.unready_reason
         if self._members.ready is None:
             return "the ready workers are unknown: the API server does not answer"
+        if not self._ownership.announced:
+            return "the other workers cannot see this one yet"
+        self._worked = True
         return ""
 
     def _config(self, role: str) -> BrokerConfig:
@@ -140,6 +146,8 @@ class Worker:
         return SessionRunner(machine, *shared, self._sessions.forget, self._news.settled)
 
     def _publish(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
+        if self._ownership.doubtful:
+            raise Overloaded("it is not known yet whether the session is still this worker's")
         self._producer.enqueue_lite(self._names.reply_topic, session_id, body, done)
 
     def _lost(self, partition: int) -> None:

@@ -77,6 +77,7 @@ class Connection:
     Attributes:
         ended: set once everything read from the client has been handed to the producer.
         settled: set once the broker has answered for all of it, too.
+        reply_at: when the last message of its LiteTopic came or was sent (time.monotonic()).
     """
 
     __slots__ = (
@@ -94,6 +95,7 @@ class Connection:
         "ended",
         "gone",
         "partition",
+        "reply_at",
         "session",
         "settled",
         "transport",
@@ -106,6 +108,7 @@ class Connection:
         self.ended = Once()
         self.settled = Once()
         self.gone = False
+        self.reply_at = time.monotonic()
         self._host = host
         self._alarm = Alarm(self._woken)
         self._frame_at = time.monotonic()

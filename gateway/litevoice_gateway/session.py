@@ -11,7 +11,7 @@ from enum import Enum
 
 from litevoice_contracts.control import SessionInfo
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
-from litevoice_contracts.envelopes import DownEnvelope, MessageId
+from litevoice_contracts.envelopes import KEEP_ALIVE, DownEnvelope, MessageId
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import EpochRejected, Progress, SessionUpdated
 from litevoice_contracts.packets import Audio, Update
@@ -259,17 +259,19 @@ class Session:
             return
         if position > self._target.position and self.phase is Phase.RESTORING:
             self._go_live(now)
-        self._heard = self._active = now
-        try:
-            envelope = DownEnvelope.decode(body)
-        except InvalidField:
-            envelope = None
-            self._out.append(do.Observe("dropped", "bad_envelope"))
+        self._heard = now
+        envelope: DownEnvelope | None = None
+        if body != KEEP_ALIVE:
+            self._active = now
+            try:
+                envelope = DownEnvelope.decode(body)
+            except InvalidField:
+                self._out.append(do.Observe("dropped", "bad_envelope"))
         events = self._state.apply(position, envelope) if envelope else self._state.skip(position)
         if isinstance(events, str):
             self._out.append(do.Observe("dropped", events))
             events = []
-        else:
+        elif body != KEEP_ALIVE:
             self._packets.heard(now)
         if position >= self._target.position:
             self._forward(events, now)

@@ -54,6 +54,7 @@ class SessionState:
             turn before the replay reached it begins that turn again.
         epoch: the highest seen, -1 for none.
         user_turn: the user speaks, or has spoken and is not understood yet.
+        unreadable: how many positions could not be read.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class SessionState:
         "restore_position",
         "snapshot",
         "turn",
+        "unreadable",
         "user_turn",
     )
 
@@ -76,6 +78,7 @@ class SessionState:
         self.epoch = -1
         self.response: OpenResponse | None = None
         self.user_turn = False
+        self.unreadable = 0
 
     @property
     def awaiting_response(self) -> bool:
@@ -94,6 +97,7 @@ class SessionState:
     def skip(self, position: int) -> list[LogEvent]:
         """A position whose message is unreadable: nothing to forward."""
         self.position = position
+        self.unreadable += 1
         return []
 
     def apply(self, position: int, envelope: DownEnvelope) -> list[LogEvent] | None:

@@ -72,6 +72,7 @@ async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None
                         "seq": up.seq,
                         "attempt": up.attempt,
                         "marks": marks,
+                        "client_seqs": up.client_seqs,
                     }
                 )
 

@@ -17,11 +17,12 @@ from litevoice_contracts.events import EpochRejected, Progress, SessionUpdated
 from litevoice_contracts.packets import Audio, Update
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
+from litevoice_gateway.acknowledgements import Acknowledgements
 from litevoice_gateway.intake import Intake
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.packet_log import PacketLog
-from litevoice_gateway.protocols import ClientProtocol, Frame, Problem, Refusal
+from litevoice_gateway.protocols import ClientProtocol, Frame, Problem, Refusal, Restored
 from litevoice_gateway.session_state import LogEvent, SessionState
 
 SETTLE_SECONDS = 0.06
@@ -49,6 +50,7 @@ class Session:
     """
 
     __slots__ = (
+        "_acknowledgements",
         "_active",
         "_began",
         "_close_by",
@@ -100,6 +102,7 @@ class Session:
         wall, tie = opening.wall_milliseconds, opening.tie
         self._packets = PacketLog(self.id, limits, self._state, wall, self._out, tie=tie, new=not self.resumed)
         self._config = protocol.config
+        self._acknowledgements: Acknowledgements | None = None
         self._events: dict[str, int] = {}
         self._updates_in_flight = 0
         self._intake = Intake(limits, self._out, now)
@@ -267,7 +270,7 @@ class Session:
                 envelope = DownEnvelope.decode(body)
             except InvalidField:
                 self._out.append(do.Observe("dropped", "bad_envelope"))
-        events = self._state.apply(position, envelope) if envelope else self._state.skip(position)
+        events = self._state.apply(position, envelope) if envelope else self._state.skip(position, unreadable=body != KEEP_ALIVE)
         if isinstance(events, str):
             self._out.append(do.Observe("dropped", events))
             events = []
@@ -305,8 +308,11 @@ class Session:
     def confirmed(self, packets: int, now: float, client_seq: int | None = None, size: int = 0) -> None:
         """The broker has `packets` more of ours (`fresh`, `client_seq` and `fresh_bytes` of a `Publish`)."""
         self._packets.confirmed(packets, now, size)
-        if client_seq is not None and self.phase is Phase.LIVE:
-            self._send(self._protocol.confirmed(client_seq))
+        if client_seq is not None:
+            if self._acknowledgements is None:
+                self._acknowledgements = Acknowledgements(self._protocol.acknowledge_seconds)
+            self._acknowledgements.confirmed(client_seq)
+            self._acknowledge(now)
         self._hold_back()
         self._leave_if_confirmed()
 
@@ -365,6 +371,7 @@ class Session:
         if self._intake.throttle_ends(now, closing=self.phase is Phase.CLOSING):
             self._hold_back()
         self._begin_if_settled(now)
+        self._acknowledge(now)
         self._packets.tick(now, probe=self._may_ask)
         if now - self._active >= self._limits.idle_timeout_seconds:
             self._close(do.NORMAL, "idle", now)
@@ -383,7 +390,8 @@ class Session:
         self.phase = Phase.LIVE
         self._live_since = self._heard = now
         self._config = self._state.snapshot.config
-        self._send(self._protocol.opened(self.id, self._config, self._at, events or []))
+        restored = self._restored if self.resumed else None
+        self._send(self._protocol.opened(self.id, self._config, self._at, events or [], restored))
         if self.resumed:
             self._out.append(do.Observe("takeovers"))
             self._out.append(do.Observe("takeover_seconds", amount=now - self._began))
@@ -391,6 +399,17 @@ class Session:
         else:
             self._packets.begin(now)
         self.messages(self._intake.take_early(), now)
+
+    @property
+    def _restored(self) -> Restored:
+        state = self._state
+        response = state.response or state.snapshot.pending
+        return Restored(
+            items=len(state.snapshot.items),
+            turn=state.turn,
+            response_id=response.response_id if response else "",
+            unreadable=state.unreadable,
+        )
 
     def _expire(self, now: float) -> None:
         text = "the session's events are no longer kept, or last_event_id was never issued; start a new session"
@@ -418,6 +437,14 @@ class Session:
             self._go_live(now, events)
         elif self.phase is Phase.LIVE:
             self._send(self._protocol.encode(self._at, events))
+
+    def _acknowledge(self, now: float) -> None:
+        """A client that does not read gets the newest number when it does."""
+        if self._acknowledgements is None or self.phase is not Phase.LIVE or not self.reading_replies:
+            return
+        client_seq = self._acknowledgements.due(now)
+        if client_seq is not None:
+            self._send(self._protocol.confirmed(client_seq))
 
     def _send(self, frames: list[Frame]) -> None:
         self._out.extend(do.Send(frame.data, frame.binary) for frame in frames)

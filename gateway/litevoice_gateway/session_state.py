@@ -65,6 +65,7 @@ class SessionState:
         fruitless: attempts that workers ended, by dying as a rule, since anything last came of one.
         epoch: the highest seen, -1 for none.
         user_turn: the user speaks, or has spoken and is not understood yet.
+        unreadable: how many positions could not be read.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class SessionState:
         "restore_position",
         "snapshot",
         "turn",
+        "unreadable",
         "user_turn",
     )
 
@@ -94,6 +96,7 @@ class SessionState:
         self.epoch = -1
         self.response: OpenResponse | None = None
         self.user_turn = False
+        self.unreadable = 0
         self._asker = 0  # sender of the question
         self._excused = False  # nobody may have tried the attempt
         self._numbers: dict[int, int] = {}  # of each sender's newest message, since the restore position
@@ -116,9 +119,10 @@ class SessionState:
             return self.response.resume_point if self.response is not None else None
         return ResumePoint(pending.response_id, pending.item_id)
 
-    def skip(self, position: int) -> list[LogEvent]:
-        """A position whose message is unreadable: nothing to forward."""
+    def skip(self, position: int, *, unreadable: bool = True) -> list[LogEvent]:
+        """A position that brings nothing to forward: an empty message, or one that cannot be read."""
         self.position = position
+        self.unreadable += unreadable
         return []
 
     def has(self, message: MessageId) -> bool:

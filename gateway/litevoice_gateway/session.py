@@ -263,23 +263,27 @@ class Session:
         if position > self._target.position and self.phase is Phase.RESTORING:
             self._go_live(now)
         self._heard = now
-        envelope: DownEnvelope | None = None
-        if body != KEEP_ALIVE:
-            self._active = now
-            try:
-                envelope = DownEnvelope.decode(body)
-            except InvalidField:
-                self._out.append(do.Observe("dropped", "bad_envelope"))
-        events = self._state.apply(position, envelope) if envelope else self._state.skip(position, unreadable=body != KEEP_ALIVE)
-        if isinstance(events, str):
-            self._out.append(do.Observe("dropped", events))
-            events = []
-        elif body != KEEP_ALIVE:
-            self._packets.heard(now)
+        events = self._fold(position, body, now)
         if position >= self._target.position:
             self._forward(events, now)
             self._control(events, now)
         self._check_edge(now)
+
+    def _fold(self, position: int, body: bytes, now: float) -> list[LogEvent]:
+        """What counts of a message."""
+        if body == KEEP_ALIVE:
+            return self._state.skip(position, unreadable=False)
+        self._active = now
+        try:
+            events = self._state.apply(position, DownEnvelope.decode(body))
+        except InvalidField:
+            self._out.append(do.Observe("dropped", "bad_envelope"))
+            return self._state.skip(position)
+        if isinstance(events, str):
+            self._out.append(do.Observe("dropped", events))
+            return []
+        self._packets.heard(now)
+        return events
 
     def depart(self, now: float) -> None:
         """A bundle leaves for the session's partition: what was collected goes along."""

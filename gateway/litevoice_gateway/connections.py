@@ -11,6 +11,7 @@ from typing import Protocol
 from litevoice_broker.alarm import Alarm
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.producer import Done
+from litevoice_contracts.news import SessionNews
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
 from litevoice_gateway.metrics import Metrics
@@ -209,6 +210,10 @@ class Connection:
     def refused(self) -> None:
         """The worker has no room for the session."""
         self.session.refused(self._read())
+        self.run()
+
+    def worker_is_alive(self, now: float, news: SessionNews) -> None:
+        self.session.worker_is_alive(now, news.progress, news.after)
         self.run()
 
     def worker_changed(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Coroutine
 
@@ -151,6 +152,7 @@ class Hub:
             wall_milliseconds=_wall_milliseconds,
             principal=principal,
             client=client,
+            tie=secrets.randbits(32),
         )
         session = Session(opening, protocol, self.limits, time.monotonic())
         session.hold_back(self._held_back)
@@ -250,7 +252,7 @@ class Hub:
             if connection is not None and session.refused:
                 connection.refused()
             elif connection is not None:
-                connection.session.worker_is_alive(now, session.progress)
+                connection.worker_is_alive(now, session)
         behind = {entry.partition for entry in news.partitions if entry.behind_seconds >= BEHIND_SECONDS}
         changed = self._news.new_workers(news)
         for connection in list(self.sessions.values()) if behind or changed else ():

@@ -90,6 +90,50 @@ def test_a_takeover_that_began_before_the_outage_is_asked_for(broker: Broker) ->
     assert broker.evicted == [N]
 
 
+def test_a_change_that_fails_is_an_outage_too(broker: Broker) -> None:
+    """It came and went between two full syncs."""
+    broker.own(3)
+    broker.ownership.begin(["s-new"], broker.now)
+    broker.answer(AWAY)
+    broker.answer_all()
+    broker.calls.clear()
+    broker.listed = (THEM,)
+    broker.sync()
+    assert broker.answer_all()[:2] == [OWN, Ask((N, "s-new"))]
+    assert N in broker.evicted
+
+
+def test_the_questions_of_an_old_link_do_not_bring_it_back(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.ownership.full_sync(1)
+    broker.take()
+    old = broker.open.pop(0)
+    broker.ownership.linked(2)
+    broker.answer_all()
+    broker.ownership.answered(old.number, {}, broker.now)
+    broker.answer_all()
+    broker.ownership.full_sync(2)
+    assert Replace((N,), 2) in broker.answer_all()
+
+
+def test_a_full_sync_over_the_old_link_settles_nothing(broker: Broker) -> None:
+    """The question whose it is would come before the full sync over the new link, which may put us back."""
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.ownership.full_sync(1)
+    broker.ownership.linked(2)
+    broker.answer()
+    old = broker.open.pop()
+    assert old.what == ALL
+    broker.answer()
+    broker.ownership.answered(old.number, None, broker.now)
+    broker.take()
+    assert [call.what for call in broker.open] == [Replace((N,), 2)], "not yet"
+    broker.answer()
+    assert [call.what for call in broker.open] == [ASK]
+
+
 def heal_all(broker: Broker, names: list[str], error: BrokerError) -> None:
     """Each is asked for, and its first call fails."""
     broker.ownership.begin(names, broker.now)

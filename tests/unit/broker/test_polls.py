@@ -10,7 +10,7 @@ import pytest
 from litevoice_broker import stubs
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
-from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, LiteChannel
+from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, UNREST_SECONDS, LiteChannel
 from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.partition_consumer import REFUSED_IN_A_ROW, PartitionConsumer
 from litevoice_broker.receiving import Poller, acknowledge
@@ -121,6 +121,24 @@ async def test_polls_that_are_refused_for_long_are_told_whatever_full_syncs_come
     assert channel._refusal() is None, "the next poll waits at the broker"
     channel._polled("broker-a", refused)
     assert channel._refusal() is None, "a hiccup again"
+
+
+async def test_a_refused_acknowledgement_is_healed_after_an_outage_and_at_no_other_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    healed: list[Any] = []
+    monkeypatch.setattr("litevoice_broker.lite.channel.time.monotonic", lambda: now)
+    monkeypatch.setattr(Ownership, "heal", lambda self, names, now: healed.append(names))
+    channel = lite_channel()
+    channel._ack_refused({"s-1"})
+    assert healed == []
+    channel._back_at = now
+    now += UNREST_SECONDS - 1
+    channel._ack_refused({"s-1"})
+    now += 2
+    channel._ack_refused({"s-1"})
+    assert healed == [{"s-1"}]
 
 
 class Acks:

@@ -174,10 +174,10 @@ class Dialogue:
     def listened(self) -> None:
         self.listening = 0
 
-    def drop_utterance(self, mark: Mark) -> None:
-        """Forgets the open utterance, and all audio up to `mark`."""
+    def drop_utterance(self, mark: Mark, unheard_ms: int = 0) -> None:
+        """Forgets the open utterance, and all audio up to `mark`, of which so much never came."""
         self.cursor = replace(self.cursor, open_turn=0)
-        self.restart_listener(mark, self.listener.audio_ms)
+        self.restart_listener(mark, self.listener.audio_ms + unheard_ms)
 
     # Turns
 

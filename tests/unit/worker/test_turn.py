@@ -576,9 +576,11 @@ def test_a_turn_that_kills_every_worker_is_given_up(fatal: type[commands.Command
         ]
     assert [response.status for response in finished(world)] == ["failed"]
     world.kills = None
-    said = world.stream([(1.2, 3), (3.0, 0)], start=10)
+    said = world.stream([(1.2, 3), (3.0, 0)], start=11)
     world.run(said + 6)
     assert finished(world)[-1].status == "completed", "the session lives on"
+    begun = [getattr(event, "audio_ms", 0) for event in world.of(events.SpeechStarted)]
+    assert 9_700 <= begun[-1] <= 10_300, "the audio that was given up counts in the session's time"
     assert len(world.of(events.SessionError)) == 1
 
 

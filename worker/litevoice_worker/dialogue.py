@@ -125,7 +125,7 @@ class Dialogue:
 
     def tell(self) -> None:
         """Lets the owner forget what is settled, without a reply."""
-        self.outlet.command(Tell(self.progress(), self.outlet.last))
+        self.outlet.command(Tell(self.progress(), self._order.attempt, self.outlet.last))
 
     def ask(self, question: DownEnvelope) -> None:
         """Publishes a question of the packet order, which belongs to the epoch and attempt that raised it."""

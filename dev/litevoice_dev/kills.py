@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def clean(self) -> bool:
-        return bool(self.heard) and self.cuts > 0 and all(one.clean for one in self.heard)
+        return bool(self.heard) and self.cuts > 0 and all(map(exact, self.heard))
 
     def lines(self) -> list[str]:
         """For people."""
@@ -75,8 +75,13 @@ class Outcome:
             f"lost {total['lost']}, doubled {total['duplicated']}, reordered {total['reordered']}",
             f"appends sent again {self.resent}; "
             f"gap p50 {gaps[len(gaps) // 2]:.0f} ms, p99 {gaps[len(gaps) * 99 // 100]:.0f} ms, max {gaps[-1]:.0f} ms",
-            *(f"✘ session {index}: {one}" for index, one in enumerate(self.heard) if not one.clean),
+            *(f"✘ session {index}: {one}" for index, one in enumerate(self.heard) if not exact(one)),
         ]
+
+
+def exact(heard: Tally) -> bool:
+    """Nothing else was heard either."""
+    return heard.clean and heard.arrived == heard.expected
 
 
 @contextlib.asynccontextmanager

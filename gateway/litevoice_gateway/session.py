@@ -11,9 +11,9 @@ from enum import Enum
 
 from litevoice_contracts.control import SessionInfo
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
-from litevoice_contracts.envelopes import DownEnvelope
+from litevoice_contracts.envelopes import KEEP_ALIVE, DownEnvelope, MessageId
 from litevoice_contracts.errors import InvalidField
-from litevoice_contracts.events import CONTROL_EVENTS, EpochRejected, Progress, SessionUpdated, TurnReplay
+from litevoice_contracts.events import EpochRejected, Progress, SessionUpdated
 from litevoice_contracts.packets import Audio, Update
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
@@ -76,6 +76,7 @@ class Session:
         "_restarted",
         "_state",
         "_target",
+        "_unread",
         "_updates_in_flight",
         "can_return",
         "first_position",
@@ -98,7 +99,8 @@ class Session:
         self._target = protocol.resume or START
         self.first_position = max(self._target.snapshot, 0)
         self._state = SessionState(self.first_position, protocol.config)
-        self._packets = PacketLog(self.id, limits, self._state, opening.wall_milliseconds, self._out)
+        wall, tie = opening.wall_milliseconds, opening.tie
+        self._packets = PacketLog(self.id, limits, self._state, wall, self._out, tie=tie, new=not self.resumed)
         self._config = protocol.config
         self._acknowledgements: Acknowledgements | None = None
         self._events: dict[str, int] = {}
@@ -112,6 +114,7 @@ class Session:
         self._forced = False
         self._restarted = False
         self._leaving = False
+        self._unread: MessageId | None = None
         self._drain_at_edge = False
         self._going_away_sent = False
         self._drain_by: float | None = None
@@ -259,30 +262,43 @@ class Session:
             return
         if position > self._target.position and self.phase is Phase.RESTORING:
             self._go_live(now)
-        self._heard = self._active = now
-        try:
-            envelope = DownEnvelope.decode(body)
-        except InvalidField:
-            envelope = None
-            self._out.append(do.Observe("dropped", "bad_envelope"))
-        events = self._state.apply(position, envelope) if envelope else self._state.skip(position)
-        if events is None:
-            self._out.append(do.Observe("dropped", "stale_attempt"))
-        self._packets.heard(now)
+        self._heard = now
+        events = self._fold(position, body, now)
         if position >= self._target.position:
-            self._forward(events or [], now)
-            self._control(events or [], now)
+            self._forward(events, now)
+            self._control(events, now)
         self._check_edge(now)
+
+    def _fold(self, position: int, body: bytes, now: float) -> list[LogEvent]:
+        """What counts of a message."""
+        if body == KEEP_ALIVE:
+            return self._state.skip(position, unreadable=False)
+        self._active = now
+        try:
+            events = self._state.apply(position, DownEnvelope.decode(body))
+        except InvalidField:
+            self._out.append(do.Observe("dropped", "bad_envelope"))
+            return self._state.skip(position)
+        if isinstance(events, str):
+            self._out.append(do.Observe("dropped", events))
+            return []
+        self._packets.heard(now)
+        return events
 
     def depart(self, now: float) -> None:
         """A bundle leaves for the session's partition: what was collected goes along."""
         self._packets.depart(now)
         self._count_events()
 
-    def worker_is_alive(self, now: float, progress: Progress | None = None) -> None:
-        """A sign of life of the session's worker beside its replies, perhaps with what it is done with."""
+    def worker_is_alive(self, now: float, progress: Progress | None = None, after: MessageId | None = None) -> None:
+        """A sign of life of the session's worker beside its replies, perhaps with what it was done with after the
+        message `after` of its own, None for none."""
         self._packets.heard(now)
-        if progress is not None:
+        if after is not None and not self._state.has(after):
+            if after == self._unread:  # it may be at the broker, and the wake-up lost
+                self._out.append(do.WakeReplies())
+            self._unread = after
+        elif progress is not None:
             self._packets.progress(progress)
 
     def refused(self, now: float) -> None:
@@ -442,16 +458,12 @@ class Session:
             match entry.event:
                 case Progress() as progress:
                     self._packets.progress(progress)
-                case TurnReplay():
-                    self._packets.asked_for_replay()
-                case EpochRejected(current=current):
-                    self._packets.reject(current)
+                case EpochRejected(rejected, current):
+                    self._packets.reject(rejected, current)
                 case SessionUpdated():
                     self._updates_in_flight = max(0, self._updates_in_flight - 1)
                     if not self._updates_in_flight:
                         self._config = self._state.snapshot.config
-            if not isinstance(entry.event, CONTROL_EVENTS):
-                self._packets.worker_goes_on()
         self._packets.answer(now)
 
     def _problem(self, problem: Problem) -> None:

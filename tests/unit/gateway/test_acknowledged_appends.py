@@ -16,7 +16,7 @@ from litevoice_gateway import commands as do
 from litevoice_gateway.protocols import Refusal, UpgradeRequest
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime, OpenAIRealtimeFactory
 from litevoice_worker.order import PacketOrder
-from tests.unit.gateway.driver import PENDING, WALL, Driver, a_turn
+from tests.unit.gateway.driver import PENDING, WALL_MILLISECONDS, Driver, a_turn
 
 CONFIRMED = "litevoice.input_audio_buffer.confirmed"
 
@@ -28,6 +28,22 @@ def slice_of(number: int) -> bytes:
 def append(made: Driver, *numbers: int) -> None:
     for number in numbers:
         made.say(type="input_audio_buffer.append", audio=base64.b64encode(slice_of(number)).decode())
+
+
+def heard(*owners: Driver) -> list[bytes]:
+    """What a worker that knows nothing hears of all that the owners published, one after the other."""
+    order, audio, now = PacketOrder(epoch_wait_seconds=0.5), list[bytes](), 0.0
+    for owner in owners:
+        while owner.published:
+            published = owner.published
+            owner.clear()
+            for envelope in published:
+                now += 1
+                for arrival in (order.tick(now), order.receive(envelope, now)):
+                    audio += [n.packet.data for n in arrival.packets if isinstance(n.packet, Audio)]
+                    if arrival.question:
+                        owner.down(*arrival.question.events, attempt=arrival.question.attempt)
+    return audio + [n.packet.data for n in order.tick(now + 1).packets if isinstance(n.packet, Audio)]
 
 
 def counted(confirmed: int | None = 0, resume: EventId | None = None) -> Driver:
@@ -194,19 +210,12 @@ def test_nothing_is_told_after_the_close() -> None:
 )
 def test_what_is_sent_again_is_applied_once(arrived: int, told_before: int) -> None:
     first, second = counted(), counted(told_before, resume=START)
-    second.wall = WALL + 1000
+    second.wall = WALL_MILLISECONDS + 1000
     append(first, *range(1, arrived + 1))
     first.pass_time(1)
     append(second, *range(told_before + 1, 13))
     second.pass_time(2)
-    order, heard = PacketOrder(epoch_wait_seconds=0.5), list[bytes]()
-    now = 0.0
-    for envelope in [*first.published, *second.published]:
-        now += 1
-        for arrival in (order.tick(now), order.receive(envelope, now)):
-            heard += [numbered.packet.data for numbered in arrival.packets if isinstance(numbered.packet, Audio)]
-    heard += [n.packet.data for n in order.tick(now + 1).packets if isinstance(n.packet, Audio)]
-    assert heard == [slice_of(number) for number in range(1, 13)]
+    assert heard(first, second) == [slice_of(number) for number in range(1, 13)]
 
 
 def test_session_created_says_what_was_restored_and_what_was_lost() -> None:
@@ -245,9 +254,7 @@ def test_a_worker_that_begins_from_a_snapshot_knows_the_count() -> None:
     made.down(events.Progress(Mark(1, 5)), snapshot=Snapshot(cursor=Cursor(client_seq=4)))
     append(made, 3, 4, 5)
     made.pass_time(2)
-    order = PacketOrder(0.5)
-    given = [n.packet for envelope in made.published for n in order.receive(envelope, 0.0).packets]
-    assert given == [Audio(slice_of(5))]
+    assert heard(made) == [slice_of(5)]
 
 
 # The upgrade

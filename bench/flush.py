@@ -74,7 +74,7 @@ def in_bytes(written: str) -> int:
 
 @contextlib.asynccontextmanager
 async def watching(address: str, measured: Measured) -> AsyncIterator[None]:
-    client = RemotingClient(address, access=AdminAccess(), tls=None, timeout_seconds=5.0)
+    client = RemotingClient(address, access=AdminAccess(), timeout_seconds=5.0)
 
     async def watch() -> None:
         while True:

@@ -77,3 +77,9 @@ def test_the_verdict(description: str, heard: list[int], cuts: int, clean: bool)
 @pytest.mark.parametrize("heard", [[BROKEN, 0, 1, 2], [0, 1, BROKEN, 2], [0, 1, 2, BROKEN], [0, 1, 2, 3]])
 def test_something_else_that_was_heard_is_never_clean(heard: list[int]) -> None:
     assert not Outcome(kills=1, cuts=1, heard=[tally("frames", range(3), heard)]).clean
+
+
+def test_a_run_that_ended_early_is_never_clean() -> None:
+    outcome = Outcome(kills=1, cuts=1, heard=[tally("frames", range(3), [0, 1, 2])], stopped="no transcript")
+    assert not outcome.clean
+    assert "✘ stopped: no transcript" in outcome.lines()

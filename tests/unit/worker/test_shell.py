@@ -7,7 +7,6 @@ import json
 import math
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +29,7 @@ from litevoice_worker.opening import Stream
 from litevoice_worker.runner import SessionRunner, Stages
 from litevoice_worker.sessions import ACTIVE_SECONDS, IDLE_SECONDS, NoRoom, Sessions
 from litevoice_worker.settings import load, make_members, make_stages
-from litevoice_worker.stages import StageError
+from litevoice_worker.stages import StageDied, StageError
 from litevoice_worker.turn import Limits, Turns
 from litevoice_worker.unheard import Unheard
 from tests.unit.worker.world import tone
@@ -175,6 +174,16 @@ async def test_what_a_stage_raises(
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.status, finished.reason) == ("failed", reason)
     assert "secret words" not in caplog.text
+
+
+@pytest.mark.parametrize("how", ["crashed", "hung"])
+async def test_a_stage_whose_process_died_is_counted(bench: Bench, how: str) -> None:
+    bench.voice.broken = StageDied(how, "the recognizer failed at this utterance")
+    bench.text_turn(bench.runner())
+    await until(lambda: bench.broker.of(events.ResponseFinished))
+    name = "litevoice_worker_recognizer_deaths_total"
+    counted = {h: bench.metrics.registry.get_sample_value(name, {"how": h}) for h in ("crashed", "hung")}
+    assert counted == {"crashed": 0, "hung": 0} | {how: 1}
 
 
 async def test_handing_over_asks_for_what_is_open_and_stops(bench: Bench) -> None:
@@ -399,9 +408,8 @@ def test_endpoint_slices_need_a_pod(tmp_path: Path) -> None:
 async def test_a_key_file_that_is_missing_is_named(tmp_path: Path) -> None:
     endpoint = {"baseUrl": "http://m/v1", "model": "m", "apiKeyFile": str(tmp_path / "key")}
     stages = {name: {"openai": endpoint} for name in ("transcriber", "responder", "synthesizer")}
-    with ThreadPoolExecutor(1) as executor:
-        with pytest.raises(InvalidField, match="readable key files"):
-            await make_stages(PipelineSettings.model_validate(stages), executor)
-        (tmp_path / "key").write_text("sk-x")
-        made = await make_stages(PipelineSettings.model_validate(stages), executor)
-        await made.close()
+    with pytest.raises(InvalidField, match="readable key files"):
+        await make_stages(PipelineSettings.model_validate(stages))
+    (tmp_path / "key").write_text("sk-x")
+    made = await make_stages(PipelineSettings.model_validate(stages))
+    await made.close()

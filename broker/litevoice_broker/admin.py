@@ -271,8 +271,9 @@ class Admin:
         """The next offset of a topic with one queue, and the group's committed one."""
         return await self._offsets(await self._only_address(await self.masters(), topic), topic, group)
 
-    async def reset_offset_to_committed(self, topic: str, group: str) -> int:
-        """Frees the order lock of a consumer that died with un-acknowledged messages; returns the committed offset.
+    async def reset_offset_to_committed(self, topic: str, group: str, *, before: int = 0) -> int:
+        """Frees the order lock of a consumer that died with un-acknowledged messages; returns the offset of the next
+        message: the committed one, or up to `before` messages earlier.
 
         Without it the topic stands still until the dead consumer's invisible time is over. Call it only when the
         last consumer is gone: what a live one holds would be delivered again.
@@ -280,6 +281,7 @@ class Admin:
         masters = await self.masters()
         address = await self._only_address(masters, topic)
         _, committed = await self._offsets(address, topic, group)
+        committed = max(0, committed - before)
         await self._client(address).call(
             _RESET_OFFSET,
             {"topic": topic, "group": group, "queueId": 0, "offset": committed, "timestamp": -1, "isForce": "true"},

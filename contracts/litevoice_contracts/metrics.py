@@ -24,6 +24,7 @@ GATEWAY_TAKEOVER_SECONDS = "litevoice_gateway_takeover_seconds"
 GATEWAY_EVICTIONS = "litevoice_gateway_evictions_total"
 GATEWAY_PROBES = "litevoice_gateway_probes_total"
 GATEWAY_REPLAYS = "litevoice_gateway_turn_replays_total"
+GATEWAY_GIVEN_UP = "litevoice_gateway_turns_given_up_total"
 GATEWAY_DROPPED = "litevoice_gateway_dropped_total"
 GATEWAY_PUBLISH_SECONDS = "litevoice_gateway_publish_seconds"
 

@@ -72,6 +72,7 @@ async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None
                         "seq": up.seq,
                         "attempt": up.attempt,
                         "marks": marks,
+                        "client_seqs": up.client_seqs,
                     }
                 )
 
@@ -96,9 +97,13 @@ async def read_replies(settings: BrokerSettings, session_id: str) -> list[Line]:
     names, group = audited_names(settings), f"{settings.reply_topic}-audit"
     lines: list[Line] = []
     last, complete = 0, asyncio.Event()
+    numbers: dict[int, int] = {}
 
     def take(delivery: Delivery) -> None:
         down = DownEnvelope.decode(delivery.body)
+        sender, number = (down.id.sender, down.id.number) if down.id else (0, 0)
+        repeated = number <= numbers.get(sender, -1)  # sent again after an unclear answer: it counts once
+        numbers[sender] = max(number, numbers.get(sender, -1)) if down.id else -1
         digest = hashlib.sha256(b"".join(e.audio for e in down.events if isinstance(e, AudioDelta))).hexdigest()
         lines.append(
             {
@@ -106,7 +111,7 @@ async def read_replies(settings: BrokerSettings, session_id: str) -> list[Line]:
                 "turn": down.turn,
                 "attempt": down.attempt,
                 "types": [type(e).__name__ for e in down.events],
-                "visible": any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
+                "visible": not repeated and any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
                 "audio": digest if any(isinstance(e, AudioDelta) for e in down.events) else "",
             }
         )

@@ -143,6 +143,7 @@ class LocalStack:
         self.api_key, self.admin_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self.gateways: list[Member] = []
         self.workers: list[Member] = []
+        self._replaced = 0
         for name, content in {
             "api-keys/developer": self.api_key,
             "keys/session-signing-key": secrets.token_hex(32),
@@ -207,7 +208,8 @@ class LocalStack:
         """Another gateway (a new pod name) where clients found `gone`, as behind a Service; not ready yet."""
         index = self.gateways.index(gone)
         port = int(gone.url.split(":")[2].split("/")[0])
-        self.gateways[index] = self._gateway(f"{gone.name}-next", port)
+        self._replaced += 1
+        self.gateways[index] = self._gateway(f"gateway-{index}-next-{self._replaced}", port)
         return self.gateways[index]
 
     def replace_worker(self, gone: Member) -> Member:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -17,7 +18,7 @@ from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts import metrics as metric_names
-from litevoice_contracts.envelopes import Bundle, UpEnvelope
+from litevoice_contracts.envelopes import Bundle, UpEnvelope, message_ids
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import ClientId, is_gateway_id
 from litevoice_contracts.settings import WorkerSettings
@@ -57,6 +58,7 @@ class Worker:
         self._pod = environment["POD_NAME"]
         self._address = environment["POD_IP"]
         self._leaving = False
+        self._message_ids = message_ids(secrets.randbits(63))
         self._metrics = Metrics()
         self._ears = Ears(SileroNetwork(), self._metrics.heard)
         self._unheard = Unheard()
@@ -142,7 +144,7 @@ class Worker:
         return PartitionConsumer(config, topic, self._names.worker_group, handler=handle, observer=self._metrics)
 
     def _make_session(self, session_id: str) -> SessionRunner:
-        machine = Turns(session_id, self._limits)
+        machine = Turns(session_id, self._limits, self._message_ids)
         shared = (self._stages, self._ears, self._unheard, self._publish, self._metrics)
         return SessionRunner(machine, *shared, self._sessions.forget, self._news.settled)
 
@@ -190,7 +192,9 @@ class Worker:
         except Exception as error:
             # The exception's own text may hold content.
             self._skipped(partition, offset, type(error).__name__)
-            self._sessions.forget(session_id)
+            if session_id:
+                self._sessions.forget(session_id)
+                self._sessions.get(session_id, partition).machine.failed()
 
     def _skipped(self, partition: int, offset: int, reason: str) -> None:
         self._metrics.count(Count(metric_names.WORKER_DROPPED, "bad_envelope"))

@@ -17,7 +17,7 @@ from litevoice_contracts.conversation import (
     ResponseRequest,
     SessionConfig,
 )
-from litevoice_contracts.envelopes import ResumePoint
+from litevoice_contracts.envelopes import ResumePoint, message_ids
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import AudioDelta
 from litevoice_dev.speech import speak
@@ -185,7 +185,7 @@ STORY = respond_to([Item("i", "user", "tell me the story of the lighthouse")])
 
 async def spoken(sentences: list[str], resume: ResumePoint | None = None) -> bytes:
     """All audio of a response, with time passing as it wants."""
-    synthesizer, outlet = EspeakSynthesizer("en"), Outlet()
+    synthesizer, outlet = EspeakSynthesizer("en"), Outlet(message_ids(0))
     conversation = Conversation(SessionConfig(), [])
     response = Response(ResponseRequest("r", "i"), conversation, 2000, outlet, resume=resume)
     audio, now = b"", 0.0

@@ -16,7 +16,7 @@ import pytest
 from litevoice_broker.errors import BrokerUnavailable, Overloaded
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Codec, Item, Snapshot
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import DownEnvelope, MessageId, UpEnvelope, message_ids
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.settings import PipelineSettings
@@ -110,15 +110,16 @@ class Bench:
     def __init__(self) -> None:
         self.voice, self.broker, self.metrics, self.gave_up = Voice(), Broker(), Metrics(), list[str]()
         self.progress: list[tuple[str, events.Progress]] = []
+        self.ids = message_ids(1)
         self.network, self.unheard = Network(), Unheard()
         self.ears = Ears(self.network, self.metrics.heard)
 
     def runner(self, session_id: str = "s") -> SessionRunner:
         stages = Stages(self.voice, self.voice, self.voice)
         shared = (stages, self.ears, self.unheard, self.broker, self.metrics)
-        return SessionRunner(Turns(session_id, Limits()), *shared, self.gave_up.append, self.settled)
+        return SessionRunner(Turns(session_id, Limits(), self.ids), *shared, self.gave_up.append, self.settled)
 
-    def settled(self, gateway: str, session_id: str, progress: events.Progress) -> None:
+    def settled(self, gateway: str, session_id: str, progress: events.Progress, after: MessageId | None) -> None:
         assert gateway == "g"
         self.progress.append((session_id, progress))
 

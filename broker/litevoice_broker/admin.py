@@ -60,7 +60,7 @@ class Admin:
             raise BrokerError(str(error)) from error
         self._timeout_seconds = timeout_seconds
         self._access = access or AdminAccess()
-        self._tls = self._access.ssl_context()
+        self._access.ssl_context()  # to say at once what does not fit
         self._clients: dict[str, RemotingClient] = {}
 
     @classmethod
@@ -291,9 +291,8 @@ class Admin:
     def _client(self, address: str) -> RemotingClient:
         client = self._clients.get(address)
         if client is None:
-            client = self._clients[address] = RemotingClient(
-                address, access=self._access, tls=self._tls, timeout_seconds=self._timeout_seconds
-            )
+            client = RemotingClient(address, access=self._access, timeout_seconds=self._timeout_seconds)
+            self._clients[address] = client
         return client
 
     async def _ask_name_server(self, code: int, fields: Mapping[str, object] | None = None) -> dict[str, Any]:

@@ -72,6 +72,7 @@ async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None
                         "seq": up.seq,
                         "attempt": up.attempt,
                         "marks": marks,
+                        "client_seqs": up.client_seqs,
                     }
                 )
 
@@ -105,13 +106,14 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
     """Gives a function that does what `read_replies` does, for one session after the other."""
     names, group = audited_names(settings), f"{settings.reply_topic}-audit"
     lines: dict[str, list[Line]] = {}
+    numbers: dict[int, int] = {}
     last: dict[str, int] = {}
     complete: dict[str, asyncio.Event] = {}
 
     def take(delivery: Delivery) -> None:
         if delivery.name not in lines:
             return
-        lines[delivery.name].append(reply_line(delivery))
+        lines[delivery.name].append(reply_line(delivery, numbers))
         if delivery.position >= last[delivery.name]:
             complete[delivery.name].set()
 
@@ -120,6 +122,7 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
         if info is None:
             raise LookupError(f"the broker has no LiteTopic {session_id} under {names.reply_topic}")
         lines[session_id], last[session_id] = [], info.max_offset - 1
+        numbers.clear()
         complete[session_id] = asyncio.Event()
         if info.max_offset:
             await channel.take_over(session_id, 0)
@@ -146,15 +149,20 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
         await admin.close()
 
 
-def reply_line(delivery: Delivery) -> Line:
+def reply_line(delivery: Delivery, numbers: dict[int, int]) -> Line:
+    """`numbers`: sender → number of its last message of this session; brought up to date."""
     down = DownEnvelope.decode(delivery.body)
+    sender, number = (down.id.sender, down.id.number) if down.id else (0, 0)
+    repeated = number <= numbers.get(sender, -1)  # sent again after an unclear answer: it counts once
+    numbers[sender] = max(number, numbers.get(sender, -1)) if down.id else -1
     digest = hashlib.sha256(b"".join(e.audio for e in down.events if isinstance(e, AudioDelta))).hexdigest()
     return {
         "position": delivery.position,
         "turn": down.turn,
         "attempt": down.attempt,
+        "repeated": repeated,
         "types": [type(e).__name__ for e in down.events],
-        "visible": any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
+        "visible": not repeated and any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
         "audio": digest if any(isinstance(e, AudioDelta) for e in down.events) else "",
     }
 

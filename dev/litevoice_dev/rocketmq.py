@@ -167,8 +167,7 @@ class Broker(Part):
 
     async def register(self) -> None:
         """Tells it to register at the name server now; no error when it does not answer."""
-        access = self._owner.access
-        client = RemotingClient(self.address, access=access, tls=access.ssl_context(), timeout_seconds=2.0)
+        client = RemotingClient(self.address, access=self._owner.access, timeout_seconds=2.0)
         with contextlib.suppress(BrokerError):
             await client.call(_UPDATE_BROKER_CONFIG, body=b"brokerPermission=6")
         await client.close()

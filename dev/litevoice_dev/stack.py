@@ -211,7 +211,7 @@ class LocalStack:
         index = self.gateways.index(gone)
         port = int(gone.url.split(":")[2].split("/")[0])
         self._replaced += 1
-        self.gateways[index] = self._gateway(f"gateway-{index}-{self._replaced}", port)
+        self.gateways[index] = self._gateway(f"gateway-{index}-next-{self._replaced}", port)
         return self.gateways[index]
 
     def replace_worker(self, gone: Member) -> Member:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from litevoice_contracts.envelopes import MessageId
 from litevoice_contracts.events import Progress
 from litevoice_contracts.news import PartitionNews, SessionNews, WorkerNews
 
@@ -34,7 +35,7 @@ class Load:
 class _Gateway:
     heard: float
     partitions: dict[int, float] = field(default_factory=dict)
-    progress: dict[str, Progress] = field(default_factory=dict)
+    progress: dict[str, tuple[Progress, MessageId | None]] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
 
 
@@ -53,10 +54,10 @@ class News:
         known.heard = now
         known.partitions[partition] = behind_seconds
 
-    def settled(self, gateway: str, session_id: str, progress: Progress) -> None:
-        """The session's owner need not keep these packets any longer."""
+    def settled(self, gateway: str, session_id: str, progress: Progress, after: MessageId | None) -> None:
+        """The session's owner need not keep these packets any longer, once it has read the message `after`."""
         if (known := self._gateways.get(gateway)) is not None:
-            known.progress[session_id] = progress
+            known.progress[session_id] = (progress, after)
 
     def refused(self, gateway: str, session_id: str) -> None:
         """There is no room for the session here."""
@@ -78,7 +79,10 @@ class News:
                 del self._gateways[gateway]
         told = []
         for gateway, known in self._gateways.items():
-            sessions = [SessionNews(session_id, progress) for session_id, progress in known.progress.items()]
+            sessions = [
+                SessionNews(session_id, progress, after=after)
+                for session_id, (progress, after) in known.progress.items()
+            ]
             busy = working.get(gateway, set()) - known.progress.keys()
             sessions += [SessionNews(session_id) for session_id in sorted(busy)]
             sessions += [SessionNews(session_id, refused=True) for session_id in sorted(known.refused)]

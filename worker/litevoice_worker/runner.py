@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from litevoice_broker.errors import BrokerError, Overloaded
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts import metrics as names
+from litevoice_contracts.envelopes import DownEnvelope, MessageId, UpEnvelope
 from litevoice_contracts.events import Progress
 from litevoice_worker import commands
 from litevoice_worker.audio import Samples
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.opening import Stream
-from litevoice_worker.stages import Responder, StageError, Synthesizer, Transcriber
+from litevoice_worker.stages import Responder, StageDied, StageError, Synthesizer, Transcriber
 from litevoice_worker.turn import Turns
 from litevoice_worker.unheard import Unheard
 
@@ -53,7 +54,7 @@ class Publisher(Protocol):
 
 class SessionRunner:
     """One session. `on_broken` is called when it cannot go on; its owner then replays to a fresh one. `on_settled` gets
-    gateway, session id and what the gateway may forget.
+    gateway, session id, what the gateway may forget, and after which message.
 
     Attributes:
         gateway: where the session's owner reads news; of the newest envelope.
@@ -90,7 +91,7 @@ class SessionRunner:
         publish: Publisher,
         metrics: Metrics,
         on_broken: Callable[[str], None],
-        on_settled: Callable[[str, str, Progress], None],
+        on_settled: Callable[[str, str, Progress, MessageId | None], None],
     ) -> None:
         self.machine = machine
         self._stages = stages
@@ -170,8 +171,8 @@ class SessionRunner:
                     self._metrics.count(command)
                 case commands.Publish(envelope):
                     self._send(envelope)
-                case commands.Tell(progress):
-                    self._on_settled(self.gateway, self.machine.id, progress)
+                case commands.Tell(progress, after):
+                    self._on_settled(self.gateway, self.machine.id, progress, after)
                 case commands.Listen():
                     self._listen(command)
                 case commands.Transcribe(job):
@@ -247,6 +248,8 @@ class SessionRunner:
             await work
         except StageError as error:
             logger.warning("a stage failed", extra={"session": self.machine.id, "reason": str(error)})
+            if isinstance(error, StageDied):
+                self._metrics.count(commands.Count(names.WORKER_RECOGNIZER_DEATHS, error.how))
             self._result(commands.Failed(job, str(error)))
         except Exception as error:
             # The exception's own text could hold what was said.

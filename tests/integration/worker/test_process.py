@@ -70,13 +70,14 @@ class Caller:
         self._publish()
 
     def delivered(self, delivery: Delivery) -> None:
-        for entry in self.state.apply(delivery.position, DownEnvelope.decode(delivery.body)) or []:
+        counted = self.state.apply(delivery.position, DownEnvelope.decode(delivery.body))
+        for entry in () if isinstance(counted, str) else counted:
             match entry.event:
                 case events.Progress() as progress:
                     self._packets.progress(progress)
                 case events.TurnReplay():
                     self.asked += 1
-                    self._packets.replay(time.monotonic())
+                    self._packets.answer(time.monotonic())
                     self._publish()
                 case event:
                     self.heard.append((time.monotonic(), event))

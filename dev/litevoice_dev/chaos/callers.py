@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import random
@@ -23,6 +24,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 
 from litevoice_dev.chaos.records import Answer, Asked, Call, Cut, Seen
 from litevoice_dev.microphone import Microphone
+from litevoice_dev.unconfirmed import Unconfirmed
+from litevoice_dev.voice_client import CONFIRMED, KEPT_BYTES
 
 PATIENCE_SECONDS = 60.0
 """An answer that has not ended by then does not count as late but as missing."""
@@ -36,7 +39,7 @@ ENOUGH_SILENCE_PACKETS = 50
 _FIRST_BACKOFF_SECONDS, _LONGEST_BACKOFF_SECONDS = 0.05, 1.0
 _GOODBYES = (1000, 1008, 1009)
 _KNOWN_ALREADY = ("item_create_duplicate_item_id", "conversation_already_has_active_response")
-_OF_THE_CONNECTION = ("session.created", "session.updated", "error")
+_OF_THE_CONNECTION = ("session.created", "session.updated", "error", CONFIRMED)
 _TEXT_ONLY = {"type": "session.update", "session": {"type": "realtime", "output_modalities": ["text"]}}
 
 
@@ -75,6 +78,7 @@ class Line:
         self.opened_at = 0.0
         self.types: list[str] = []
         self.spoken: int | None = None
+        self._unconfirmed = Unconfirmed[str](KEPT_BYTES)
         self.confirmed_items: set[str] = set()
 
     def heard_since(self, begin: int) -> list[str]:
@@ -115,6 +119,8 @@ class Line:
         if self.call.session_id:
             seen = next((s.event_id for s in reversed(self.call.seen) if s.event_id), "")
             query |= {"session_id": self.call.session_id, **({"last_event_id": seen} if seen else {})}
+        if self.call.acknowledged:
+            query["confirmed_appends"] = str(self._unconfirmed.come_back())
         async with connect(
             f"{self._urls[0]}/realtime?{urlencode(query)}",
             additional_headers={"Authorization": f"Bearer {self._key}"},
@@ -157,6 +163,8 @@ class Line:
             self.call.session_id = event["session"]["id"]
             self.opened_at = time.monotonic()
             self._created.set()
+        elif kind == CONFIRMED:
+            self._unconfirmed.confirm(event["appends"])
         elif kind == "error":
             code = event["error"].get("code")
             if code not in _KNOWN_ALREADY:
@@ -220,8 +228,29 @@ class Line:
 
     async def _append(self, packet: bytes) -> None:
         audio = base64.b64encode(packet).decode()
-        await self._send(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
+        message = f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
+        if self.call.acknowledged:
+            self._unconfirmed.add(message)
+            await self._send_kept()
+        else:
+            await self._send(message)
         self.call.sent_at.append(time.monotonic())
+
+    async def _send_kept(self) -> None:
+        """What this connection has not got yet, if there is one that has been answered."""
+        while self._created.is_set() and self._socket is not None and (message := self._unconfirmed.take()) is not None:
+            with contextlib.suppress(ConnectionClosed):
+                await self._socket.send(message)
+
+    async def all_confirmed(self) -> None:
+        """Returns when the broker has all that was spoken. Raises Missing."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.call.acknowledged and self._unconfirmed.confirmed < self._unconfirmed.added:
+            await self._send_kept()
+            await asyncio.sleep(0.02)
+            if self._over is not None or time.monotonic() > deadline:
+                missing = self._unconfirmed.added - self._unconfirmed.confirmed
+                raise Missing(f"{missing} appends were never confirmed")
 
 
 @dataclass
@@ -233,6 +262,7 @@ class Caller:
     urls: Sequence[str]
     key: str
     seed: int = 0
+    acknowledged: bool = True
     calls: list[Call] = field(default_factory=list)
     _last: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -248,7 +278,7 @@ class Caller:
             await self._one_call(chance)
 
     async def _one_call(self, chance: random.Random) -> None:
-        call = Call(self.number, self.script.spoken)
+        call = Call(self.number, self.script.spoken, acknowledged=self.script.spoken and self.acknowledged)
         self.calls.append(call)
         line = Line(call, self.urls, self.key)
         tasks = [asyncio.create_task(line.keep())]
@@ -263,6 +293,9 @@ class Caller:
                     break
                 await asyncio.sleep(chance.uniform(*self.script.pause))
                 await (self._speak(line, number, text) if self.script.spoken else self._type(line, number, text))
+            for task in tasks[1:]:  # the microphone
+                task.cancel()
+            await line.all_confirmed()
         except Missing as missing:
             call.problems.append(str(missing))
         finally:

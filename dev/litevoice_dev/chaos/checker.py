@@ -41,7 +41,8 @@ class Judged:
     """One call, or all of them added up.
 
     Attributes:
-        in_flight: audio packets lost between the caller and the broker when a connection was cut.
+        in_flight: audio packets of callers without acknowledgements that were lost between them and the broker when a
+            connection was cut.
         answers: how many were compared with the control's; `spoiled`: left out, as audio of the question was in flight.
         resent: client events that were sent again, unconfirmed, after a lost connection.
     """
@@ -77,7 +78,7 @@ def judge_call(
     """
     judged = Judged(resent=sum(asked.resent for asked in call.asked))
     packets = tally_packets(call.sent, requests, call.session_id)
-    in_flight = lost_in_flight(packets.lost, call, faults)
+    in_flight = set() if call.acknowledged else lost_in_flight(packets.lost, call, faults)
     judged.packets, judged.in_flight = packets.expected, len(in_flight)
     left = [number for number in packets.lost if number not in in_flight]
     heard = [seen.event_id for seen in call.seen]
@@ -142,7 +143,8 @@ def computed_twice(log: Sequence[Line], where: str) -> list[Finding]:
     ends: Counter[int] = Counter()
     attempts: defaultdict[int, set[int]] = defaultdict(set)
     for line in log:
-        if times := line["types"].count("ResponseFinished"):
+        times = 0 if line["repeated"] else line["types"].count("ResponseFinished")
+        if times:
             ends[line["turn"]] += times
             attempts[line["turn"]].add(line["attempt"])
     return [

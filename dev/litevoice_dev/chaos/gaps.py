@@ -20,6 +20,7 @@ BARS: Mapping[str, float] = {
     "broker-freeze": 5.0,
 }
 """p99 in seconds. A broker's is counted from when it is back."""
+_NO_ANSWER = ("session.created", "session.updated", "error", "litevoice.input_audio_buffer.confirmed")
 _FROM_ITS_RETURN = ("broker-", "proxy-", "name-server-")
 
 
@@ -39,7 +40,7 @@ class Silence:
 def silences(call: Call, now: float) -> list[Silence]:
     """All stretches between two events while an answer was due; an answer that never came is due until `now`."""
     found = []
-    times = [seen.at for seen in call.seen if seen.type != "session.created"]
+    times = [seen.at for seen in call.seen if seen.type not in _NO_ANSWER]
     for asked in call.asked:
         until = now if asked.done_at is None else asked.done_at
         position = bisect.bisect_right(times, asked.asked_at)

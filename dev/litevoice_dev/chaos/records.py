@@ -69,6 +69,7 @@ class Call:
 
     Attributes:
         caller: number of the caller, who makes several calls.
+        acknowledged: the caller keeps what the broker has not confirmed and sends it again over its next connection.
         sent: audio packets; packet n was sent at `sent_at[n]`.
         refused: how often a gateway did not take the connection.
         problems: what must not happen, in words.
@@ -76,6 +77,7 @@ class Call:
 
     caller: int
     speaking: bool
+    acknowledged: bool = False
     session_id: str = ""
     seen: list[Seen] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)

@@ -85,9 +85,9 @@ def lines(result: Result) -> list[str]:
         f"answers      {judged.answers} compared to the byte, {counts['answer'] + counts['events']} other than "
         f"undisturbed, {counts['missing']} missing; turns computed twice {counts['computed twice']}, "
         f"second owners {counts['second owner']}, wrong errors and closes {counts['told']}",
-        f"in flight    {judged.in_flight} audio packets ({judged.in_flight * PACKET_MILLISECONDS} ms) were lost in "
-        f"connections that ended without a goodbye; {judged.spoiled} questions spoiled by it are not compared; "
-        f"{judged.resent} typed questions sent again",
+        f"in flight    {judged.in_flight} audio packets ({judged.in_flight * PACKET_MILLISECONDS} ms) of callers "
+        f"without acknowledgements were lost in cut connections; {judged.spoiled} questions spoiled by it are "
+        f"not compared; {judged.resent} typed questions sent again",
         f"connections  {result.reconnects} lost and made again, {result.refused} refused meanwhile",
         f"churn        {_churn(result.visits)}",
         "",

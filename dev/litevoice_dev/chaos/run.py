@@ -66,7 +66,14 @@ async def run(options: Options, faults: Sequence[Fault], stop: asyncio.Event) ->
         before = await use(place, [call.session_id for call in control.values()])
 
         callers = [
-            Caller(n, spoken if n < options.speaking else typed, place.urls, place.stack.api_key, options.seed)
+            Caller(
+                n,
+                spoken if n < options.speaking else typed,
+                place.urls,
+                place.stack.api_key,
+                options.seed,
+                acknowledged=n % 2 == 0,
+            )
             for n in range(options.sessions)
         ]
         churn = Churn(place.urls, place.stack.api_key, options.churn, options.seed)

@@ -17,7 +17,7 @@ Line = dict[str, Any]
 
 def spoken() -> Call:
     """Two questions and their answers, undisturbed."""
-    call = Call(3, True, "s_1")
+    call = Call(3, True, session_id="s_1")
     call.sent_at = [number * 0.02 for number in range(PACKETS)]
     call.seen = [
         Seen(0.0, 1, "evt_x_x_g1", "session.created"),
@@ -43,6 +43,7 @@ def log() -> list[Line]:
             "position": position,
             "turn": position // 4,
             "attempt": 0,
+            "repeated": False,
             "types": ["ResponseFinished" if position % 4 == 3 else "AudioDelta"],
             "visible": True,
             "audio": "",
@@ -151,7 +152,7 @@ def test_a_replay_under_its_own_numbers_is_no_doubling() -> None:
 
 
 def typed(*answers: Answer, resent: bool = False) -> Call:
-    call = Call(4, False, "s_1", answers=list(answers), asked=[Asked(0, 1.0, resent=resent, done_at=2.0)])
+    call = Call(4, False, session_id="s_1", answers=list(answers), asked=[Asked(0, 1.0, resent=resent, done_at=2.0)])
     call.seen = [Seen(1.0 + position, 1, f"evt_{position}_0", "something") for position in range(8)]
     return call
 
@@ -188,6 +189,19 @@ def test_a_question_whose_audio_was_in_flight_is_not_compared() -> None:
     call.answers[1].text = "Pardon?"
     judged = judge_call(call, spoken(), up, log())
     assert (judged.findings, judged.in_flight, judged.spoiled, judged.answers) == ([], 12, 1, 1)
+
+
+def test_nothing_may_be_lost_of_who_asked_for_acknowledgements() -> None:
+    call, up = spoken(), [line for line in requests() if line["marks"][0] not in range(150, 162)]
+    call.acknowledged = True
+    call.cuts = [Cut(call.sent_at[161], None, 161)]
+    assert whats(call, up, log()) == ["lost"]
+
+
+def test_a_message_that_was_sent_twice_ends_no_turn_twice() -> None:
+    down = log()
+    down.append({**down[7], "position": 8, "repeated": True, "visible": False})
+    assert whats(spoken(), requests(), down) == []
 
 
 def owners(at: float, first: str, second: str, *partitions: int) -> Owners:

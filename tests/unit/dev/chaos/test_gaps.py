@@ -12,7 +12,7 @@ USUAL = Usual(first=0.5, later=0.2)
 
 def call(*at: float, asked_at: float = 10.0, done_at: float | None = 20.0) -> Call:
     """Events at these times, and one question."""
-    made = Call(1, True, "s_1")
+    made = Call(1, True, session_id="s_1")
     made.seen = [Seen(moment, 1, "evt_1_0", "something") for moment in at]
     made.asked = [Asked(0, asked_at, done_at=done_at)]
     return made

@@ -297,7 +297,7 @@ class Caller:
                 task.cancel()
             await line.all_confirmed()
         except Missing as missing:
-            call.problems.append(str(missing))
+            call.gave_up = str(missing)
         finally:
             for task in tasks[1:]:  # the microphone
                 task.cancel()
@@ -350,7 +350,7 @@ class Caller:
                 return await line.until(condition, "confirmation of a client event", RESEND_SECONDS)
             except Missing:
                 if time.monotonic() > deadline:
-                    raise
+                    raise Missing(f"no confirmation of a client event within {PATIENCE_SECONDS:.0f} s") from None
             back = len(line.call.cuts) > cuts and line.opened_at > line.call.cuts[-1].at
             if back and time.monotonic() - line.opened_at >= RESEND_SECONDS:
                 cuts = len(line.call.cuts)

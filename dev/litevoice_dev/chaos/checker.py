@@ -88,11 +88,14 @@ def judge_call(
     where = f"caller {call.caller}, session {call.session_id}"
     judged.findings += _of_tally(packets, left, where) + _of_tally(events, events.lost, where)
     judged.findings += [Finding("told", where, problem) for problem in call.problems]
+    if call.gave_up:
+        judged.findings.append(Finding("missing", where, call.gave_up))
     judged.findings += computed_twice(log, where)
     for number, asked in enumerate(call.asked):
         spoiled = any(asked.first_mark <= mark <= asked.last_mark for mark in in_flight)
         judged.spoiled += spoiled
-        if not spoiled and len(control.asked) > number:
+        given_up = bool(call.gave_up) and asked.done_at is None
+        if not spoiled and not given_up and len(control.asked) > number:
             judged.answers += 1
             judged.findings += _compare(call, control, number, asked, where)
     return judged

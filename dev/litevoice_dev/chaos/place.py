@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ TARGETS = {
     "name-server": 1,
     "broker": BROKERS,
 }
+GRACE_SECONDS = 30.0
 NAMES = Names("chaos-requests", "chaos-replies", PARTITIONS)
 
 
@@ -127,9 +129,14 @@ class ChaosPlace:
             member.kill()
         else:
             member.terminate()
-            await member.wait_gone()
+            with contextlib.suppress(TimeoutError):
+                await member.wait_gone(GRACE_SECONDS)
+        hung = member.process.poll() is None
+        member.kill()  # as a kubelet does after the grace period
         successor = stack.replace_gateway(member) if role == "gateway" else stack.replace_worker(member)
         await successor.wait_ready()
+        if hung:
+            raise RuntimeError(f"{member.name} had not ended {GRACE_SECONDS:.0f} s after SIGTERM")
 
     async def _strike_part(self, part: Part, how: str, seconds: float) -> None:
         if how == "freeze":

@@ -73,6 +73,7 @@ class Call:
         sent: audio packets; packet n was sent at `sent_at[n]`.
         refused: how often a gateway did not take the connection.
         problems: what must not happen, in words.
+        gave_up: what the caller hung up for after it had waited too long, in words.
     """
 
     caller: int
@@ -86,6 +87,7 @@ class Call:
     sent_at: list[float] = field(default_factory=list)
     refused: int = 0
     problems: list[str] = field(default_factory=list)
+    gave_up: str = ""
 
     @property
     def sent(self) -> int:

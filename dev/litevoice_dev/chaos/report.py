@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from xml.sax.saxutils import escape
 
 from litevoice_dev.chaos.checker import Finding, Judged
 from litevoice_dev.chaos.gaps import BARS, Gap, Usual, quantile
 from litevoice_dev.chaos.records import Happened, Use, Visit
+from litevoice_dev.panels import COLOURS, TOP, Panel, document
 from litevoice_dev.scenarios.printing import columns
 
 PACKET_MILLISECONDS = 20
@@ -156,45 +155,18 @@ def raw(result: Result) -> dict[str, Any]:
     return data
 
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP = 1000, 320, 60, 200, 50
-COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df", "#bf8700", "#57606a", "#0a7ea4", "#bc4c00", "#6639ba")
-
-
 def plot(result: Result) -> str:
     """Gaps over time as SVG: a dot per caller and fault, in the colour of the fault's kind; logarithmic seconds."""
-    whole = max(result.ended - result.began, 1.0)
-    kinds = list(dict.fromkeys(fault.kind for fault in result.faults))
-    colours = {kind: COLOURS[number % len(COLOURS)] for number, kind in enumerate(kinds)}
-
-    def x(at: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * min(1.0, max(0.0, (at - result.began) / whole))
-
-    def y(seconds: float) -> float:
-        return TOP + HEIGHT * (1 - (math.log10(min(100.0, max(0.01, seconds))) + 2) / 4)
-
-    def text(left: float, top: float, said: str, colour: str = "#24292f", anchor: str = "start") -> str:
-        return f'<text x="{left:.0f}" y="{top:.0f}" fill="{colour}" text-anchor="{anchor}">{escape(said)}</text>'
-
-    parts = [text(LEFT, 20, f"Longest silence of each caller around each fault, seconds; seed {result.seed}")]
-    for power in range(-2, 3):
-        parts.append(f'<path d="M{LEFT} {y(10**power):.1f}H{WIDTH - RIGHT}" stroke="#d0d7de"/>')
-        parts.append(text(LEFT - 6, y(10**power) + 4, f"{10**power:g}", anchor="end"))
-    for share in range(7):
-        at = result.began + whole * share / 6
-        parts.append(text(x(at), TOP + HEIGHT + 18, f"{whole * share / 6:.0f} s", anchor="middle"))
-    for fault in result.faults:
-        left, right = x(fault.began), x(fault.back_at)
-        parts.append(
-            f'<rect x="{left:.1f}" y="{TOP}" width="{max(1.0, right - left):.1f}" height="{HEIGHT}" '
-            f'fill="{colours[fault.kind]}" opacity="0.12"><title>{escape(fault.what)}</title></rect>'
+    panel = Panel(TOP, max(result.ended - result.began, 1.0), 0.01, 100, logarithmic=True)
+    panel.axes("seconds that callers heard nothing, beyond the usual", [0.01, 0.1, 1, 10, 100])
+    for row, kind in enumerate(dict.fromkeys(fault.kind for fault in result.faults)):
+        colour = COLOURS[row % len(COLOURS)]
+        for fault in result.faults:
+            if fault.kind == kind:
+                panel.span(fault.began - result.began, fault.back_at - result.began, colour, fault.what)
+        panel.dots(
+            ((gap.at - result.began, gap.seconds) for gap in result.gaps if gap.fault.kind == kind and gap.seconds),
+            colour,
         )
-    for gap in result.gaps:
-        parts.append(
-            f'<circle cx="{x(gap.at):.1f}" cy="{y(gap.seconds):.1f}" r="2.5" fill="{colours[gap.fault.kind]}"/>'
-        )
-    parts += [text(WIDTH - RIGHT + 10, TOP + 10 + 16 * row, kind, colours[kind]) for row, kind in enumerate(kinds)]
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{TOP + HEIGHT + 40}" '
-        f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n'
-    )
+        panel.legend(row, kind, colour)
+    return document(f"Gaps around faults, seed {result.seed}, {result.calls} calls", panel.parts, panels=1)

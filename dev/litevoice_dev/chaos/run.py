@@ -155,7 +155,11 @@ async def disturb(
     await until(seconds)
     results = await asyncio.gather(*striking, return_exceptions=True)
     happened = sorted((one for one in results if isinstance(one, Happened)), key=lambda one: one.began)
-    return happened, [Finding("missing", "after a fault", str(one)) for one in results if isinstance(one, Exception)]
+    return happened, [
+        Finding("missing", "after a fault", f"{type(one).__name__}: {one}")
+        for one in results
+        if isinstance(one, Exception)
+    ]
 
 
 async def finished(calling: Sequence[asyncio.Task[None]], churn: Churn) -> list[Finding]:
@@ -209,8 +213,10 @@ async def audit(
             try:
                 async with asyncio.timeout(LOG_SECONDS):
                     logs[call.session_id] = await read(call.session_id)
-            except (LookupError, TimeoutError) as error:
-                unread.append(Finding("lost", f"session {call.session_id}", f"its log cannot be read: {error!r}"))
+            except LookupError:
+                logs[call.session_id] = []  # nobody has ever said anything to it
+            except TimeoutError:
+                unread.append(Finding("lost", f"session {call.session_id}", f"log not read within {LOG_SECONDS:.0f} s"))
     deadline = time.monotonic() + PACKETS_SECONDS
     while True:
         by_session: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)

@@ -61,8 +61,8 @@ KINDS: Mapping[str, Kind] = {
 
 BRIEF_MINUTES = 10
 """A shorter run has brief faults, soon after one another."""
-_BRIEF_SETTLE_SECONDS, _SETTLE_SECONDS = 3.0, 20.0
-_START_SECONDS = {"gateway": 2.0, "worker": 2.0, "broker": 4.0, "proxy": 3.0, "name-server": 1.0}
+_BRIEF_SETTLE_SECONDS, _SETTLE_SECONDS = 2.0, 20.0
+_START_SECONDS = {"gateway": 2.0, "worker": 2.0, "broker": 6.0, "proxy": 5.0, "name-server": 1.0}
 """About how long each takes to be up again, when the machine is not busy."""
 _OVERLAPPING_EVERY_SECONDS = 12.0
 _AT_ONCE_MOST = 2

@@ -101,6 +101,12 @@ def never_answer(call: Call, _up: list[Line], _down: list[Line]) -> None:
     call.answers.pop()
 
 
+def give_up(call: Call, _up: list[Line], _down: list[Line]) -> None:
+    call.asked[1].done_at = None
+    call.answers.pop()
+    call.gave_up = "no answer to question 1 within 60 s"
+
+
 def never_end_an_answer(call: Call, _up: list[Line], _down: list[Line]) -> None:
     call.answers[1].status = ""
 
@@ -135,6 +141,7 @@ def answer_once_more(call: Call, _up: list[Line], _down: list[Line]) -> None:
         (fail_an_answer, "answer"),
         (never_answer, "missing"),
         (never_end_an_answer, "missing"),
+        (give_up, "missing"),
         (run_a_finished_turn_again, "computed twice"),
         (begin_an_answer_twice, "events"),
         (close_without_a_reason, "told"),

@@ -160,6 +160,7 @@ def reply_line(delivery: Delivery, numbers: dict[int, int]) -> Line:
         "position": delivery.position,
         "turn": down.turn,
         "attempt": down.attempt,
+        "sender": sender,
         "repeated": repeated,
         "types": [type(e).__name__ for e in down.events],
         "visible": not repeated and any(not isinstance(e, CONTROL_EVENTS) for e in down.events),

@@ -90,7 +90,7 @@ def judge_call(
     judged.findings += [Finding("told", where, problem) for problem in call.problems]
     if call.gave_up:
         judged.findings.append(Finding("missing", where, call.gave_up))
-    judged.findings += computed_twice(log, where)
+    judged.findings += computed_twice(log, where) + two_workers(log, where)
     for number, asked in enumerate(call.asked):
         spoiled = any(asked.first_mark <= mark <= asked.last_mark for mark in in_flight)
         judged.spoiled += spoiled
@@ -154,6 +154,34 @@ def computed_twice(log: Sequence[Line], where: str) -> list[Finding]:
         Finding("computed twice", where, f"turn {turn} ended {times} times, in attempts {sorted(attempts[turn])}")
         for turn, times in sorted(ends.items())
         if times > 1
+    ]
+
+
+def two_workers(log: Sequence[Line], where: str) -> list[Finding]:
+    """Turns that two workers published at once: an attempt of two, or one that went on after the next had begun.
+
+    A worker has one message of a session on its way, so one may come late; what it then says is for nobody.
+    """
+    senders: dict[tuple[int, int], int] = {}
+    newest: dict[int, int] = {}
+    late: Counter[tuple[int, int]] = Counter()
+    shared: set[tuple[int, int]] = set()
+    for line in log:
+        if not line["visible"]:
+            continue
+        attempt = (line["turn"], line["attempt"])
+        if line["attempt"] < newest.setdefault(line["turn"], line["attempt"]):
+            late[attempt] += 1
+        newest[line["turn"]] = max(newest[line["turn"]], line["attempt"])
+        if senders.setdefault(attempt, line["sender"]) != line["sender"]:
+            shared.add(attempt)
+    return [
+        Finding("second owner", where, f"turn {turn}, attempt {attempt}: said by two workers")
+        for turn, attempt in sorted(shared)
+    ] + [
+        Finding("second owner", where, f"turn {turn}, attempt {attempt}: {count} messages after the next one had begun")
+        for (turn, attempt), count in sorted(late.items())
+        if count > 1
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from litevoice_dev.chaos.checker import growth, judge_call, lost_in_flight, second_owners, total
+from litevoice_dev.chaos.checker import growth, judge_call, lost_in_flight, second_owners, total, two_workers
 from litevoice_dev.chaos.records import Answer, Asked, Call, Cut, Happened, Owners, Seen, Use
 
 PACKETS = 200
@@ -43,6 +43,7 @@ def log() -> list[Line]:
             "position": position,
             "turn": position // 4,
             "attempt": 0,
+            "sender": 11,
             "repeated": False,
             "types": ["ResponseFinished" if position % 4 == 3 else "AudioDelta"],
             "visible": True,
@@ -119,6 +120,14 @@ def begin_an_answer_twice(call: Call, _up: list[Line], _down: list[Line]) -> Non
     call.asked[1].heard.insert(0, "response.created")
 
 
+def publish_a_turn_from_two_workers(_call: Call, _up: list[Line], down: list[Line]) -> None:
+    down[6] = {**down[6], "sender": 12}
+
+
+def go_on_with_an_attempt_that_was_given_up(_call: Call, _up: list[Line], down: list[Line]) -> None:
+    down[4:6] = [{**line, "attempt": 1, "sender": 12} for line in down[4:6]]
+
+
 def close_without_a_reason(call: Call, _up: list[Line], _down: list[Line]) -> None:
     call.problems.append("closed with 4001")
 
@@ -144,6 +153,8 @@ def answer_once_more(call: Call, _up: list[Line], _down: list[Line]) -> None:
         (give_up, "missing"),
         (run_a_finished_turn_again, "computed twice"),
         (begin_an_answer_twice, "events"),
+        (publish_a_turn_from_two_workers, "second owner"),
+        (go_on_with_an_attempt_that_was_given_up, "second owner"),
         (close_without_a_reason, "told"),
         (answer_once_more, "doubled"),
     ],
@@ -156,6 +167,14 @@ def test_what_is_planted_is_found(plant: Callable[[Call, list[Line], list[Line]]
 
 def test_a_replay_under_its_own_numbers_is_no_doubling() -> None:
     assert whats(spoken(), [*requests()[:60], *requests()[40:]], log()) == []
+
+
+def test_another_worker_may_begin_a_turn_again_and_one_word_of_the_former_comes_late() -> None:
+    down = log()
+    down[5:] = [{**line, "attempt": 1, "sender": 12} for line in down[5:]]
+    assert whats(spoken(), requests(), down) == []
+    down[6] = {**down[6], "attempt": 0, "sender": 11}
+    assert [finding.what for finding in two_workers(down, "")] == []
 
 
 def typed(*answers: Answer, resent: bool = False) -> Call:

@@ -241,6 +241,8 @@ def growth(before: Use, after: Use, *, subscriptions: int) -> list[Finding]:
         for part, now in after.descriptors.items()
         if part in before.descriptors and now > before.descriptors[part] + MORE_DESCRIPTORS
     ]
+    if after.subscriptions < 0:
+        found.append(Finding("growth", "subscriptions", "a broker does not answer"))
     if after.subscriptions > subscriptions:
         found.append(
             Finding("growth", "subscriptions", f"{after.subscriptions}, at most {subscriptions} have a reason")

@@ -74,9 +74,10 @@ async def _chaos(chosen: argparse.Namespace, seed: int, faults: Sequence[Fault])
 
     def interrupted() -> None:
         if stop.is_set():
-            loop.remove_signal_handler(signal.SIGINT)  # the next one ends it at once
+            loop.remove_signal_handler(signal.SIGINT)
+            return say("once more, and it ends at once")
         say("no more faults; what there is will be judged")
-        stop.set()
+        return stop.set()
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
     folder = chosen.folder / "chaos"

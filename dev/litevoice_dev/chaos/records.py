@@ -133,7 +133,8 @@ class Owners:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What the processes hold. `memory`: MiB by part, `descriptors` likewise; `subscriptions` at the brokers."""
+    """What the processes hold. `memory`: MiB by part, `descriptors` likewise; `subscriptions` and
+    `lite_topics` at the brokers, -1 when these did not answer."""
 
     memory: Mapping[str, float]
     descriptors: Mapping[str, int]

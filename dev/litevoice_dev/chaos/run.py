@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from litevoice_broker.errors import BrokerError
 from litevoice_dev import processes
 from litevoice_dev.audit import reading_replies
 from litevoice_dev.chaos.callers import Caller, Script
@@ -98,7 +99,10 @@ async def run(options: Options, faults: Sequence[Fault], stop: asyncio.Event) ->
         after = await use(place, [*(call.session_id for call in calls), *churn.sessions])
         (options.folder / "calls.json").write_text(json.dumps([asdict(call) for call in calls]))
         say(f"audit of {len(calls)} calls")
-        judged, unread = await audit(place, calls, control, requests, happened)
+        try:
+            judged, unread = await audit(place, calls, control, requests, happened)
+        except (BrokerError, TimeoutError) as error:
+            judged, unread = Judged(), [Finding("lost", "audit", f"the broker cannot be read: {error!r}")]
         findings = [*judged.findings, *unread, *failed, *broken, *second_owners(watch.samples, PARTITIONS)]
         findings += growth(before, after, subscriptions=0)
         findings += [
@@ -232,4 +236,4 @@ async def audit(
         if not lost or time.monotonic() > deadline:
             (requests.parent / "replies.json").write_text(json.dumps(logs))
             return everything, unread
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(3.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from litevoice_broker.admin import Admin
+from litevoice_broker.errors import BrokerError
 from litevoice_contracts import metrics
 from litevoice_contracts.control import MAX_LISTED_SESSIONS, METRICS_PATH, SESSIONS_PATH
 from litevoice_dev.chaos.place import NAMES, ChaosPlace
@@ -19,6 +21,7 @@ from litevoice_dev.stack import Member, sample
 
 EVERY_SECONDS = 1.0
 ANSWER_SECONDS = 0.8
+QUESTIONS_AT_ONCE = 100
 
 
 class Watch:
@@ -79,15 +82,27 @@ async def use(place: ChaosPlace, sessions: list[str]) -> Use:
         ("name server", rocketmq.name_server_part),
     ]
     for role, pid in (*members, *((role, part.pid) for role, part in parts)):
-        memory[role] += resident_mebibytes(pid)
-        descriptors[role] += open_files(pid)
+        with contextlib.suppress(OSError):  # it has ended, which is a finding of its own
+            memory[role] += resident_mebibytes(pid)
+            descriptors[role] += open_files(pid)
+    subscriptions, lite_topics = await _at_the_brokers(place, sessions)
+    return Use(dict(memory), dict(descriptors), subscriptions, lite_topics)
+
+
+async def _at_the_brokers(place: ChaosPlace, sessions: list[str]) -> tuple[int, int]:
+    """Subscribers, and LiteTopics, of these sessions; -1 each when a broker does not answer."""
+    subscriptions = lite_topics = 0
     admin = Admin.from_settings(place.stack.broker_settings)
     try:
-        infos = await admin.lite_topics(NAMES.reply_topic, sessions)
+        for first in range(0, len(sessions), QUESTIONS_AT_ONCE):
+            infos = await admin.lite_topics(NAMES.reply_topic, sessions[first : first + QUESTIONS_AT_ONCE])
+            subscriptions += sum(len(info.subscribers) for info in infos if info)
+            lite_topics += sum(info is not None for info in infos)
+    except BrokerError:
+        return -1, -1
     finally:
         await admin.close()
-    subscriptions = sum(len(info.subscribers) for info in infos if info)
-    return Use(dict(memory), dict(descriptors), subscriptions, sum(info is not None for info in infos))
+    return subscriptions, lite_topics
 
 
 def resident_mebibytes(pid: int) -> float:

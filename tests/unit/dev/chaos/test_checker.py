@@ -261,6 +261,8 @@ def test_what_grows() -> None:
     before = Use({"gateways": 200.0}, {"gateways": 80}, 2, 4)
     same = Use({"gateways": 250.0}, {"gateways": 90}, 0, 90)
     assert growth(before, same, subscriptions=0) == []
+    silent = Use({"gateways": 250.0}, {"gateways": 90}, -1, -1)
+    assert [finding.where for finding in growth(before, silent, subscriptions=0)] == ["subscriptions"]
     more = Use({"gateways": 400.0}, {"gateways": 190}, 3, 90)
     assert [finding.where for finding in growth(before, more, subscriptions=0)] == [
         "gateways",

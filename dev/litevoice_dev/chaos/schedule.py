@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def plan(seed: int, seconds: float, targets: Mapping[str, int], only: Collection
         at = fault.over + settle
     if at > seconds:
         raise InvalidField(
-            "--minutes", f"at least {at / 60:.1f} for {len(kinds)} kinds of faults, got {seconds / 60:g}"
+            "--minutes", f"at least {math.ceil(at / 6) / 10} for {len(kinds)} kinds of faults, got {seconds / 60:g}"
         )
     while True:
         at += chance.expovariate(1 / _OVERLAPPING_EVERY_SECONDS)

@@ -120,6 +120,11 @@ def test_events_of_a_turn_that_was_begun_again(description: str, heard: list[int
     assert [key // LAST_PART for key in result.lost] == lost, description
 
 
+def test_an_event_that_comes_twice_is_doubled_and_nothing_is_lost() -> None:
+    result = tally_events(["evt_0_0", "evt_1_0", "evt_1_0", "evt_1_0_1", "evt_2_0"], [log_line(p) for p in range(3)])
+    assert (result.lost, result.duplicated, result.reordered) == ([], [LAST_PART], [])
+
+
 def log_line(position: int, turn: int = 1, attempt: int = 0, *, visible: bool = True) -> dict[str, Any]:
     """As `audit replies` prints it."""
     return {"position": position, "turn": turn, "attempt": attempt, "visible": visible}

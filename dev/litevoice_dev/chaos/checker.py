@@ -229,6 +229,16 @@ def second_owners(samples: Sequence[Owners], partitions: int) -> list[Finding]:
     return found
 
 
+def split(homes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    """LiteTopics that have messages on several brokers: each counts positions of its own, so messages of one of them
+    are taken for repetitions. `homes`: session → broker → messages."""
+    return [
+        Finding("lost", f"session {session}", f"its log stands on several brokers, messages: {dict(brokers)}")
+        for session, brokers in homes.items()
+        if len(brokers) > 1
+    ]
+
+
 def growth(before: Use, after: Use, *, subscriptions: int) -> list[Finding]:
     """What has grown for good. `subscriptions`: how many there may be now that all calls are over."""
     found = [

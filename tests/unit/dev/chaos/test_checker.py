@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from litevoice_dev.chaos.checker import growth, judge_call, lost_in_flight, second_owners, total, two_workers
+from litevoice_dev.chaos.checker import growth, judge_call, lost_in_flight, second_owners, split, total, two_workers
 from litevoice_dev.chaos.records import Answer, Asked, Call, Cut, Happened, Owners, Seen, Use
 
 PACKETS = 200
@@ -255,6 +255,11 @@ def owners(at: float, first: str, second: str, *partitions: int) -> Owners:
 )
 def test_second_owners(description: str, samples: list[Owners], found: list[str]) -> None:
     assert [finding.where for finding in second_owners(samples, 4)] == found, description
+
+
+def test_a_log_on_two_brokers() -> None:
+    found = split({"s_1": {"broker-a": 4}, "s_2": {"broker-a": 4, "broker-b": 1}})
+    assert [finding.where for finding in found] == ["session s_2"]
 
 
 def test_what_grows() -> None:

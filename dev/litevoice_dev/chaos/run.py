@@ -47,6 +47,7 @@ class Options:
     sessions: int
     speaking: int
     churn: float
+    brokers: int
     folder: Path
 
     @property
@@ -56,7 +57,10 @@ class Options:
 
 async def run(options: Options, faults: Sequence[Fault], stop: asyncio.Event) -> Result:
     """`stop`: ends the disturbances early; what there is by then is judged."""
-    async with ChaosPlace(options.folder) as place, recorded_requests(place, options.folder) as requests:
+    async with (
+        ChaosPlace(options.folder, options.brokers) as place,
+        recorded_requests(place, options.folder) as requests,
+    ):
         spoken, typed = await scripts(options.brief)
         say("undisturbed calls, to compare with")
         controls = [Caller(-1, script, place.urls, place.stack.api_key) for script in (spoken, typed)]

@@ -77,6 +77,17 @@ def test_packets_of_other_sessions_and_replays_do_not_count() -> None:
     assert tally_packets(4, lines, "a").duplicated == [2], "the same audio under another number"
 
 
+def test_what_a_client_sends_again_under_its_own_numbers_does_not_count() -> None:
+    lines: list[dict[str, Any]] = [
+        {"session": "a", "epoch": 1, "seq": 0, "attempt": 0, "marks": [0, 1, 2], "client_seqs": [1, 2, 3]},
+        {"session": "a", "epoch": 2, "seq": 0, "attempt": 0, "marks": [1, 2, None, 3], "client_seqs": [2, 3, None, 4]},
+        {"session": "a", "epoch": 2, "seq": 4, "attempt": 0, "marks": [4], "client_seqs": None},
+    ]
+    assert tally_packets(5, lines, "a").clean
+    lines.append({"session": "a", "epoch": 3, "seq": 0, "attempt": 0, "marks": [3], "client_seqs": [5]})
+    assert tally_packets(5, lines, "a").duplicated == [3], "the same audio under another number of its own"
+
+
 @pytest.mark.parametrize(
     ("description", "ids", "clean"),
     [

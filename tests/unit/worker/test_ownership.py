@@ -69,7 +69,7 @@ class Everything:
     async def offsets(self, _topic: str, _group: str) -> tuple[int, int]:
         return 7, 7
 
-    async def reset_offset_to_committed(self, _topic: str, _group: str) -> int:
+    async def reset_offset_to_committed(self, _topic: str, _group: str, before: int) -> int:
         return 7
 
     async def hand_over(self, _partition: int) -> None: ...
@@ -95,6 +95,7 @@ async def leaving(after: float, block_seconds: float = 0.0) -> bool | None:
         admin=others,
         make_consumer=make,
         handler=handler,
+        peek=lambda _partition, _messages: None,
         sessions=others,
         on_owned=lambda _count: None,
     )

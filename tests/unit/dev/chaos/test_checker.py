@@ -266,6 +266,8 @@ def test_what_grows() -> None:
     before = Use({"gateways": 200.0}, {"gateways": 80}, 2, 4)
     same = Use({"gateways": 250.0}, {"gateways": 90}, 0, 90)
     assert growth(before, same, subscriptions=0) == []
+    warmed = Use({"gateways": 200.0, "brokers": 900.0}, {}, 0, 90)
+    assert growth(Use({"gateways": 200.0, "brokers": 300.0}, {}, 0, 0), warmed, subscriptions=0) == []
     silent = Use({"gateways": 250.0}, {"gateways": 90}, -1, -1)
     assert [finding.where for finding in growth(before, silent, subscriptions=0)] == ["subscriptions"]
     more = Use({"gateways": 400.0}, {"gateways": 190}, 3, 90)

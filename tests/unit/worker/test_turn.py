@@ -440,6 +440,18 @@ def test_a_death_in_the_middle_of_an_answer_continues_to_the_byte() -> None:
         assert world.prompts[-1].said, "only the rest is asked for"
 
 
+@pytest.mark.parametrize("death", [3.0, 3.2, 3.9, 4.4])
+def test_a_gateway_that_dies_before_it_has_answered_a_worker_is_followed_by_one_that_does(death: float) -> None:
+    """While an answer is spoken: the question is in the log, and so is how far the answer was."""
+    world = plain()
+    world.owner_dies_when_asked = True
+    world.at(death, world.kill)
+    world.run(45)
+    assert not world.owner_dies_when_asked
+    assert world.replays == 1
+    assert world.transcript() == expected("two questions")
+
+
 def test_leaving_in_good_order_asks_for_what_is_open() -> None:
     world = conversation(TWO_QUESTIONS)
 

@@ -25,9 +25,13 @@ logger = logging.getLogger(__name__)
 
 UNCERTAIN_MESSAGES = 32
 """How many messages a former owner may have handled without the broker knowing: one batch."""
+READ_AGAIN_MESSAGES = 32
+"""How many of the last messages that a former owner has handled are read again, to learn which gateways there are."""
 
 Handler = Callable[[int, Sequence[PartitionMessage], int], Awaitable[None]]
 """Partition, messages, and the offset below which a former owner may have handled them."""
+Peek = Callable[[int, Sequence[PartitionMessage]], None]
+"""Partition, and messages that a former owner has handled."""
 
 
 class PartitionSessions(Protocol):
@@ -39,7 +43,8 @@ class PartitionSessions(Protocol):
 
 
 class Ownership:
-    """`make_consumer` builds the consumer of a partition topic around a handler."""
+    """`make_consumer` builds the consumer of a partition topic around a handler. `peek` gets the last messages before a
+    partition became ours: their senders may wait for answers that its former owner owes them."""
 
     def __init__(
         self,
@@ -49,6 +54,7 @@ class Ownership:
         admin: Admin,
         make_consumer: Callable[[str, Callable[[Sequence[PartitionMessage]], Awaitable[None]]], PartitionConsumer],
         handler: Handler,
+        peek: Peek,
         sessions: PartitionSessions,
         on_owned: Callable[[int], None],
     ) -> None:
@@ -58,13 +64,14 @@ class Ownership:
         self._admin = admin
         self._make_consumer = make_consumer
         self._handler = handler
+        self._peek = peek
         self._sessions = sessions
         self._on_owned = on_owned
         self._loop = asyncio.get_running_loop()
         self._claims = Claims(fence.me, names.partitions, self._loop.time())
         self._consumers: dict[int, PartitionConsumer] = {}
         self._changing: set[asyncio.Task[None]] = set()
-        self._announced = False
+        self._announced = self._leaving = False
         self._gone: set[str] = set()
         self._wake = asyncio.Event()
         self._looked = asyncio.Event()
@@ -98,10 +105,12 @@ class Ownership:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._pulse is not None:
-            self._pulse.cancel()
+        self._leaving = True
+        self._looked.set()
         await self._fence.retract()
         await asyncio.gather(*(self._leave(partition) for partition in list(self._consumers)))
+        if self._pulse is not None:
+            self._pulse.cancel()  # not before: without it this process seems to stand still
 
     def lost(self, partition: int) -> None:
         """The fence reports that another worker took the partition. Called in the event loop."""
@@ -184,18 +193,23 @@ class Ownership:
         """Whether it is ours now."""
         await self._fence.acquire(partition)
         topic = self._names.partition_topic(partition)
-        certain_from = await self._reset_order_lock(topic)
+        new_from, certain_from = await self._reset_order_lock(topic)
 
         async def handle(messages: Sequence[PartitionMessage]) -> None:
             nonlocal certain_from
             while self.doubtful:
+                if self._leaving:
+                    raise RuntimeError("nobody looks any more whose the partition is")
                 self._looked.clear()
                 await self._looked.wait()
             if self._consumers.get(partition) is not consumer:
                 raise RuntimeError("the partition is no longer owned")
             if certain_from is None:
                 certain_from = messages[0].offset + UNCERTAIN_MESSAGES
-            await self._handler(partition, messages, certain_from)
+            handled = [message for message in messages if message.offset < new_from]
+            if handled:
+                self._peek(partition, handled)
+            await self._handler(partition, messages[len(handled) :], certain_from)
 
         if not self._fence.owns(partition):
             return False  # taken from us in the meantime
@@ -206,18 +220,20 @@ class Ownership:
         logger.info("partition acquired", extra={"partition": partition})
         return self._consumers.get(partition) is consumer
 
-    async def _reset_order_lock(self, topic: str) -> int | None:
+    async def _reset_order_lock(self, topic: str) -> tuple[int, int | None]:
         """Frees what a dead owner took and never acknowledged: the topic would stand still for half a minute otherwise.
 
-        Returns the offset from which no former owner can have handled a message; None when that is unknown.
+        Returns the offset below which the former owner has handled every message, and the one from which it has handled
+        none; None when that is unknown.
         """
+        group = self._names.worker_group
         try:
-            newest, committed = await self._admin.offsets(topic, self._names.worker_group)
-            await self._admin.reset_offset_to_committed(topic, self._names.worker_group)
+            newest, committed = await self._admin.offsets(topic, group)
+            await self._admin.reset_offset_to_committed(topic, group, before=READ_AGAIN_MESSAGES)
         except BrokerError as error:
             logger.warning("order lock not reset", extra={"topic": topic, "reason": str(error)})
-            return None
-        return min(newest, committed + UNCERTAIN_MESSAGES)
+            return 0, None
+        return committed, min(newest, committed + UNCERTAIN_MESSAGES)
 
     async def _leave(self, partition: int) -> None:
         consumer = self._consumers.get(partition)

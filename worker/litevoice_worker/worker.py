@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import secrets
@@ -19,7 +20,7 @@ from litevoice_broker.producer import Producer
 from litevoice_contracts import metrics as metric_names
 from litevoice_contracts.envelopes import Bundle, UpEnvelope, message_ids
 from litevoice_contracts.errors import InvalidField
-from litevoice_contracts.names import ClientId
+from litevoice_contracts.names import ClientId, is_gateway_id
 from litevoice_contracts.settings import WorkerSettings
 from litevoice_worker.admin import AdminServer
 from litevoice_worker.commands import Count
@@ -75,10 +76,12 @@ class Worker:
             admin=self._admin,
             make_consumer=self._make_consumer,
             handler=self._handle,
+            peek=self._peek,
             sessions=self._sessions,
             on_owned=self._metrics.partitions.set,
         )
-        self._news = News(self._pod)
+        self._news = News(str(self._fence.me))  # another one after a restart: gateways ask about what is open then
+        self._news_due = asyncio.Event()
         self._cpu = CpuMeter(settings.cpu_millicores / 1000)
         self._server = AdminServer(self._metrics.registry, self._unready_reason)
         self._limits = Limits(
@@ -138,7 +141,9 @@ class Worker:
         self, topic: str, handle: Callable[[Sequence[PartitionMessage]], Awaitable[None]]
     ) -> PartitionConsumer:
         config = self._config("worker-requests")
-        return PartitionConsumer(config, topic, self._names.worker_group, handler=handle, observer=self._metrics)
+        return PartitionConsumer(
+            config, topic, self._names.worker_group, handler=handle, admin=self._admin, observer=self._metrics
+        )
 
     def _make_session(self, session_id: str) -> SessionRunner:
         machine = Turns(session_id, self._limits, self._message_ids)
@@ -152,6 +157,14 @@ class Worker:
 
     def _lost(self, partition: int) -> None:
         self._ownership.lost(partition)
+
+    def _peek(self, partition: int, messages: Sequence[PartitionMessage]) -> None:
+        """Their gateways learn at once that another worker reads the partition, and ask about what is open there."""
+        for message in messages:
+            gateway = message.properties.get("gateway", "")
+            if is_gateway_id(gateway):
+                self._news.arrived(gateway, partition, 0.0, time.monotonic())
+        self._news_due.set()
 
     async def _handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
         """Applies a batch, and waits while too much is unheard. What cannot be applied is counted and skipped."""
@@ -192,7 +205,9 @@ class Worker:
     async def _tell(self) -> None:
         """News to every gateway; what the broker does not take is told again, or no longer true."""
         while True:
-            await asyncio.sleep(NEWS_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news_due.wait(), NEWS_SECONDS)
+            self._news_due.clear()
             self._news.keep_partitions(self._ownership.owned)
             busy = max(self._cpu.look(), self._ears.busy)
             self._metrics.busy.set(busy)

@@ -12,6 +12,7 @@ from litevoice_worker.claims import (
     HANDOVER_SECONDS,
     LOOK_SECONDS,
     SETTLE_SECONDS,
+    STILL_SECONDS,
     TIE_SECONDS,
     Action,
     Claims,
@@ -175,9 +176,9 @@ def test_nobody_is_gone_until_the_broker_has_answered_for_two_sync_periods(
     assert one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1) == []
     assert one.look(disturbance) == []
     without = {Names.presence(A): {ME}, Names.fence(MINE): {ME}}
-    started = one.now
-    assert one.looks(without, 20) == [Take(NOT_MINE)], why
-    assert one.now - started >= 2 * SYNC_SECONDS
+    assert one.looks(without, SETTLE_SECONDS - LOOK_SECONDS) == []
+    assert not one.claims.gone
+    assert one.looks(without, 1.0) == [Take(NOT_MINE)], why
 
 
 def test_after_a_disturbance_a_free_fence_says_nothing_either() -> None:
@@ -247,6 +248,19 @@ def test_a_process_that_stood_still_believes_nothing_that_it_knew() -> None:
     assert one.claims.doubtful(one.now)
     assert one.look(fences({ME, OTHER}, set()), 0.01) == [Drop(MINE)], "taken meanwhile, and put back by a full sync"
     assert not one.claims.doubtful(one.now)
+
+
+def test_a_look_from_just_before_a_standstill_says_nothing() -> None:
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1)
+    asked_at = one.now + 0.2
+    names = one.claims.questions(one.members, asked_at)
+    one.now += STILL_SECONDS + 0.1
+    listed = {name: frozenset(fences({ME}, {OTHER}).get(name, ())) for name in names}
+    assert one.now - asked_at < STILL_SECONDS
+    assert one.claims.decide(listed, asked_at, one.now) == []
+    assert one.claims.doubtful(one.now)
 
 
 def test_the_doubt_ends_when_the_fences_cannot_be_looked_at() -> None:

@@ -52,11 +52,15 @@ class Poller:
         *,
         report: Callable[[BrokerError | None], None],
         leaving: asyncio.Event,
+        prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Poll, handle, poll again, until `leaving` is set, whatever happens; `report` gets what each poll came to."""
+        """Poll, handle, poll again, until `leaving` is set, whatever happens; `report` gets what each poll came to, and
+        `prepare` runs before each."""
         backoff = 0.0
         while not leaving.is_set():
             try:
+                if prepare is not None:
+                    await prepare()
                 messages = await self.poll()
                 report(None)
                 backoff = 0.0

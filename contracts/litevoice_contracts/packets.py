@@ -63,9 +63,10 @@ class CancelResponse(_Packet, frozen=True, tag="cancel"):
 
 class GiveUp(_Packet, frozen=True, tag="give_up"):
     """The owner gives the open turn up, after so many attempts without progress: the worker ends the open utterance and
-    the response as failed. The packets before it are not sent again."""
+    the response as failed. The packets before it are not sent again; `audio_ms` is how much audio they were."""
 
     attempts: int
+    audio_ms: int = 0
 
 
 class EpochEnd(_Packet, frozen=True, tag="end"):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from litevoice_broker.errors import BrokerError
 from litevoice_dev import progress, try_it
+from litevoice_dev.chaos import command as chaos
 from litevoice_dev.rocketmq import DEV_PORTS, LocalRocketMQ
 from litevoice_dev.rocketmq_jars import say
 from litevoice_dev.stack import LocalStack
@@ -151,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("up", "start everything, say how to talk to it, stay until Ctrl-C", None),
         ("down", "stop what `up` started", None),
         ("talk", "hold a short spoken conversation with it", None),
+        ("chaos", "calls while everything fails, checked packet by packet", chaos.__doc__),
         ("kills", "kill gateways while callers speak, and check that nothing they said is lost or doubled", KILLS),
     ):
         command = commands.add_parser(
@@ -169,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "try":
             command.add_argument("--endpoints", help="proxies of a RocketMQ that runs already: host:port[;host:port…]")
             command.add_argument("--name-server", help="its name servers, likewise")
+        if name == "chaos":
+            chaos.add_arguments(command)
     chosen = parser.parse_args(arguments)
     broker = None
     if chosen.command == "try" and (chosen.endpoints or chosen.name_server):
@@ -179,6 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "down":
         down(chosen.folder)
         return 0
+    if chosen.command == "chaos":
+        return chaos.chaos(chosen)
     if chosen.command == "kills":
         return 0 if asyncio.run(kill(chosen)) else 1
     if chosen.command == "try":

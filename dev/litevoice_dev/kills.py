@@ -31,7 +31,7 @@ from litevoice_dev.progress import say
 from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.stack import LocalStack, Member
 from litevoice_dev.tally import Tally, tally
-from litevoice_dev.voice_client import VoiceClient
+from litevoice_dev.voice_client import CallFailed, VoiceClient
 
 ROUND_FRAMES = 100
 """Two seconds are spoken in each round, and a gateway dies at some moment of them."""
@@ -50,6 +50,7 @@ class Outcome:
     cuts: connections that a kill has cut.
     resent: appends that were sent again, of which the broker had some.
     heard: one tally per session.
+    stopped: why it ended early, "" when it did not.
     gaps_ms: connection lost → first event on the new connection.
     """
 
@@ -58,10 +59,11 @@ class Outcome:
     resent: int = 0
     heard: list[Tally] = field(default_factory=list)
     gaps_ms: list[float] = field(default_factory=list)
+    stopped: str = ""
 
     @property
     def clean(self) -> bool:
-        return bool(self.heard) and self.cuts > 0 and all(one.clean for one in self.heard)
+        return not self.stopped and bool(self.heard) and self.cuts > 0 and all(map(exact, self.heard))
 
     def lines(self) -> list[str]:
         """For people."""
@@ -75,8 +77,14 @@ class Outcome:
             f"lost {total['lost']}, doubled {total['duplicated']}, reordered {total['reordered']}",
             f"appends sent again {self.resent}; "
             f"gap p50 {gaps[len(gaps) // 2]:.0f} ms, p99 {gaps[len(gaps) * 99 // 100]:.0f} ms, max {gaps[-1]:.0f} ms",
-            *(f"✘ session {index}: {one}" for index, one in enumerate(self.heard) if not one.clean),
+            *([f"✘ stopped: {self.stopped}"] if self.stopped else []),
+            *(f"✘ session {index}: {one}" for index, one in enumerate(self.heard) if not exact(one)),
         ]
+
+
+def exact(heard: Tally) -> bool:
+    """Nothing else was heard either."""
+    return heard.clean and heard.arrived == heard.expected
 
 
 @contextlib.asynccontextmanager
@@ -158,15 +166,16 @@ async def kill_gateways(
             for _ in range(sessions)
         ]
         callers = [Caller(call) for call in await asyncio.gather(*map(calls.enter_async_context, clients))]
-        for number in range(kills):
-            victim = await _busiest(stack)
-            struck = asyncio.create_task(
-                _strike(stack, victim, chance.uniform(CALM_FRAMES, ROUND_FRAMES - CALM_FRAMES))
-            )
-            await asyncio.gather(*(caller.speak() for caller in callers), struck)
-            outcome.kills += 1
-            if (number + 1) % 10 == 0:
-                say(f"{number + 1} kills")
+        try:
+            for number in range(1, kills + 1):
+                moment = chance.uniform(CALM_FRAMES, ROUND_FRAMES - CALM_FRAMES)
+                struck = asyncio.create_task(_strike(stack, await _busiest(stack), moment))
+                await asyncio.gather(*(caller.speak() for caller in callers), struck)
+                outcome.kills = number
+                if number % 10 == 0:
+                    say(f"{number} kills")
+        except CallFailed as failure:
+            outcome.stopped = str(failure)
         for caller in callers:
             call = caller.call
             outcome.cuts += len(call.reconnects)

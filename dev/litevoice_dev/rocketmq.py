@@ -78,6 +78,13 @@ class Part:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Raises RuntimeError when it was never started."""
+        if self._process is None:
+            raise RuntimeError(f"RocketMQ {self.name} was never started")
+        return self._process.pid
+
     def start(self) -> None:
         """Raises StartError when the process dies, RuntimeError when it does not listen in time."""
         if self.running:

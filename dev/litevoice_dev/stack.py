@@ -125,6 +125,7 @@ class LocalStack:
     Attributes:
         folder: settings, keys and logs.
         gateway, worker, broker: settings merged over the defaults (camelCase keys, as in the files).
+        ways: name of a member → endpoints that it alone reaches the proxies by; a replaced gateway keeps the old one's.
     """
 
     folder: Path
@@ -136,6 +137,7 @@ class LocalStack:
     broker: Mapping[str, Any] = field(default_factory=dict)
     worker_names: tuple[str, ...] = ("worker-0", "worker-1")
     gateway_ports: tuple[int, ...] = ()
+    ways: Mapping[str, str] = field(default_factory=dict)
     progress: Callable[[str], None] = say
 
     def __post_init__(self) -> None:
@@ -233,11 +235,15 @@ class LocalStack:
         for member in (*self.gateways, *self.workers):
             processes.kill(member.process)
 
+    def _broker_settings_of(self, name: str) -> BrokerSettings:
+        way = next((way for member, way in self.ways.items() if f"{name}-".startswith(f"{member}-")), self.endpoints)
+        return self.broker_settings.model_copy(update={"endpoints": way})
+
     def _gateway(self, name: str, port: int) -> Member:
         admin_port = free_port()
         settings = GatewaySettings.model_validate(
             {
-                "broker": self.broker_settings,
+                "broker": self._broker_settings_of(name),
                 "listenHost": HOST,
                 "listenPort": port,
                 "adminHost": HOST,
@@ -255,7 +261,7 @@ class LocalStack:
         admin_port = free_port()
         settings = WorkerSettings.model_validate(
             {
-                "broker": self.broker_settings,
+                "broker": self._broker_settings_of(name),
                 "adminHost": HOST,
                 "adminPort": admin_port,
                 "members": MembersSettings(static=list(self.worker_names)),

@@ -104,7 +104,7 @@ def tally_events(heard_ids: Iterable[str], log: Sequence[Mapping[str, Any]]) -> 
     """
     parts = [event for event in map(EventId.parse, heard_ids) if event.part != LAST_PART]
     keys = [event.position * LAST_PART + event.part for event in parts]
-    count = Counter(event.position for event in parts)
+    count = Counter(event.position for event in set(parts))
     overtaken = _overtaken(log, count)
     expected = [
         line["position"] * LAST_PART + part

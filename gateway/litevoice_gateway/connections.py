@@ -213,7 +213,7 @@ class Connection:
         self.run()
 
     def worker_is_alive(self, now: float, news: SessionNews) -> None:
-        self.session.worker_is_alive(now, news.progress, news.after)
+        self.session.worker_is_alive(now, news)
         self.run()
 
     def worker_changed(self) -> None:

@@ -81,7 +81,7 @@ class Metrics:
         self.dropped = counter(
             names.GATEWAY_DROPPED,
             "Dropped: retained_packets (older than retainedSeconds), stale_attempt (replies of a replayed turn's "
-            "earlier attempt), bad_envelope (unreadable).",
+            "earlier attempt), repeated (a reply that the broker has twice), bad_envelope (unreadable).",
             "what",
         )
         self.bundles = counter(names.GATEWAY_BUNDLES, "Messages confirmed by the broker, each for one partition.")

@@ -13,6 +13,7 @@ from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
 from litevoice_contracts.events import Progress
 from litevoice_contracts.packets import Audio, EpochEnd, GiveUp, Packet, Silence, described
 from litevoice_gateway import commands as do
+from litevoice_gateway.epochs import new_epoch
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
 from litevoice_gateway.runs import Run, joined, size_of
@@ -27,7 +28,6 @@ SNAPSHOT_INTERVAL_SECONDS = 10.0
 
 MAX_ATTEMPTS = 3
 """After so many attempts from which nothing came an open turn is given up: it may be what kills its workers."""
-_EPOCH_BITS = 20
 
 _NONE: deque[Run] = deque(maxlen=0)
 """Shared by all sessions that retain nothing, which are most: an empty deque takes 600 bytes. Never changed."""
@@ -50,6 +50,7 @@ class PacketLog:
         "_batch",
         "_collected",
         "_confirmed_at",
+        "_former",
         "_limits",
         "_new",
         "_out",
@@ -91,6 +92,7 @@ class PacketLog:
         self._out = out
         self._tie = tie
         self._new = new
+        self._former: Mark | None = None  # the epoch's first packet, as it was numbered in the one that was refused
         self._probe = Probe(limits.probe_seconds)
         self.epoch = -1
         self.next_seq = 0
@@ -229,6 +231,7 @@ class PacketLog:
         """
         if not self.is_open or rejected != self.epoch:
             return
+        self._former = Mark(self.epoch, self._first_retained)
         self.epoch = new_epoch(self._wall_milliseconds(), self._tie, max(current, self._state.epoch))
         self.next_seq = self._retained_packets
         self._new = False
@@ -264,9 +267,10 @@ class PacketLog:
         """What is retained is not sent again; in its place a worker is told to end the turn."""
         self.flush(now)
         self._out.append(do.Observe("given_up"))
+        lost = sum(run.audio_ms for run in self._retained)
         self._drop(self._retained_packets)
         run = Run(self._state.snapshot.config.input_codec, now)
-        run.add(GiveUp(self._state.fruitless), 0, None)
+        run.add(GiveUp(self._state.fruitless, lost), 0, None)
         self.next_seq += 1
         self._retain(run)
 
@@ -323,7 +327,16 @@ class PacketLog:
         if progress is not None and (snapshot.boundary is None or snapshot.boundary < progress.upto):
             cursor = replace(snapshot.cursor, audio_ms=progress.audio_ms, noise_floor=progress.noise_floor)
             snapshot = replace(snapshot, cursor=cursor)
+        if self._former is not None:  # what has taken effect must not do so under its new number
+            cursor, former = snapshot.cursor, self._former
+            events, packet = self._renumbered(cursor.events, former), self._renumbered(cursor.packet, former)
+            snapshot = replace(snapshot, cursor=replace(cursor, events=events, packet=packet))
         return replace(snapshot, boundary=Mark(self.epoch, seq - 1)) if seq else snapshot
+
+    def _renumbered(self, mark: Mark | None, former: Mark) -> Mark | None:
+        if mark is None or mark.epoch != former.epoch or mark < former:
+            return mark
+        return Mark(self.epoch, mark.seq - former.seq)
 
     @property
     def _nothing(self) -> Run:
@@ -378,14 +391,6 @@ class PacketLog:
             self.full_since = now
         elif self.full_since is not None and packets <= max_packets // 2 and size <= max_size // 2:
             self.full_since = None
-
-
-def new_epoch(wall_milliseconds: int, tie: int, known: int) -> int:
-    """Higher than every epoch that is `known`, -1 for none, and as a rule than those of earlier owners.
-
-    `tie`: some of its bits tell apart two owners that open in the same millisecond; random, or the owner's own number.
-    """
-    return max(wall_milliseconds, (known >> _EPOCH_BITS) + 1) << _EPOCH_BITS | tie & (1 << _EPOCH_BITS) - 1
 
 
 def _seconds(data: bytes, size: int) -> Iterable[Audio]:

@@ -14,6 +14,7 @@ from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
 from litevoice_contracts.envelopes import KEEP_ALIVE, DownEnvelope, MessageId
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import EpochRejected, Progress, SessionUpdated
+from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import Audio, Update
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
@@ -290,16 +291,17 @@ class Session:
         self._packets.depart(now)
         self._count_events()
 
-    def worker_is_alive(self, now: float, progress: Progress | None = None, after: MessageId | None = None) -> None:
-        """A sign of life of the session's worker beside its replies, perhaps with what it was done with after the
-        message `after` of its own, None for none."""
+    def worker_is_alive(self, now: float, news: SessionNews | None = None) -> None:
+        """A sign of life of the session's worker beside its replies, perhaps with what it is done with."""
         self._packets.heard(now)
-        if after is not None and not self._state.has(after):
-            if after == self._unread:  # it may be at the broker, and the wake-up lost
-                self._out.append(do.WakeReplies())
-            self._unread = after
-        elif progress is not None:
-            self._packets.progress(progress)
+        if news is None or news.progress is None or news.attempt < self._state.attempt:
+            return
+        if news.after is None or self._state.has(news.after):
+            self._packets.progress(news.progress)
+        elif news.after == self._unread:  # it may be at the broker, and the wake-up lost
+            self._out.append(do.WakeReplies())
+        else:
+            self._unread = news.after
 
     def refused(self, now: float) -> None:
         """The worker has no room for the session: it may find some elsewhere, or later."""

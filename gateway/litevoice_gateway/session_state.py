@@ -126,7 +126,7 @@ class SessionState:
         return []
 
     def has(self, message: MessageId) -> bool:
-        """The message was folded, since the restore position."""
+        """The message was folded since the restore position, and counted."""
         return message.number <= self._numbers.get(message.sender, 0)
 
     def apply(self, position: int, envelope: DownEnvelope) -> list[LogEvent] | Ignored:
@@ -136,10 +136,8 @@ class SessionState:
         may announce it once more, the client must not see that twice.
         """
         self.position = position
-        if envelope.id is not None:
-            if self.has(envelope.id):
-                return "repeated"
-            self._numbers[envelope.id.sender] = envelope.id.number
+        if envelope.id is not None and self.has(envelope.id):
+            return "repeated"
         self.epoch = max(self.epoch, envelope.epoch)
         refused = [event for event in envelope.events if isinstance(event, events.EpochRejected)]
         if refused:  # by a worker that may know nothing of the attempt, because it knows a newer epoch
@@ -147,6 +145,8 @@ class SessionState:
             return [LogEvent(event, self.snapshot.config, text_only=False) for event in refused]
         if envelope.attempt < self.attempt:
             return "stale_attempt"
+        if envelope.id is not None:
+            self._numbers[envelope.id.sender] = envelope.id.number
         self.turn, self.attempt = max(self.turn, envelope.turn), envelope.attempt
         if isinstance(envelope.events[0] if envelope.events else None, events.TurnReplay):
             return self._end_attempt(envelope)

@@ -25,9 +25,10 @@ class Publish:
 @dataclass(frozen=True, slots=True)
 class Tell:
     """Let the session's gateway know, beside the replies, which packets it need not keep any longer once it has read
-    the message `after`; None for none."""
+    the message `after`, None for none; unless `attempt` is an older one than its own."""
 
     progress: Progress
+    attempt: int
     after: MessageId | None
 
 

@@ -125,7 +125,7 @@ class Dialogue:
 
     def tell(self) -> None:
         """Lets the owner forget what is settled, without a reply."""
-        self.outlet.command(Tell(self.progress(), self.outlet.last))
+        self.outlet.command(Tell(self.progress(), self._order.attempt, self.outlet.last))
 
     def ask(self, question: DownEnvelope) -> None:
         """Publishes a question of the packet order, which belongs to the epoch and attempt that raised it."""
@@ -174,10 +174,10 @@ class Dialogue:
     def listened(self) -> None:
         self.listening = 0
 
-    def drop_utterance(self, mark: Mark) -> None:
-        """Forgets the open utterance, and all audio up to `mark`."""
+    def drop_utterance(self, mark: Mark, unheard_ms: int = 0) -> None:
+        """Forgets the open utterance, and all audio up to `mark`, of which so much never came."""
         self.cursor = replace(self.cursor, open_turn=0)
-        self.restart_listener(mark, self.listener.audio_ms)
+        self.restart_listener(mark, self.listener.audio_ms + unheard_ms)
 
     # Turns
 

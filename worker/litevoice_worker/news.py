@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from litevoice_contracts.envelopes import MessageId
-from litevoice_contracts.events import Progress
 from litevoice_contracts.news import PartitionNews, SessionNews, WorkerNews
+from litevoice_worker.commands import Tell
 
 NEWS_SECONDS = 1.0
 GATEWAY_SECONDS = 30.0
@@ -35,7 +34,7 @@ class Load:
 class _Gateway:
     heard: float
     partitions: dict[int, float] = field(default_factory=dict)
-    progress: dict[str, tuple[Progress, MessageId | None]] = field(default_factory=dict)
+    settled: dict[str, Tell] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
 
 
@@ -54,10 +53,10 @@ class News:
         known.heard = now
         known.partitions[partition] = behind_seconds
 
-    def settled(self, gateway: str, session_id: str, progress: Progress, after: MessageId | None) -> None:
-        """The session's owner need not keep these packets any longer, once it has read the message `after`."""
+    def settled(self, gateway: str, session_id: str, told: Tell) -> None:
+        """The session's owner need not keep these packets any longer."""
         if (known := self._gateways.get(gateway)) is not None:
-            known.progress[session_id] = (progress, after)
+            known.settled[session_id] = told
 
     def refused(self, gateway: str, session_id: str) -> None:
         """There is no room for the session here."""
@@ -80,13 +79,13 @@ class News:
         told = []
         for gateway, known in self._gateways.items():
             sessions = [
-                SessionNews(session_id, progress, after=after)
-                for session_id, (progress, after) in known.progress.items()
+                SessionNews(session_id, tell.progress, attempt=tell.attempt, after=tell.after)
+                for session_id, tell in known.settled.items()
             ]
-            busy = working.get(gateway, set()) - known.progress.keys()
+            busy = working.get(gateway, set()) - known.settled.keys()
             sessions += [SessionNews(session_id) for session_id in sorted(busy)]
             sessions += [SessionNews(session_id, refused=True) for session_id in sorted(known.refused)]
-            known.progress, known.refused = {}, set()
+            known.settled, known.refused = {}, set()
             partitions = [
                 PartitionNews(number, behind + load.unheard_seconds)
                 for number, behind in sorted(known.partitions.items())

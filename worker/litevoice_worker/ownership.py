@@ -75,7 +75,7 @@ class Ownership:
         self._claims = Claims(fence.me, names.partitions, self._loop.time())
         self._consumers: dict[int, PartitionConsumer] = {}
         self._changing: set[asyncio.Task[None]] = set()
-        self._announced = False
+        self._announced = self._leaving = False
         self._gone: set[str] = set()
         self._wake = asyncio.Event()
         self._looked = asyncio.Event()
@@ -109,10 +109,12 @@ class Ownership:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._pulse is not None:
-            self._pulse.cancel()
+        self._leaving = True
+        self._looked.set()
         await self._fence.retract()
         await asyncio.gather(*(self._leave(partition) for partition in list(self._consumers)))
+        if self._pulse is not None:
+            self._pulse.cancel()  # not before: without it this process seems to stand still
 
     def lost(self, partition: int) -> None:
         """The fence reports that another worker took the partition. Called in the event loop."""
@@ -206,6 +208,8 @@ class Ownership:
         async def apply(messages: Sequence[PartitionMessage]) -> None:
             nonlocal certain_from
             while self.doubtful:
+                if self._leaving:
+                    raise RuntimeError("nobody looks any more whose the partition is")
                 self._looked.clear()
                 await self._looked.wait()
             if self._consumers.get(partition) is not consumer:

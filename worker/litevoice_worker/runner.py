@@ -12,8 +12,7 @@ from typing import Any, Protocol, cast
 
 from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_contracts import metrics as names
-from litevoice_contracts.envelopes import DownEnvelope, MessageId, UpEnvelope
-from litevoice_contracts.events import Progress
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_worker import commands
 from litevoice_worker.audio import Samples
 from litevoice_worker.metrics import Metrics
@@ -54,7 +53,7 @@ class Publisher(Protocol):
 
 class SessionRunner:
     """One session. `on_broken` is called when it cannot go on; its owner then replays to a fresh one. `on_settled` gets
-    gateway, session id, what the gateway may forget, and after which message.
+    gateway, session id and what the gateway may forget.
 
     Attributes:
         gateway: where the session's owner reads news; of the newest envelope.
@@ -91,7 +90,7 @@ class SessionRunner:
         publish: Publisher,
         metrics: Metrics,
         on_broken: Callable[[str], None],
-        on_settled: Callable[[str, str, Progress, MessageId | None], None],
+        on_settled: Callable[[str, str, commands.Tell], None],
     ) -> None:
         self.machine = machine
         self._stages = stages
@@ -171,8 +170,8 @@ class SessionRunner:
                     self._metrics.count(command)
                 case commands.Publish(envelope):
                     self._send(envelope)
-                case commands.Tell(progress, after):
-                    self._on_settled(self.gateway, self.machine.id, progress, after)
+                case commands.Tell():
+                    self._on_settled(self.gateway, self.machine.id, command)
                 case commands.Listen():
                     self._listen(command)
                 case commands.Transcribe(job):

@@ -141,7 +141,9 @@ class Worker:
         self, topic: str, handle: Callable[[Sequence[PartitionMessage]], Awaitable[None]]
     ) -> PartitionConsumer:
         config = self._config("worker-requests")
-        return PartitionConsumer(config, topic, self._names.worker_group, handler=handle, observer=self._metrics)
+        return PartitionConsumer(
+            config, topic, self._names.worker_group, handler=handle, admin=self._admin, observer=self._metrics
+        )
 
     def _make_session(self, session_id: str) -> SessionRunner:
         machine = Turns(session_id, self._limits, self._message_ids)

@@ -289,14 +289,16 @@ class LiteChannel(ConnectedClient):
                     await self._receiver.assign()
             except BrokerError as error:
                 backoff = min(backoff * 2 or RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
+                self._refused.clear()  # the broker is away, and refuses nothing
                 if not isinstance(error, Postponed) or time.monotonic() - self._synced_at > REFUSED_SECONDS:
                     self._connection.report(error)
             except Exception:
                 logger.exception("full sync failed")
             else:
-                backoff = 0.0
                 self._synced_at = time.monotonic()
-                self._connection.report(self._refusal())
+                refusal = self._refusal()
+                backoff = RETRY_MAX_SECONDS if refusal is not None else 0.0
+                self._connection.report(refusal)
                 if failing:
                     await self.wake()  # what came before our subscription was there again
 

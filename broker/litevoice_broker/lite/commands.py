@@ -73,7 +73,7 @@ class Evicted:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The broker refuses to give it back, again and again; it is forgotten here."""
+    """It cannot go on: the broker refuses it, or its log was cut. It is forgotten here."""
 
     name: str
     error: BrokerError

@@ -49,7 +49,7 @@ class Ownership:
         self._settled_link = 0  # over which the broker knows all that is owned; -1 after the broker was away
         self._lost_at: float | None = None  # when it was found to be away; None: it is there
         self._losses = 0  # of broker or link; a full sync, and a claim, may have come too early for the last one
-        self._losses_before_sync = 0
+        self._sync_began = (0, 0)  # link and losses then
         self._settling: Survey | None = None
 
     # --- out
@@ -160,6 +160,8 @@ class Ownership:
                 self._surveyed(survey, answer, now)
             case Change() as change:
                 self._changes.end(change)
+                if isinstance(answer, BrokerError) and answer.retryable:
+                    self.lost(now)
                 for topic in change.topics:
                     self._answered(topic, answer, now)
             case topics:
@@ -224,7 +226,10 @@ class Ownership:
             topic = heapq.heappop(self._alarms)[2]
             topic.alarm_at = None
             if topic.gap_lasts(now, self._busy_until):
-                self._out.append(do.Healing(topic.name))
+                if topic.is_cut:
+                    self._fail(topic, BrokerError(f"position {topic.order.next_position} does not come"))
+                else:
+                    self._out.append(do.Healing(topic.name))
             if isinstance(topic.work, Look) and topic.work.has_waited(now):
                 self._call([topic], do.Ask((topic.name,)))
             self._go_on(topic, now)
@@ -296,8 +301,10 @@ class Ownership:
                 elif current and error is not None:
                     for_user = topic.for_user
                     if topic.gives_up(error, now):
-                        self._give_up(topic, error, now)
-                        self._out += [] if for_user else [do.Failed(topic.name, error)]
+                        if for_user:
+                            self._give_up(topic, error, now)
+                        else:
+                            self._fail(topic, error)
                     if not for_user:
                         self._healed(topic, now)  # until it tries again, others heal
             case Leave():
@@ -341,6 +348,11 @@ class Ownership:
         if self._gate.enter(topic):
             self._changes.add(topic, None)
 
+    def _fail(self, topic: Topic, error: BrokerError) -> None:
+        """It cannot go on."""
+        self._lose(topic)
+        self._out.append(do.Failed(topic.name, error))
+
     def _evict(self, topic: Topic) -> None:
         """Somebody else has it, and the broker has taken us out, or we have stepped out."""
         topic.subscribed = topic.synced  # by a full sync that came after what we know
@@ -372,16 +384,16 @@ class Ownership:
 
     def _begin_full_sync(self) -> None:
         if (call := self._gate.begin(self._topics.values())) is not None:
-            self._losses_before_sync = self._losses
+            self._sync_began = call.link, self._losses
             self._call(self._gate, call)
 
     def _full_sync_done(self, answer: do.Answer, now: float) -> None:
-        losses = self._losses_before_sync
+        began = self._sync_began
         error = answer if isinstance(answer, BrokerError) else None
         self._reopen(error, now)
         if error is not None:
             self.lost(now)
-        elif self._settled_link == -1 and self._losses == losses:
+        elif self._settled_link == -1 and began == (self._link, self._losses):
             self._settle(self._link, now)
 
     def _reopen(self, error: BrokerError | None, now: float) -> None:
@@ -428,6 +440,8 @@ class Ownership:
         if survey.settles:
             self._settling = None
             self._out.append(do.Finished(survey.request, None))
+        elif survey.link < self._link:
+            self._out.append(do.Finished(survey.request, None))  # of a link that is gone
         else:
             self._link = survey.link
             self._gate.request(survey.request, survey.link)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
@@ -14,6 +15,8 @@ from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import Fate
 from litevoice_broker.receiving import BATCH_MESSAGES, Poller, acknowledge
+
+logger = logging.getLogger(__name__)
 
 INVISIBLE_SECONDS = 10.0
 """How long an un-acknowledged message blocks its LiteTopic when nobody takes it over; the proxy's minimum."""
@@ -105,14 +108,17 @@ class LiteReceiver:
         acks: set[asyncio.Task[None]] = set()
         poller = self._poller(queue, HELP_SECONDS)
         full = True
-        while full:
-            try:
+        try:
+            while full:
                 messages = await poller.poll()
-            except BrokerError:
-                break
-            full = len(messages) >= BATCH_MESSAGES
-            await self._receive(queue, acks, messages)
-        self._crowded()  # it was open while the other polls' messages were acknowledged
+                full = len(messages) >= BATCH_MESSAGES
+                await self._receive(queue, acks, messages)
+        except BrokerError:
+            pass  # the other polls tell
+        except Exception:
+            logger.exception("a further poll failed")
+        finally:
+            self._crowded()  # it was open while the other polls' messages were acknowledged
 
     async def _receive(self, queue: Any, acks: set[asyncio.Task[None]], messages: list[Any]) -> None:
         """Acknowledges before the next poll: while an acknowledgement runs, a poll can lose a LiteTopic's wake-up."""

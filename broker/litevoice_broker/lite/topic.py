@@ -13,6 +13,8 @@ from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict, 
 
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
+HEALS_IN_VAIN = 12
+"""A position that does not come after so many heals, in about 45 s, is gone: the log was cut."""
 HEALS_REFUSED = 6
 """A heal that the broker refuses for good (a quota, a right that was taken away) is tried again so often, in 6 s."""
 
@@ -229,6 +231,11 @@ class Topic:
         if lasts or nothing_came:
             self.heal = self.heal or Heal.ASK
         return lasts
+
+    @property
+    def is_cut(self) -> bool:
+        """What comes next in its log will never come."""
+        return self.order.gap and self.order.heals >= HEALS_IN_VAIN
 
     def resume(self) -> bool:
         """Whether something was withheld, and is claimed again."""

@@ -8,7 +8,7 @@ from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import Ask, Replace, Subscribe
 from litevoice_broker.lite.full_sync import Postponed
 from litevoice_broker.lite.ownership import HEALS_AT_ONCE
-from litevoice_broker.lite.topic import HEALS_REFUSED
+from litevoice_broker.lite.topic import HEALS_IN_VAIN, HEALS_REFUSED
 from tests.unit.broker import test_ownership as cases
 from tests.unit.broker.test_ownership import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
 
@@ -90,6 +90,50 @@ def test_a_takeover_that_began_before_the_outage_is_asked_for(broker: Broker) ->
     assert broker.evicted == [N]
 
 
+def test_a_change_that_fails_is_an_outage_too(broker: Broker) -> None:
+    """It came and went between two full syncs."""
+    broker.own(3)
+    broker.ownership.begin(["s-new"], broker.now)
+    broker.answer(AWAY)
+    broker.answer_all()
+    broker.calls.clear()
+    broker.listed = (THEM,)
+    broker.sync()
+    assert broker.answer_all()[:2] == [OWN, Ask((N, "s-new"))]
+    assert N in broker.evicted
+
+
+def test_the_questions_of_an_old_link_do_not_bring_it_back(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.ownership.full_sync(1)
+    broker.take()
+    old = broker.open.pop(0)
+    broker.ownership.linked(2)
+    broker.answer_all()
+    broker.ownership.answered(old.number, {}, broker.now)
+    broker.answer_all()
+    broker.ownership.full_sync(2)
+    assert Replace((N,), 2) in broker.answer_all()
+
+
+def test_a_full_sync_over_the_old_link_settles_nothing(broker: Broker) -> None:
+    """The question whose it is would come before the full sync over the new link, which may put us back."""
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.ownership.full_sync(1)
+    broker.ownership.linked(2)
+    broker.answer()
+    old = broker.open.pop()
+    assert old.what == ALL
+    broker.answer()
+    broker.ownership.answered(old.number, None, broker.now)
+    broker.take()
+    assert [call.what for call in broker.open] == [Replace((N,), 2)], "not yet"
+    broker.answer()
+    assert [call.what for call in broker.open] == [ASK]
+
+
 def heal_all(broker: Broker, names: list[str], error: BrokerError) -> None:
     """Each is asked for, and its first call fails."""
     broker.ownership.begin(names, broker.now)
@@ -126,6 +170,23 @@ def test_a_heal_that_is_refused_for_good_is_given_up_and_told(broker: Broker) ->
     assert broker.failed == [(N, REFUSED)]
     assert broker.ownership.get(N) is None
     assert broker.evicted == []
+
+
+def test_a_position_that_never_comes_is_given_up_and_told(broker: Broker) -> None:
+    """Its log was cut: what comes after it comes again with each heal."""
+    broker.own(3)
+    began = broker.now
+    while not broker.failed:
+        broker.offer(9)
+        broker.answer_all()
+        at = broker.ownership.wake_at
+        assert at is not None
+        broker.pass_time(at - broker.now)
+    assert str(broker.failed[0][1]) == "position 4 does not come"
+    assert broker.heals <= HEALS_IN_VAIN
+    assert 30 < broker.now - began < 60
+    broker.answer_all()
+    assert broker.ownership.get(N) is None
 
 
 def test_a_call_without_an_answer_does_not_hold_up_new_sessions(broker: Broker) -> None:

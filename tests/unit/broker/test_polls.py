@@ -11,6 +11,7 @@ from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, LiteChannel
 from litevoice_broker.lite.ownership import Ownership
+from litevoice_broker.partition_consumer import PartitionConsumer
 from litevoice_broker.receiving import Poller
 from litevoice_contracts.names import ClientId
 
@@ -121,5 +122,41 @@ async def test_polls_that_are_refused_for_long_are_told_whatever_full_syncs_come
     assert channel._refusal() is None, "a hiccup again"
 
 
-async def handle_nothing(messages: list[Any]) -> None:
+class Resets:
+    """An Admin that resets offsets when it is `there`."""
+
+    def __init__(self) -> None:
+        self.there = True
+        self.done = 0
+
+    async def reset_offset_to_committed(self, topic: str, group: str) -> int:
+        assert (topic, group) == ("topic", "group")
+        if not self.there:
+            raise BrokerUnavailable("no broker is registered")
+        self.done += 1
+        return 7
+
+
+async def test_a_partitions_lock_is_removed_once_after_each_outage() -> None:
+    resets: Any = Resets()
+    config = BrokerConfig("127.0.0.1:1", ClientId.new("a", "b", "c"))
+    consumer = PartitionConsumer(config, "topic", "group", handler=handle_nothing, admin=resets)
+    for error in (None, BrokerError("ReceiveMessage: FORBIDDEN", code=40300), None):
+        consumer._polled(error)
+        await consumer._free()
+    assert resets.done == 0, "the broker was there"
+    consumer._polled(BrokerUnavailable("ReceiveMessage: unavailable"))
+    resets.there = False
+    await consumer._free()
+    resets.there = True
+    for _ in range(2):
+        await consumer._free()
+        consumer._polled(None)
+    assert resets.done == 1
+    assert consumer._patient(1.0), "an acknowledgement had no answer"
+    await consumer._free()
+    assert resets.done == 2
+
+
+async def handle_nothing(messages: Any) -> None:
     raise AssertionError(messages)

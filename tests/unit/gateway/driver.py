@@ -13,9 +13,9 @@ from litevoice_contracts.events import DownEvent
 from litevoice_contracts.packets import Packet
 from litevoice_contracts.positions import EventId
 from litevoice_gateway import commands as do
+from litevoice_gateway.epochs import new_epoch
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
-from litevoice_gateway.packet_log import new_epoch
 from litevoice_gateway.protocols import ClientProtocol
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from litevoice_gateway.session import Session

@@ -194,6 +194,21 @@ def test_nothing_is_told_after_the_close() -> None:
     assert told(made) == []
 
 
+def test_nothing_behind_what_the_broker_did_not_take_is_told() -> None:
+    made = counted()
+    append(made, 1)
+    made.pass_time(0.2)
+    append(made, 2)
+    made.pass_time(0.2)
+    first, second = made.all(do.Publish)
+    made.session.not_confirmed(first.fresh, made.now, first.fresh_bytes)
+    made.session.confirmed(second.fresh, made.now, second.client_seq, second.fresh_bytes)
+    made.take()
+    made.pass_time(2)
+    assert told(made) == []
+    assert made.closes == [1013], "the client comes back and sends both again"
+
+
 # Coming back after kill -9
 
 

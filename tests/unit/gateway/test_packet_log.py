@@ -23,8 +23,9 @@ from litevoice_contracts.packets import (
     described,
 )
 from litevoice_gateway import commands as do
+from litevoice_gateway.epochs import new_epoch
 from litevoice_gateway.limits import Limits, TokenBucket
-from litevoice_gateway.packet_log import MAX_ENVELOPE_BYTES, SNAPSHOT_INTERVAL_SECONDS, PacketLog, new_epoch
+from litevoice_gateway.packet_log import MAX_ENVELOPE_BYTES, SNAPSHOT_INTERVAL_SECONDS, PacketLog
 from litevoice_gateway.probe import LONGEST_FACTOR, Probe
 from litevoice_gateway.session_state import SessionState
 
@@ -225,6 +226,23 @@ def test_refused_epoch_is_opened_again_with_everything_retained_from_zero() -> N
     assert again.snapshot is not None
     (following,) = log.send(Audio(b"x"))
     assert (following.epoch, following.seq) == (NEXT, 2)
+
+
+def test_what_took_effect_in_an_epoch_that_was_refused_does_not_again() -> None:
+    """One worker has refused it, another one had taken it: an item behind audio that may still be needed."""
+    log = Log()
+    log.send(*(Audio(bytes([n])) for n in range(4)))
+    log.packets.progress(Progress(Mark(EPOCH, 1)))
+    log.packets.reject(EPOCH, EPOCH + 4)
+    log.taken()
+    log.state.snapshot = Snapshot(cursor=Cursor(events=Mark(EPOCH, 3), packet=Mark(EPOCH, 2), packet_bytes=1))
+    (replay,) = log.replay()
+    assert replay.snapshot is not None
+    assert (replay.snapshot.cursor.events, replay.snapshot.cursor.packet) == (Mark(NEXT, 1), Mark(NEXT, 0))
+    log.state.snapshot = Snapshot(cursor=Cursor(events=Mark(EPOCH, 1)))
+    (replay,) = log.replay()
+    assert replay.snapshot is not None
+    assert replay.snapshot.cursor.events == Mark(EPOCH, 1), "it is not sent again"
 
 
 def test_progress_of_another_epoch_means_nothing() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 
+import msgspec
+
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Mark
 from litevoice_contracts.envelopes import MessageId, ResumePoint
+from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import GiveUp, Silence
 from litevoice_contracts.positions import START
 from litevoice_gateway import commands as do
@@ -158,7 +161,7 @@ def test_progress_in_the_news_settles_packets() -> None:
     driver.pass_time(0.2)
     driver.confirm_all()
     assert driver.session.pending_requests == 1
-    driver.session.worker_is_alive(driver.now, events.Progress(Mark(WALL, 9)))
+    driver.session.worker_is_alive(driver.now, SessionNews("s_1", events.Progress(Mark(WALL, 9))))
     assert driver.session.pending_requests == 0
 
 
@@ -204,17 +207,36 @@ def test_progress_in_the_news_does_not_overtake_the_log() -> None:
     driver.pass_time(0.2)
     driver.confirm_all()
     driver.clear()
-    settled, after = events.Progress(Mark(WALL, 9)), MessageId(7, 2)
+    after = MessageId(7, 2)
+    settled = SessionNews("s_1", events.Progress(Mark(WALL, 9)), after=after)
     driver.down(events.SpeechStarted("i1", 0), number=MessageId(7, 1))
-    driver.session.worker_is_alive(driver.now, settled, after)
+    driver.session.worker_is_alive(driver.now, settled)
     driver.take()
     assert driver.session.pending_requests == 1
     assert driver.all(do.WakeReplies) == [], "the news may just have been faster"
-    driver.session.worker_is_alive(driver.now, settled, after)
+    driver.session.worker_is_alive(driver.now, settled)
     driver.take()
     assert len(driver.all(do.WakeReplies)) == 1
     driver.down(events.SpeechStopped("i1", 5), number=after)
-    driver.session.worker_is_alive(driver.now, settled, after)
+    driver.session.worker_is_alive(driver.now, settled)
+    assert driver.session.pending_requests == 0
+
+
+def test_progress_of_an_older_attempt_means_nothing() -> None:
+    """Nor does its message: what was settled with it is not."""
+    driver = Driver()
+    driver.audio(10)
+    driver.pass_time(0.2)
+    driver.down(events.TurnReplay("unknown_session"))
+    driver.down(events.SpeechStopped("i1", 5), attempt=0, number=MessageId(7, 2))
+    driver.session.worker_is_alive(driver.now, SessionNews("s_1", events.Progress(Mark(WALL, 9)), attempt=0))
+    assert driver.session.pending_requests == 1
+    late = SessionNews("s_1", events.Progress(Mark(WALL, 9)), attempt=0, after=MessageId(7, 2))
+    driver.session.worker_is_alive(driver.now, late)
+    assert driver.session.pending_requests == 1
+    driver.session.worker_is_alive(driver.now, msgspec.structs.replace(late, attempt=1))
+    assert driver.session.pending_requests == 1, "the message did not count"
+    driver.session.worker_is_alive(driver.now, msgspec.structs.replace(late, attempt=1, after=None))
     assert driver.session.pending_requests == 0
 
 
@@ -228,7 +250,7 @@ def test_a_turn_from_which_nothing_comes_is_given_up() -> None:
         driver.clear()
         driver.down(events.TurnReplay("unknown_session"), attempt=attempt)
     (last,) = driver.published
-    assert (last.packets, last.seq, last.attempt) == ([GiveUp(MAX_ATTEMPTS)], 10, MAX_ATTEMPTS)
+    assert (last.packets, last.seq, last.attempt) == ([GiveUp(MAX_ATTEMPTS, 200)], 10, MAX_ATTEMPTS)
     assert last.snapshot is not None
     assert last.snapshot.boundary == Mark(WALL, 9), "what was heard is not heard again"
     assert driver.observed("given_up")
@@ -237,7 +259,7 @@ def test_a_turn_from_which_nothing_comes_is_given_up() -> None:
     assert driver.published[-1].seq == 11
     driver.clear()
     driver.down(events.TurnReplay("unknown_session"), attempt=MAX_ATTEMPTS)
-    assert [type(packet) for packet in driver.packets] == [GiveUp], "what came since goes with it"
+    assert driver.packets == [GiveUp(MAX_ATTEMPTS + 1, 220)], "what came since goes with it"
 
 
 def test_a_session_that_waits_for_nothing_has_nothing_to_give_up() -> None:

@@ -239,6 +239,7 @@ ASKED = [  # after a TurnReplay at 100.0: envelope, time, uncertain, what is don
     ("still no replay", up(9), 100 + ASK_AGAIN_SECONDS, False, "ask"),
     ("the replay, perhaps applied before", up(3, 1, Snapshot()), 100.2, True, "ask"),
     ("the replay", up(3, 1, Snapshot()), 100.2, False, "begin"),
+    ("a snapshot that does not tell how far the response is", up(3, 1, PENDING), 100.2, False, "drop"),
 ]
 
 

@@ -16,13 +16,13 @@ import pytest
 from litevoice_broker.errors import BrokerUnavailable, Overloaded
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Codec, Item, Snapshot
-from litevoice_contracts.envelopes import DownEnvelope, MessageId, UpEnvelope, message_ids
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope, message_ids
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.settings import PipelineSettings
 from litevoice_worker import runner as runner_module
 from litevoice_worker.audio import Samples
-from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.commands import Outcome, Prompt, Tell
 from litevoice_worker.ears import Ears
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.opening import Stream
@@ -119,9 +119,9 @@ class Bench:
         shared = (stages, self.ears, self.unheard, self.broker, self.metrics)
         return SessionRunner(Turns(session_id, Limits(), self.ids), *shared, self.gave_up.append, self.settled)
 
-    def settled(self, gateway: str, session_id: str, progress: events.Progress, after: MessageId | None) -> None:
+    def settled(self, gateway: str, session_id: str, told: Tell) -> None:
         assert gateway == "g"
-        self.progress.append((session_id, progress))
+        self.progress.append((session_id, told.progress))
 
     def text_turn(self, runner: SessionRunner) -> None:
         sent: list[packets.Packet] = [

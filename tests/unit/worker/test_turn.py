@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import MAX_ITEMS, Item, SessionConfig, TurnDetection
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import DownEnvelope, MessageId, UpEnvelope, message_ids
 from litevoice_worker import commands
+from litevoice_worker.outlet import Outlet
 from litevoice_worker.turn import Limits
 from tests.unit.worker.world import World, speech, tone
 
@@ -543,15 +544,31 @@ def test_a_finished_turn_whose_end_is_late_is_not_computed_again() -> None:
 
 def test_a_worker_that_has_asked_begins_nothing_before_the_answer() -> None:
     """What it said would not count, and its models would be asked twice."""
-    world = conversation([(1.0, 0), (1.2, 1), (8.0, 0)])
+    world = conversation([(1.0, 0), (1.2, 4), (8.0, 0)])
     world.run(4.0)
-    assert len(world.prompts) == 1
+    assert world.machine._dialogue.response is not None
     missing = UpEnvelope("s_test", world.uplink.epoch, world.uplink.next_seq + 5, world.folded.turn, [])
     asked = world.machine.receive(missing, world.now)
+    while not any(isinstance(command, commands.Publish) for command in asked):  # one is in flight
+        asked = world.machine.handle((commands.Published(),), world.now)
     assert [event for c in asked if isinstance(c, commands.Publish) for event in c.envelope.events] == [
         events.TurnReplay("gap", world.machine._order.applied)
     ]
-    assert world.machine.wake_at is None, "nor does it say that what it has not heard is settled"
+    assert world.machine.handle((commands.Published(),), world.now + 10) == []
+    left = world.machine.wake_at, world.machine.at_work
+    assert left == (None, False), "nor does it say that what it has not heard is settled"
+
+
+def test_what_is_told_as_settled_waits_for_every_message_before_it() -> None:
+    outlet = Outlet(message_ids(3))
+    seen = [outlet.last]
+    outlet.publish(1, 1, [events.InputCleared()], 0)
+    outlet.send_next()
+    outlet.publish(1, 1, [events.SessionUpdated()], 0)
+    seen.append(outlet.last)  # the first is in flight, the second waits for it
+    outlet.keep_only(lambda envelope: False)
+    seen.append(outlet.last)  # it was taken back
+    assert seen == [None, MessageId(3, 2), MessageId(3, 1)]
 
 
 # A turn that kills its workers
@@ -576,9 +593,11 @@ def test_a_turn_that_kills_every_worker_is_given_up(fatal: type[commands.Command
         ]
     assert [response.status for response in finished(world)] == ["failed"]
     world.kills = None
-    said = world.stream([(1.2, 3), (3.0, 0)], start=10)
+    said = world.stream([(1.2, 3), (3.0, 0)], start=11)
     world.run(said + 6)
     assert finished(world)[-1].status == "completed", "the session lives on"
+    begun = [getattr(event, "audio_ms", 0) for event in world.of(events.SpeechStarted)]
+    assert 9_700 <= begun[-1] <= 10_300, "the audio that was given up counts in the session's time"
     assert len(world.of(events.SessionError)) == 1
 
 

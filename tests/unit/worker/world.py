@@ -240,7 +240,7 @@ class World:
     # The gateway
 
     def _told(self, told: commands.Tell) -> None:
-        if told.after is None or self.folded.has(told.after):
+        if told.attempt == self.folded.attempt and (told.after is None or self.folded.has(told.after)):
             self.uplink.progress(told.progress)
 
     def _published(self, envelope: DownEnvelope) -> None:

@@ -172,6 +172,17 @@ class Listener:
         return self._endpointer.speaking if self._endpointer else bool(self._units)
 
     @property
+    def undecided(self) -> bool:
+        """What was heard last may have begun an utterance."""
+        if self._opening is not None or not self._partial:
+            return self._opening is not None
+        assert self._codec is not None
+        last = joined(self._packets)[-self._window_bytes :]
+        if len(last) < self._window_bytes:
+            return not silent(last, self._codec)
+        return self._gate.loud(energies(decode(last, self._codec).reshape(1, -1))[0])
+
+    @property
     def appetite(self) -> int:
         """How much audio to hear next, in units (see audio.py): up to where `quiet` may have something to say."""
         most = STEP_MILLISECONDS * UNITS_PER_MILLISECOND

@@ -24,6 +24,8 @@ from litevoice_worker.outlet import MAX_EVENTS, Outlet
 
 PAUSE_SECONDS = 2.0
 """A pause in the audio this long ends its padding."""
+UNDECIDED_PAUSE_SECONDS = 30.0
+"""The same for audio that may have begun an utterance: the client may go on with it when a proxy or a broker is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +141,11 @@ class Turns:
     def _walk(self, arrival: Arrival, now: float) -> list[Command]:
         self._take(arrival, now)
         self._apply(now)
-        if now - self._last_audio >= PAUSE_SECONDS and self._pausable:
+        if self._pausable and self._pause_ends(now):
             utterances.pause(self._dialogue, self._order.applied)
         self._respond(now)
         self._report()
-        self.wake_at = self._next_wake()
+        self.wake_at = self._next_wake(now)
         return self._outlet.take()
 
     def _take(self, arrival: Arrival, now: float) -> None:
@@ -201,10 +203,11 @@ class Turns:
         if dropped:
             self._outlet.count(metrics.WORKER_DROPPED, dropped, "conversation_items")
 
-    def _next_wake(self) -> float | None:
+    def _next_wake(self, now: float) -> float | None:
         wake = self._order.deadline
         if self._pausable:
-            wake = _earlier(wake, self._last_audio + PAUSE_SECONDS)
+            pause = PAUSE_SECONDS if now - self._last_audio < PAUSE_SECONDS else UNDECIDED_PAUSE_SECONDS
+            wake = _earlier(wake, self._last_audio + pause)
         if self._outlet.empty and self._dialogue.response:
             wake = _earlier(wake, self._dialogue.response.wait_until)
         return wake
@@ -214,6 +217,11 @@ class Turns:
         listener = self._dialogue.listener
         waits = self._dialogue.transcription or self._dialogue.listening or self._backlog
         return self._order.known and not (waits or listener.open or listener.empty)
+
+    def _pause_ends(self, now: float) -> bool:
+        """What comes does not continue what was heard."""
+        pause = now - self._last_audio
+        return pause >= UNDECIDED_PAUSE_SECONDS or (pause >= PAUSE_SECONDS and not self._dialogue.listener.undecided)
 
     def _stop(self) -> None:
         self._dialogue.stop()

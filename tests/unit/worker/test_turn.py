@@ -106,6 +106,31 @@ def test_audio_that_stops_in_silence_is_not_kept() -> None:
     assert world.uplink.retained == 0
 
 
+@pytest.mark.parametrize("milliseconds", [8, 20, 40, 60, 80])
+def test_a_pause_on_the_way_does_not_change_what_was_said(milliseconds: int) -> None:
+    spoken, first = tone(1, 1.2), milliseconds * 48
+    heard = list[list[events.DownEvent]]()
+    for pause in (0.1, 5.0):
+        world = conversation([(0.5, 0)])
+        world.at(0.5, lambda world=world: world.send(packets.Audio(spoken[:first])))
+        world.at(0.5 + pause, lambda world=world: world.send(packets.Audio(spoken[first:])))
+        world.stream([(2.0, 0)], start=1.7 + pause)
+        world.run(12 + pause)
+        kinds = (events.SpeechStarted, events.SpeechStopped, events.InputTranscribed, events.ResponseFinished)
+        heard.append([event for _, event in world.client if isinstance(event, kinds)])
+    assert heard[0] == heard[1]
+    assert len(heard[0]) == 4
+
+
+def test_the_beginning_of_a_word_is_not_kept_for_ever() -> None:
+    world = conversation([(0.5, 0)])
+    world.at(0.5, lambda: world.send(packets.Audio(tone(1, 0.06))))
+    world.run(20)
+    assert world.uplink.retained
+    world.run(32)
+    assert world.uplink.retained == 0
+
+
 def test_a_long_answer_is_published_at_most_so_far_ahead() -> None:
     world = conversation([(1.2, 4), (70.0, 0)])
     world.run(90)

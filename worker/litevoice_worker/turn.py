@@ -25,7 +25,7 @@ from litevoice_worker.outlet import MAX_EVENTS, Outlet
 PAUSE_SECONDS = 2.0
 """A pause in the audio this long ends its padding."""
 UNDECIDED_PAUSE_SECONDS = 30.0
-"""The same for audio that may have begun an utterance: the client may go on with it when a proxy or a broker is back."""
+"""The same for audio that may have begun an utterance: a proxy or a broker may hold up the rest of it."""
 
 
 @dataclass(frozen=True, slots=True)

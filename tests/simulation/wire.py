@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from litevoice_gateway import frames
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.protocols import ClientProtocol
+from tests.simulation.model.network import TICK
 
 if TYPE_CHECKING:
     from tests.simulation.client import Client
@@ -28,7 +30,7 @@ class Wire:
         self._open = True
         self._last_up = self._last_down = 0.0
         self._reading = True
-        self._unread: list[Callable[[], None]] = []
+        self._unread: deque[frames.Message] = deque()
         if self.process is None:
             self._to_client(client.refused, self, "connection refused")
         else:
@@ -85,9 +87,7 @@ class Wire:
 
     def resume_reading(self) -> None:
         self._reading = True
-        unread, self._unread = self._unread, []
-        for do in unread:
-            self.world.loop.call_soon(do)
+        self.world.loop.call_soon(self._pump)
 
     # --- inside
 
@@ -98,16 +98,14 @@ class Wire:
             self._to_client(self.client.refused, self, refusal)
 
     def _read(self, message: frames.Message) -> None:
-        if not self._reading or self._unread:
-            self._unread.append(lambda: self._read_now(message))
-            if self._reading:
-                self.resume_reading()
-        else:
-            self._read_now(message)
+        self._unread.append(message)
+        self._pump()
 
-    def _read_now(self, message: frames.Message) -> None:
-        if self.connection is not None and not self.connection.gone:
-            self.connection.message(message)
+    def _pump(self) -> None:
+        while self._unread and self._reading:
+            message = self._unread.popleft()
+            if self.connection is not None and not self.connection.gone:
+                self.connection.message(message)
 
     def _lost(self) -> None:
         if self.connection is not None and not self.connection.gone:
@@ -121,12 +119,12 @@ class Wire:
 
     def _to_gateway(self, do: Callable[[], None]) -> None:
         network = self.world.network
-        self._last_up = max(self._last_up, network.loop.now + network.delay(self.gateway))
+        self._last_up = max(self._last_up + TICK, network.loop.now + network.delay(self.gateway))
         network.loop.within(self.process, self._last_up - network.loop.now, do)
 
     def _to_client(self, do: Callable[..., object], *arguments: object) -> None:
         network = self.world.network
-        self._last_down = max(self._last_down, network.loop.now + network.delay(self.gateway))
+        self._last_down = max(self._last_down + TICK, network.loop.now + network.delay(self.gateway))
         network.loop.within(None, self._last_down - network.loop.now, do, *arguments)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from tests.simulation.loop import Process, VirtualLoop
 
 RETRANSMISSION_SECONDS = 0.4
+TICK = 1e-6
+"""Between two messages of a link: timers of the same moment keep no order."""
 
 
 class Network:
@@ -82,14 +84,14 @@ class Link:
     def up(self, do: Callable[[], None]) -> None:
         """At the proxy, in order."""
         network = self.network
-        at = max(self._last_up, network.loop.now + network.delay(self.far))
+        at = max(self._last_up + TICK, network.loop.now + network.delay(self.far))
         self._last_up = at
         network.loop.within(None, at - network.loop.now, self._arrive, True, do)
 
     def down(self, do: Callable[[], None]) -> None:
         """In the process, in order."""
         network = self.network
-        at = max(self._last_down, network.loop.now + network.delay(self.far))
+        at = max(self._last_down + TICK, network.loop.now + network.delay(self.far))
         self._last_down = at
         network.loop.within(None, at - network.loop.now, self._arrive, False, do)
 
@@ -109,7 +111,7 @@ class Link:
         held, self._held = self._held, []
         for up, do in held:
             seconds = self.network.random.uniform(0, RETRANSMISSION_SECONDS)
-            last = max(self.network.loop.now + seconds, self._last_up if up else self._last_down)
+            last = max(self.network.loop.now + seconds, (self._last_up if up else self._last_down) + TICK)
             if up:
                 self._last_up = last
             else:

@@ -58,7 +58,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")
     parser.add_argument("--seed", type=int, help="only this one, with its story")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
-    parser.add_argument("--shrink", action="store_true", help="leave out the faults that the first failure does without")
+    parser.add_argument(
+        "--shrink", action="store_true", help="leave out the faults that the first failure does without"
+    )
     parser.add_argument("--story", action="store_true", help="the whole story, not only its end")
     parser.add_argument("--stop", action="store_true", help="end with the first failure")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="put a known fault back")

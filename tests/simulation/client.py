@@ -107,7 +107,11 @@ class Client:
     def _watch(self) -> None:
         wire, quiet = self.wire, self.world.loop.now - self._heard
         waits = self._open is not None or bool(self._unacknowledged)
-        if wire is not None and quiet > (PATIENCE_SECONDS if self.hello else HELLO_SECONDS) and (waits or not self.hello):
+        if (
+            wire is not None
+            and quiet > (PATIENCE_SECONDS if self.hello else HELLO_SECONDS)
+            and (waits or not self.hello)
+        ):
             self.world.say(f"{self.name} gives up on {wire.gateway}: silent for {quiet:.1f} s")
             wire.break_off()
             self._gone(wire, 1006)
@@ -156,7 +160,7 @@ class Client:
                 self.world.broken(f"{self.name} was closed with 4001 by {wire.gateway}, its newest connection")
             self._gone(wire, code)
 
-    def _gone(self, wire: Wire, code: int) -> None:  # noqa: ARG002
+    def _gone(self, wire: Wire, code: int) -> None:
         self.wire = None
         self.hello = False
         self.reconnects += 1

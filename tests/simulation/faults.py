@@ -54,7 +54,9 @@ def schedule(seed: int, gateways: list[str], workers: list[str], proxies: list[s
         kind = random.choice(kinds)
         at = round(random.uniform(2.0, BUSY_SECONDS), 3)
         target = other = ""
-        seconds = random.choice([random.uniform(0.1, 1.0), random.uniform(1.0, 5.0), random.uniform(3, LONGEST_SECONDS)])
+        seconds = random.choice(
+            [random.uniform(0.1, 1.0), random.uniform(1.0, 5.0), random.uniform(3, LONGEST_SECONDS)]
+        )
         match kind.split():
             case [_, "gateway"]:
                 target = random.choice(gateways)

@@ -14,8 +14,7 @@ START_SECONDS = 1000.0
 EPOCH_SECONDS = 1_800_000_000.0
 """What the wall clock says at START_SECONDS."""
 TURN_SECONDS = 2e-6
-"""What a turn of the loop takes: a timer that is early by a rounding error, and set again, would else be early for ever.
-"""
+"""What a turn of the loop takes: a timer that is early by a rounding error, and set again, else is early for ever."""
 
 
 class Process:
@@ -141,7 +140,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.clear()  # type: ignore[attr-defined]
         self._scheduled.clear()  # type: ignore[attr-defined]
 
-    def _error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002
+    def _error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         self.errors.append(f"{self.now:.3f} {context.get('message')}: {error!r}")
 

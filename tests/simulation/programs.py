@@ -132,7 +132,7 @@ def around(world: World) -> Iterator[None]:
         undo.append((where, name, getattr(where, name)))
         setattr(where, name, value)
 
-    def channel(target: str, options: Any = None) -> Channel:  # noqa: ARG001
+    def channel(target: str, options: Any = None) -> Channel:
         return Channel(world.network, world.proxies, target)
 
     def remoting(address: str, **_: Any) -> Any:

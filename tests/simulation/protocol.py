@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from litevoice_contracts.conversation import Item, SessionConfig
+from litevoice_contracts.conversation import Codec, Item, SessionConfig
 from litevoice_contracts.packets import Audio, CreateItem, CreateResponse
 from litevoice_contracts.positions import EventId
 from litevoice_gateway.protocols import ClientEvent, Frame, Problem
 from litevoice_gateway.session_state import LogEvent
 
-CODEC = "g711_ulaw/8000"
+CODEC: Codec = "g711_ulaw/8000"
 
 
 class Numbered:
@@ -32,7 +32,7 @@ class Numbered:
     def is_audio(self, message: str | bytes) -> bool:
         return isinstance(message, bytes)
 
-    def decode(self, message: str | bytes, config: SessionConfig) -> Sequence[ClientEvent]:  # noqa: ARG002
+    def decode(self, message: str | bytes, config: SessionConfig) -> Sequence[ClientEvent]:
         if isinstance(message, bytes):
             number = int.from_bytes(message[:4], "big")
             return [ClientEvent("audio", Audio(message[4:]), number if self._numbered else None)]
@@ -43,9 +43,9 @@ class Numbered:
     def opened(
         self,
         session_id: str,
-        config: SessionConfig,  # noqa: ARG002
+        config: SessionConfig,
         at: EventId,
-        events: Sequence[LogEvent],  # noqa: ARG002 - a position's frame is seen whole, or not at all
+        events: Sequence[LogEvent],
     ) -> list[Frame]:
         return [_frame(["hello", session_id, at.position])]
 

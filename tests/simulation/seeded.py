@@ -44,7 +44,7 @@ def seeded(seed: int, loop: VirtualLoop) -> Iterator[None]:
     patch(secrets, "token_urlsafe", lambda count=32: _urlsafe(chance.randbytes(count)))
     patch(uuid, "uuid4", lambda: uuid.UUID(bytes=chance.randbytes(16), version=4))
     patch(socket, "gethostname", lambda: "simulated")
-    patch(CpuMeter, "look", lambda self: 0.0)  # noqa: ARG005
+    patch(CpuMeter, "look", lambda self: 0.0)
     try:
         yield
     finally:
@@ -58,7 +58,7 @@ def quiet() -> Iterator[None]:
     """For a world and its end: what it logs nobody reads, and tasks that are cut off complain when they are collected.
     No collection comes in between, which would be at a moment that no seed decides."""
     hook = sys.unraisablehook
-    sys.unraisablehook = lambda unraisable: None  # noqa: ARG005
+    sys.unraisablehook = lambda unraisable: None
     logging.disable(logging.CRITICAL)
     gc.disable()
     try:

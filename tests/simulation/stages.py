@@ -1,4 +1,4 @@
-"""What a worker hears, thinks and says in the simulation: exact, so that one lost or doubled packet changes an answer."""
+"""What a worker hears, thinks and says in the simulation: exact, so that one lost packet changes an answer."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class Ears:
     def __init__(self, random: Random) -> None:
         self._random = random
 
-    def seconds_to_hear(self, audio_seconds: float) -> float:  # noqa: ARG002
+    def seconds_to_hear(self, audio_seconds: float) -> float:
         return 0.0
 
-    def listen(self, stream: Stream, windows: Samples, done: Callable[[list[float] | None], None]) -> None:  # noqa: ARG002
+    def listen(self, stream: Stream, windows: Samples, done: Callable[[list[float] | None], None]) -> None:
         found = (np.abs(windows.astype(np.int32)).mean(axis=1) > 200).astype(float).tolist()
         asyncio.get_running_loop().call_later(self._random.uniform(0.001, 0.02), done, found)
 
@@ -82,7 +82,7 @@ class Transcriber:
     def __init__(self, random: Random) -> None:
         self._random = random
 
-    async def transcribe(self, samples: Samples, language: str) -> str:  # noqa: ARG002
+    async def transcribe(self, samples: Samples, language: str) -> str:
         await asyncio.sleep(self._random.uniform(0.02, 0.4))
         return digits_heard(samples)
 
@@ -116,7 +116,7 @@ class Synthesizer:
     def __init__(self, random: Random) -> None:
         self._random = random
 
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:  # noqa: ARG002
+    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
         await asyncio.sleep(self._random.uniform(0.01, 0.2))
         return speech(text, codec)
 

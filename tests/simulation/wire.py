@@ -64,7 +64,7 @@ class Wire:
         if self._open:
             self._to_client(self.client.message, self, data)
 
-    def send_close(self, code: int, reason: str) -> None:  # noqa: ARG002
+    def send_close(self, code: int, reason: str) -> None:
         """A client answers with its own Close at once."""
 
         def arrived() -> None:
@@ -139,5 +139,5 @@ class GatewayEnd:
         self.pause_reading = wire.pause_reading
         self.resume_reading = wire.resume_reading
 
-    def send(self, data: bytes, *, binary: bool) -> None:  # noqa: ARG002
+    def send(self, data: bytes, *, binary: bool) -> None:
         self._wire.send_frame(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -88,9 +89,7 @@ class World:
             finally:
                 self.loop.abandon()
         questions = sum(len(client.questions) for client in self.clients)
-        return Result(
-            self.seed, self.faults, self.story, self.problems, questions, self._slowest, self.loop.steps
-        )
+        return Result(self.seed, self.faults, self.story, self.problems, questions, self._slowest, self.loop.steps)
 
     async def _live(self) -> None:
         for name in (*self.gateways, *self.workers):
@@ -160,9 +159,7 @@ class World:
         if state.draining or state.unready:
             return "draining" if state.draining else f"unready: {state.unready}"
         self.wires.append(wire)
-        wire.connection = program.hub.accept(
-            wire._protocol, programs.PRINCIPAL, GatewayEnd(wire), wire.client.name
-        )
+        wire.connection = program.hub.accept(wire._protocol, programs.PRINCIPAL, GatewayEnd(wire), wire.client.name)
         return ""
 
     def exited(self, program: Program) -> None:
@@ -222,26 +219,32 @@ class World:
             case ["name", *_]:
                 if self.remoting.name_server_up:
                     self.remoting.name_server_up = False
-                    end = lambda: setattr(self.remoting, "name_server_up", True)  # noqa: E731
+                    end = partial(setattr, self.remoting, "name_server_up", True)
             case ["slow", _]:
                 self.network.slow[fault.target] = 1.5
                 end = lambda: self.network.slow.pop(fault.target, None)  # noqa: E731
             case ["lossy", _]:
                 self.proxies[fault.target].lossy = 0.2
-                end = lambda: setattr(self.proxies[fault.target], "lossy", 0.0)  # noqa: E731
+                end = partial(setattr, self.proxies[fault.target], "lossy", 0.0)
             case ["late", _]:
-                for one in self.proxies.values():
-                    one.late_notices = 2.0
-                end = lambda: [setattr(one, "late_notices", 0.0) for one in self.proxies.values()]  # noqa: E731
+                self._notices_are_late(2.0)
+                end = partial(self._notices_are_late, 0.0)
             case ["lost", _]:
-                for topics in self.broker.lite.values():
-                    topics.lost_wake_ups = 0.3
-                end = lambda: [setattr(one, "lost_wake_ups", 0.0) for one in self.broker.lite.values()]  # noqa: E731
+                self._wake_ups_are_lost(0.3)
+                end = partial(self._wake_ups_are_lost, 0.0)
             case ["client", how]:
                 client = next(one for one in self.clients if one.name == fault.target)
                 client.move(politely=how == "moves")
         if end is not None:
             self.loop.within(None, fault.seconds, self._end, fault, end)
+
+    def _notices_are_late(self, seconds: float) -> None:
+        for proxy in self.proxies.values():
+            proxy.late_notices = seconds
+
+    def _wake_ups_are_lost(self, probability: float) -> None:
+        for topics in self.broker.lite.values():
+            topics.lost_wake_ups = probability
 
     def _end(self, fault: Fault, end: Any) -> None:
         self.say(f"{fault.kind} {fault.target} is over")
@@ -274,7 +277,9 @@ class World:
             owners = [
                 name
                 for name, program in self.running.items()
-                if isinstance(program, Gateway) and program.hub is not None and client.session_id in program.hub.sessions
+                if isinstance(program, Gateway)
+                and program.hub is not None
+                and client.session_id in program.hub.sessions
             ]
             listed = [one.partition("@")[0] for one in replies.subscribers(client.session_id)]
             if client.hello and (len(owners) != 1 or owners != listed):

@@ -16,7 +16,7 @@ from tests.simulation.model.proxy import Proxy
 
 
 def failure(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details, None)
 
 
 class Channel:
@@ -50,7 +50,7 @@ class Channel:
 
         return call
 
-    def unary_stream(self, method: str, **_: Any) -> Callable[..., Any]:  # noqa: ARG002 - ReceiveMessage
+    def unary_stream(self, method: str, **_: Any) -> Callable[..., Any]:
         async def call(request: Any, metadata: Any = None, timeout: float | None = None) -> AsyncIterator[Any]:
             copy = type(request)()
             copy.CopyFrom(request)
@@ -64,7 +64,7 @@ class Channel:
 
         return call
 
-    def stream_stream(self, method: str, **_: Any) -> Callable[..., Any]:  # noqa: ARG002 - Telemetry
+    def stream_stream(self, method: str, **_: Any) -> Callable[..., Any]:
         def call(metadata: Any = None) -> _Telemetry:
             stream = _Telemetry(self, field(metadata, "x-mq-client-id"))
             self.streams.append(stream)
@@ -72,7 +72,7 @@ class Channel:
 
         return call
 
-    async def close(self, grace: float | None = None) -> None:  # noqa: ARG002
+    async def close(self, grace: float | None = None) -> None:
         self.closed = True
         self.link.close()
         for future in list(self.pending):
@@ -171,5 +171,3 @@ def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
 def _answer(future: asyncio.Future[Any], answer: Any) -> None:
     if not future.done():
         future.set_result(answer)
-
-

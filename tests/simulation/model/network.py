@@ -1,6 +1,6 @@
 """What lies between programs and proxies: links that keep the order, delay, are cut, and break with either end.
 
-A cut loses nothing by itself: like TCP, a link sends again what it has kept when the cut ends, if its ends still want it.
+A cut loses nothing by itself: like TCP, a link sends what it has kept when the cut ends, if it is still there.
 """
 
 from __future__ import annotations

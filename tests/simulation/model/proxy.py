@@ -59,7 +59,7 @@ class Proxy:
 
     # --- the broker's side
 
-    def notify(self, client: str, lite_topic: str, group: str) -> None:  # noqa: ARG002
+    def notify(self, client: str, lite_topic: str, group: str) -> None:
         tell = self._tell.get(client)
         if tell is None or self._routes.get(client) is not self:
             return
@@ -133,13 +133,13 @@ class Proxy:
         answer.status.message = "the broker did not answer"
         answered(answer)
 
-    def _QueryRoute(self, link: Link, client: str, request: Any) -> Any:  # noqa: ARG002, N802
+    def _QueryRoute(self, link: Link, client: str, request: Any) -> Any:  # noqa: N802
         answer = _service.QueryRouteResponse()
         known = request.topic.name in self._broker.topics
         answer.status.code = stubs.OK if known else _definition.TOPIC_NOT_FOUND
         return answer
 
-    def _QueryAssignment(self, link: Link, client: str, request: Any) -> Any:  # noqa: ARG002, N802
+    def _QueryAssignment(self, link: Link, client: str, request: Any) -> Any:  # noqa: N802
         answer = _service.QueryAssignmentResponse()
         if request.topic.name not in self._broker.topics:
             answer.status.code = _definition.TOPIC_NOT_FOUND
@@ -150,18 +150,18 @@ class Proxy:
         queue.broker.name = "broker-0"
         return answer
 
-    def _Heartbeat(self, link: Link, client: str, request: Any) -> Any:  # noqa: ARG002, N802
+    def _Heartbeat(self, link: Link, client: str, request: Any) -> Any:  # noqa: N802
         answer = _service.HeartbeatResponse()
         answer.status.code = stubs.OK
         return answer
 
-    def _NotifyClientTermination(self, link: Link, client: str, request: Any) -> Any:  # noqa: ARG002, N802
+    def _NotifyClientTermination(self, link: Link, client: str, request: Any) -> Any:  # noqa: N802
         self._forget(client)
         answer = _service.NotifyClientTerminationResponse()
         answer.status.code = stubs.OK
         return answer
 
-    def _SendMessage(self, link: Link, client: str, request: Any) -> Any:  # noqa: ARG002, N802
+    def _SendMessage(self, link: Link, client: str, request: Any) -> Any:  # noqa: N802
         answer = _service.SendMessageResponse()
         answer.status.code = stubs.OK
         messages: Sequence[Any] = request.messages
@@ -176,14 +176,12 @@ class Proxy:
                 continue
             born = message.system_properties.born_timestamp
             partition = self._broker.partitions[message.topic.name]
-            entry.offset = partition.send(
-                message.body, dict(message.user_properties), born.seconds + born.nanos / 1e9
-            )
+            entry.offset = partition.send(message.body, dict(message.user_properties), born.seconds + born.nanos / 1e9)
         if lite is None:
             self._broker.partitions[messages[0].topic.name].wake()
         return answer
 
-    def _SyncLiteSubscription(self, link: Link, client: str, request: Any) -> Any:  # noqa: ARG002, N802
+    def _SyncLiteSubscription(self, link: Link, client: str, request: Any) -> Any:  # noqa: N802
         answer = _service.SyncLiteSubscriptionResponse()
         answer.status.code = stubs.OK
         topics = self._broker.lite[request.topic.name]
@@ -198,7 +196,7 @@ class Proxy:
             topics.replace(client, names)
         return answer
 
-    def _AckMessage(self, link: Link, client: str, request: Any) -> Any:  # noqa: ARG002, N802
+    def _AckMessage(self, link: Link, client: str, request: Any) -> Any:  # noqa: N802
         answer = _service.AckMessageResponse()
         answer.status.code = stubs.OK
         for entry in request.entries:
@@ -208,7 +206,7 @@ class Proxy:
             result.status.code = stubs.OK if known else _definition.INVALID_RECEIPT_HANDLE
         return answer
 
-    def _ChangeInvisibleDuration(self, link: Link, client: str, request: Any) -> Any:  # noqa: ARG002, N802
+    def _ChangeInvisibleDuration(self, link: Link, client: str, request: Any) -> Any:  # noqa: N802
         answer = _service.ChangeInvisibleDurationResponse()
         known = self._by_receipt(request.topic.name, request.receipt_handle, _seconds(request.invisible_duration))
         answer.status.code = stubs.OK if known else _definition.INVALID_RECEIPT_HANDLE

@@ -15,6 +15,7 @@ from tests.simulation.model.network import Network
 
 BROKER_ADDRESS = "broker-0:10911"
 
+
 class ModelRemoting:
     """`name_server_up` is False while the name server is down. Who may not reach the broker is cut off from `admin`."""
 
@@ -34,7 +35,7 @@ class ModelRemotingClient:
 
     async def close(self) -> None: ...
 
-    async def call(self, code: int, fields: Mapping[str, object] | None = None, body: bytes = b"") -> Answer:  # noqa: ARG002
+    async def call(self, code: int, fields: Mapping[str, object] | None = None, body: bytes = b"") -> Answer:
         model = self._model
         process = CURRENT.get()
         await asyncio.sleep(model.network.delay("admin"))

@@ -61,12 +61,26 @@ e2e: venv ## tests on a real Kubernetes cluster
 	@scripts/tier e2e scripts/e2e $(SLOWEST)
 
 .PHONY: test
-test: check unit integration e2e ## everything
+test: check unit integration chaos-brief e2e ## everything
 	@scripts/tier --report
+
+# Between the tiers and not beside others: its callers speak in real time.
+.PHONY: chaos-brief
+chaos-brief: venv ## each kind of fault once, in two minutes; part of `make test`
+	@scripts/install-dev
+	@scripts/tier chaos-brief $(PY) -m litevoice_dev chaos --minutes 1.9 --sessions 6 --speaking 2 --churn 0.5 --seed 1
+
+.PHONY: chaos
+chaos: venv ## calls while everything fails, checked packet by packet: MINUTES=30, ARGS="--sessions 40 --seed 7 --only worker-kill"
+	@scripts/install-dev
+	@$(PY) -m litevoice_dev chaos --minutes $(MINUTES) $(ARGS)
 
 # How large: open microphones, and how long they are measured; sessions that come back at once.
 bench-storm: SESSIONS ?= 10000
+bench-outage: SESSIONS ?= 40
 SESSIONS ?= 200
+PART ?= broker
+MINUTES ?= 30
 SECONDS ?= 120
 
 .PHONY: bench-path
@@ -102,6 +116,11 @@ bench-growth: venv ## measure what a session costs when there are 100, 1,000, 10
 bench-storm: venv ## measure how SESSIONS=10000 sessions come back after kill -9 of their gateway; exits 1 when a bar is missed
 	@scripts/install-dev
 	@$(PY) -m bench.storm --sessions $(SESSIONS)
+
+.PHONY: bench-outage
+bench-outage: venv ## measure how SESSIONS=40 go on after kill -9 of PART=broker|proxy; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.outage --sessions $(SESSIONS) --part $(PART)
 
 .PHONY: bench-programs
 bench-programs: ## format, lint and test the programs in Rust and Go that the measurements use

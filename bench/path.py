@@ -77,7 +77,7 @@ class Place:
     stack: LocalStack
 
     async def counters(self) -> Counters:
-        client = RemotingClient(self.rocketmq.broker.address, access=AdminAccess(), tls=None, timeout_seconds=5.0)
+        client = RemotingClient(self.rocketmq.broker.address, access=AdminAccess(), timeout_seconds=5.0)
         asked = time.monotonic()
         try:
             answers = await asyncio.gather(

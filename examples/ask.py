@@ -5,7 +5,8 @@
     python examples/ask.py --url ws://127.0.0.1:8080/v1 --key KEY --wav question.wav
 
 A WAV file is spoken in real time: 16 bit, mono, 24 kHz. When the gateway goes away in the middle, the client comes back
-to the same session on another one (`resume`), and the answer goes on where it stopped.
+to the same session on another one (`resume`): the answer goes on where it stopped, and what the broker had not
+confirmed of the question is sent again (`Appends`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import collections
 import os
 import sys
 import wave
@@ -26,21 +28,67 @@ PACKET_SECONDS = 0.02
 SILENCE_SECONDS = 1.0  # after this, voice activity detection knows that the question is over
 
 
+class Appends:
+    """Audio that the broker has not confirmed: kept, and sent again on the next connection."""
+
+    def __init__(self) -> None:
+        self.kept: collections.deque[str] = collections.deque(maxlen=3000)  # a minute; beyond it the oldest go
+        self.count = self.next = 0  # of all, and of those kept that this connection was sent
+        self.ready = False
+        self.lock = asyncio.Lock()
+
+    def query(self) -> dict[str, str]:
+        """For a connection that is about to be made: asks for confirmations, and says where they stand."""
+        self.ready = False
+        return {"confirmed_appends": str(self.count - len(self.kept))}
+
+    async def take(self, event: Any, connection: Any) -> None:
+        """Every server event."""
+        if event.type == "session.created":
+            self.ready, self.next = True, 0
+            await self.send(connection)
+        elif event.type == "litevoice.input_audio_buffer.confirmed":
+            while self.kept and self.count - len(self.kept) < event.appends:
+                self.kept.popleft()
+                self.next -= 1
+
+    async def append(self, connection: Any, pcm: bytes) -> None:
+        if len(self.kept) == self.kept.maxlen:
+            self.next = max(0, self.next - 1)
+        self.kept.append(base64.b64encode(pcm).decode())
+        self.count += 1
+        await self.send(connection)
+
+    async def send(self, connection: Any) -> None:
+        """What this connection was not sent yet. Before session.created nothing: the kept ones come first."""
+        async with self.lock:
+            while self.ready and self.next < len(self.kept):
+                self.next += 1
+                try:
+                    await connection.input_audio_buffer.append(audio=self.kept[self.next - 1])
+                except ConnectionClosed:
+                    return  # it is kept
+
+
 async def ask(url: str, key: str, question: str, wav: str) -> None:
     client = AsyncOpenAI(api_key=key, websocket_base_url=url)
     seen = {"session_id": "", "last_event_id": ""}
+    appends = Appends()
 
     def resume(_event: Any) -> Any:
         """Only needed to survive the loss of a gateway: names the session and the last event that arrived."""
         print(f"\ncoming back to {seen['session_id']}", file=sys.stderr)
-        return {"extra_query": dict(seen)}
+        return {"extra_query": seen | appends.query()}
 
-    async with client.realtime.connect(model="litevoice", on_reconnecting=resume, max_retries=40) as connection:
-        speaking = asyncio.create_task(speak(connection, wav) if wav else type_in(connection, question))
+    async with client.realtime.connect(
+        model="litevoice", extra_query=appends.query(), on_reconnecting=resume, max_retries=40
+    ) as connection:
+        speaking = asyncio.create_task(speak(connection, appends, wav) if wav else type_in(connection, question))
         audio = bytearray()
         event: Any
         async for event in connection:
             seen["last_event_id"] = event.event_id
+            await appends.take(event, connection)
             match event.type:
                 case "session.created":
                     seen["session_id"] = event.session.id
@@ -69,15 +117,14 @@ async def type_in(connection: Any, question: str) -> None:
     await send(connection, {"type": "response.create"})
 
 
-async def speak(connection: Any, path: str) -> None:
+async def speak(connection: Any, appends: Appends, path: str) -> None:
     with wave.open(path) as file:
         if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, RATE):
             sys.exit(f"{path}: expected 16 bit, mono, {RATE} Hz")
         pcm = file.readframes(file.getnframes()) + bytes(int(SILENCE_SECONDS * RATE) * 2)
     size = int(PACKET_SECONDS * RATE) * 2
     for start in range(0, len(pcm), size):
-        audio = base64.b64encode(pcm[start : start + size]).decode()
-        await send(connection, {"type": "input_audio_buffer.append", "audio": audio})
+        await appends.append(connection, pcm[start : start + size])
         await asyncio.sleep(PACKET_SECONDS)
 
 

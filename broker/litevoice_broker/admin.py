@@ -43,6 +43,8 @@ _LITE_TOPIC, _LITE_CLIENT, _LITE_GROUP, _LITE_DISPATCH = 200076, 200077, 200078,
 _MAX_CLIENT_NAMES = 10_000
 _TOPIC_NOT_EXIST = 17
 _READ_WRITE = 6
+_NAME_SERVER_SECONDS = 1.0
+"""How long questions about owners wait for it, once the brokers are known: in a moment the answer is no longer true."""
 _MASTER = "0"
 
 
@@ -60,8 +62,9 @@ class Admin:
             raise BrokerError(str(error)) from error
         self._timeout_seconds = timeout_seconds
         self._access = access or AdminAccess()
-        self._tls = self._access.ssl_context()
+        self._access.ssl_context()  # to say at once what does not fit
         self._clients: dict[str, RemotingClient] = {}
+        self._last_masters: dict[str, str] = {}
 
     @classmethod
     def from_settings(cls, settings: BrokerSettings) -> Admin:
@@ -81,7 +84,18 @@ class Admin:
         }
         if not found:
             raise BrokerUnavailable(f"nameServer: no RocketMQ broker is registered at {';'.join(self._name_servers)}")
-        return dict(sorted(found.items()))
+        self._last_masters = dict(sorted(found.items()))
+        return self._last_masters
+
+    async def _known_masters(self) -> dict[str, str]:
+        """The masters; the last known ones while the name server is away, so that owners are known nevertheless."""
+        if not self._last_masters:
+            return await self.masters()
+        try:
+            async with asyncio.timeout(_NAME_SERVER_SECONDS):
+                return await self.masters()
+        except (BrokerUnavailable, TimeoutError):
+            return self._last_masters
 
     # --- topics and groups
 
@@ -236,7 +250,7 @@ class Admin:
         """Like `lite_topic`, for each of `names` in their order; all requests are in flight at once."""
         if not names:
             return []
-        masters = list((await self.masters()).values())
+        masters = list((await self._known_masters()).values())
         return await asyncio.gather(*(self._lite_topic(masters, parent, name) for name in names))
 
     async def lite_topics_of(self, parent: str, group: str, client_id: str) -> set[str]:
@@ -244,7 +258,7 @@ class Admin:
         to each master."""
         fields = {"parentTopic": parent, "group": group, "clientId": client_id, "maxCount": _MAX_CLIENT_NAMES}
         answers = [
-            await self._client(address).call(_LITE_CLIENT, fields) for address in (await self.masters()).values()
+            await self._client(address).call(_LITE_CLIENT, fields) for address in (await self._known_masters()).values()
         ]
         return set.intersection(*(client_lite_topics(parse(answer.body)) for answer in answers))
 
@@ -269,17 +283,18 @@ class Admin:
 
     async def offsets(self, topic: str, group: str) -> tuple[int, int]:
         """The next offset of a topic with one queue, and the group's committed one."""
-        return await self._offsets(await self._only_address(await self.masters(), topic), topic, group)
+        return await self._offsets(await self._known_address(topic), topic, group)
 
-    async def reset_offset_to_committed(self, topic: str, group: str) -> int:
-        """Frees the order lock of a consumer that died with un-acknowledged messages; returns the committed offset.
+    async def reset_offset_to_committed(self, topic: str, group: str, *, before: int = 0) -> int:
+        """Frees the order lock of a consumer that died with un-acknowledged messages; returns the offset of the next
+        message: the committed one, or up to `before` messages earlier.
 
         Without it the topic stands still until the dead consumer's invisible time is over. Call it only when the
         last consumer is gone: what a live one holds would be delivered again.
         """
-        masters = await self.masters()
-        address = await self._only_address(masters, topic)
+        address = await self._known_address(topic)
         _, committed = await self._offsets(address, topic, group)
+        committed = max(0, committed - before)
         await self._client(address).call(
             _RESET_OFFSET,
             {"topic": topic, "group": group, "queueId": 0, "offset": committed, "timestamp": -1, "isForce": "true"},
@@ -291,9 +306,8 @@ class Admin:
     def _client(self, address: str) -> RemotingClient:
         client = self._clients.get(address)
         if client is None:
-            client = self._clients[address] = RemotingClient(
-                address, access=self._access, tls=self._tls, timeout_seconds=self._timeout_seconds
-            )
+            client = RemotingClient(address, access=self._access, timeout_seconds=self._timeout_seconds)
+            self._clients[address] = client
         return client
 
     async def _ask_name_server(self, code: int, fields: Mapping[str, object] | None = None) -> dict[str, Any]:
@@ -354,6 +368,18 @@ class Admin:
         except Refused:
             return False
         return bool(answer.body)
+
+    async def _known_address(self, topic: str) -> str:
+        """See `_only_address`; while the name server is away, the brokers themselves are asked."""
+        masters = await self._known_masters()
+        try:
+            async with asyncio.timeout(_NAME_SERVER_SECONDS):
+                return await self._only_address(masters, topic)
+        except (BrokerUnavailable, TimeoutError):
+            for address in masters.values():
+                if await self._topic_config(address, topic) is not None:
+                    return address
+            raise BrokerUnavailable(f"nameServer: no answer, and no known broker has topic {topic}") from None
 
     async def _only_address(self, masters: Mapping[str, str], topic: str) -> str:
         brokers = await self._route(topic)

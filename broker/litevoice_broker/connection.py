@@ -34,7 +34,9 @@ CALL_TIMEOUT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 HEARTBEATS_MISSED = 2
 BACKOFF_FIRST_SECONDS = 0.1
-BACKOFF_MAX_SECONDS = 3.0
+BACKOFF_MAX_SECONDS = 1.0
+UNREADY_SECONDS = 3.0
+"""A client that reported a failure, and nothing since, looks by itself whether it is over."""
 _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -74,7 +76,7 @@ class Connection:
         self._addresses = config.addresses
         self._next_address = random.randrange(len(self._addresses))
         self._client_id = str(config.client_id)
-        self._plain_metadata = None if config.access_key else metadata(self._client_id)
+        self._plain_metadata = None if config.keys[0] else metadata(self._client_id)
         self._stub: Any = None
         self._established = False
         self._failed_at = 0.0
@@ -110,7 +112,7 @@ class Connection:
     def metadata(self) -> Metadata:
         if self._plain_metadata is not None:
             return self._plain_metadata
-        return metadata(self._client_id, self.config.access_key, self.config.secret_key)
+        return metadata(self._client_id, *self.config.keys)
 
     async def call(self, method: str, request: Any, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> Any:
         """One unary call. Returns the response, whose status is OK or MULTIPLE_RESULTS.
@@ -125,7 +127,7 @@ class Connection:
         except grpc.aio.AioRpcError as error:
             raise call_failed(error, method) from None
         except asyncio.CancelledError:
-            if _cancelled():
+            if is_cancelled():
                 raise
             raise BrokerUnavailable(f"{method}: the connection was replaced during the call") from None
         except (grpc.aio.UsageError, ValueError) as error:
@@ -150,7 +152,7 @@ class Connection:
             if not messages:
                 raise call_failed(error, "ReceiveMessage") from None
         except asyncio.CancelledError:
-            if _cancelled():
+            if is_cancelled():
                 raise
             if not messages:
                 raise BrokerUnavailable("ReceiveMessage: the connection was replaced during the call") from None
@@ -308,8 +310,10 @@ class Connection:
         while True:
             try:
                 await self._on_connected()
-            except BrokerError as error:
-                self.health.set(str(error))
+            except Exception as error:
+                if not isinstance(error, BrokerError):
+                    logger.exception("the first calls over a new connection failed")
+                self.health.set(str(error) if isinstance(error, BrokerError) else repr(error))
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
                 continue
@@ -317,12 +321,12 @@ class Connection:
             self.health.set("")
             backoff = BACKOFF_FIRST_SECONDS
             while True:
-                await asyncio.sleep(BACKOFF_MAX_SECONDS)
-                if not self.health.ready and time.monotonic() - self._failed_at > BACKOFF_MAX_SECONDS:
+                await asyncio.sleep(UNREADY_SECONDS)
+                if not self.health.ready and time.monotonic() - self._failed_at > UNREADY_SECONDS:
                     break
 
 
-def _cancelled() -> bool:
+def is_cancelled() -> bool:
     """Whether somebody cancelled this task: gRPC also raises CancelledError in calls whose channel was closed."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

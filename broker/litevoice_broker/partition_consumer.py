@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from litevoice_broker import stubs
+from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.connection import ConnectedClient, Connection, subscription_settings
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
@@ -44,6 +45,10 @@ class PartitionMessage:
 class PartitionConsumer(ConnectedClient):
     """One FIFO partition topic: batch (≤ 32 messages) → handler → ack → next poll. At most one batch is in memory.
 
+    `admin`: after an outage the restarted broker may take for un-acknowledged what was acknowledged just before it, and
+    lock the queue for INVISIBLE_SECONDS; the consumer has its own lock removed then. What it has had already may come
+    again.
+
     A handler that raises gets the same batch again after a pause, until 20 s after it came; then the broker hands it
     out anew. A batch is acknowledged only after the handler returned.
     """
@@ -55,6 +60,7 @@ class PartitionConsumer(ConnectedClient):
         group: str,
         *,
         handler: Callable[[Sequence[PartitionMessage]], Awaitable[None]],
+        admin: Admin | None = None,
         long_poll_seconds: float = 5.0,
         observer: Observer | None = None,
     ) -> None:
@@ -71,6 +77,8 @@ class PartitionConsumer(ConnectedClient):
         self._topic = topic
         self._group = group
         self._handler = handler
+        self._admin = admin
+        self._away = False
         self._long_poll_seconds = long_poll_seconds
         self._leaving = asyncio.Event()
         self._poll: asyncio.Task[None] | None = None
@@ -112,7 +120,22 @@ class PartitionConsumer(ConnectedClient):
             long_poll_seconds=self._long_poll_seconds,
             invisible_seconds=INVISIBLE_SECONDS,
         )
-        await poller.run(self._take, report=self._connection.report, leaving=self._leaving)
+        await poller.run(self._take, report=self._polled, leaving=self._leaving, prepare=self._free)
+
+    def _polled(self, error: BrokerError | None) -> None:
+        self._away = self._away or (error is not None and error.retryable)
+        self._connection.report(error)
+
+    async def _free(self) -> None:
+        """As long as it fails, polls fail as well, or wait for the lock."""
+        if not self._away or self._admin is None:
+            return
+        try:
+            await self._admin.reset_offset_to_committed(self._topic, self._group)
+        except BrokerError as error:
+            logger.info("order lock not reset", extra={"topic": self._topic, "reason": str(error)})
+        else:
+            self._away = False
 
     async def _take(self, messages: list[Any]) -> None:
         if await self._handle([_partition_message(message) for message in messages]):
@@ -138,7 +161,9 @@ class PartitionConsumer(ConnectedClient):
             pause = min(pause * 2, _RETRY_MAX_SECONDS)
 
     def _patient(self, seconds: float) -> bool:
-        """A restarted broker remembers the batch, and blocks the partition until its invisible time is over."""
+        """A restarted broker remembers the batch, and blocks the partition until its invisible time is over. Asked when
+        an acknowledgement had no answer."""
+        self._away = True
         return seconds < (LEAVE_ACK_SECONDS if self._leaving.is_set() else INVISIBLE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:

@@ -7,8 +7,10 @@ message. LITE messages go out one per request: several in one are answered OK an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
+import random
 import secrets
 import time
 from collections import deque
@@ -97,6 +99,7 @@ class Producer(ConnectedClient):
         self._idle = asyncio.Event()
         self._idle.set()
         self._pending = 0
+        self._works = asyncio.Event()  # replaced by a new one whenever a lane that failed goes on
 
     async def start(self) -> None:
         """Returns at once; connects, and keeps trying, in the background."""
@@ -250,17 +253,25 @@ class Producer(ConnectedClient):
                     raise BrokerUnavailable(
                         f"not confirmed within {self._give_up_seconds:g} s: {error}", code=error.code
                     ) from None
-                await asyncio.sleep(backoff)
+                await self._pause(backoff * random.uniform(0.5, 1.0))
                 backoff = min(backoff * 2, RETRY_MAX_SECONDS)
             else:
                 self._report(lane, None)
                 self._connection.observer.on_send(lane.kind, time.perf_counter() - started, len(batch))
                 return
 
+    async def _pause(self, seconds: float) -> None:
+        """Until a send that had failed, of whatever lane, works again: so one of many finds out for all."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._works.wait(), seconds)
+
     def _report(self, lane: _Lane, failure: BrokerError | None) -> None:
         """Ready only while no lane has a failed request: one topic may work while another one's broker is away."""
         if failure is None and lane.failure is None and self.ready:
             return
+        if failure is None and lane.failure is not None:
+            self._works.set()
+            self._works = asyncio.Event()
         lane.failure = failure
         failures = (other.failure for other in self._lanes.values() if other.failure is not None)
         self._connection.report(failure or next(failures, None))

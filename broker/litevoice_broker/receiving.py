@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from litevoice_broker import stubs
-from litevoice_broker.connection import Connection
-from litevoice_broker.errors import BrokerError
+from litevoice_broker.connection import Connection, is_cancelled
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.status import RETRYABLE_CODES
 
 logger = logging.getLogger(__name__)
@@ -21,9 +21,9 @@ BATCH_MESSAGES = 32
 """The most that a broker hands out at once."""
 _POLL_GRACE_SECONDS = 3.0
 _POLL_BACKOFF_FIRST_SECONDS = 0.05
-_POLL_BACKOFF_MAX_SECONDS = 1.0
+_POLL_BACKOFF_MAX_SECONDS = 0.5
 _ACK_RETRY_FIRST_SECONDS = 0.1
-_ACK_RETRY_MAX_SECONDS = 1.0
+_ACK_RETRY_MAX_SECONDS = 0.5
 
 
 class Poller:
@@ -52,11 +52,15 @@ class Poller:
         *,
         report: Callable[[BrokerError | None], None],
         leaving: asyncio.Event,
+        prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Poll, handle, poll again, until `leaving` is set; `report` gets what each poll came to."""
+        """Poll, handle, poll again, until `leaving` is set, whatever happens; `report` gets what each poll came to, and
+        `prepare` runs before each."""
         backoff = 0.0
         while not leaving.is_set():
             try:
+                if prepare is not None:
+                    await prepare()
                 messages = await self.poll()
                 report(None)
                 backoff = 0.0
@@ -65,8 +69,14 @@ class Poller:
             except BrokerError as error:
                 report(error)
                 backoff = min(backoff * 2 or _POLL_BACKOFF_FIRST_SECONDS, _POLL_BACKOFF_MAX_SECONDS)
-            except Exception:
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                report(BrokerUnavailable("ReceiveMessage: the call was cut off"))
+                backoff = _POLL_BACKOFF_MAX_SECONDS
+            except Exception as error:
                 logger.exception("poll failed")
+                report(BrokerError(f"ReceiveMessage: {error!r}"))
                 backoff = _POLL_BACKOFF_MAX_SECONDS
             if backoff:
                 with contextlib.suppress(TimeoutError):

@@ -64,15 +64,12 @@ def decode_frame(frame: bytes) -> Answer:
 class RemotingClient:
     """Calls to one address, pipelined over one connection that is opened when needed and again after it broke.
 
-    `tls`: None for plain text. `access` says with which credentials requests are signed.
+    `access` says whether over TLS, and with which credentials requests are signed.
     """
 
-    def __init__(
-        self, address: str, *, access: AdminAccess, tls: ssl.SSLContext | None, timeout_seconds: float
-    ) -> None:
+    def __init__(self, address: str, *, access: AdminAccess, timeout_seconds: float) -> None:
         self._address = address
         self._access = access
-        self._tls = tls
         self._timeout_seconds = timeout_seconds
         self._opaques = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
@@ -84,8 +81,9 @@ class RemotingClient:
         """Raises Refused with the server's code and remark, NotPermitted when that is about the credentials,
         BrokerUnavailable when there is no answer in time."""
         text_fields = {name: str(value) for name, value in (fields or {}).items() if value is not None}
-        if self._access.access_key:
-            text_fields = sign_request(self._access.access_key, self._access.secret_key, text_fields, body)
+        access_key, secret_key = self._access.keys
+        if access_key:
+            text_fields = sign_request(access_key, secret_key, text_fields, body)
         opaque = next(self._opaques)
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -124,20 +122,23 @@ class RemotingClient:
 
     @property
     def _objection(self) -> str:
-        if not self._access.access_key:
+        access_key, _ = self._access.keys
+        if not access_key:
             return f"{self._address} requires signed requests"
-        return f"{self._address} rejects the credentials of {self._access.access_key}"
+        return f"{self._address} rejects the credentials of {access_key}"
 
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
             if self._writer is None or self._reading is None or self._reading.done():
                 host, port = split_address(self._address)
-                reader, self._writer = await asyncio.open_connection(host, port, ssl=self._tls)
+                reader, self._writer = await asyncio.open_connection(host, port, ssl=self._access.ssl_context())
                 self._reading = asyncio.create_task(self._read(reader, self._writer))
             return self._writer
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reason = "" if self._tls else "the connection was closed before any answer: it may require TLS (admin_tls)"
+        reason = (
+            "" if self._access.tls else "the connection was closed before any answer: it may require TLS (admin_tls)"
+        )
         try:
             while True:
                 (length,) = struct.unpack(">i", await reader.readexactly(4))

@@ -15,6 +15,7 @@ RETRYABLE_CODES = frozenset(
     getattr(stubs.definition, name)
     for name in (
         "TOPIC_NOT_FOUND",  # also the answer while the topic's broker restarts
+        "UNAUTHORIZED",  # also while changed credentials are on their way here, or to the broker
         "REQUEST_TIMEOUT",
         "TOO_MANY_REQUESTS",
         "INTERNAL_ERROR",

@@ -45,6 +45,7 @@ CODE: Any = definition.Code
 OK: int = definition.OK
 MULTIPLE_RESULTS: int = definition.MULTIPLE_RESULTS
 MESSAGE_NOT_FOUND: int = definition.MESSAGE_NOT_FOUND
+TOO_MANY_REQUESTS: int = definition.TOO_MANY_REQUESTS
 TYPE_CONFLICT: int = definition.MESSAGE_PROPERTY_CONFLICT_WITH_TYPE
 
 PRODUCER: int = definition.PRODUCER

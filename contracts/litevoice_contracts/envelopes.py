@@ -6,7 +6,8 @@ broken one costs nobody else anything. Down: one envelope per message of a sessi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -18,9 +19,9 @@ from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import SESSION_ID
 from litevoice_contracts.packets import Packet
 
-VERSION = 2
+VERSION = 3
 """Of the bundle and the envelopes in it."""
-DOWN_VERSION = 1
+DOWN_VERSION = 2
 MAX_BODY_BYTES = 4 * 1024 * 1024  # RocketMQ's maxMessageSize
 BUNDLE_BYTES = 1 << 20
 """A bundle takes no further envelope above this; one that is larger travels alone."""
@@ -51,8 +52,8 @@ class UpEnvelope(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tru
     Attributes:
         seq: number of the first packet; the others follow without a gap.
         turn: newest turn that the owner knows of (see Snapshot.turn).
-        attempt: 0, and one more for each replay; it never goes back within a session.
-        snapshot: the conversation so far; on the first packet of an epoch, after each commit, and on every replay.
+        attempt: 0, and one more for each TurnReplay that counts; it never goes back within a session.
+        snapshot: the conversation so far; on the first packet of a new session, after each commit, and on every replay.
         resume: only on a replay while a response is unfinished.
         client_seqs: the client's own number of each packet, where its protocol has one. A packet that a client sends
             again, to another gateway, gets a new (epoch, seq) and keeps this.
@@ -115,6 +116,18 @@ class Bundle(msgspec.Struct, frozen=True):
         return cls(gateway, envelopes)
 
 
+class MessageId(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Of one message, however often it is sent: `number` grows with every message of a sender, a worker process."""
+
+    sender: int
+    number: int
+
+
+def message_ids(sender: int) -> Iterator[MessageId]:
+    """One after the other. `sender` is nobody else's: at least 50 random bits, at most 63."""
+    return (MessageId(sender, number) for number in itertools.count(1))
+
+
 class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message of a session's LiteTopic: one position.
 
@@ -122,6 +135,7 @@ class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
         epoch: epoch of the newest packet that the worker has applied.
         attempt: of the newest replay that the worker has begun from; the owner drops events of an older attempt.
         snapshot: the conversation after these events, on every event that changes it.
+        id: a message that is sent again after an unclear answer may stand at two positions: it counts once.
         v: version of the format.
     """
 
@@ -130,6 +144,7 @@ class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
     events: list[DownEvent]
     attempt: int = 0
     snapshot: Snapshot | None = None
+    id: MessageId | None = None
     v: int = DOWN_VERSION
 
     def encode(self) -> bytes:
@@ -144,6 +159,9 @@ class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
+KEEP_ALIVE = DownEnvelope(0, 0, []).encode()
+"""A gateway's own message to the LiteTopic of a session that lives in silence, and would expire otherwise. It takes a
+position, and says nothing."""
 _up_decoder = msgspec.msgpack.Decoder(UpEnvelope)
 _bundle_decoder = msgspec.msgpack.Decoder(list[bytes])
 _down_decoder = msgspec.msgpack.Decoder(DownEnvelope)

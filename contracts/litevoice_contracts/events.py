@@ -127,16 +127,23 @@ class Progress(_Event, frozen=True, tag="progress"):
 class TurnReplay(_Event, frozen=True, tag="turn_replay"):
     """A worker that does not know the session, or misses packets, asks the owner to send snapshot and open turn again.
 
-    `after` is the last packet that the worker has applied, None when it knows nothing.
+    It ends its attempt for every reader of the log: what follows of the same attempt does not count.
+
+    Attributes:
+        reason: `failed`: the worker has tried, and lives on. `handed_over`: it leaves as planned, which says nothing
+            against the turn.
+        after: the last packet that the worker has applied, None when it knows nothing.
     """
 
-    reason: Literal["unknown_session", "gap"]
+    reason: Literal["unknown_session", "gap", "failed", "handed_over"]
     after: Mark | None = None
 
 
 class EpochRejected(_Event, frozen=True, tag="epoch_rejected"):
-    """The packet's epoch is older than `current`: the owner opens a higher one and sends its open turn again."""
+    """Packets of the epoch `rejected` were refused: it is older than `current`. The owner whose epoch it is opens a
+    higher one; to any other it means nothing."""
 
+    rejected: int
     current: int
 
 

@@ -121,6 +121,12 @@ class Names:
         """LiteTopic in the control topic whose exclusive subscriber owns the partition, e.g. ``partition-07``."""
         return f"partition-{partition:02d}"
 
+    @staticmethod
+    def presence(worker: str) -> str:
+        """LiteTopic in the control topic that a worker is subscribed to while it lives: a digest of its name, which may
+        be longer than a LiteTopic's."""
+        return f"worker-{hashlib.blake2b(worker.encode(), digest_size=12).hexdigest()}"
+
     @property
     def gateway_group(self) -> str:
         """Exclusive, orderly, bound to the reply topic."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
+from litevoice_contracts.envelopes import MessageId
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import Progress
 
-VERSION = 1
+VERSION = 2
 
 
 class SessionNews(msgspec.Struct, frozen=True, array_like=True):
@@ -18,12 +19,17 @@ class SessionNews(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         progress: how far its packets are settled; None when only something is under way that the owner waits for.
+        attempt: the worker's own. The progress of an older one than the owner's does not count, like its messages.
+        after: the newest message that the worker has published for the session, None for none. Its progress counts for
+            an owner that has read that far: what was settled with a message must not be forgotten before the message.
         refused: the worker has no room for it.
     """
 
     session_id: str
     progress: Progress | None = None
     refused: bool = False
+    attempt: int = 0
+    after: MessageId | None = None
 
 
 class PartitionNews(msgspec.Struct, frozen=True, array_like=True):

@@ -61,11 +61,19 @@ class CancelResponse(_Packet, frozen=True, tag="cancel"):
     event_id: str | None = None
 
 
+class GiveUp(_Packet, frozen=True, tag="give_up"):
+    """The owner gives the open turn up, after so many attempts without progress: the worker ends the open utterance and
+    the response as failed. The packets before it are not sent again; `audio_ms` is how much audio they were."""
+
+    attempts: int
+    audio_ms: int = 0
+
+
 class EpochEnd(_Packet, frozen=True, tag="end"):
     """The owner hands over; nothing of this epoch follows."""
 
 
-Packet = Audio | Silence | Commit | Clear | Update | CreateItem | CreateResponse | CancelResponse | EpochEnd
+Packet = Audio | Silence | Commit | Clear | Update | CreateItem | CreateResponse | CancelResponse | GiveUp | EpochEnd
 
 AUDIO = (Audio, Silence)
 """The packets that are audio."""

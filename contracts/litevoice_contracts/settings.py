@@ -92,6 +92,9 @@ class GatewaySettings(_Settings):
     before is confirmed."""
     idle_timeout_seconds: Annotated[int, Field(ge=10, le=86_400)] = 900
     """A session without a client event or a reply for this long is closed with 1000."""
+    keep_alive_seconds: Annotated[int, Field(ge=5, le=300)] = 300
+    """How long the LiteTopic of a session that lives may stay without a message before the gateway writes an empty one:
+    brokers let it expire so long after the last message as `rocketmq.expirationMinutes` says, 15 minutes at least."""
     probe_seconds: Annotated[int, Field(ge=1, le=600)] = 5
     """The gateway asks the worker about a turn that has made no progress for this long."""
     restore_timeout_seconds: Annotated[int, Field(ge=1, le=120)] = 30

@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None
                         "seq": up.seq,
                         "attempt": up.attempt,
                         "marks": marks,
+                        "client_seqs": up.client_seqs,
                     }
                 )
 
@@ -88,56 +89,83 @@ async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None
         await asyncio.gather(*(consumer.abandon() for consumer in consumers))
 
 
+ReadReplies = Callable[[str], Awaitable[list[Line]]]
+
+
 async def read_replies(settings: BrokerSettings, session_id: str) -> list[Line]:
     """Every position of the session's LiteTopic, from the first to the last at the time of the call.
 
     Raises LookupError when the broker has no such LiteTopic.
     """
+    async with reading_replies(settings) as read:
+        return await read(session_id)
+
+
+@contextlib.asynccontextmanager
+async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies]:
+    """Gives a function that does what `read_replies` does, for one session after the other."""
     names, group = audited_names(settings), f"{settings.reply_topic}-audit"
-    lines: list[Line] = []
-    last, complete = 0, asyncio.Event()
+    lines: dict[str, list[Line]] = {}
+    numbers: dict[int, int] = {}
+    last: dict[str, int] = {}
+    complete: dict[str, asyncio.Event] = {}
 
     def take(delivery: Delivery) -> None:
-        down = DownEnvelope.decode(delivery.body)
-        digest = hashlib.sha256(b"".join(e.audio for e in down.events if isinstance(e, AudioDelta))).hexdigest()
-        lines.append(
-            {
-                "position": delivery.position,
-                "turn": down.turn,
-                "attempt": down.attempt,
-                "types": [type(e).__name__ for e in down.events],
-                "visible": any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
-                "audio": digest if any(isinstance(e, AudioDelta) for e in down.events) else "",
-            }
-        )
-        if delivery.position >= last:
-            complete.set()
+        if delivery.name not in lines:
+            return
+        lines[delivery.name].append(reply_line(delivery, numbers))
+        if delivery.position >= last[delivery.name]:
+            complete[delivery.name].set()
 
-    admin = Admin.from_settings(settings)
-    channel: LiteChannel | None = None
-    try:
-        await admin.ensure_group(group, orderly=True, lite_bind_topic=names.reply_topic, exclusive=True)
+    async def read(session_id: str) -> list[Line]:
         info = await admin.lite_topic(names.reply_topic, session_id)
         if info is None:
             raise LookupError(f"the broker has no LiteTopic {session_id} under {names.reply_topic}")
-        last = info.max_offset - 1
-        channel = LiteChannel(
-            broker_config(settings),
-            names.reply_topic,
-            group,
-            on_delivery=take,
-            on_evicted=lambda _name: None,
-            admin=admin,
-        )
+        lines[session_id], last[session_id] = [], info.max_offset - 1
+        numbers.clear()
+        complete[session_id] = asyncio.Event()
+        if info.max_offset:
+            await channel.take_over(session_id, 0)
+            await complete[session_id].wait()
+            await channel.release(session_id)
+        return lines.pop(session_id)
+
+    admin = Admin.from_settings(settings)
+    channel = LiteChannel(
+        broker_config(settings),
+        names.reply_topic,
+        group,
+        on_delivery=take,
+        on_evicted=lambda _name: None,
+        admin=admin,
+    )
+    try:
+        await admin.ensure_group(group, orderly=True, lite_bind_topic=names.reply_topic, exclusive=True)
         await channel.start()
         await channel.wait_ready(60)
-        await channel.take_over(session_id, 0)
-        await complete.wait()
+        yield read
     finally:
-        if channel is not None:
-            await channel.close()
+        await channel.close()
         await admin.close()
-    return lines
+
+
+def reply_line(delivery: Delivery, numbers: dict[int, int]) -> Line:
+    """`numbers`: sender → number of its last message of this session; brought up to date."""
+    down = DownEnvelope.decode(delivery.body)
+    sender, number = (down.id.sender, down.id.number) if down.id else (0, 0)
+    repeated = number <= numbers.get(sender, -1)  # sent again after an unclear answer: it counts once
+    numbers[sender] = max(number, numbers.get(sender, -1)) if down.id else -1
+    digest = hashlib.sha256(b"".join(e.audio for e in down.events if isinstance(e, AudioDelta))).hexdigest()
+    return {
+        "position": delivery.position,
+        "turn": down.turn,
+        "attempt": down.attempt,
+        "sender": sender,
+        "repeated": repeated,
+        "types": [type(e).__name__ for e in down.events],
+        "visible": not repeated and any(not isinstance(e, CONTROL_EVENTS) for e in down.events),
+        "audio": digest if any(isinstance(e, AudioDelta) for e in down.events) else "",
+    }
 
 
 async def print_requests(settings: BrokerSettings) -> None:

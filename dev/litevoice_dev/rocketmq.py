@@ -78,6 +78,13 @@ class Part:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Raises RuntimeError when it was never started."""
+        if self._process is None:
+            raise RuntimeError(f"RocketMQ {self.name} was never started")
+        return self._process.pid
+
     def start(self) -> None:
         """Raises StartError when the process dies, RuntimeError when it does not listen in time."""
         if self.running:
@@ -160,8 +167,7 @@ class Broker(Part):
 
     async def register(self) -> None:
         """Tells it to register at the name server now; no error when it does not answer."""
-        access = self._owner.access
-        client = RemotingClient(self.address, access=access, tls=access.ssl_context(), timeout_seconds=2.0)
+        client = RemotingClient(self.address, access=self._owner.access, timeout_seconds=2.0)
         with contextlib.suppress(BrokerError):
             await client.call(_UPDATE_BROKER_CONFIG, body=b"brokerPermission=6")
         await client.close()

@@ -125,6 +125,7 @@ class LocalStack:
     Attributes:
         folder: settings, keys and logs.
         gateway, worker, broker: settings merged over the defaults (camelCase keys, as in the files).
+        ways: name of a member → endpoints that it alone reaches the proxies by; a replaced gateway keeps the old one's.
     """
 
     folder: Path
@@ -136,6 +137,7 @@ class LocalStack:
     broker: Mapping[str, Any] = field(default_factory=dict)
     worker_names: tuple[str, ...] = ("worker-0", "worker-1")
     gateway_ports: tuple[int, ...] = ()
+    ways: Mapping[str, str] = field(default_factory=dict)
     progress: Callable[[str], None] = say
 
     def __post_init__(self) -> None:
@@ -143,6 +145,7 @@ class LocalStack:
         self.api_key, self.admin_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self.gateways: list[Member] = []
         self.workers: list[Member] = []
+        self._replaced = 0
         for name, content in {
             "api-keys/developer": self.api_key,
             "keys/session-signing-key": secrets.token_hex(32),
@@ -207,7 +210,8 @@ class LocalStack:
         """Another gateway (a new pod name) where clients found `gone`, as behind a Service; not ready yet."""
         index = self.gateways.index(gone)
         port = int(gone.url.split(":")[2].split("/")[0])
-        self.gateways[index] = self._gateway(f"{gone.name}-next", port)
+        self._replaced += 1
+        self.gateways[index] = self._gateway(f"gateway-{index}-next-{self._replaced}", port)
         return self.gateways[index]
 
     def replace_worker(self, gone: Member) -> Member:
@@ -231,11 +235,15 @@ class LocalStack:
         for member in (*self.gateways, *self.workers):
             processes.kill(member.process)
 
+    def _broker_settings_of(self, name: str) -> BrokerSettings:
+        way = next((way for member, way in self.ways.items() if f"{name}-".startswith(f"{member}-")), self.endpoints)
+        return self.broker_settings.model_copy(update={"endpoints": way})
+
     def _gateway(self, name: str, port: int) -> Member:
         admin_port = free_port()
         settings = GatewaySettings.model_validate(
             {
-                "broker": self.broker_settings,
+                "broker": self._broker_settings_of(name),
                 "listenHost": HOST,
                 "listenPort": port,
                 "adminHost": HOST,
@@ -253,7 +261,7 @@ class LocalStack:
         admin_port = free_port()
         settings = WorkerSettings.model_validate(
             {
-                "broker": self.broker_settings,
+                "broker": self._broker_settings_of(name),
                 "adminHost": HOST,
                 "adminPort": admin_port,
                 "members": MembersSettings(static=list(self.worker_names)),

@@ -79,16 +79,20 @@ def tally(what: str, expected: Iterable[int], arrived: Sequence[int]) -> Tally:
 
 def tally_packets(sent: int, messages: Iterable[Mapping[str, Any]], session_id: str) -> Tally:
     """`messages`: lines of `audit requests`. A packet that comes again under its own (epoch, seq) is a replay on
-    purpose, which workers apply once; the same audio under another number is a duplicate."""
+    purpose, and one whose client's own number was there before is sent again on purpose: workers apply both once. The
+    same audio under other numbers is a duplicate."""
     seen: set[tuple[int, int]] = set()
-    marks = []
+    newest, marks = -1, []
     for message in messages:
         if message.get("session") != session_id:
             continue
-        for seq, mark in enumerate(message["marks"], message["seq"]):
-            if mark is not None and (message["epoch"], seq) not in seen:
+        numbers = message.get("client_seqs") or [None] * len(message["marks"])
+        for seq, (mark, number) in enumerate(zip(message["marks"], numbers, strict=True), message["seq"]):
+            again = (message["epoch"], seq) in seen or (number is not None and number <= newest)
+            if mark is not None and not again:
                 marks.append(mark)
             seen.add((message["epoch"], seq))
+            newest = max(newest, number or -1)
     return tally("audio packets, client → broker", range(sent), marks)
 
 
@@ -100,7 +104,7 @@ def tally_events(heard_ids: Iterable[str], log: Sequence[Mapping[str, Any]]) -> 
     """
     parts = [event for event in map(EventId.parse, heard_ids) if event.part != LAST_PART]
     keys = [event.position * LAST_PART + event.part for event in parts]
-    count = Counter(event.position for event in parts)
+    count = Counter(event.position for event in set(parts))
     overtaken = _overtaken(log, count)
     expected = [
         line["position"] * LAST_PART + part

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import collections
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,12 @@ from openai import AsyncOpenAI
 from openai.types.realtime import RealtimeServerEvent
 from websockets.exceptions import ConnectionClosed
 
-from litevoice_dev.microphone import Microphone
+from litevoice_dev.microphone import PACKET_SECONDS, Microphone
+from litevoice_dev.unconfirmed import Unconfirmed
+
+KEPT_BYTES = 4 << 20
+"""Of appends, in base64, until the broker has them: over a minute of audio."""
+CONFIRMED = "litevoice.input_audio_buffer.confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,9 @@ class VoiceClient:
         url: WebSocket base, e.g. ``ws://127.0.0.1:8080/v1``.
         more_urls: where else to look for a gateway when the connection is lost, where no Service stands before them.
         session: passed to `session.update` when given.
+        acknowledged: what the broker has not confirmed is kept, and sent again on the next connection. Without it, what
+            is under way when a connection is cut is lost.
+        mute: no microphone; what is said is given to `append`.
         websocket_options: passed to the WebSocket library (e.g. a socket with a small receive buffer).
     """
 
@@ -82,11 +90,17 @@ class VoiceClient:
         *,
         more_urls: Sequence[str] = (),
         session: dict[str, Any] | None = None,
+        acknowledged: bool = True,
+        mute: bool = False,
         websocket_options: dict[str, Any] | None = None,
     ) -> None:
         self._urls = collections.deque([url, *more_urls])
         self._client = AsyncOpenAI(api_key=api_key, base_url="http://unused.invalid/v1", websocket_base_url=url)
         self._session = session
+        self._acknowledged = acknowledged
+        self._mute = mute
+        self._unconfirmed: Unconfirmed[str] | None = None
+        self._coming_back = False
         self._websocket_options = websocket_options or {}
         self._reading = asyncio.Event()
         self._reading.set()
@@ -96,12 +110,14 @@ class VoiceClient:
         self._tasks: list[asyncio.Task[None]] = []
         self.heard: list[Heard] = []
         self.reconnects: list[Reconnect] = []
+        self.resent = 0
         self.session_id = ""
-        self.microphone = Microphone(self._append)
+        self.microphone = Microphone(self.append)
 
     async def __aenter__(self) -> Self:
         self._connection = await self._client.realtime.connect(
             model="litevoice",
+            extra_query={"confirmed_appends": "0"} if self._acknowledged else {},
             on_reconnecting=self._on_reconnecting,
             max_retries=40,
             initial_delay=0.1,
@@ -113,7 +129,8 @@ class VoiceClient:
         if self._session is not None:
             await self._connection.session.update(session=self._session)  # type: ignore[arg-type]
             await self.wait_for(lambda: any(h.type == "session.updated" for h in self.heard), 20, "session.updated")
-        self._tasks.append(asyncio.create_task(self._guard(self.microphone.run())))
+        if not self._mute:
+            self._tasks.append(asyncio.create_task(self._guard(self.microphone.run())))
         return self
 
     async def __aexit__(
@@ -174,12 +191,48 @@ class VoiceClient:
         if self._failure is not None:
             raise CallFailed(f"waiting for {what}: {self._failure}") from self._failure
 
-    async def _append(self, packet: bytes) -> None:
-        """Sends the packet once. Between a Close and the SDK's reconnect, `send` raises without having sent."""
+    async def append(self, packet: bytes) -> None:
+        """Sends PCM16 at 24 kHz, now or as soon as there is a connection again."""
         audio = base64.b64encode(packet).decode()
-        while self._failure is None:
+        if self._unconfirmed is None:
+            await self._once(lambda: self._connection.input_audio_buffer.append(audio=audio))
+        else:
+            self._unconfirmed.add(audio)
+            await self._send_kept(self._unconfirmed)
+
+    async def commit(self) -> None:
+        """Ends an utterance, without turn detection."""
+        await self._once(self._connection.input_audio_buffer.commit)
+
+    async def all_confirmed(self, timeout_seconds: float) -> None:
+        """Returns when the broker has everything that was appended; with acknowledgements only. Raises CallFailed."""
+        unconfirmed = self._unconfirmed
+        if unconfirmed is None:
+            return
+        deadline = time.monotonic() + timeout_seconds
+        while unconfirmed.confirmed < unconfirmed.added:
+            await self._send_kept(unconfirmed)
+            await asyncio.sleep(PACKET_SECONDS)
+            if self._failure is not None:
+                raise CallFailed(f"waiting for confirmations: {self._failure}") from self._failure
+            if time.monotonic() > deadline:
+                missing = unconfirmed.added - unconfirmed.confirmed
+                raise CallFailed(f"{missing} appends are not confirmed after {timeout_seconds} s")
+
+    async def _send_kept(self, unconfirmed: Unconfirmed[str]) -> None:
+        """All that this connection has not got yet. Between the loss of one and `session.created` of the next nothing
+        is sent: what comes first is what was not confirmed."""
+        while self._failure is None and not self._coming_back and (audio := unconfirmed.take()) is not None:
             try:
                 await self._connection.input_audio_buffer.append(audio=audio)
+            except ConnectionClosed:
+                return  # it is kept
+
+    async def _once(self, send: Callable[[], Awaitable[None]]) -> None:
+        """Between a Close and the SDK's reconnect, `send` raises without having sent."""
+        while self._failure is None:
+            try:
+                await send()
                 return
             except ConnectionClosed:
                 await asyncio.sleep(0.01)
@@ -200,18 +253,33 @@ class VoiceClient:
         self.heard.append(heard)
         event: Any = heard.event
         if heard.type == "session.created":
-            self.session_id = event.session.id
+            self._created(event.session)
+        if heard.type == CONFIRMED and self._unconfirmed is not None:
+            self._unconfirmed.confirm(event.appends)
         if heard.type == "error":
             raise CallFailed(f"{event.error.code}: {event.error.message}")
         async with self._changed:
             self._changed.notify_all()
+
+    def _created(self, session: Any) -> None:
+        """A gateway of an older release does not count appends, and says so by its silence."""
+        if not self.session_id and self._acknowledged and getattr(session, "litevoice", None):
+            self._unconfirmed = Unconfirmed(KEPT_BYTES)
+        self.session_id = session.id
+        if self._unconfirmed is not None:
+            self.resent += self._unconfirmed.sent_before
+            self._coming_back = False
 
     def _on_reconnecting(self, event: Any) -> Any:
         self._lost = self._lost or (getattr(event, "close_code", None), time.monotonic(), self.microphone.sent)
         self._urls.rotate(-1)
         self._client.websocket_base_url = self._urls[0]
         seen = next((h.event_id for h in reversed(self.heard) if h.event_id), "")
-        return {"extra_query": {"session_id": self.session_id, "last_event_id": seen}}
+        query = {"session_id": self.session_id, "last_event_id": seen}
+        if self._unconfirmed is not None:
+            self._coming_back = True
+            query["confirmed_appends"] = str(self._unconfirmed.come_back())
+        return {"extra_query": query}
 
     async def _guard(self, work: Any) -> None:
         try:

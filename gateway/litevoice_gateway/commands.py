@@ -100,6 +100,7 @@ Observation = Literal[
     "closes",
     "dropped",
     "evictions",
+    "given_up",
     "probes",
     "replays",
     "takeovers",

@@ -11,6 +11,7 @@ from typing import Protocol
 from litevoice_broker.alarm import Alarm
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.producer import Done
+from litevoice_contracts.news import SessionNews
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
 from litevoice_gateway.metrics import Metrics
@@ -76,6 +77,7 @@ class Connection:
     Attributes:
         ended: set once everything read from the client has been handed to the producer.
         settled: set once the broker has answered for all of it, too.
+        reply_at: when the last message of its LiteTopic came or was sent (time.monotonic()).
     """
 
     __slots__ = (
@@ -93,6 +95,7 @@ class Connection:
         "ended",
         "gone",
         "partition",
+        "reply_at",
         "session",
         "settled",
         "transport",
@@ -105,6 +108,7 @@ class Connection:
         self.ended = Once()
         self.settled = Once()
         self.gone = False
+        self.reply_at = time.monotonic()
         self._host = host
         self._alarm = Alarm(self._woken)
         self._frame_at = time.monotonic()
@@ -206,6 +210,10 @@ class Connection:
     def refused(self) -> None:
         """The worker has no room for the session."""
         self.session.refused(self._read())
+        self.run()
+
+    def worker_is_alive(self, now: float, news: SessionNews) -> None:
+        self.session.worker_is_alive(now, news)
         self.run()
 
     def worker_changed(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Coroutine
 
@@ -14,7 +15,7 @@ from litevoice_broker.cpu import CpuMeter
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.producer import Done, Producer
-from litevoice_contracts.envelopes import Bundle
+from litevoice_contracts.envelopes import KEEP_ALIVE, Bundle
 from litevoice_contracts.names import ClientId, new_session_id, partition_of
 from litevoice_contracts.settings import GatewaySettings
 from litevoice_gateway import commands as do
@@ -86,6 +87,7 @@ class Hub:
             self._names.gateway_group,
             on_delivery=self._delivered,
             on_evicted=self._evicted,
+            on_failed=self._failed,
             admin=self._admin,
             observer=metrics,
         )
@@ -150,6 +152,7 @@ class Hub:
             wall_milliseconds=_wall_milliseconds,
             principal=principal,
             client=client,
+            tie=secrets.randbits(32),
         )
         session = Session(opening, protocol, self.limits, time.monotonic())
         session.hold_back(self._held_back)
@@ -234,6 +237,7 @@ class Hub:
     def _delivered(self, delivery: Delivery) -> None:
         connection = self.sessions.get(delivery.name)
         if connection is not None:
+            connection.reply_at = time.monotonic()
             connection.delivered(delivery.position, delivery.body)
         elif delivery.name == self._news.name:
             self._take_news(delivery.body)
@@ -248,7 +252,7 @@ class Hub:
             if connection is not None and session.refused:
                 connection.refused()
             elif connection is not None:
-                connection.session.worker_is_alive(now, session.progress)
+                connection.worker_is_alive(now, session)
         behind = {entry.partition for entry in news.partitions if entry.behind_seconds >= BEHIND_SECONDS}
         changed = self._news.new_workers(news)
         for connection in list(self.sessions.values()) if behind or changed else ():
@@ -262,6 +266,21 @@ class Hub:
         if connection is not None:
             logger.info("session taken over by another gateway", extra={"session": name})
             connection.evicted()
+
+    def _failed(self, name: str) -> None:
+        """The broker refuses to let the session's LiteTopic go on, or it has expired."""
+        connection = self.sessions.get(name)
+        if connection is not None:
+            connection.open_failed("the message broker has no more replies of this session")
+
+    def _keep_alive(self, connection: Connection, now: float) -> None:
+        """A LiteTopic in which nothing is written expires, whoever is subscribed. One that is empty cannot."""
+        name = connection.session.id
+        if now - connection.reply_at < self.settings.keep_alive_seconds or self.sessions.get(name) is not connection:
+            return
+        if self._channel.position(name) and self._producer.ready:
+            connection.reply_at = now
+            self._producer.enqueue_lite(self._names.reply_topic, name, KEEP_ALIVE, _unheeded)
 
     # Tasks
 
@@ -330,6 +349,7 @@ class Hub:
             for connection in left[-share:] if left else ():
                 try:
                     connection.tick()
+                    self._keep_alive(connection, now)
                     held_bytes += connection.held_bytes
                 except Exception:
                     logger.exception("tick failed", extra={"session": connection.session.id})
@@ -364,3 +384,7 @@ class Hub:
 
 def _wall_milliseconds() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _unheeded(error: BaseException | None) -> None:
+    """A keep-alive that is lost is followed by the next, twice before anything expires."""

@@ -77,10 +77,11 @@ class Metrics:
         self.evictions = counter(names.GATEWAY_EVICTIONS, "Sessions lost to a newer connection (close code 4001).")
         self.probes = counter(names.GATEWAY_PROBES, "Times a worker that was silent about an open turn was asked.")
         self.replays = counter(names.GATEWAY_REPLAYS, "Open turns replayed to a worker.")
+        self.given_up = counter(names.GATEWAY_GIVEN_UP, "Open turns given up after attempts from which nothing came.")
         self.dropped = counter(
             names.GATEWAY_DROPPED,
             "Dropped: retained_packets (older than retainedSeconds), stale_attempt (replies of a replayed turn's "
-            "earlier attempt), bad_envelope (unreadable).",
+            "earlier attempt), repeated (a reply that the broker has twice), bad_envelope (unreadable).",
             "what",
         )
         self.bundles = counter(names.GATEWAY_BUNDLES, "Messages confirmed by the broker, each for one partition.")

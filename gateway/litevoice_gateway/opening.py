@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """`wall_milliseconds`: clock for epochs; `principal` and `client` (address) are for people."""
+    """`wall_milliseconds`: clock for epochs; `tie`: see `new_epoch`; `principal` and `client` (address): for people."""
 
     session_id: str
     wall_milliseconds: Callable[[], int]
     principal: str = ""
     client: str = ""
+    tie: int = 0

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark, Snapshot
 from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
 from litevoice_contracts.events import Progress
-from litevoice_contracts.packets import Audio, EpochEnd, Packet, described
+from litevoice_contracts.packets import Audio, EpochEnd, GiveUp, Packet, Silence, described
 from litevoice_gateway import commands as do
+from litevoice_gateway.epochs import new_epoch
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
 from litevoice_gateway.runs import Run, joined, size_of
@@ -24,6 +25,9 @@ RETAINED_EXTRA_BYTES = 1 << 20
 """Room for packets that are not audio, on top of `retained_seconds` of audio."""
 SNAPSHOT_INTERVAL_SECONDS = 10.0
 """While nothing is said, the snapshot goes along so often: a worker that starts anew needs no replay then."""
+
+MAX_ATTEMPTS = 3
+"""After so many attempts from which nothing came an open turn is given up: it may be what kills its workers."""
 
 _NONE: deque[Run] = deque(maxlen=0)
 """Shared by all sessions that retain nothing, which are most: an empty deque takes 600 bytes. Never changed."""
@@ -46,12 +50,14 @@ class PacketLog:
         "_batch",
         "_collected",
         "_confirmed_at",
+        "_former",
         "_limits",
+        "_new",
         "_out",
         "_pending_bytes",
         "_probe",
         "_progress",
-        "_replay_asked",
+        "_replayed",
         "_retained",
         "_retained_bytes",
         "_retained_packets",
@@ -59,6 +65,7 @@ class PacketLog:
         "_sent_snapshot_at",
         "_session_id",
         "_state",
+        "_tie",
         "_wall_milliseconds",
         "epoch",
         "full_since",
@@ -73,12 +80,19 @@ class PacketLog:
         state: SessionState,
         wall_milliseconds: Callable[[], int],
         out: list[do.Command],
+        *,
+        tie: int = 0,
+        new: bool = True,
     ) -> None:
+        """`tie`: see `new_epoch`. `new`: no worker can know the session yet."""
         self._session_id = session_id
         self._limits = limits
         self._state = state
         self._wall_milliseconds = wall_milliseconds
         self._out = out
+        self._tie = tie
+        self._new = new
+        self._former: Mark | None = None  # the epoch's first packet, as it was numbered in the one that was refused
         self._probe = Probe(limits.probe_seconds)
         self.epoch = -1
         self.next_seq = 0
@@ -94,7 +108,7 @@ class PacketLog:
         self._sent_snapshot: Snapshot | None = None
         self._sent_snapshot_at = 0.0
         self._confirmed_at = 0.0
-        self._replay_asked = False
+        self._replayed = 0
         self._progress: Progress | None = None
 
     @property
@@ -130,9 +144,9 @@ class PacketLog:
 
     def begin(self, now: float) -> None:
         """Opens an epoch higher than every one seen, and sends what has been collected."""
-        self.epoch = max(self._wall_milliseconds(), self._state.epoch + 1)
-        self.flush(now)
+        self.epoch = new_epoch(self._wall_milliseconds(), self._tie, self._state.epoch)
         self.answer(now)
+        self.flush(now)
 
     def await_departure(self) -> bool:
         """Asks for the partition's next bundle; False while packets are only collected."""
@@ -198,35 +212,30 @@ class PacketLog:
             self._progress = progress
         self._drop(progress.upto.seq + 1 - self._first_retained)
 
-    def asked_for_replay(self) -> None:
-        """A worker wants the open turn; `answer` sends it, unless its reply to an earlier replay comes first."""
-        self._replay_asked = True
-
-    def worker_goes_on(self) -> None:
-        self._replay_asked = False
-
     def answer(self, now: float) -> None:
-        if self._replay_asked and self.is_open:
-            self.replay(now)
-
-    def replay(self, now: float) -> None:
-        """Snapshot and all retained packets under their old numbers, as a new attempt."""
-        self._replay_asked = False
-        self._state.attempt += 1
-        self._probe.heard(now)
-        self._out.append(do.Observe("replays"))
-        first = self._first_retained
-        self._again(first, self._snapshot_before(first))
-
-    def reject(self, current: int) -> None:
-        """The worker knows of epoch `current`, which is not ours: everything of ours was refused. What is retained
-        becomes the beginning of a new epoch."""
-        if not self.is_open or current < self.epoch:
+        """Sends the worker what it has asked for, if it has, and if that was not sent yet."""
+        if not (self._state.asked and self.is_open and self._replayed < self._state.attempt):
             return
-        self.epoch = max(self._wall_milliseconds(), current + 1)
+        self._replayed = self._state.attempt
+        self._probe.heard(now)
+        if self._state.fruitless >= MAX_ATTEMPTS and self._turn_is_open:
+            self._give_up(now)
+        self._out.append(do.Observe("replays"))
+        self._replay()
+
+    def reject(self, rejected: int, current: int) -> None:
+        """A worker knows of epoch `current` and refused packets of the epoch `rejected`.
+
+        When that is ours, what is retained becomes the beginning of a higher one. Another worker may have applied some
+        of it: each is made to ask, and begins anew from the replay.
+        """
+        if not self.is_open or rejected != self.epoch:
+            return
+        self._former = Mark(self.epoch, self._first_retained)
+        self.epoch = new_epoch(self._wall_milliseconds(), self._tie, max(current, self._state.epoch))
         self.next_seq = self._retained_packets
-        if self._retained:
-            self._again(0, self._snapshot_before(0))
+        self._new = False
+        self._ask()
 
     def heard(self, now: float) -> None:
         """A sign of life of the worker."""
@@ -237,10 +246,33 @@ class PacketLog:
         broker_answers = not self.unconfirmed or now - self._confirmed_at < self._limits.probe_seconds
         expected = self._state.awaiting_response or bool(self._retained)
         waiting = probe and self.is_open and broker_answers and expected
-        if self._probe.due(now, waiting=waiting) or (ask_now and waiting):
-            self._out.append(do.Observe("probes"))
+        due = self._probe.due(now, waiting=waiting)
+        if due == "look" or (ask_now and waiting):
             self._out.append(do.WakeReplies())
-            self._out.append(do.Publish(self._envelope(self.next_seq, self._nothing, None, None), 0))
+        if due == "ask" or (ask_now and waiting):
+            self._out.append(do.Observe("probes"))
+            self._ask()
+
+    def _ask(self) -> None:
+        """A worker that misses something before `next_seq` says so."""
+        self._out.append(do.Publish(self._envelope(self.next_seq, self._nothing, None, None), 0))
+
+    @property
+    def _turn_is_open(self) -> bool:
+        return self._state.in_turn or any(
+            not isinstance(packet, Silence) for run in self._retained for packet in run.packets
+        )
+
+    def _give_up(self, now: float) -> None:
+        """What is retained is not sent again; in its place a worker is told to end the turn."""
+        self.flush(now)
+        self._out.append(do.Observe("given_up"))
+        lost = sum(run.audio_ms for run in self._retained)
+        self._drop(self._retained_packets)
+        run = Run(self._state.snapshot.config.input_codec, now)
+        run.add(GiveUp(self._state.fruitless, lost), 0, None)
+        self.next_seq += 1
+        self._retain(run)
 
     @property
     def _first_retained(self) -> int:
@@ -261,9 +293,13 @@ class PacketLog:
         self._collected += 1
         self._pending_bytes += size
 
-    def _again(self, seq: int, snapshot: Snapshot) -> None:
+    def _replay(self) -> None:
+        """Snapshot and all retained packets under their old numbers."""
         first, *rest = joined(self._retained, MAX_ENVELOPE_BYTES) or [self._nothing]
-        self._out.append(do.Publish(self._envelope(seq, first, snapshot, self._state.resume_point), 0))
+        seq = self._first_retained
+        self._out.append(
+            do.Publish(self._envelope(seq, first, self._snapshot_before(seq), self._state.resume_point), 0)
+        )
         seq += len(first.packets)
         for run in rest:
             self._out.append(do.Publish(self._envelope(seq, run, None, None), 0))
@@ -273,9 +309,10 @@ class PacketLog:
         """The snapshot for an envelope that begins at `next_seq`, None when it would not help.
 
         Only a worker that does not know the session needs it, and such a worker can begin with this envelope only
-        when nothing is missing before it.
+        when nothing is missing before it. An owner that has restored the session may not have read the end of its log
+        yet: its first worker has to ask, and the question is the end of the log.
         """
-        if self._retained and self.next_seq:
+        if self._retained if self.next_seq else not self._new:
             return None
         snapshot = self._state.snapshot
         known = snapshot is self._sent_snapshot
@@ -290,7 +327,16 @@ class PacketLog:
         if progress is not None and (snapshot.boundary is None or snapshot.boundary < progress.upto):
             cursor = replace(snapshot.cursor, audio_ms=progress.audio_ms, noise_floor=progress.noise_floor)
             snapshot = replace(snapshot, cursor=cursor)
+        if self._former is not None:  # what has taken effect must not do so under its new number
+            cursor, former = snapshot.cursor, self._former
+            events, packet = self._renumbered(cursor.events, former), self._renumbered(cursor.packet, former)
+            snapshot = replace(snapshot, cursor=replace(cursor, events=events, packet=packet))
         return replace(snapshot, boundary=Mark(self.epoch, seq - 1)) if seq else snapshot
+
+    def _renumbered(self, mark: Mark | None, former: Mark) -> Mark | None:
+        if mark is None or mark.epoch != former.epoch or mark < former:
+            return mark
+        return Mark(self.epoch, mark.seq - former.seq)
 
     @property
     def _nothing(self) -> Run:

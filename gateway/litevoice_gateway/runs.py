@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from litevoice_contracts.conversation import Codec
-from litevoice_contracts.packets import Audio, Packet, Silence
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec
+from litevoice_contracts.packets import Audio, GiveUp, Packet, Silence, audio_bytes
 
 SILENCE_BYTES = 64
 """What a described packet counts in all bounds: what it takes in memory."""
@@ -53,6 +53,12 @@ class Run:
         if self.client_seqs is not None:
             self.client_seqs = self.client_seqs[count:]
         return size
+
+    @property
+    def audio_ms(self) -> int:
+        """How much audio the packets are, or stand for."""
+        given_up = sum(packet.audio_ms for packet in self.packets if isinstance(packet, GiveUp))
+        return given_up + sum(map(audio_bytes, self.packets)) * 1000 // CODEC_BYTES_PER_SECOND[self.codec]
 
     @property
     def last_client_seq(self) -> int | None:

@@ -11,17 +11,19 @@ from enum import Enum
 
 from litevoice_contracts.control import SessionInfo
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
-from litevoice_contracts.envelopes import DownEnvelope
+from litevoice_contracts.envelopes import KEEP_ALIVE, DownEnvelope, MessageId
 from litevoice_contracts.errors import InvalidField
-from litevoice_contracts.events import CONTROL_EVENTS, EpochRejected, Progress, SessionUpdated, TurnReplay
+from litevoice_contracts.events import EpochRejected, Progress, SessionUpdated
+from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import Audio, Update
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
+from litevoice_gateway.acknowledgements import Acknowledgements
 from litevoice_gateway.intake import Intake
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.packet_log import PacketLog
-from litevoice_gateway.protocols import ClientProtocol, Frame, Problem, Refusal
+from litevoice_gateway.protocols import ClientProtocol, Frame, Problem, Refusal, Restored
 from litevoice_gateway.session_state import LogEvent, SessionState
 
 SETTLE_SECONDS = 0.06
@@ -49,6 +51,7 @@ class Session:
     """
 
     __slots__ = (
+        "_acknowledgements",
         "_active",
         "_began",
         "_close_by",
@@ -74,6 +77,7 @@ class Session:
         "_restarted",
         "_state",
         "_target",
+        "_unread",
         "_updates_in_flight",
         "can_return",
         "first_position",
@@ -96,8 +100,10 @@ class Session:
         self._target = protocol.resume or START
         self.first_position = max(self._target.snapshot, 0)
         self._state = SessionState(self.first_position, protocol.config)
-        self._packets = PacketLog(self.id, limits, self._state, opening.wall_milliseconds, self._out)
+        wall, tie = opening.wall_milliseconds, opening.tie
+        self._packets = PacketLog(self.id, limits, self._state, wall, self._out, tie=tie, new=not self.resumed)
         self._config = protocol.config
+        self._acknowledgements: Acknowledgements | None = None
         self._events: dict[str, int] = {}
         self._updates_in_flight = 0
         self._intake = Intake(limits, self._out, now)
@@ -109,6 +115,7 @@ class Session:
         self._forced = False
         self._restarted = False
         self._leaving = False
+        self._unread: MessageId | None = None
         self._drain_at_edge = False
         self._going_away_sent = False
         self._drain_by: float | None = None
@@ -256,31 +263,45 @@ class Session:
             return
         if position > self._target.position and self.phase is Phase.RESTORING:
             self._go_live(now)
-        self._heard = self._active = now
-        try:
-            envelope = DownEnvelope.decode(body)
-        except InvalidField:
-            envelope = None
-            self._out.append(do.Observe("dropped", "bad_envelope"))
-        events = self._state.apply(position, envelope) if envelope else self._state.skip(position)
-        if events is None:
-            self._out.append(do.Observe("dropped", "stale_attempt"))
-        self._packets.heard(now)
+        self._heard = now
+        events = self._fold(position, body, now)
         if position >= self._target.position:
-            self._forward(events or [], now)
-            self._control(events or [], now)
+            self._forward(events, now)
+            self._control(events, now)
         self._check_edge(now)
+
+    def _fold(self, position: int, body: bytes, now: float) -> list[LogEvent]:
+        """What counts of a message."""
+        if body == KEEP_ALIVE:
+            return self._state.skip(position, unreadable=False)
+        self._active = now
+        try:
+            events = self._state.apply(position, DownEnvelope.decode(body))
+        except InvalidField:
+            self._out.append(do.Observe("dropped", "bad_envelope"))
+            return self._state.skip(position)
+        if isinstance(events, str):
+            self._out.append(do.Observe("dropped", events))
+            return []
+        self._packets.heard(now)
+        return events
 
     def depart(self, now: float) -> None:
         """A bundle leaves for the session's partition: what was collected goes along."""
         self._packets.depart(now)
         self._count_events()
 
-    def worker_is_alive(self, now: float, progress: Progress | None = None) -> None:
+    def worker_is_alive(self, now: float, news: SessionNews | None = None) -> None:
         """A sign of life of the session's worker beside its replies, perhaps with what it is done with."""
         self._packets.heard(now)
-        if progress is not None:
-            self._packets.progress(progress)
+        if news is None or news.progress is None or news.attempt < self._state.attempt:
+            return
+        if news.after is None or self._state.has(news.after):
+            self._packets.progress(news.progress)
+        elif news.after == self._unread:  # it may be at the broker, and the wake-up lost
+            self._out.append(do.WakeReplies())
+        else:
+            self._unread = news.after
 
     def refused(self, now: float) -> None:
         """The worker has no room for the session: it may find some elsewhere, or later."""
@@ -293,8 +314,11 @@ class Session:
     def confirmed(self, packets: int, now: float, client_seq: int | None = None, size: int = 0) -> None:
         """The broker has `packets` more of ours (`fresh`, `client_seq` and `fresh_bytes` of a `Publish`)."""
         self._packets.confirmed(packets, now, size)
-        if client_seq is not None and self.phase is Phase.LIVE:
-            self._send(self._protocol.confirmed(client_seq))
+        if client_seq is not None:
+            if self._acknowledgements is None:
+                self._acknowledgements = Acknowledgements(self._protocol.acknowledge_seconds)
+            self._acknowledgements.confirmed(client_seq)
+            self._acknowledge(now)
         self._hold_back()
         self._leave_if_confirmed()
 
@@ -353,6 +377,7 @@ class Session:
         if self._intake.throttle_ends(now, closing=self.phase is Phase.CLOSING):
             self._hold_back()
         self._begin_if_settled(now)
+        self._acknowledge(now)
         self._packets.tick(now, probe=self._may_ask)
         if now - self._active >= self._limits.idle_timeout_seconds:
             self._close(do.NORMAL, "idle", now)
@@ -371,7 +396,8 @@ class Session:
         self.phase = Phase.LIVE
         self._live_since = self._heard = now
         self._config = self._state.snapshot.config
-        self._send(self._protocol.opened(self.id, self._config, self._at, events or []))
+        restored = self._restored if self.resumed else None
+        self._send(self._protocol.opened(self.id, self._config, self._at, events or [], restored))
         if self.resumed:
             self._out.append(do.Observe("takeovers"))
             self._out.append(do.Observe("takeover_seconds", amount=now - self._began))
@@ -379,6 +405,17 @@ class Session:
         else:
             self._packets.begin(now)
         self.messages(self._intake.take_early(), now)
+
+    @property
+    def _restored(self) -> Restored:
+        state = self._state
+        response = state.response or state.snapshot.pending
+        return Restored(
+            items=len(state.snapshot.items),
+            turn=state.turn,
+            response_id=response.response_id if response else "",
+            unreadable=state.unreadable,
+        )
 
     def _expire(self, now: float) -> None:
         text = "the session's events are no longer kept, or last_event_id was never issued; start a new session"
@@ -407,6 +444,14 @@ class Session:
         elif self.phase is Phase.LIVE:
             self._send(self._protocol.encode(self._at, events))
 
+    def _acknowledge(self, now: float) -> None:
+        """A client that does not read gets the newest number when it does."""
+        if self._acknowledgements is None or self.phase is not Phase.LIVE or not self.reading_replies:
+            return
+        client_seq = self._acknowledgements.due(now)
+        if client_seq is not None:
+            self._send(self._protocol.confirmed(client_seq))
+
     def _send(self, frames: list[Frame]) -> None:
         self._out.extend(do.Send(frame.data, frame.binary) for frame in frames)
 
@@ -415,16 +460,12 @@ class Session:
             match entry.event:
                 case Progress() as progress:
                     self._packets.progress(progress)
-                case TurnReplay():
-                    self._packets.asked_for_replay()
-                case EpochRejected(current=current):
-                    self._packets.reject(current)
+                case EpochRejected(rejected, current):
+                    self._packets.reject(rejected, current)
                 case SessionUpdated():
                     self._updates_in_flight = max(0, self._updates_in_flight - 1)
                     if not self._updates_in_flight:
                         self._config = self._state.snapshot.config
-            if not isinstance(entry.event, CONTROL_EVENTS):
-                self._packets.worker_goes_on()
         self._packets.answer(now)
 
     def _problem(self, problem: Problem) -> None:

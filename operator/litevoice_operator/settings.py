@@ -100,7 +100,7 @@ def _admin_access(tls: str, ca_file: str, credentials_dir: str) -> AdminAccess:
         raise InvalidField("ROCKETMQ_CREDENTIALS_DIR", f"a folder with accessKey and secretKey: {error}") from error
     if ca_file and tls != "true":
         raise InvalidField("ROCKETMQ_CA_FILE", "ROCKETMQ_ADMIN_TLS to be true")
-    access = AdminAccess(tls == "true", ca_file, access_key, secret_key)
+    access = AdminAccess(tls == "true", ca_file, access_key, secret_key, credentials_dir)
     try:
         access.ssl_context()
     except BrokerError as error:

@@ -172,7 +172,8 @@ class BrokerKit:
         self, partition: int, handler: Callable[[Sequence[PartitionMessage]], Awaitable[None]]
     ) -> PartitionConsumer:
         topic = self.names.partition_topic(partition)
-        consumer = PartitionConsumer(self.config("worker"), topic, self.names.worker_group, handler=handler)
+        group, config = self.names.worker_group, self.config("worker")
+        consumer = PartitionConsumer(config, topic, group, handler=handler, admin=self.admin)
         self.closed_later(consumer)
         await consumer.start()
         await consumer.wait_ready(60)

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import uvloop
 
@@ -25,8 +24,6 @@ logger = logging.getLogger("litevoice_worker")
 
 CHATTY = ("httpx", "httpcore")
 """They log every request."""
-COMPUTE_THREADS = 2
-"""For speech recognition; more work waits."""
 
 
 def main() -> None:
@@ -43,8 +40,7 @@ def main() -> None:
     try:
         settings = load(environment.get("LITEVOICE_CONFIG", DEFAULT_PATH))
         json_logs.configure(settings.log_level, quiet=CHATTY)
-        with ThreadPoolExecutor(COMPUTE_THREADS, "compute") as executor:
-            uvloop.run(_run(settings, executor, environment, check_only=arguments.check_config))
+        uvloop.run(_run(settings, environment, check_only=arguments.check_config))
     except InvalidField as error:
         print(f"litevoice-worker: {error}", file=sys.stderr)
         sys.exit(2)
@@ -55,10 +51,8 @@ def main() -> None:
         print("the settings are valid")
 
 
-async def _run(
-    settings: WorkerSettings, executor: ThreadPoolExecutor, environment: Mapping[str, str], *, check_only: bool
-) -> None:
-    stages = await make_stages(settings.pipeline, executor)
+async def _run(settings: WorkerSettings, environment: Mapping[str, str], *, check_only: bool) -> None:
+    stages = await make_stages(settings.pipeline)
     if check_only:
         await stages.close()
         return

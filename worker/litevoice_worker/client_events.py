@@ -30,6 +30,8 @@ def apply(dialogue: Dialogue, numbered: Numbered, now: float) -> None:
             _create_response(dialogue, packet, mark)
         case packets.CancelResponse() as packet:
             _cancel(dialogue, packet, mark)
+        case packets.GiveUp() as packet:
+            utterances.give_up(dialogue, packet, mark)
         case _:
             _settled(dialogue, mark)
 

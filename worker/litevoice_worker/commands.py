@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from litevoice_contracts.conversation import Codec, Item
-from litevoice_contracts.envelopes import DownEnvelope
+from litevoice_contracts.envelopes import DownEnvelope, MessageId
 from litevoice_contracts.events import Progress
 from litevoice_worker.audio import Samples
 from litevoice_worker.opening import Stream
@@ -24,9 +24,12 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Let the session's gateway know, beside the replies, which packets it need not keep any longer."""
+    """Let the session's gateway know, beside the replies, which packets it need not keep any longer once it has read
+    the message `after`, None for none; unless `attempt` is an older one than its own."""
 
     progress: Progress
+    attempt: int
+    after: MessageId | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,27 +101,23 @@ class Dialogue:
             self._respond(pending, resume=resume if fits else None)
 
     def stop(self) -> None:
-        """Ends all work and takes back what was not sent yet, save for questions to the owner."""
+        """Ends all work. What was to be published comes before any question, and counts."""
         if self.transcription:
             self.outlet.cancel(self.transcription.job)
         if self.response:
             self.response.stop()
-        self.outlet.keep_only(lambda envelope: isinstance(envelope.events[0], events.TurnReplay))
         self.listening, self.transcription, self.response = 0, None, None
+
+    def take_back(self) -> None:
+        """What was not sent yet does not count any more, save for questions to the owner."""
+        self.outlet.keep_only(lambda envelope: isinstance(envelope.events[0], events.TurnReplay))
 
     # Publishing
 
     def publish(self, news: Sequence[events.DownEvent], *, snapshot: bool = False) -> None:
         """One position. With the snapshot whenever the events change it."""
-        self.outlet.publish(
-            DownEnvelope(
-                epoch=self._order.epoch,
-                turn=self.turn,
-                events=list(news),
-                attempt=self._order.attempt,
-                snapshot=self._snapshot() if snapshot else None,
-            )
-        )
+        order, made = self._order, self._snapshot() if snapshot else None
+        self.outlet.publish(order.epoch, self.turn, list(news), order.attempt, made)
 
     def progress(self) -> events.Progress:
         """To be told when the boundary has moved."""
@@ -129,12 +125,12 @@ class Dialogue:
 
     def tell(self) -> None:
         """Lets the owner forget what is settled, without a reply."""
-        self.outlet.command(Tell(self.progress()))
+        self.outlet.command(Tell(self.progress(), self._order.attempt, self.outlet.last))
 
     def ask(self, question: DownEnvelope) -> None:
         """Publishes a question of the packet order, which belongs to the epoch and attempt that raised it."""
         self.turn = max(self.turn, question.turn)
-        self.outlet.publish(replace(question, turn=self.turn))
+        self.outlet.publish(question.epoch, self.turn, question.events, question.attempt)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(
@@ -178,10 +174,10 @@ class Dialogue:
     def listened(self) -> None:
         self.listening = 0
 
-    def drop_utterance(self, mark: Mark) -> None:
-        """Forgets the open utterance, and all audio up to `mark`."""
+    def drop_utterance(self, mark: Mark, unheard_ms: int = 0) -> None:
+        """Forgets the open utterance, and all audio up to `mark`, of which so much never came."""
         self.cursor = replace(self.cursor, open_turn=0)
-        self.restart_listener(mark, self.listener.audio_ms)
+        self.restart_listener(mark, self.listener.audio_ms + unheard_ms)
 
     # Turns
 

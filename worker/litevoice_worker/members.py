@@ -1,5 +1,5 @@
-"""Which workers are ready: a fixed list, or the EndpointSlices of their Service. While the API server is away, the
-last known list stays in force."""
+"""Which workers are ready: a fixed list, or the EndpointSlices of their Service. While the API server is away, and
+while no worker is ready at all, the last known list stays in force."""
 
 from __future__ import annotations
 
@@ -148,6 +148,10 @@ class EndpointSliceMembers:
 
     def _changed(self) -> None:
         ready = frozenset().union(*self._slices.values())
+        if not ready and self.ready:
+            # That nobody is ready says that all suffer from the same, not that others have taken over.
+            logger.warning("no worker is ready, the last known ones stay", extra={"workers": sorted(self.ready)})
+            return
         if ready != self.ready:
             self.ready = ready
             logger.info("ready workers changed", extra={"workers": sorted(ready)})

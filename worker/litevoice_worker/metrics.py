@@ -28,6 +28,11 @@ class Metrics:
                 (names.WORKER_DUPLICATES, "Packets received more than once and dropped.", ()),
                 (names.WORKER_GAPS, "Gaps: missing packets that were requested again.", ()),
                 (names.WORKER_TURNS, "Responses ended: completed, cancelled, incomplete or failed.", ("outcome",)),
+                (
+                    names.WORKER_RECOGNIZER_DEATHS,
+                    "Processes of the built-in recognizer that crashed or hung; each failed one utterance.",
+                    ("how",),
+                ),
                 (names.WORKER_REPLIES, "Messages published to sessions.", ()),
                 (
                     names.WORKER_DROPPED,
@@ -82,6 +87,8 @@ class Metrics:
         )
         self._stages = {stage: stages.labels(stage) for stage in ("vad", "asr", "respond", "tts")}
         self._heard = self._counters[names.WORKER_WINDOWS].labels("heard")
+        for how in ("crashed", "hung"):
+            self._counters[names.WORKER_RECOGNIZER_DEATHS].labels(how)
         for what in ("conversation_items", "bad_envelope", "sessions", "refused_envelopes", "news"):
             self._counters[names.WORKER_DROPPED].labels(what)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from litevoice_contracts.events import Progress
 from litevoice_contracts.news import PartitionNews, SessionNews, WorkerNews
+from litevoice_worker.commands import Tell
 
 NEWS_SECONDS = 1.0
 GATEWAY_SECONDS = 30.0
@@ -34,7 +34,7 @@ class Load:
 class _Gateway:
     heard: float
     partitions: dict[int, float] = field(default_factory=dict)
-    progress: dict[str, Progress] = field(default_factory=dict)
+    settled: dict[str, Tell] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
 
 
@@ -53,10 +53,10 @@ class News:
         known.heard = now
         known.partitions[partition] = behind_seconds
 
-    def settled(self, gateway: str, session_id: str, progress: Progress) -> None:
+    def settled(self, gateway: str, session_id: str, told: Tell) -> None:
         """The session's owner need not keep these packets any longer."""
         if (known := self._gateways.get(gateway)) is not None:
-            known.progress[session_id] = progress
+            known.settled[session_id] = told
 
     def refused(self, gateway: str, session_id: str) -> None:
         """There is no room for the session here."""
@@ -78,11 +78,14 @@ class News:
                 del self._gateways[gateway]
         told = []
         for gateway, known in self._gateways.items():
-            sessions = [SessionNews(session_id, progress) for session_id, progress in known.progress.items()]
-            busy = working.get(gateway, set()) - known.progress.keys()
+            sessions = [
+                SessionNews(session_id, tell.progress, attempt=tell.attempt, after=tell.after)
+                for session_id, tell in known.settled.items()
+            ]
+            busy = working.get(gateway, set()) - known.settled.keys()
             sessions += [SessionNews(session_id) for session_id in sorted(busy)]
             sessions += [SessionNews(session_id, refused=True) for session_id in sorted(known.refused)]
-            known.progress, known.refused = {}, set()
+            known.settled, known.refused = {}, set()
             partitions = [
                 PartitionNews(number, behind + load.unheard_seconds)
                 for number, behind in sorted(known.partitions.items())

@@ -101,7 +101,7 @@ class Arrival:
         packets: to be applied now, in order.
         duplicates: packets that were applied before.
         gap: packets are missing before this envelope; nothing of it was taken.
-        rejected: the envelope is of an older epoch and brings something new: its sender is to be told.
+        rejected: the envelope is of this older epoch and brings something new: its sender is to be told.
         question: to be published: the owner is asked to send more.
     """
 
@@ -109,7 +109,7 @@ class Arrival:
     packets: list[Numbered] = field(default_factory=list)
     duplicates: int = 0
     gap: bool = False
-    rejected: bool = False
+    rejected: int | None = None
     question: DownEnvelope | None = None
 
 
@@ -130,6 +130,7 @@ class PacketOrder:
         "_client_seq",
         "_client_seqs",
         "_epoch_wait_seconds",
+        "_failed",
         "_held",
         "_previous",
         "_rejected",
@@ -152,6 +153,7 @@ class PacketOrder:
         self._epoch_wait_seconds = epoch_wait_seconds
         self._previous = Mark(-1, -1)
         self._held: list[UpEnvelope] = []
+        self._failed = False
         self._asked: tuple[int, float] | None = None  # attempt and time of the TurnReplay that is still unanswered
         self._rejected: tuple[int, float] | None = None  # epoch and time of the last rejection
         self._client_seq: int | None = None  # of the newest packet that was given out
@@ -197,31 +199,32 @@ class PacketOrder:
     def tick(self, now: float) -> Arrival:
         """What to apply because a newer epoch has waited long enough."""
         arrival = Arrival()
-        self._release(now, arrival)
-        arrival.rejected = False  # told when the next envelope arrives
-        self._asked = None if arrival.packets else self._asked
+        gap = self._release(now, arrival)
+        arrival.rejected = None  # told when the next envelope arrives
+        if gap is not None:
+            self._ask(gap, now, arrival)
         return arrival
 
-    def forget(self) -> None:
-        """The session's state is lost: only a replay, or a snapshot with nothing missing after it, begins it anew."""
-        self.known = False
+    def forget(self, *, failed: bool = False) -> None:
+        """The session's state is lost: only a replay, or a snapshot with nothing missing after it, begins it anew.
+        `failed`: because of what was in it, perhaps."""
+        self.known, self._failed = False, failed
+        self._held, self.deadline = [], None  # their owner has them
 
     def _decide(self, envelope: UpEnvelope, now: float, *, uncertain: bool) -> Literal["begin", "apply", "ask", "drop"]:
         if self.known and envelope.epoch < self.epoch:
             return "apply"  # nothing but duplicates, or rejected
         if self._asked is not None:
             attempt, asked_at = self._asked
-            if envelope.snapshot is not None and envelope.attempt > attempt:
+            if envelope.attempt > attempt and _is_complete(envelope):
                 return "ask" if uncertain else "begin"
-            if self.known and envelope.epoch == self.epoch and envelope.seq <= self.next_seq:
-                return "apply"  # what was missing has arrived after all, or was there before
             return "ask" if now - asked_at >= ASK_AGAIN_SECONDS else "drop"
         if not self.known:
             if envelope.packets and all(isinstance(packet, EpochEnd) for packet in envelope.packets):
                 return "drop"  # an owner that leaves has nothing to ask for
             return "begin" if not uncertain and _begins_cleanly(envelope) else "ask"
         if envelope.attempt > self.attempt:
-            return "begin" if envelope.snapshot is not None else "ask"
+            return "begin" if _is_complete(envelope) else "ask"
         return "apply"
 
     def _begin(self, envelope: UpEnvelope) -> None:
@@ -238,24 +241,27 @@ class PacketOrder:
             self.deadline = None
 
     def _ask(self, envelope: UpEnvelope, now: float, arrival: Arrival) -> None:
-        self._asked = (envelope.attempt, now)
-        if not self.known:
-            self.attempt = envelope.attempt
-        event = TurnReplay("gap", self.applied) if self.known else TurnReplay("unknown_session")
-        arrival.question = DownEnvelope(envelope.epoch, envelope.turn, [event], attempt=envelope.attempt)
+        """The question ends the attempt: nothing counts before the replay, whatever arrives."""
+        self.attempt = max(self.attempt, envelope.attempt)
+        self._asked = (self.attempt, now)
+        if self.known:
+            event = TurnReplay("gap", self.applied)
+        else:
+            event = TurnReplay("failed" if self._failed else "unknown_session")
+        arrival.question = DownEnvelope(max(envelope.epoch, self.epoch), envelope.turn, [event], self.attempt)
+        self.forget()
 
     def _apply(self, envelope: UpEnvelope, now: float, arrival: Arrival) -> None:
         self._take(envelope, now, arrival)
-        self._release(now, arrival)
-        if arrival.packets:
-            self._asked = None
-        if arrival.gap:
-            self._ask(envelope, now, arrival)
-        if arrival.rejected:
+        gap = envelope if arrival.gap else self._release(now, arrival)
+        if gap is not None:
+            self._ask(gap, now, arrival)
+        if arrival.rejected is not None:
             epoch, rejected_at = self._rejected or (-1, 0.0)
-            arrival.rejected = envelope.epoch != epoch or now - rejected_at >= REJECT_AGAIN_SECONDS
-            if arrival.rejected:
-                self._rejected = (envelope.epoch, now)
+            if arrival.rejected == epoch and now - rejected_at < REJECT_AGAIN_SECONDS:
+                arrival.rejected = None
+            else:
+                self._rejected = (arrival.rejected, now)
 
     def _take(self, envelope: UpEnvelope, now: float, arrival: Arrival) -> None:
         if envelope.epoch > self.epoch:
@@ -265,7 +271,7 @@ class PacketOrder:
         elif envelope.epoch < self.epoch:
             known = envelope.epoch == self._previous.epoch and envelope.last <= self._previous
             arrival.duplicates += len(envelope.packets) if known else 0
-            arrival.rejected |= not known
+            arrival.rejected = arrival.rejected if known else envelope.epoch
         elif envelope.seq > self.next_seq:
             arrival.gap = True
         else:
@@ -293,13 +299,17 @@ class PacketOrder:
         self._client_seqs.append((mark, client_seq))
         return False
 
-    def _release(self, now: float, arrival: Arrival) -> None:
+    def _release(self, now: float, arrival: Arrival) -> UpEnvelope | None:
+        """Begins the epochs that have waited long enough. Returns an envelope before which packets are missing."""
         while self._held and (self.ended or now >= (self.deadline or now) or len(self._held) >= MAX_HELD_ENVELOPES):
             held, self._held, self.deadline = self._held, [], None
             self._previous = self.applied
             self.epoch, self.next_seq, self.ended = held[0].epoch, 0, False
             for envelope in held:
                 self._take(envelope, now, arrival)
+                if arrival.gap:
+                    return envelope
+        return None
 
 
 class Backlog:
@@ -370,8 +380,14 @@ class Backlog:
         self.units += sign * units
 
 
+def _is_complete(envelope: UpEnvelope) -> bool:
+    """It has a snapshot, and while a response is under way, how far that has got: only a replay tells."""
+    snapshot = envelope.snapshot
+    return snapshot is not None and (snapshot.pending is None or envelope.resume is not None)
+
+
 def _begins_cleanly(envelope: UpEnvelope) -> bool:
     snapshot = envelope.snapshot
-    if snapshot is None or (snapshot.pending is not None and envelope.resume is None):
-        return False  # a response is under way: only a replay tells how far it has got
+    if snapshot is None or not _is_complete(envelope):
+        return False
     return envelope.seq == 0 or snapshot.boundary == Mark(envelope.epoch, envelope.seq - 1)

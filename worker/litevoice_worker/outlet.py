@@ -3,12 +3,13 @@ stages. Sans I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
 from litevoice_contracts import events
-from litevoice_contracts.envelopes import DownEnvelope
+from litevoice_contracts.conversation import Snapshot
+from litevoice_contracts.envelopes import DownEnvelope, MessageId
 from litevoice_worker.commands import CancelJob, Command, Count, Publish
 
 MAX_EVENTS = 16
@@ -18,16 +19,20 @@ _ALONE = (events.TurnReplay, events.EpochRejected, events.SessionUpdated)
 
 
 class Outlet:
-    """Collects the commands of one input."""
+    """Collects the commands of one input. `ids`: see `message_ids`."""
 
     __slots__ = (
         "_commands",
+        "_ids",
         "_in_flight",
         "_jobs",
+        "_sent",
         "_waiting",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, ids: Iterator[MessageId]) -> None:
+        self._ids = ids
+        self._sent: MessageId | None = None
         self._commands: list[Command] = []
         self._waiting: list[DownEnvelope] = []  # few; an empty deque takes 600 bytes
         self._in_flight = False
@@ -38,8 +43,15 @@ class Outlet:
         """Everything that was published is confirmed."""
         return not (self._waiting or self._in_flight)
 
-    def publish(self, envelope: DownEnvelope) -> None:
-        self._waiting.append(envelope)
+    @property
+    def last(self) -> MessageId | None:
+        """Of the newest message that was sent, or will be; None for none."""
+        return self._waiting[-1].id if self._waiting else self._sent
+
+    def publish(
+        self, epoch: int, turn: int, news: list[events.DownEvent], attempt: int, snapshot: Snapshot | None = None
+    ) -> None:
+        self._waiting.append(DownEnvelope(epoch, turn, news, attempt, snapshot, next(self._ids)))
 
     def confirmed(self) -> None:
         """The broker has confirmed the message in flight."""
@@ -69,7 +81,9 @@ class Outlet:
         """Sends the next message, unless one is in flight."""
         if self._waiting and not self._in_flight:
             self._in_flight = True
-            self._commands.append(Publish(self._next()))
+            envelope = self._next()
+            self._sent = envelope.id
+            self._commands.append(Publish(envelope))
 
     def _next(self) -> DownEnvelope:
         """What waits, in one message as far as it may be: a message costs the broker more than what is in it."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from litevoice_broker.errors import BrokerError, Overloaded
+from litevoice_contracts import metrics as names
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
-from litevoice_contracts.events import Progress
 from litevoice_worker import commands
 from litevoice_worker.audio import Samples
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.opening import Stream
-from litevoice_worker.stages import Responder, StageError, Synthesizer, Transcriber
+from litevoice_worker.stages import Responder, StageDied, StageError, Synthesizer, Transcriber
 from litevoice_worker.turn import Turns
 from litevoice_worker.unheard import Unheard
 
@@ -90,7 +90,7 @@ class SessionRunner:
         publish: Publisher,
         metrics: Metrics,
         on_broken: Callable[[str], None],
-        on_settled: Callable[[str, str, Progress], None],
+        on_settled: Callable[[str, str, commands.Tell], None],
     ) -> None:
         self.machine = machine
         self._stages = stages
@@ -170,8 +170,8 @@ class SessionRunner:
                     self._metrics.count(command)
                 case commands.Publish(envelope):
                     self._send(envelope)
-                case commands.Tell(progress):
-                    self._on_settled(self.gateway, self.machine.id, progress)
+                case commands.Tell():
+                    self._on_settled(self.gateway, self.machine.id, command)
                 case commands.Listen():
                     self._listen(command)
                 case commands.Transcribe(job):
@@ -247,6 +247,8 @@ class SessionRunner:
             await work
         except StageError as error:
             logger.warning("a stage failed", extra={"session": self.machine.id, "reason": str(error)})
+            if isinstance(error, StageDied):
+                self._metrics.count(commands.Count(names.WORKER_RECOGNIZER_DEATHS, error.how))
             self._result(commands.Failed(job, str(error)))
         except Exception as error:
             # The exception's own text could hold what was said.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -56,18 +55,18 @@ def make_members(settings: WorkerSettings, environment: Mapping[str, str]) -> Me
         raise InvalidField("members.service", "only in a pod: KUBERNETES_SERVICE_HOST is not set") from error
 
 
-async def make_stages(pipeline: PipelineSettings, executor: Executor) -> Stages:
+async def make_stages(pipeline: PipelineSettings) -> Stages:
     """The stages, each checked as far as possible without a request. Raises InvalidField."""
     try:
-        return Stages(await _transcriber(pipeline, executor), _responder(pipeline), await _synthesizer(pipeline))
+        return Stages(await _transcriber(pipeline), _responder(pipeline), await _synthesizer(pipeline))
     except OSError as error:
         raise InvalidField("pipeline", f"readable key files ({error.filename}: {error.strerror})") from error
 
 
-async def _transcriber(pipeline: PipelineSettings, executor: Executor) -> OpenAITranscriber | PocketsphinxTranscriber:
+async def _transcriber(pipeline: PipelineSettings) -> OpenAITranscriber | PocketsphinxTranscriber:
     if pipeline.transcriber.openai:
         return OpenAITranscriber(pipeline.transcriber.openai)
-    transcriber = PocketsphinxTranscriber(read_grammar(pipeline.transcriber.grammar_file), executor)
+    transcriber = PocketsphinxTranscriber(read_grammar(pipeline.transcriber.grammar_file))
     await transcriber.prepare()
     return transcriber
 

@@ -9,12 +9,12 @@ Each input walks one way: order → utterances or client events → response →
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from litevoice_contracts import events, metrics, packets
 from litevoice_contracts.conversation import Snapshot
-from litevoice_contracts.envelopes import UpEnvelope
+from litevoice_contracts.envelopes import MessageId, UpEnvelope
 from litevoice_worker import client_events, utterances
 from litevoice_worker.commands import Command, Failed, Listened, Outcome, Published, Result, Transcribed
 from litevoice_worker.dialogue import Dialogue
@@ -36,7 +36,8 @@ class Limits:
 
 
 class Turns:
-    """The state machine of one session; every input returns the commands that follow from it.
+    """The state machine of one session; every input returns the commands that follow from it. `ids`: of the messages
+    that it publishes, shared by all sessions of a process (see `message_ids`).
 
     Attributes:
         wake_at: when `tick` wants to be called; None for never.
@@ -52,10 +53,10 @@ class Turns:
         "wake_at",
     )
 
-    def __init__(self, session_id: str, limits: Limits) -> None:
+    def __init__(self, session_id: str, limits: Limits, ids: Iterator[MessageId]) -> None:
         self.id = session_id
         self.wake_at: float | None = None
-        self._outlet = Outlet()
+        self._outlet = Outlet(ids)
         self._order = PacketOrder(limits.epoch_wait_seconds)
         self._backlog = Backlog()
         self._last_audio = 0.0
@@ -86,7 +87,10 @@ class Turns:
 
     def receive(self, envelope: UpEnvelope, now: float, *, uncertain: bool = False) -> list[Command]:
         """The session's next envelope; `uncertain`: a former owner of the partition may have applied it already."""
-        return self._walk(self._order.receive(envelope, now, uncertain=uncertain), now)
+        arrival = self._order.receive(envelope, now, uncertain=uncertain)
+        if not envelope.packets and self._order.known and not arrival.begin:
+            self._dialogue.tell()  # the owner wonders: perhaps something has not reached it
+        return self._walk(arrival, now)
 
     def handle(self, results: Iterable[Result], now: float) -> list[Command]:
         """Results of the stages and of the broker, in their order. Those of jobs that are no longer wanted are ignored;
@@ -116,6 +120,10 @@ class Turns:
         """The clock alone; harmless at any time."""
         return self._walk(self._order.tick(now), now)
 
+    def failed(self) -> None:
+        """The machine before this one has failed."""
+        self._order.forget(failed=True)
+
     def abandon(self, now: float) -> list[Command]:
         """Another worker takes over: stops everything and asks the owner to send what is unfinished again."""
         dialogue = self._dialogue
@@ -123,7 +131,7 @@ class Turns:
         unfinished = self._order.known and open_work
         self._forget()
         if unfinished:
-            self._dialogue.publish([events.TurnReplay("unknown_session", self._order.applied)])
+            self._dialogue.publish([events.TurnReplay("handed_over", self._order.applied)])
         return self._walk(Arrival(), now)
 
     # The way of every input
@@ -142,6 +150,7 @@ class Turns:
         """What the packet order says of an envelope."""
         if arrival.begin:
             self._stop()
+            self._dialogue.take_back()
             snapshot = arrival.begin.snapshot or Snapshot()
             self._dialogue.begin(snapshot, arrival.begin.resume, arrival.begin.turn)
             self._last_audio = 0.0
@@ -151,9 +160,11 @@ class Turns:
             self._outlet.count(metrics.WORKER_PACKETS, len(arrival.packets))
         if arrival.question:
             self._outlet.count(metrics.WORKER_GAPS)
+            self._stop()
             self._dialogue.ask(arrival.question)
-        if arrival.rejected:
-            self._dialogue.publish([events.EpochRejected(self._order.epoch)])
+            return
+        if arrival.rejected is not None:
+            self._dialogue.publish([events.EpochRejected(arrival.rejected, self._order.epoch)])
         self._backlog.add(arrival.packets)
         if any(isinstance(numbered.packet, packets.AUDIO) for numbered in arrival.packets):
             self._last_audio = now
@@ -202,7 +213,7 @@ class Turns:
     def _pausable(self) -> bool:
         listener = self._dialogue.listener
         waits = self._dialogue.transcription or self._dialogue.listening or self._backlog
-        return not (waits or listener.open or listener.empty)
+        return self._order.known and not (waits or listener.open or listener.empty)
 
     def _stop(self) -> None:
         self._dialogue.stop()
@@ -211,12 +222,12 @@ class Turns:
     def _drop(self) -> None:
         """It cannot go on like this."""
         self._outlet.count(metrics.WORKER_DROPPED, label="sessions")
-        self._forget()
+        self._forget(failed=True)
 
-    def _forget(self) -> None:
+    def _forget(self, *, failed: bool = False) -> None:
         """Ends all work; the session goes on from what its owner sends again."""
         self._stop()
-        self._order.forget()
+        self._order.forget(failed=failed)
 
 
 def _earlier(one: float | None, other: float | None) -> float | None:

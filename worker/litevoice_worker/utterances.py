@@ -78,6 +78,29 @@ def not_transcribed(dialogue: Dialogue, transcription: Transcription, message: s
     dialogue.publish(news, snapshot=True)
 
 
+def give_up(dialogue: Dialogue, packet: packets.GiveUp, mark: Mark) -> None:
+    """The open utterance, and the response, end as failed: what becomes of them may be what kills workers."""
+    message = f"the turn was given up: nothing came of {packet.attempts} attempts"
+    news: list[events.DownEvent] = [events.SessionError("turn_given_up", message)]
+    turn, detection = dialogue.cursor.open_turn, dialogue.conversation.config.turn_detection
+    dialogue.drop_utterance(mark, packet.audio_ms)
+    if turn:
+        item_id, previous = made_id("item", dialogue.id, turn), dialogue.conversation.last_id
+        dialogue.conversation.append(Item(item_id, "user", "", audio=True))
+        news += [
+            events.SpeechStopped(item_id, dialogue.cursor.audio_ms),
+            events.InputCommitted(item_id, previous),
+            events.TranscriptionFailed(item_id, message, previous),
+        ]
+    news.append(dialogue.progress())
+    if turn and not dialogue.response and detection is not None and detection.create_response:
+        news.append(dialogue.begin_response(packets.CreateResponse(), turn))  # the client waits for one
+    if dialogue.response:
+        dialogue.finish_response(dialogue.response, Outcome("failed", message), before=news)
+    else:
+        dialogue.publish(news, snapshot=True)
+
+
 def already_active(event_id: str | None) -> events.SessionError:
     return events.SessionError(
         "conversation_already_has_active_response",

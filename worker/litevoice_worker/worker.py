@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.cpu import CpuMeter
-from litevoice_broker.errors import BrokerError
+from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts import metrics as metric_names
-from litevoice_contracts.envelopes import Bundle, UpEnvelope
+from litevoice_contracts.envelopes import Bundle, UpEnvelope, message_ids
 from litevoice_contracts.errors import InvalidField
-from litevoice_contracts.names import ClientId
+from litevoice_contracts.names import ClientId, is_gateway_id
 from litevoice_contracts.settings import WorkerSettings
 from litevoice_worker.admin import AdminServer
 from litevoice_worker.commands import Count
@@ -56,6 +58,7 @@ class Worker:
         self._pod = environment["POD_NAME"]
         self._address = environment["POD_IP"]
         self._leaving = False
+        self._message_ids = message_ids(secrets.randbits(63))
         self._metrics = Metrics()
         self._ears = Ears(SileroNetwork(), self._metrics.heard)
         self._unheard = Unheard()
@@ -64,20 +67,21 @@ class Worker:
         self._producer = Producer(self._config("worker-replies"), [self._names.reply_topic], observer=self._metrics)
         fence = self._config("worker-fence")
         self._fence = Fence(fence, self._names, on_lost=self._lost, admin=self._admin, observer=self._metrics)
+        self._worked = False
         self._sessions = Sessions(settings.max_sessions, self._make_session, self._metrics)
         self._ownership = Ownership(
-            worker=self._pod,
             names=self._names,
             members=members,
             fence=self._fence,
-            fence_id=fence.client_id,
             admin=self._admin,
             make_consumer=self._make_consumer,
             handler=self._handle,
+            peek=self._peek,
             sessions=self._sessions,
             on_owned=self._metrics.partitions.set,
         )
-        self._news = News(self._pod)
+        self._news = News(str(self._fence.me))  # another one after a restart: gateways ask about what is open then
+        self._news_due = asyncio.Event()
         self._cpu = CpuMeter(settings.cpu_millicores / 1000)
         self._server = AdminServer(self._metrics.registry, self._unready_reason)
         self._limits = Limits(
@@ -113,14 +117,21 @@ class Worker:
             await self._server.close()
 
     def _unready_reason(self) -> str:
+        """Readiness makes this worker a member, so it says whether this process can take its share, not how the broker
+        is: an outage that all share would leave no members. See ADR 14."""
         if self._leaving:
             return "shutting down"
+        if self._worked:
+            return ""
         if not self._producer.ready:
             return self._producer.unready_reason
         if not self._fence.ready:
             return self._fence.unready_reason
         if self._members.ready is None:
             return "the ready workers are unknown: the API server does not answer"
+        if not self._ownership.announced:
+            return "the other workers cannot see this one yet"
+        self._worked = True
         return ""
 
     def _config(self, role: str) -> BrokerConfig:
@@ -130,18 +141,30 @@ class Worker:
         self, topic: str, handle: Callable[[Sequence[PartitionMessage]], Awaitable[None]]
     ) -> PartitionConsumer:
         config = self._config("worker-requests")
-        return PartitionConsumer(config, topic, self._names.worker_group, handler=handle, observer=self._metrics)
+        return PartitionConsumer(
+            config, topic, self._names.worker_group, handler=handle, admin=self._admin, observer=self._metrics
+        )
 
     def _make_session(self, session_id: str) -> SessionRunner:
-        machine = Turns(session_id, self._limits)
+        machine = Turns(session_id, self._limits, self._message_ids)
         shared = (self._stages, self._ears, self._unheard, self._publish, self._metrics)
         return SessionRunner(machine, *shared, self._sessions.forget, self._news.settled)
 
     def _publish(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
+        if self._ownership.doubtful:
+            raise Overloaded("it is not known yet whether the session is still this worker's")
         self._producer.enqueue_lite(self._names.reply_topic, session_id, body, done)
 
     def _lost(self, partition: int) -> None:
         self._ownership.lost(partition)
+
+    def _peek(self, partition: int, messages: Sequence[PartitionMessage]) -> None:
+        """Their gateways learn at once that another worker reads the partition, and ask about what is open there."""
+        for message in messages:
+            gateway = message.properties.get("gateway", "")
+            if is_gateway_id(gateway):
+                self._news.arrived(gateway, partition, 0.0, time.monotonic())
+        self._news_due.set()
 
     async def _handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
         """Applies a batch, and waits while too much is unheard. What cannot be applied is counted and skipped."""
@@ -171,7 +194,9 @@ class Worker:
         except Exception as error:
             # The exception's own text may hold content.
             self._skipped(partition, offset, type(error).__name__)
-            self._sessions.forget(session_id)
+            if session_id:
+                self._sessions.forget(session_id)
+                self._sessions.get(session_id, partition).machine.failed()
 
     def _skipped(self, partition: int, offset: int, reason: str) -> None:
         self._metrics.count(Count(metric_names.WORKER_DROPPED, "bad_envelope"))
@@ -180,7 +205,9 @@ class Worker:
     async def _tell(self) -> None:
         """News to every gateway; what the broker does not take is told again, or no longer true."""
         while True:
-            await asyncio.sleep(NEWS_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news_due.wait(), NEWS_SECONDS)
+            self._news_due.clear()
             self._news.keep_partitions(self._ownership.owned)
             busy = max(self._cpu.look(), self._ears.busy)
             self._metrics.busy.set(busy)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ from litevoice_broker.alarm import Alarm
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.connection import ConnectedClient, Connection, subscription_settings
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
-from litevoice_broker.lite.commands import Call, Evicted, Fate, Finished, Healing
+from litevoice_broker.lite.commands import Call, Evicted, Failed, Fate, Finished, Healing
+from litevoice_broker.lite.full_sync import Postponed
 from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.lite.receiver import LiteReceiver
 from litevoice_broker.lite.subscription import Subscriptions
@@ -31,6 +32,15 @@ from litevoice_broker.observing import Observer
 logger = logging.getLogger(__name__)
 
 _REFRESH_ASSIGNMENTS_SYNCS = 10
+RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 0.1, 0.5
+"""Full syncs while the broker does not answer: it may be back, without our subscriptions, at any moment."""
+GIVE_WAY_SECONDS = 0.5
+POLL_FAILS_SECONDS = 1.5
+"""Longer than a poll that failed is followed by the next."""
+REFUSED_SECONDS = 10.0
+"""Polls that are refused for so long, or a full sync that does not come to its turn, are told by the health."""
+EXPIRES_SECONDS = 600.0
+"""A LiteTopic that was silent for so long may have expired: brokers wait for 15 minutes at least."""
 LOOK_SECONDS = 2.0
 """After polls that did not wait for acknowledgements: what they lost is looked for, once for all of them."""
 
@@ -44,6 +54,15 @@ class Delivery:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """How the polls of a broker fail: since when, the last time, and why."""
+
+    since: float
+    last: float
+    error: BrokerError
+
+
 class LiteChannel(ConnectedClient):
     """All LiteTopics that this process owns under one parent topic, in one Exclusive group.
 
@@ -51,6 +70,8 @@ class LiteChannel(ConnectedClient):
 
     `on_delivery` is called strictly by position, once for each, in the event loop; it must not block.
     `on_evicted` is called when somebody else took a LiteTopic over (newest wins); it is already forgotten here.
+    `on_failed`, else `on_evicted`, is called when a LiteTopic cannot go on: the broker refuses it again and again, or
+    it has expired, and what is written to it now counts from 0.
     `admin` tells a notice older than the last takeover from a real one, and finds out, after a reconnect and before a
     heal, evictions whose notice got lost. While it does not answer, a LiteTopic on a busy machine may have no owner or
     two, until somebody takes it over again.
@@ -65,7 +86,9 @@ class LiteChannel(ConnectedClient):
         on_delivery: Callable[[Delivery], None],
         on_evicted: Callable[[str], None],
         admin: Admin,
+        on_failed: Callable[[str], None] | None = None,
         sync_seconds: float = 3.0,
+        expires_seconds: float = EXPIRES_SECONDS,
         long_poll_seconds: float = 5.0,
         observer: Observer | None = None,
     ) -> None:
@@ -82,7 +105,9 @@ class LiteChannel(ConnectedClient):
         )
         self._on_delivery = on_delivery
         self._on_evicted = on_evicted
+        self._on_failed = on_failed or on_evicted
         self._sync_seconds = sync_seconds
+        self._expires_seconds = expires_seconds
         self._ownership = Ownership(str(config.client_id))
         self._subscriptions = Subscriptions(self._connection, parent_topic, group, admin)
         self._receiver = LiteReceiver(
@@ -93,11 +118,16 @@ class LiteChannel(ConnectedClient):
             judge=self._judge,
             unanswered=self._unanswered,
             crowded=self._crowded,
+            polled=self._polled,
         )
+        self._refused: dict[str, _Refused] = {}  # by broker
+        self._sync_soon = asyncio.Event()
+        self._synced_at = 0.0
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._alarm = Alarm(self._tick)
         self._sync_task: asyncio.Task[None] | None = None
+        self._way_task: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -108,12 +138,14 @@ class LiteChannel(ConnectedClient):
         self._connection.start()
         if self._sync_task is None:
             self._sync_task = asyncio.create_task(self._sync_forever(), name="lite channel sync")
+            self._way_task = asyncio.create_task(self._give_way(), name="lite channel way")
 
     async def close(self) -> None:
         """Releases everything; nothing is delivered any more. Idempotent."""
         self._closed = True
         self._alarm.cancel()
-        tasks = [*self._calls, *(task for task in (self._sync_task, self._looking) if task is not None)]
+        own = (self._sync_task, self._way_task, self._looking)
+        tasks = [*self._calls, *(task for task in own if task is not None)]
         self._sync_task = None
         for task in tasks:
             task.cancel()
@@ -201,9 +233,7 @@ class LiteChannel(ConnectedClient):
         for command in self._ownership.take():
             match command:
                 case Call():
-                    task = asyncio.create_task(self._call(command))
-                    self._calls.add(task)
-                    task.add_done_callback(self._calls.discard)
+                    self._spawn(self._call(command))
                 case Finished(request, error):
                     waiting = self._requests.get(request)
                     if waiting is not None and not waiting.done():
@@ -213,6 +243,9 @@ class LiteChannel(ConnectedClient):
                             waiting.set_exception(error)
                 case Evicted(name):
                     self._tell(self._on_evicted, name, "eviction callback failed")
+                case Failed(name, error):
+                    logger.warning("the broker refuses a LiteTopic", extra={"lite_topic": name, "reason": str(error)})
+                    self._tell(self._on_failed, name, "failure callback failed")
                 case Healing():
                     self._connection.observer.on_heal()
         if (wake_at := self._ownership.wake_at) is not None:
@@ -243,35 +276,101 @@ class LiteChannel(ConnectedClient):
 
     async def _sync_forever(self) -> None:
         syncs = 0
+        backoff = 0.0
         while True:
-            await asyncio.sleep(self._sync_seconds)
+            await self._until_next_sync(backoff)
             if not self._connection.generation:
                 continue
             syncs += 1
+            failing = backoff > 0.0 or self._polls_fail
             try:
-                await self._sync()
-                if syncs % _REFRESH_ASSIGNMENTS_SYNCS == 0:
+                await self._wait(self._ownership.full_sync(self._connection.generation))
+                if failing or syncs % _REFRESH_ASSIGNMENTS_SYNCS == 0:
                     await self._receiver.assign()
             except BrokerError as error:
-                self._connection.report(error)
+                backoff = min(backoff * 2 or RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
+                self._refused.clear()  # the broker is away, and refuses nothing
+                if not isinstance(error, Postponed) or time.monotonic() - self._synced_at > REFUSED_SECONDS:
+                    self._connection.report(error)
             except Exception:
                 logger.exception("full sync failed")
             else:
-                self._connection.report(None)
+                self._synced_at = time.monotonic()
+                refusal = self._refusal()
+                backoff = RETRY_MAX_SECONDS if refusal is not None else 0.0
+                self._connection.report(refusal)
+                if failing:
+                    await self.wake()  # what came before our subscription was there again
 
-    async def _sync(self) -> None:
-        await self._wait(self._ownership.full_sync(self._connection.generation))
+    async def _until_next_sync(self, backoff: float) -> None:
+        """At once when a poll fails: the broker may have forgotten us."""
+        if backoff or self._polls_fail:
+            await asyncio.sleep(backoff or RETRY_MAX_SECONDS)
+        else:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sync_soon.wait(), self._sync_seconds)
+        self._sync_soon.clear()
+
+    def _polled(self, broker: str, error: BrokerError | None) -> None:
+        """What a poll came to. Health is what full syncs come to, unless polls are refused all the time."""
+        now = time.monotonic()
+        if error is None:
+            self._refused.pop(broker, None)
+            return
+        logger.info("lite poll failed", extra={"reason": str(error)})
+        again = self._polls_fail and broker in self._refused  # one alone is a hiccup
+        self._refused[broker] = _Refused(self._refused[broker].since if again else now, now, error)
+        if again and error.retryable and error.code != stubs.TOO_MANY_REQUESTS:
+            self._ownership.lost(now)
+        self._sync_soon.set()
+
+    @property
+    def _polls_fail(self) -> bool:
+        """One that has not failed for a moment waits at the broker."""
+        recently = time.monotonic() - POLL_FAILS_SECONDS
+        self._refused = {broker: entry for broker, entry in self._refused.items() if entry.last > recently}
+        return bool(self._refused)
+
+    def _refusal(self) -> BrokerError | None:
+        if not self._polls_fail:
+            return None
+        long_ago = time.monotonic() - REFUSED_SECONDS
+        return next((entry.error for entry in self._refused.values() if entry.since < long_ago), None)
+
+    async def _give_way(self) -> None:
+        while True:
+            await asyncio.sleep(GIVE_WAY_SECONDS)
+            self._ownership.give_way(time.monotonic())
+            self._carry_out()
 
     def _judge(self, name: str, message: Any) -> Fate:
         if self._closed:
             return Fate.HAND_BACK
         position = message.system_properties.queue_offset
-        fate = self._ownership.message(name, position, time.monotonic())
+        now = time.monotonic()
+        topic = self._ownership.get(name)
+        silent = topic is not None and bool(topic.last_message) and now - topic.last_message > self._expires_seconds
+        fate = self._ownership.message(name, position, now)
+        if silent and fate is Fate.ACKNOWLEDGE:
+            self._spawn(self._look_for_expiry(name))
         if fate is Fate.DELIVER:
             self._tell(self._on_delivery, Delivery(name, position, message.body), "delivery callback failed")
         elif fate is Fate.WAIT:
             self._carry_out()
         return fate
+
+    async def _look_for_expiry(self, name: str) -> None:
+        """It came again, or its position counts from 0: then the broker's log is shorter than what we had of it."""
+        length = await self._subscriptions.length(name)
+        if length is not None and length < (self.position(name) or 0):
+            await self.release(name)
+            logger.warning("a LiteTopic has expired while it was owned", extra={"lite_topic": name})
+            self._tell(self._on_failed, name, "failure callback failed")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     def _crowded(self) -> None:
         self._ownership.busy(time.monotonic())

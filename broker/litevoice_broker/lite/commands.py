@@ -72,13 +72,21 @@ class Evicted:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """It cannot go on: the broker refuses it, or its log was cut. It is forgotten here."""
+
+    name: str
+    error: BrokerError
+
+
+@dataclass(frozen=True, slots=True)
 class Healing:
     """A position is missing, and is fetched by claiming again."""
 
     name: str
 
 
-Command = Call | Finished | Evicted | Healing
+Command = Call | Finished | Evicted | Failed | Healing
 Answer = Mapping[str, Collection[str]] | BrokerError | None
 
 

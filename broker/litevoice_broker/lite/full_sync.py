@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from litevoice_broker.errors import BrokerUnavailable
 from litevoice_broker.lite.commands import Ask, Replace
 from litevoice_broker.lite.topic import Heal, Topic
 
@@ -27,10 +28,16 @@ class _FullSync:
     link: int
     requests: list[int]
     call: Replace | None = None
+    seen_waiting: bool = False
+
+
+class Postponed(BrokerUnavailable):
+    """A full sync that gave way."""
 
 
 class Gate:
-    """Lets changes through, or one full sync: it waits until no change is under way, and holds up new ones."""
+    """Lets changes through, or one full sync: it waits until no change is under way, and holds up new ones. Not for
+    long (`stuck`): one call that the broker does not answer must not hold up every new session."""
 
     def __init__(self) -> None:
         self._changing: set[Topic] = set()
@@ -80,8 +87,16 @@ class Gate:
         self._sync.call = Replace(tuple(topic.name for topic in owned), self._sync.link)
         return self._sync.call
 
+    def stuck(self) -> bool:
+        """Whether the full sync that waits has been waiting at the last call already."""
+        if self._sync is None or self._sync.call is not None:
+            return False
+        seen, self._sync.seen_waiting = self._sync.seen_waiting, True
+        return seen
+
     def reopen(self) -> tuple[list[int], list[Topic]]:
-        """A full sync is done: the requests that end with it; what it held up, and goes before the next (`shut`)."""
+        """A full sync is done, or gives way: the requests that end with it; what it held up, and goes before the next
+        (`shut`)."""
         requests, held = self._sync.requests if self._sync is not None else [], list(self._held)
         self._sync, self._held = None, {}
         return requests, held
@@ -115,11 +130,11 @@ class Survey:
         return cls(request, link, {topic.name: topic.number for topic in topics if topic.wanted}, False)
 
     @classmethod
-    def after_full_sync(cls, request: int, link: int, topics: Iterable[Topic], now: float) -> Survey:
-        """What came a moment before the last link broke is healed. And the full sync may have put us beside one who has
-        come since the question before it, and could evict nobody then."""
+    def after_full_sync(cls, request: int, link: int, topics: Iterable[Topic], lost_at: float) -> Survey:
+        """What came a moment before the last link broke (`lost_at`), or later, is healed. And the full sync may have
+        put us beside one who has come since the question before it, and could evict nobody then."""
         owned = [t for t in topics if t.wanted and not t.paused and not t.ignores_notices]
-        recent = {topic.name for topic in owned if now - topic.last_message < RECENT_SECONDS}
+        recent = {topic.name for topic in owned if lost_at - topic.last_message < RECENT_SECONDS}
         others = [topic.name for topic in owned if topic.name not in recent]
         return cls(request, link, {topic.name: topic.number for topic in owned}, True, recent, others)
 

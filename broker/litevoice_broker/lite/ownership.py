@@ -18,7 +18,7 @@ from itertools import count
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite import commands as do
 from litevoice_broker.lite.changes import Change, Changes
-from litevoice_broker.lite.full_sync import Gate, Survey
+from litevoice_broker.lite.full_sync import Gate, Postponed, Survey
 from litevoice_broker.lite.topic import Claim, Heal, Leave, Look, Stage, Todo, Topic
 
 HEALS_AT_ONCE = 32
@@ -46,7 +46,10 @@ class Ownership:
         self._healing: set[Topic] = set()
         self._to_heal: dict[Topic, None] = {}  # in order
         self._link = 0  # that full syncs may use: who was evicted while there was none has been asked
-        self._settled_link = 0  # over which the broker knows all that is owned; -1 after a full sync that failed
+        self._settled_link = 0  # over which the broker knows all that is owned; -1 after the broker was away
+        self._lost_at: float | None = None  # when it was found to be away; None: it is there
+        self._losses = 0  # of broker or link; a full sync, and a claim, may have come too early for the last one
+        self._sync_began = (0, 0)  # link and losses then
         self._settling: Survey | None = None
 
     # --- out
@@ -157,6 +160,8 @@ class Ownership:
                 self._surveyed(survey, answer, now)
             case Change() as change:
                 self._changes.end(change)
+                if isinstance(answer, BrokerError) and answer.retryable:
+                    self.lost(now)
                 for topic in change.topics:
                     self._answered(topic, answer, now)
             case topics:
@@ -167,6 +172,7 @@ class Ownership:
 
     def linked(self, link: int) -> int:
         """A new link, numbered upwards: evictions from while there was none are found out, then a full sync follows."""
+        self._losses += link != self._link
         survey = Survey.before_full_sync(next(self._numbers), link, self._unsettled(link))
         if survey.numbers:
             self._settling = None
@@ -175,10 +181,25 @@ class Ownership:
             self._after_survey(survey)
         return survey.request
 
+    def lost(self, now: float) -> None:
+        """The broker did not answer: it may have forgotten who subscribed, and will tell nobody of a takeover. The next
+        full sync counts as the first over a new link; until then nothing is known of what came meanwhile."""
+        self._losses += 1
+        if self._settled_link:
+            self._settled_link = -1
+            self._lost_at = now if self._lost_at is None else self._lost_at
+
     def settled(self, link: int, now: float) -> int:
         """Messages come over the new link."""
-        survey = Survey.after_full_sync(next(self._numbers), link, self._unsettled(link), now)
-        self._settled_link = link
+        if self._settled_link != -1:
+            return self._settle(link, now)
+        self._out.append(do.Finished(request := next(self._numbers), None))  # after the next full sync
+        return request
+
+    def _settle(self, link: int, now: float) -> int:
+        lost_at = now if self._lost_at is None else self._lost_at
+        survey = Survey.after_full_sync(next(self._numbers), link, self._unsettled(link), lost_at)
+        self._settled_link, self._lost_at = link, None
         if survey.numbers:
             self._settling = survey
             self._ask_on(survey)
@@ -187,12 +208,17 @@ class Ownership:
         return survey.request
 
     def full_sync(self, link: int) -> int:
-        """Tells the broker everything that is owned. After one that failed the link counts as new: a broker that was
-        away has forgotten who subscribed, and tells nobody of a takeover."""
+        """Tells the broker everything that is owned. One that fails counts as `lost`."""
         if link == self._link:
             return self.linked(link)
         self._out.append(do.Finished(request := next(self._numbers), None))
         return request
+
+    def give_way(self, now: float) -> None:
+        """To be called now and then: a full sync that has waited since the last time lets new changes through, and
+        fails with Postponed."""
+        if self._gate.stuck():
+            self._reopen(Postponed("a subscription change has no answer yet"), now)
 
     def tick(self, now: float) -> None:
         """The clock alone; harmless at any time."""
@@ -200,7 +226,10 @@ class Ownership:
             topic = heapq.heappop(self._alarms)[2]
             topic.alarm_at = None
             if topic.gap_lasts(now, self._busy_until):
-                self._out.append(do.Healing(topic.name))
+                if topic.is_cut:
+                    self._fail(topic, BrokerError(f"position {topic.order.next_position} does not come"))
+                else:
+                    self._out.append(do.Healing(topic.name))
             if isinstance(topic.work, Look) and topic.work.has_waited(now):
                 self._call([topic], do.Ask((topic.name,)))
             self._go_on(topic, now)
@@ -235,7 +264,7 @@ class Ownership:
             case Todo.CLAIM:
                 if healing:
                     topic.order.heals += 1
-                topic.work = topic.claim()
+                topic.work, topic.claimed_in = topic.claim(), self._losses
                 self._changes.add(topic, topic.work.steps.pop(0))
             case Todo.LEAVE:
                 topic.work = Leave()
@@ -262,13 +291,22 @@ class Ownership:
                     self._changes.add(topic, claim.steps.pop(0))
                     return
                 self._changed(topic)
+                if error is not None:
+                    topic.claimed_in = None
                 if current and error is None:
                     if topic.for_user:
                         self._finish(topic)
                     topic.claimed(now)
                     self._healed(topic, now)
-                elif current and error is not None and topic.gives_up(error, now):
-                    self._give_up(topic, error, now)
+                elif current and error is not None:
+                    for_user = topic.for_user
+                    if topic.gives_up(error, now):
+                        if for_user:
+                            self._give_up(topic, error, now)
+                        else:
+                            self._fail(topic, error)
+                    if not for_user:
+                        self._healed(topic, now)  # until it tries again, others heal
             case Leave():
                 self._changed(topic)
                 topic.subscribed = False  # if the broker could not be told now, the next full sync tells it
@@ -310,6 +348,11 @@ class Ownership:
         if self._gate.enter(topic):
             self._changes.add(topic, None)
 
+    def _fail(self, topic: Topic, error: BrokerError) -> None:
+        """It cannot go on."""
+        self._lose(topic)
+        self._out.append(do.Failed(topic.name, error))
+
     def _evict(self, topic: Topic) -> None:
         """Somebody else has it, and the broker has taken us out, or we have stepped out."""
         topic.subscribed = topic.synced  # by a full sync that came after what we know
@@ -341,9 +384,20 @@ class Ownership:
 
     def _begin_full_sync(self) -> None:
         if (call := self._gate.begin(self._topics.values())) is not None:
+            self._sync_began = call.link, self._losses
             self._call(self._gate, call)
 
     def _full_sync_done(self, answer: do.Answer, now: float) -> None:
+        began = self._sync_began
+        error = answer if isinstance(answer, BrokerError) else None
+        self._reopen(error, now)
+        if error is not None:
+            self.lost(now)
+        elif self._settled_link == -1 and began == (self._link, self._losses):
+            self._settle(self._link, now)
+
+    def _reopen(self, error: BrokerError | None, now: float) -> None:
+        """What the full sync has held up goes on, then the next full sync."""
         requests, held = self._gate.reopen()
         for topic in held:
             if isinstance(topic.work, Look) and topic.work.stage is Stage.STEPPING_OUT:
@@ -352,15 +406,13 @@ class Ownership:
                 self._go_on(topic, now)
         self._gate.shut()
         self._begin_full_sync()
-        error = answer if isinstance(answer, BrokerError) else None
-        if error is not None and self._settled_link:
-            self._settled_link = -1
-        elif self._settled_link == -1:
-            self.settled(self._link, now)
         self._out += [do.Finished(request, error) for request in requests]
 
     def _unsettled(self, link: int) -> Iterable[Topic]:
-        return self._topics.values() if self._settled_link not in (0, link) else ()
+        """What may have been taken without a notice. Not what was claimed since the last loss: whoever is listed beside
+        us there has been put back by a full sync of its own, and must go by itself."""
+        lost = self._topics.values() if self._settled_link not in (0, link) else ()
+        return [topic for topic in lost if topic.claimed_in != self._losses]
 
     def _ask_on(self, survey: Survey) -> None:
         if (question := survey.ask(self._pause)) is not None:
@@ -388,6 +440,8 @@ class Ownership:
         if survey.settles:
             self._settling = None
             self._out.append(do.Finished(survey.request, None))
+        elif survey.link < self._link:
+            self._out.append(do.Finished(survey.request, None))  # of a link that is gone
         else:
             self._link = survey.link
             self._gate.request(survey.request, survey.link)

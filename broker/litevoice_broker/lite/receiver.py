@@ -41,7 +41,7 @@ HELP_SECONDS = 5.0
 class LiteReceiver:
     """`judge` decides on each message, in order; `unanswered` gets the LiteTopics whose acknowledgement got lost;
     `crowded` is called when more waits than a poll brings, and polls do not wait for acknowledgements: a wake-up that
-    this may cost is to be looked for."""
+    this may cost is to be looked for. `polled` gets what each poll of a broker came to."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class LiteReceiver:
         judge: Callable[[str, Any], Fate],
         unanswered: Callable[[Collection[str]], None],
         crowded: Callable[[], None],
+        polled: Callable[[str, BrokerError | None], None],
     ) -> None:
         self._connection = connection
         self._parent_topic = parent_topic
@@ -61,6 +62,7 @@ class LiteReceiver:
         self._judge = judge
         self._unanswered = unanswered
         self._crowded = crowded
+        self._polled = polled
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._changes: set[asyncio.Task[None]] = set()
         self._helpers: set[asyncio.Task[None]] = set()
@@ -73,6 +75,7 @@ class LiteReceiver:
             raise BrokerUnavailable(f"no broker serves topic {self._parent_topic} at the moment")
         for broker in self._polls.keys() - queues.keys():
             self._polls.pop(broker).cancel()
+            self._polled(broker, None)
         for broker, queue in queues.items():
             if broker not in self._polls:
                 self._polls[broker] = asyncio.create_task(self._poll_forever(queue), name=f"lite poll {broker}")
@@ -88,7 +91,8 @@ class LiteReceiver:
     async def _poll_forever(self, queue: Any) -> None:
         acks: set[asyncio.Task[None]] = set()
         poller = self._poller(queue, self._long_poll_seconds)
-        await poller.run(partial(self._receive, queue, acks), report=_log, leaving=asyncio.Event())
+        polled = partial(self._polled, queue.broker.name)
+        await poller.run(partial(self._receive, queue, acks), report=polled, leaving=asyncio.Event())
 
     def _poller(self, queue: Any, long_poll_seconds: float) -> Poller:
         return Poller(
@@ -104,15 +108,17 @@ class LiteReceiver:
         acks: set[asyncio.Task[None]] = set()
         poller = self._poller(queue, HELP_SECONDS)
         full = True
-        while full:
-            try:
+        try:
+            while full:
                 messages = await poller.poll()
-            except BrokerError as error:
-                _log(error)
-                break
-            full = len(messages) >= BATCH_MESSAGES
-            await self._receive(queue, acks, messages)
-        self._crowded()  # it was open while the other polls' messages were acknowledged
+                full = len(messages) >= BATCH_MESSAGES
+                await self._receive(queue, acks, messages)
+        except BrokerError:
+            pass  # the other polls tell
+        except Exception:
+            logger.exception("a further poll failed")
+        finally:
+            self._crowded()  # it was open while the other polls' messages were acknowledged
 
     async def _receive(self, queue: Any, acks: set[asyncio.Task[None]], messages: list[Any]) -> None:
         """Acknowledges before the next poll: while an acknowledgement runs, a poll can lose a LiteTopic's wake-up."""
@@ -173,9 +179,3 @@ class LiteReceiver:
         request.invisible_duration.FromMilliseconds(int(seconds * 1000))
         with contextlib.suppress(BrokerError):  # the message comes again after its invisible time anyway
             await self._connection.call("ChangeInvisibleDuration", request)
-
-
-def _log(error: BrokerError | None) -> None:
-    """The channel's health is what its full syncs come to."""
-    if error is not None:
-        logger.info("lite poll failed", extra={"reason": str(error)})

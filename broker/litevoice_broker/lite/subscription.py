@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import Connection
-from litevoice_broker.errors import BrokerError
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import Answer, Ask, AskOwn, Replace, Subscribe, Unsubscribe, What
 from litevoice_broker.lite.full_sync import ASKED_AT_ONCE
 
@@ -32,7 +32,7 @@ class Subscriptions:
         self._admin = admin
 
     async def call(self, what: What) -> Answer:
-        """See `Ownership.answered`. Never raises for the broker."""
+        """See `Ownership.answered`. Never raises: a call without an answer would hold up what follows it for ever."""
         try:
             match what:
                 case Subscribe(names, offset):
@@ -48,6 +48,9 @@ class Subscriptions:
                     return await self.own()
         except BrokerError as error:
             return error
+        except Exception as error:
+            logger.exception("a call about LiteTopics failed")
+            return BrokerUnavailable(f"{type(what).__name__}: {error!r}")
         return None
 
     async def _send_some(self, action: int, names: Sequence[str], offset: int | None = None) -> None:
@@ -82,6 +85,11 @@ class Subscriptions:
         me = str(self._connection.config.client_id)
         names = await self._answer(self._admin.lite_topics_of(self._parent_topic, self._group, me))
         return dict.fromkeys(names or (), (me,))
+
+    async def length(self, name: str) -> int | None:
+        """Of its log, the position that its next message gets; None: not known."""
+        found = await self._answer(self._admin.lite_topics(self._parent_topic, [name]))
+        return found[0].max_offset if found and found[0] is not None else None
 
     async def wake(self) -> None:
         """See `LiteChannel.wake`."""

@@ -13,6 +13,10 @@ from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict, 
 
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
+HEALS_IN_VAIN = 12
+"""A position that does not come after so many heals, in about 45 s, is gone: the log was cut."""
+HEALS_REFUSED = 6
+"""A heal that the broker refuses for good (a quota, a right that was taken away) is tried again so often, in 6 s."""
 
 
 class Todo(Enum):
@@ -98,11 +102,15 @@ class Topic:
     """The broker may know us as subscriber."""
     synced: bool = False
     """A full sync has named it since its last claim, and may have put us back beside a newer owner."""
+    claimed_in: int | None = None
+    """How often broker or link had been lost when its last claim began."""
     noticed: bool = False
     """The broker said that somebody else has taken it over: now, or before our last takeover."""
     heal: Heal | None = None
     work: Claim | Look | Leave | None = None
     attempts: int = 0
+    refused: int = 0
+    """Heals since the last claim that worked; what may succeed later does not count."""
     requests: list[int] = field(default_factory=list)
     """The user's, which end with the next claim or, when it is not wanted any more, with leaving."""
     last_message: float = 0.0
@@ -165,6 +173,7 @@ class Topic:
     def claimed(self, now: float) -> None:
         """The wake-up for what waits in the log can get lost while the last owner still acknowledges: that something
         comes is verified."""
+        self.refused = 0
         if self.for_user:
             self.verified = None if self.fresh else 0
             self.taking = self.fresh = self.resuming = False
@@ -179,7 +188,8 @@ class Topic:
         if not self.for_user:
             self.heal = Heal.ASK  # another try may come over another link, after an eviction nobody told us of
             self.retry_at = now + self.order.gap_wait_seconds()
-            return False
+            self.refused += not error.retryable
+            return self.refused >= HEALS_REFUSED
         self.attempts += 1
         if not error.retryable or self.attempts >= CLAIM_ATTEMPTS:
             return True
@@ -221,6 +231,11 @@ class Topic:
         if lasts or nothing_came:
             self.heal = self.heal or Heal.ASK
         return lasts
+
+    @property
+    def is_cut(self) -> bool:
+        """What comes next in its log will never come."""
+        return self.order.gap and self.order.heals >= HEALS_IN_VAIN
 
     def resume(self) -> bool:
         """Whether something was withheld, and is claimed again."""

@@ -52,8 +52,8 @@ class Disturbance:
     Attributes:
         what: as a person would say it: ``kill -9``.
         strike: gets the name of the pod.
-        cuts: the connection ends without a goodbye. The Realtime protocol has no acks for audio, so what was under way
-            then may be lost; it is counted on its own.
+        cuts: the connection ends without a goodbye: what a caller without acknowledgements had under way then may be
+            lost; it is counted on its own.
     """
 
     what: str

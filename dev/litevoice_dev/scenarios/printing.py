@@ -8,8 +8,9 @@ from litevoice_dev.tally import Tally
 from litevoice_operator.api.backlog_alert import Culprit
 
 IN_FLIGHT = (
-    "lost in flight: {count} audio packets ({milliseconds} ms) were between the caller and the broker when its gateway "
-    "was killed.\n  The Realtime protocol has no acknowledgement for audio; what the broker had confirmed is complete."
+    "lost in flight: {count} audio packets ({milliseconds} ms) were between a caller and the broker when its gateway "
+    "was killed.\n  That caller does without acknowledgements; who asks for them sends these packets again "
+    "(docs/clients.md)."
 )
 _PACKET_MILLISECONDS = 20
 

@@ -1,10 +1,11 @@
-"""A spoken conversation; the gateway that holds it is disturbed while an answer is being spoken."""
+"""A spoken conversation; the gateway that holds it is disturbed while an answer is being spoken. Another caller, who is
+silent and does without acknowledgements, shows what those are for."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from litevoice_dev.scenarios.audits import audited_events, audited_packets
@@ -39,6 +40,7 @@ class Outcome:
         gap_ms: connection lost → first event on the new connection.
         stall_ms: longest time that a listener heard nothing while the disturbed answer should have gone on.
         timeline: a picture of that.
+        unacknowledged: packets of the caller without acknowledgements.
     """
 
     script: Script
@@ -51,6 +53,7 @@ class Outcome:
     stall_ms: float = 0.0
     timeline: list[str] = field(default_factory=list)
     packets: Tally = field(default_factory=lambda: Tally("audio packets", 0, 0))
+    unacknowledged: Tally = field(default_factory=lambda: Tally("audio packets", 0, 0))
     events: Tally = field(default_factory=lambda: Tally("events", 0, 0))
 
     @property
@@ -84,24 +87,36 @@ async def hold(place: Place, disturbance: Disturbance, script: Script, folder: P
     outcome, cut_at = Outcome(script), None
     recordings = await spoken_questions(folder, script.questions)
     async with place.requests() as read:
-        async with VoiceClient(place.urls[0], place.api_key, more_urls=place.urls[1:]) as call:
+        url, more = place.urls[0], place.urls[1:]
+        async with (
+            VoiceClient(url, place.api_key, more_urls=more) as call,
+            VoiceClient(url, place.api_key, more_urls=more, acknowledged=False) as other,
+        ):
             outcome.session_id = call.session_id
             tell(f"session {call.session_id}")
             for index, recording in enumerate(recordings):
                 if index == script.disturbed:
-                    cut_at = await _disturbed(call, recording, place, disturbance, outcome, tell)
+                    cut_at = await _disturbed(call, other, recording, place, disturbance, outcome, tell)
                 else:
                     outcome.answers.append(await call.ask(recording))
                 report(tell, folder, index + 1, outcome.answers[-1])
-        outcome.packets = await audited_packets(read, call, cut_at=cut_at if disturbance.cuts else None)
+        outcome.packets = await audited_packets(read, call)
+        without = await audited_packets(read, other, cut_at=cut_at if disturbance.cuts else None)
+        outcome.unacknowledged = replace(without, what="the same without acknowledgements")
     outcome.events = await audited_events(place, call)
     return outcome
 
 
 async def _disturbed(
-    call: VoiceClient, recording: bytes, place: Place, disturbance: Disturbance, outcome: Outcome, tell: Show
+    call: VoiceClient,
+    other: VoiceClient,
+    recording: bytes,
+    place: Place,
+    disturbance: Disturbance,
+    outcome: Outcome,
+    tell: Show,
 ) -> int:
-    """Adds the answer to `outcome`; how many packets had been sent when the gateway was struck."""
+    """Adds the answer to `outcome`; how many packets `other` had sent when the gateway was struck."""
     start, before = len(call.heard), len(call.reconnects)
     pod = outcome.pod_before = await place.holder(call.session_id)
     spoken_until = await call.microphone.say(recording)
@@ -109,7 +124,7 @@ async def _disturbed(
         lambda: len(call.answer(start, 0).audio) >= AUDIO_BEFORE_THE_MOVE_BYTES, 60, "five seconds of the long answer"
     )
     tell(f"{disturbance.what} {pod}, which holds the session, in the middle of an answer")
-    sent, struck_at = call.microphone.sent, time.monotonic()
+    sent, struck_at = other.microphone.sent, time.monotonic()
     await disturbance.strike(pod)
     await call.wait_for(lambda: call.answers_since(start) >= 1, 120, "the rest of the long answer")
     await call.wait_for(lambda: len(call.reconnects) > before, 60, "a reconnect")
@@ -132,7 +147,7 @@ def show_outcome(outcome: Outcome) -> bool:
     show(
         f"  gap {outcome.gap_ms:.0f} ms without a connection; the listener heard nothing for {outcome.stall_ms:.0f} ms"
     )
-    return verdict([outcome.packets, outcome.events], outcome.problems)
+    return verdict([outcome.packets, outcome.events, outcome.unacknowledged], outcome.problems)
 
 
 def report(tell: Show, folder: Path, number: int, answer: Answer) -> None:

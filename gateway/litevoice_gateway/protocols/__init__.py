@@ -82,6 +82,23 @@ class Frame(msgspec.Struct, frozen=True):
     binary: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What there is of a session that was come back to, as of the last event that the client has seen.
+
+    Attributes:
+        items: of the conversation.
+        turn: number of the newest turn.
+        response_id: of the answer that is under way, "" for none.
+        unreadable: positions since the snapshot before, up to there, that this release cannot read.
+    """
+
+    items: int
+    turn: int
+    response_id: str
+    unreadable: int
+
+
 class ClientProtocol(Protocol):
     """The protocol of one connection.
 
@@ -99,6 +116,8 @@ class ClientProtocol(Protocol):
     """The last event that the client has seen; positions.START for all of the log; None for a new session."""
     config: SessionConfig
     """What a new session begins with."""
+    acknowledge_seconds: float
+    """The least time between two calls of `confirmed`; 0 for one at each confirmation of the broker."""
 
     def is_audio(self, message: str | bytes) -> bool:
         """Whether the message is audio, told at a glance. Such messages may wait for each other to be decoded; False
@@ -110,11 +129,13 @@ class ClientProtocol(Protocol):
         Raises Refusal when any of it cannot be used.
         """
 
-    def opened(self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
+    def opened(
+        self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent], restored: Restored | None
+    ) -> list[Frame]:
         """The first frames of the connection, once the session is restored up to `at`.
 
         `events` are those of that position: the client may have seen only some of what they became, the rest goes out
-        here too. Empty for a new session.
+        here too. Empty for a new session, of which nothing is `restored`.
         """
 
     def encode(self, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:

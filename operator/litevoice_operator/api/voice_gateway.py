@@ -214,8 +214,8 @@ class RocketMQ(Api):
     partitions: Annotated[Partitions, Field(json_schema_extra={"format": "int32", **IMMUTABLE})] = 8
     """Number of request partitions: how many workers can share the load."""
     expiration_minutes: Annotated[Int32, Field(ge=15, le=35_791)] = 60
-    """How long after its last reply a session can be resumed. RocketMQ computes in 32 bits: anything above 35,791
-    minutes would expire at once."""
+    """How long after its connection, or its last reply, a session can be resumed. RocketMQ computes in 32 bits:
+    anything above 35,791 minutes would expire at once."""
     tls: bool = setting(BrokerSettings, "tls")
     admin_tls: bool | None = None
     """Use TLS to name servers and brokers, too; absent: as the operator was installed. Their certificates must name

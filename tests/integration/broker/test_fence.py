@@ -10,6 +10,9 @@ import pytest
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.fence import Fence
+from litevoice_contracts.names import Names
+from litevoice_dev.ports import HOST, free_port
+from tests.integration.gateway.process import Wire
 from tests.waiting import until
 
 
@@ -45,6 +48,54 @@ async def test_newest_owner_wins_and_the_other_is_told(kit: Any, admin: Admin) -
     await first.acquire(1)
     await until(lambda: second_lost == [1])
     assert await owner(kit, admin, 1) == ["first"]
+
+
+async def test_takeovers_while_the_name_server_is_down_evict_nobody_else(kit: Any, names: Names) -> None:
+    """The brokers are known from before; who holds what, they tell."""
+    port = free_port()
+    async with Wire(kit.name_server, port) as wire:
+        admin = Admin(f"{HOST}:{port}")
+        assert await admin.masters()
+        fences = []
+        for pod in ("first", "second"):
+            made = Fence(kit.config(pod), kit.names, on_lost=lambda partition: None, admin=admin)
+            kit.closed_later(made)
+            await made.start()
+            await made.wait_ready(60)
+            fences.append(made)
+        first, second = fences
+        await first.acquire(0)
+        wire.cut()
+        for winner, loser in ((second, first), (first, second)) * 5:
+            await winner.acquire(1)
+            await loser.acquire(1)
+            await winner.acquire(1)
+            await asyncio.sleep(0.5)  # the notices have been read, and what they made doubtful has been asked
+            assert winner.owns(1)
+            assert not loser.owns(1)
+            assert await winner.holders([names.fence(1)]) == {names.fence(1): {winner.me}}
+        assert first.owns(0)
+        assert await first.holders([names.fence(0)]) == {names.fence(0): {first.me}}
+        _, committed = await admin.offsets(names.partition_topic(0), names.worker_group)
+        assert await admin.reset_offset_to_committed(names.partition_topic(0), names.worker_group) == committed
+        await admin.close()
+
+
+async def test_presence(kit: Any, names: Names) -> None:
+    """Of the newest process of a name, while it lives."""
+    old, _ = await fence(kit, "worker")
+    other, lost = await fence(kit, "other")
+    presence = names.presence("worker")
+    await old.announce()
+    assert await other.holders([presence, names.fence(0)]) == {presence: {old.me}, names.fence(0): set()}
+    new, _ = await fence(kit, "worker")
+    await new.announce()
+    await until(lambda: not old.announced, "the older process to be told")
+    assert await other.holders([presence]) == {presence: {new.me}}
+    await new.retract()
+    assert not new.announced
+    assert await other.holders([presence]) == {presence: set()}
+    assert lost == []
 
 
 async def test_acquiring_again_is_no_loss(kit: Any) -> None:

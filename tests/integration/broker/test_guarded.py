@@ -18,7 +18,8 @@ import pytest
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import AdminAccess, BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable, NotPermitted
-from litevoice_broker.lite.channel import Delivery
+from litevoice_broker.lag import LiteTopicInfo
+from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.producer import Producer
 from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_contracts.events import AudioDelta
@@ -43,6 +44,8 @@ PROVIDER = "org.apache.rocketmq.auth.authentication.provider"
 ACCESS_KEY, SECRET_KEY = "litevoice", "a-secret-for-tests"
 SIGNED: dict[str, Any] = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
 STRANGERS = [{"access_key": "", "secret_key": ""}, {"secret_key": "wrong"}, {"access_key": "nobody"}]
+EXPIRED_SECONDS = 75.0
+"""After a last message, when LiteTopics live for one minute."""
 STRANGER_IDS = ["none", "wrong secret", "unknown user"]
 
 
@@ -240,6 +243,71 @@ async def test_an_unknown_authority_is_refused(rocketmq: LocalRocketMQ) -> None:
     await admin.close()
 
 
+# What changes without a restart
+
+
+def rotate(folder: Path, secret_key: str) -> None:
+    """As a kubelet changes a mounted Secret: `..data`, into which all files are links, names another folder."""
+    version = folder / f"..{secrets.token_hex(4)}"
+    version.mkdir(parents=True)
+    (version / "accessKey").write_text(ACCESS_KEY)
+    (version / "secretKey").write_text(secret_key)
+    for name in ("accessKey", "secretKey"):
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+    (folder / "..new").symlink_to(version.name)
+    (folder / "..new").rename(folder / "..data")
+
+
+async def test_credentials_change_without_a_restart(
+    kit: Any, rocketmq: LocalRocketMQ, names: Names, access: AdminAccess, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mounted"
+    rotate(folder, "wrong")
+    keys = {"access_key": ACCESS_KEY, "secret_key": "wrong", "credentials_dir": str(folder)}
+    config = kit.config("producer", **{**inside(access), **keys})
+    producer = Producer(config, names.partition_topics)
+    kit.closed_later(producer)
+    await producer.start()
+    admin = Admin(rocketmq.name_server, access=AdminAccess(True, access.ca_file, **keys))
+    await until(lambda: "UNAUTHORIZED" in producer.unready_reason)
+    with pytest.raises(NotPermitted):
+        await admin.partition_lag(names)
+    rotate(folder, SECRET_KEY)
+    await producer.wait_ready(30)
+    topic = names.partition_topic(0)
+    await send_fifo(producer, topic, "g", {}, b"signed")
+    assert [lag.lag for lag in await admin.partition_lag(names)] == [1, 0]
+
+    rotate(folder, "wrong")
+    await until(lambda: config.keys[1] == "wrong")
+    held = asyncio.create_task(send_fifo(producer, topic, "g", {}, b"not lost"))
+    await until(lambda: "UNAUTHORIZED" in producer.unready_reason)
+    assert not held.done()
+    rotate(folder, SECRET_KEY)
+    await held
+    await admin.close()
+
+
+async def test_authorities_change_without_a_restart(
+    kit: Any, rocketmq: LocalRocketMQ, names: Names, access: AdminAccess, tmp_path: Path
+) -> None:
+    other, ca = tmp_path / "other", tmp_path / "ca.pem"
+    other.mkdir()
+    ca.write_bytes(make_certificate(other)[1].read_bytes())
+    producer = Producer(kit.config("producer", **{**inside(access), "ca_file": str(ca)}), names.partition_topics)
+    kit.closed_later(producer)
+    await producer.start()
+    admin = Admin(rocketmq.name_server, access=AdminAccess(True, str(ca), **SIGNED))
+    await until(lambda: "endpoints: cannot reach proxy" in producer.unready_reason)
+    with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not match ca_file"):
+        await admin.masters()
+    ca.write_bytes(Path(access.ca_file).read_bytes())
+    await producer.wait_ready(30)
+    assert await admin.masters()
+    await admin.close()
+
+
 # The programs
 
 
@@ -335,6 +403,10 @@ async def test_an_idle_broker_flushes_its_unused_timer_wheel_seldom(
     assert len(by_us) - 1 <= allowed
 
 
+def _length(info: LiteTopicInfo | None) -> int:
+    return info.max_offset if info is not None else 0
+
+
 async def test_an_expired_session_is_gone_and_told_apart(
     rocketmq: LocalRocketMQ,
     access: AdminAccess,
@@ -343,20 +415,55 @@ async def test_an_expired_session_is_gone_and_told_apart(
     broker_section: dict[str, Any],
     tmp_path: Path,
 ) -> None:
-    """Also the longest expiry that a VoiceGateway may ask for: of one minute more, 5.5.0 computes a past time."""
+    """Also the longest expiry that a VoiceGateway may ask for: of one minute more, 5.5.0 computes a past time. A
+    session that lives in silence is kept alive by its gateway; one that nobody keeps alive is told to be over."""
     alive = new_session_id(mortal.signing_key.encode(), "alice")
+    failed: list[str] = []
     parent = mortal.soon.reply_topic
     gateways = Gateways(tmp_path, rocketmq.endpoints, rocketmq.name_server, mortal.soon, broker_section)
     (tmp_path / "keys" / "session-signing-key").write_text(mortal.signing_key)
     async with producer(rocketmq, access, mortal) as down:
-        gateway = await gateways.start(restoreTimeoutSeconds=5)
+        gateway = await gateways.start(restoreTimeoutSeconds=5, keepAliveSeconds=20)
+        left = new_session_id(mortal.signing_key.encode(), "alice")
+        owner = LiteChannel(
+            BrokerConfig(rocketmq.endpoints, ClientId.new("test", HOST, "owner"), **inside(access)),
+            parent,
+            mortal.soon.gateway_group,
+            on_delivery=lambda delivery: None,
+            on_evicted=lambda name: None,
+            on_failed=failed.append,
+            admin=admin,
+            expires_seconds=30.0,
+        )
         try:
+            await owner.start()
+            await owner.wait_ready(60)
+            await owner.subscribe([left])
+            quiet_socket = await gateway.connect()
+            quiet = await opened(quiet_socket)
+            for session in (left, quiet):
+                await say(down, mortal, session, 0, 1)
+            assert delta_numbers([await receive(quiet_socket), await receive(quiet_socket)]) == [0, 1]
+            await until(lambda: owner.position(left) == 2)
+            silent_since = time.monotonic()
             numbers = 0
-            async with asyncio.timeout(150):
-                while not numbers or await admin.lite_topic(parent, mortal.session) is not None:
+            async with asyncio.timeout(200):
+                while (
+                    time.monotonic() - silent_since < EXPIRED_SECONDS
+                    or await admin.lite_topic(parent, mortal.session) is not None
+                    or _length(await admin.lite_topic(parent, left))
+                ):
                     await say(down, mortal, alive, numbers)
                     numbers += 1
                     await asyncio.sleep(1)
+            for session in (left, quiet):
+                await say(down, mortal, session, 2)
+            said = time.monotonic()
+            assert delta_numbers([await receive(quiet_socket)]) == [2]
+            print(f"after {said - silent_since:.0f} s of silence heard in {time.monotonic() - said:.3f} s")
+            await until(lambda: failed == [left])
+            assert owner.position(left) is None
+            await quiet_socket.close()
             async with gateway.connect(query=f"session_id={mortal.session}&last_event_id=evt_1_x") as socket:
                 await expect_error(socket, "session_expired")
                 assert await close_code(socket) == 1008
@@ -366,6 +473,7 @@ async def test_an_expired_session_is_gone_and_told_apart(
                 assert await opened(socket) == alive
                 assert delta_numbers([await receive(socket), await receive(socket)]) == [numbers, numbers + 1]
         finally:
+            await owner.close()
             gateways.stop()
     overflows = version() == "5.5.0"
     assert (await admin.lite_topic(mortal.too_long, mortal.session) is None) == overflows

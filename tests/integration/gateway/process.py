@@ -26,7 +26,7 @@ from litevoice_broker.producer import Producer
 from litevoice_contracts import events
 from litevoice_contracts.addresses import split_address
 from litevoice_contracts.conversation import Snapshot
-from litevoice_contracts.envelopes import Bundle, DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import Bundle, DownEnvelope, MessageId, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import ClientId, Names
 from litevoice_contracts.packets import Packet, audio_of
@@ -172,10 +172,16 @@ class PlayedWorker:
         return len(self.audio_numbers(session)) >= count
 
     async def say(
-        self, session: str, *happened: DownEvent, turn: int = 1, attempt: int = 0, snapshot: Snapshot | None = None
+        self,
+        session: str,
+        *happened: DownEvent,
+        turn: int = 1,
+        attempt: int = 0,
+        snapshot: Snapshot | None = None,
+        number: MessageId | None = None,
     ) -> None:
         epoch = max((envelope.epoch for envelope in self.of(session)), default=0)
-        body = DownEnvelope(epoch, turn, list(happened), attempt, snapshot).encode()
+        body = DownEnvelope(epoch, turn, list(happened), attempt, snapshot, number).encode()
         await send_lite(self.producer, self.names.reply_topic, session, body)
 
 
@@ -241,9 +247,9 @@ def numbered_audio(number: int, size: int = 960) -> str:
     return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
 
 
-async def play_log(worker: PlayedWorker, session: str, count: int, start: int = 0) -> None:
+async def play_log(worker: PlayedWorker, session: str, count: int, start: int = 0, attempt: int = 0) -> None:
     for number in range(start, start + count):
-        await worker.say(session, events.AudioDelta("r1", "i1", struct.pack("<I", number)))
+        await worker.say(session, events.AudioDelta("r1", "i1", struct.pack("<I", number)), attempt=attempt)
 
 
 def delta_numbers(messages: list[dict[str, Any]]) -> list[int]:

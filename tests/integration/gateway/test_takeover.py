@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Item, Snapshot
+from litevoice_contracts.envelopes import MessageId
 from litevoice_contracts.packets import Audio, EpochEnd
 from litevoice_dev.ports import HOST, free_port
 from tests.integration.gateway.process import (
@@ -72,13 +73,45 @@ async def test_another_gateway_takes_over_after_the_last_event(gateways: Gateway
             newest = played_worker.of(session)[-1]
             assert newest.epoch == max(one, two)
             assert newest.seq == 0
-            assert newest.snapshot is not None
-            assert [item.text for item in newest.snapshot.items] == ["hi"]
-            await play_log(played_worker, session, 5, start=20)
+            assert newest.snapshot is None, "only a worker that asks has it: the log is read to its end by then"
+            await played_worker.say(session, events.TurnReplay("unknown_session"))
+            await until(lambda: played_worker.of(session)[-1].snapshot is not None)
+            replay = played_worker.of(session)[-1]
+            assert (replay.epoch, replay.attempt) == (newest.epoch, 1)
+            assert replay.snapshot is not None
+            assert [item.text for item in replay.snapshot.items] == ["hi"]
+            await play_log(played_worker, session, 5, start=20, attempt=1)
             rest = [await receive(other) for _ in range(5)]
             assert delta_numbers(rest) == list(range(20, 25))
     assert await second.metric("litevoice_gateway_takeovers_total") == 1
     assert await first.metric("litevoice_gateway_evictions_total") == 1
+
+
+async def test_a_message_that_was_sent_again_reaches_the_client_once(
+    gateways: Gateways, played_worker: PlayedWorker
+) -> None:
+    """The broker keeps both under positions of their own: so it does for the live owner and for the next one."""
+    first, second = await gateways.start(), await gateways.start()
+    async with first.connect() as socket:
+        session = await opened(socket)
+        await played_worker.say(session, events.ResponseStarted("r1", "i1"), number=MessageId(7, 1))
+        for number in (2, 3, 3, 4, 2, 5):
+            sound = events.AudioDelta("r1", "i1", struct.pack("<I", number))
+            await played_worker.say(session, sound, number=MessageId(7, number))
+        seen: list[dict[str, Any]] = []
+        while delta_numbers(seen)[-1:] != [5]:
+            seen.append(await receive(socket))
+        assert delta_numbers(seen) == [2, 3, 4, 5]
+        assert await first.metric("litevoice_gateway_dropped_total", what="repeated") == 2
+        early = next(message for message in seen if delta_numbers([message]) == [2])
+        query = f"session_id={session}&last_event_id={early['event_id']}"
+        async with second.connect(query=query) as other:
+            assert await opened(other) == session
+            assert delta_numbers([await receive(other) for _ in range(3)]) == [3, 4, 5]
+            await played_worker.say(session, sound, number=MessageId(7, 5))
+            last = events.AudioDelta("r1", "i1", struct.pack("<I", 6))
+            await played_worker.say(session, last, number=MessageId(7, 6))
+            assert delta_numbers([await receive(other)]) == [6]
 
 
 async def test_after_kill_9_another_gateway_goes_on(gateways: Gateways, played_worker: PlayedWorker) -> None:

@@ -94,6 +94,33 @@ async def test_ready_workers_are_followed_also_through_an_outage(
     await until(lambda: ready(members) == {"w-1"}, "a change after the outage")
 
 
+async def test_a_moment_without_a_ready_worker_changes_nothing(
+    server: ApiServer, members: EndpointSliceMembers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All of them suffer from the same. A start without any ready worker is known, so that the first can become one."""
+
+    def tell(pods: dict[str, bool]) -> None:
+        server.merge(f"{SLICES}/worker-c", {"endpoints": endpoint_slice("", pods)["endpoints"]})
+
+    for item in server.request("GET", SLICES)["items"]:
+        server.request("DELETE", f"{SLICES}/{item['metadata']['name']}")
+    server.create(SLICES, endpoint_slice("worker-c", {"w-0": False}))
+    await members.start()
+    await until(lambda: members.ready == frozenset(), "an empty first list")
+    tell({"w-0": True, "w-1": True})
+    await until(lambda: ready(members) == {"w-0", "w-1"}, "both")
+    changes: list[frozenset[str] | None] = []
+    members.on_change(lambda: changes.append(members.ready))
+    tell({"w-0": False, "w-1": False})
+    await until(lambda: "no worker is ready" in caplog.text, "the empty list")
+    server.request("DELETE", f"{SLICES}/worker-c")
+    await until(lambda: caplog.text.count("no worker is ready") > 1, "no slice at all")
+    assert ready(members) == {"w-0", "w-1"}
+    server.create(SLICES, endpoint_slice("worker-c", {"w-1": True, "w-2": True}))
+    await until(lambda: ready(members) == {"w-1", "w-2"}, "the next list that names somebody")
+    assert changes == [frozenset({"w-1", "w-2"})]
+
+
 async def test_the_account_may_do_nothing_else(server: ApiServer, account: Path) -> None:
     headers = {"Authorization": f"Bearer {(account / 'token').read_text().strip()}"}
     tls = ssl.create_default_context(cafile=str(account / "ca.crt"))

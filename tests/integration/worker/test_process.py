@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ import httpx
 import msgspec
 import pytest
 
+from litevoice_broker.fence import Fence
 from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.producer import Producer
 from litevoice_contracts import events, metrics
@@ -24,14 +26,17 @@ from litevoice_contracts.envelopes import Bundle, DownEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.names import Names, partition_of
 from litevoice_contracts.packets import Audio, CreateItem, CreateResponse, Packet
+from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.speech import speak
 from litevoice_dev.stack import LocalStack, Member
 from litevoice_gateway import commands as gateway
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.packet_log import PacketLog
 from litevoice_gateway.session_state import SessionState
+from litevoice_worker.claims import STILL_SECONDS
 from litevoice_worker.partitions import ranking
 from tests.integration.conftest import BrokerKit
+from tests.integration.gateway.process import Wire
 from tests.integration.sending import send_fifo
 from tests.integration.shared_rocketmq import SharedRocketMQ
 from tests.waiting import until
@@ -70,13 +75,14 @@ class Caller:
         self._publish()
 
     def delivered(self, delivery: Delivery) -> None:
-        for entry in self.state.apply(delivery.position, DownEnvelope.decode(delivery.body)) or []:
+        counted = self.state.apply(delivery.position, DownEnvelope.decode(delivery.body))
+        for entry in () if isinstance(counted, str) else counted:
             match entry.event:
                 case events.Progress() as progress:
                     self._packets.progress(progress)
                 case events.TurnReplay():
                     self.asked += 1
-                    self._packets.replay(time.monotonic())
+                    self._packets.answer(time.monotonic())
                     self._publish()
                 case event:
                     self.heard.append((time.monotonic(), event))
@@ -238,6 +244,59 @@ async def test_a_worker_that_comes_back_takes_its_partitions_again(office: Offic
     await caller.say("what is the capital of France")
     await until(lambda: caller.answers, "an answer after two changes")
     assert caller.answers[0].text == "The capital of France is Paris."
+
+
+async def test_a_frozen_worker_that_thaws_publishes_nothing_for_what_it_lost(
+    rocketmq: SharedRocketMQ, kit: BrokerKit, tmp_path: Path
+) -> None:
+    """The other worker is this test, which takes its partition and is silent."""
+    own, other = WORKERS
+    partition = next((p for p in range(kit.names.partitions) if ranking(p, WORKERS)[0] == own), None)
+    if partition is None:
+        own, other, partition = other, own, 0
+    fence = kit.closed_later(Fence(kit.config(other), kit.names, on_lost=lambda partition: None, admin=kit.admin))
+    await fence.start()
+    await fence.wait_ready(60)
+    await fence.announce()
+    stack = LocalStack(tmp_path, rocketmq.endpoints, rocketmq.name_server, names=kit.names, worker_names=WORKERS)
+    office = Office(kit, stack, await kit.producer())
+    try:
+        worker = stack.start_worker(own)
+        await worker.wait_ready()
+        caller = await office.call(partition)
+        await caller.say(STORY)
+        await seconds_of_audio(caller, 3)
+        worker.freeze()
+        await fence.acquire(partition)
+        await asyncio.sleep(STILL_SECONDS + 1)
+        heard = len(caller.heard)
+        worker.thaw()
+        await until(lambda: re.search("partition (is another|taken over)", worker.log.read_text()), "the loss")
+        await asyncio.sleep(2)  # its next pieces of audio would have come after 0.1 s
+        assert len(caller.heard) == heard
+        assert fence.owns(partition), "it steals nothing"
+        await office.close()
+    finally:
+        stack.kill()
+
+
+async def test_a_worker_stays_a_member_while_the_broker_is_away(
+    rocketmq: SharedRocketMQ, kit: BrokerKit, tmp_path: Path
+) -> None:
+    port = free_port()
+    stack = LocalStack(tmp_path, f"{HOST}:{port}", rocketmq.name_server, names=kit.names, worker_names=("worker-0",))
+    try:
+        async with Wire(rocketmq.endpoints, port):
+            worker = stack.start_worker("worker-0")
+            await worker.wait_ready()
+            await until(lambda: owns(worker, kit.names.partitions), "its partitions")
+        await until(lambda: "broker connection lost" in worker.log.read_text(), "the outage")
+        async with httpx.AsyncClient(trust_env=False) as http:
+            for _ in range(20):
+                assert (await http.get(f"{worker.admin_url}/readyz")).status_code == 200
+                await asyncio.sleep(0.1)
+    finally:
+        stack.kill()
 
 
 async def owns(worker: Member, partitions: int) -> bool:

@@ -4,8 +4,7 @@ espeak-ng gives the same audio for the same text, whoever asks."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from itertools import product
 
 import numpy as np
@@ -18,7 +17,7 @@ from litevoice_contracts.conversation import (
     ResponseRequest,
     SessionConfig,
 )
-from litevoice_contracts.envelopes import ResumePoint
+from litevoice_contracts.envelopes import ResumePoint, message_ids
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import AudioDelta
 from litevoice_dev.speech import speak
@@ -45,15 +44,11 @@ DEMO_QUESTIONS = [
 PCM: Codec = "pcm16/24000"
 
 
-@pytest.fixture(scope="module")
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def transcriber(executor: ThreadPoolExecutor) -> PocketsphinxTranscriber:
-    return PocketsphinxTranscriber(default_grammar(), executor)
+@pytest.fixture
+async def transcriber() -> AsyncIterator[PocketsphinxTranscriber]:
+    made = PocketsphinxTranscriber(default_grammar())
+    yield made
+    await made.close()
 
 
 @pytest.fixture(scope="module")
@@ -178,9 +173,9 @@ async def test_other_languages_are_refused(transcriber: PocketsphinxTranscriber)
 
 
 @pytest.mark.parametrize("grammar", ["no grammar", "#JSGF V1.0; grammar g; public <x> = flibbertigibbetish;"])
-async def test_a_bad_grammar_is_named(executor: ThreadPoolExecutor, grammar: str) -> None:
+async def test_a_bad_grammar_is_named(grammar: str) -> None:
     with pytest.raises(InvalidField, match=r"pipeline\.transcriber\.grammarFile"):
-        await PocketsphinxTranscriber(grammar, executor).prepare()
+        await PocketsphinxTranscriber(grammar).prepare()
     with pytest.raises(InvalidField, match="readable text file"):
         read_grammar("/nowhere/grammar.gram")
 
@@ -190,7 +185,7 @@ STORY = respond_to([Item("i", "user", "tell me the story of the lighthouse")])
 
 async def spoken(sentences: list[str], resume: ResumePoint | None = None) -> bytes:
     """All audio of a response, with time passing as it wants."""
-    synthesizer, outlet = EspeakSynthesizer("en"), Outlet()
+    synthesizer, outlet = EspeakSynthesizer("en"), Outlet(message_ids(0))
     conversation = Conversation(SessionConfig(), [])
     response = Response(ResponseRequest("r", "i"), conversation, 2000, outlet, resume=resume)
     audio, now = b"", 0.0

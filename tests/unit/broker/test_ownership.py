@@ -13,6 +13,7 @@ from litevoice_broker.lite.commands import (
     AskOwn,
     Call,
     Evicted,
+    Failed,
     Fate,
     Finished,
     Healing,
@@ -41,6 +42,7 @@ class Broker:
         self.calls: list[What] = []
         self.finished: dict[int, BrokerError | None] = {}
         self.evicted: list[str] = []
+        self.failed: list[tuple[str, BrokerError]] = []
         self.heals = 0
         self.listed: Collection[str] | None = (ME,)
         self.own_names: Collection[str] = (N,)
@@ -56,6 +58,8 @@ class Broker:
                     self.finished[request] = error
                 case Evicted(name):
                     self.evicted.append(name)
+                case Failed(name, error):
+                    self.failed.append((name, error))
                 case Healing():
                     self.heals += 1
 

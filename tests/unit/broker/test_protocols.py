@@ -213,7 +213,7 @@ def test_missing_authority_file_is_named() -> None:
         ("TOPIC_NOT_FOUND", "while its broker restarts", True),
         ("MESSAGE_PROPERTY_CONFLICT_WITH_TYPE", "the expected type is UNSPECIFIED, but actual type is FIFO", True),
         ("MESSAGE_PROPERTY_CONFLICT_WITH_TYPE", "the expected type is NORMAL, but actual type is FIFO", False),
-        ("UNAUTHORIZED", "", False),
+        ("UNAUTHORIZED", "while credentials change", True),
         ("ILLEGAL_TOPIC", "", False),
     ],
 )

@@ -74,7 +74,7 @@ def test_down_round_trip() -> None:
 
 def test_a_bundle_carries_envelopes_that_are_read_one_by_one() -> None:
     properties, body = BUNDLE.encode()
-    assert properties == {"v": "2", "gateway": "g_1", "count": "3"}
+    assert properties == {"v": "3", "gateway": "g_1", "count": "3"}
     assert Bundle.decode(properties, body) == BUNDLE
     assert UpEnvelope.decode(BUNDLE.envelopes[0]) == UP
 
@@ -136,8 +136,8 @@ def test_no_body_crashes_a_reader(body: bytes) -> None:
 
 
 def test_an_old_reader_says_which_version_it_speaks() -> None:
-    with pytest.raises(InvalidField, match="v: expected 1"):
-        DownEnvelope.decode(DownEnvelope(1, 1, [], v=2).encode())
+    with pytest.raises(InvalidField, match="v: expected 2"):
+        DownEnvelope.decode(DownEnvelope(1, 1, [], v=3).encode())
 
 
 def test_turn_detection_off_is_not_the_default() -> None:

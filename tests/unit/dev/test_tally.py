@@ -77,6 +77,17 @@ def test_packets_of_other_sessions_and_replays_do_not_count() -> None:
     assert tally_packets(4, lines, "a").duplicated == [2], "the same audio under another number"
 
 
+def test_what_a_client_sends_again_under_its_own_numbers_does_not_count() -> None:
+    lines: list[dict[str, Any]] = [
+        {"session": "a", "epoch": 1, "seq": 0, "attempt": 0, "marks": [0, 1, 2], "client_seqs": [1, 2, 3]},
+        {"session": "a", "epoch": 2, "seq": 0, "attempt": 0, "marks": [1, 2, None, 3], "client_seqs": [2, 3, None, 4]},
+        {"session": "a", "epoch": 2, "seq": 4, "attempt": 0, "marks": [4], "client_seqs": None},
+    ]
+    assert tally_packets(5, lines, "a").clean
+    lines.append({"session": "a", "epoch": 3, "seq": 0, "attempt": 0, "marks": [3], "client_seqs": [5]})
+    assert tally_packets(5, lines, "a").duplicated == [3], "the same audio under another number of its own"
+
+
 @pytest.mark.parametrize(
     ("description", "ids", "clean"),
     [
@@ -107,6 +118,11 @@ def test_events_of_a_turn_that_was_begun_again(description: str, heard: list[int
     log = [log_line(0, turn=1), *(log_line(p, turn=2) for p in (1, 2, 3)), *(log_line(p, 2, 1) for p in (4, 5))]
     result = tally_events([f"evt_{position}_0" for position in [0, *heard]], log)
     assert [key // LAST_PART for key in result.lost] == lost, description
+
+
+def test_an_event_that_comes_twice_is_doubled_and_nothing_is_lost() -> None:
+    result = tally_events(["evt_0_0", "evt_1_0", "evt_1_0", "evt_1_0_1", "evt_2_0"], [log_line(p) for p in range(3)])
+    assert (result.lost, result.duplicated, result.reordered) == ([], [LAST_PART], [])
 
 
 def log_line(position: int, turn: int = 1, attempt: int = 0, *, visible: bool = True) -> dict[str, Any]:

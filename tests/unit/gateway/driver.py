@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Item, Mark, ResponseRequest, Snapshot
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import DownEnvelope, MessageId, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.packets import Packet
 from litevoice_contracts.positions import EventId
 from litevoice_gateway import commands as do
+from litevoice_gateway.epochs import new_epoch
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.protocols import ClientProtocol
@@ -20,7 +21,11 @@ from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from litevoice_gateway.session import Session
 
 PCM = base64.b64encode(b"\1\2" * 480).decode()
-WALL = 5_000_000
+WALL_MILLISECONDS = 5_000_000
+WALL = new_epoch(WALL_MILLISECONDS, 0, -1)
+"""The first epoch."""
+LATER = new_epoch(0, 0, WALL)
+"""The next one."""
 BEAT_SECONDS = 0.1
 C = TypeVar("C", bound=do.Command)
 PENDING = ResponseRequest("r1", "i2")
@@ -28,7 +33,7 @@ _READING = (do.PauseReading, do.ResumeReading)
 
 
 class Driver:
-    """A session with its clock; `log` has every command."""
+    """A session with its clock; `log` has every command, `bodies` what `down` delivered."""
 
     def __init__(
         self,
@@ -39,8 +44,9 @@ class Driver:
         protocol: ClientProtocol | None = None,
     ) -> None:
         self.now = 100.0
-        self.wall = WALL
+        self.wall = WALL_MILLISECONDS
         self.log: list[do.Command] = []
+        self.bodies: list[bytes] = []
         self.limits = limits or Limits()
         self.position = max(resume.snapshot, 0) if resume else 0
         self._awaiting = False
@@ -74,9 +80,17 @@ class Driver:
         for _ in range(count):
             self.say(type="input_audio_buffer.append", audio=PCM)
 
-    def down(self, *happened: DownEvent, turn: int = 1, attempt: int = 0, snapshot: Snapshot | None = None) -> None:
+    def down(
+        self,
+        *happened: DownEvent,
+        turn: int = 1,
+        attempt: int = 0,
+        snapshot: Snapshot | None = None,
+        number: MessageId | None = None,
+    ) -> None:
         epoch = max([envelope.epoch for envelope in self.published], default=0)
-        body = DownEnvelope(epoch, turn, list(happened), attempt, snapshot).encode()
+        body = DownEnvelope(epoch, turn, list(happened), attempt, snapshot, number).encode()
+        self.bodies.append(body)
         self.session.delivered(self.position, body, self.now)
         self.position += 1
         self.take()

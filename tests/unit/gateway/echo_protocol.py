@@ -14,7 +14,7 @@ from litevoice_contracts.conversation import SessionConfig
 from litevoice_contracts.events import AudioDelta
 from litevoice_contracts.packets import Audio
 from litevoice_contracts.positions import LAST_PART, START, EventId
-from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Refusal, UpgradeRequest
+from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Refusal, Restored, UpgradeRequest
 from litevoice_gateway.session_state import LogEvent
 
 HELLO, ACK, SOUND, TROUBLE, GOAWAY = b"H", b"A", b"S", b"T", b"G"
@@ -25,6 +25,7 @@ class Echo:
     """One connection."""
 
     can_return = True
+    acknowledge_seconds = 0.0
     subprotocol = SUBPROTOCOL
 
     def __init__(self, session_id: str = "", resume: EventId | None = None) -> None:
@@ -40,7 +41,9 @@ class Echo:
             raise Refusal(Problem("bad_frame", "expected a binary frame: a number of 4 bytes, and audio"))
         return [ClientEvent("audio", Audio(message[4:]), client_seq=int.from_bytes(message[:4], "big"))]
 
-    def opened(self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
+    def opened(
+        self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent], restored: Restored | None
+    ) -> list[Frame]:
         return [Frame(HELLO + f"{session_id} {config.input_codec}".encode(), binary=True)]
 
     def encode(self, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:

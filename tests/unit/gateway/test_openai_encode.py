@@ -152,7 +152,7 @@ def test_events_fit_the_models_of_the_openai_package(event: DownEvent, context: 
 
 @pytest.mark.parametrize("context", [VOICE, TEXT, G711])
 def test_session_created_fits_and_says_what_is_in_force(context: Context) -> None:
-    (created,) = wire(PROTOCOL.opened("s_1", context.config, START, []))
+    (created,) = wire(PROTOCOL.opened("s_1", context.config, START, [], None))
     parsed = MODELS.validate_python(created)
     assert parsed.type == "session.created"
     assert created["session"]["id"] == "s_1"

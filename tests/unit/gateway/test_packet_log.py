@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from litevoice_contracts.conversation import Codec, Cursor, Item, Mark, SessionConfig, Snapshot
 from litevoice_contracts.envelopes import MAX_BODY_BYTES, DownEnvelope, UpEnvelope
-from litevoice_contracts.events import Progress, SpeechStarted
+from litevoice_contracts.events import Progress, SpeechStarted, TurnReplay
 from litevoice_contracts.packets import (
     MAX_AUDIO_BYTES,
     Audio,
@@ -23,24 +23,27 @@ from litevoice_contracts.packets import (
     described,
 )
 from litevoice_gateway import commands as do
+from litevoice_gateway.epochs import new_epoch
 from litevoice_gateway.limits import Limits, TokenBucket
 from litevoice_gateway.packet_log import MAX_ENVELOPE_BYTES, SNAPSHOT_INTERVAL_SECONDS, PacketLog
 from litevoice_gateway.probe import LONGEST_FACTOR, Probe
 from litevoice_gateway.session_state import SessionState
 
-EPOCH = 1000
+WALL = 1000
+EPOCH = new_epoch(WALL, 0, -1)
+NEXT = new_epoch(0, 0, EPOCH)
 
 
 class Log:
     """A packet log whose commands are taken after each call."""
 
-    def __init__(self, *, begun: bool = True, retained_seconds: int = 60) -> None:
+    def __init__(self, *, begun: bool = True, retained_seconds: int = 60, new: bool = True) -> None:
         self.state = SessionState(0, SessionConfig())
-        self.wall = EPOCH
+        self.wall = WALL
         self.dropped = 0
         self.out: list[do.Command] = []
         limits = Limits(retained_seconds=retained_seconds)
-        self.packets = PacketLog("s_1", limits, self.state, lambda: self.wall, self.out)
+        self.packets = PacketLog("s_1", limits, self.state, lambda: self.wall, self.out, new=new)
         if begun:
             self.packets.begin(0)
 
@@ -62,7 +65,9 @@ class Log:
         return self.taken()
 
     def replay(self) -> list[UpEnvelope]:
-        self.packets.replay(0)
+        """A worker asks for it."""
+        self.state.apply(self.state.position + 1, DownEnvelope(0, 0, [TurnReplay("gap")], self.state.attempt))
+        self.packets.answer(0)
         return self.taken()
 
 
@@ -126,13 +131,16 @@ def test_long_audio_leaves_in_packets_of_a_second(codec: Codec, second: int) -> 
     assert (len(envelope.packets), envelope.client_seqs) == (1, [7]), "its number would no longer say what was taken"
 
 
-def test_first_envelope_of_an_epoch_carries_the_snapshot() -> None:
+def test_first_envelope_of_a_new_session_carries_the_snapshot() -> None:
     log = Log()
     log.state.snapshot = Snapshot(items=[Item("i", "user", "x")], turn=4, boundary=Mark(7, 3))
     (first,) = log.send(Audio(b"a"))
     (second,) = log.send(Audio(b"b"))
     assert first.snapshot == log.state.snapshot
     assert second.snapshot is None
+    restored = Log(new=False)
+    (first,) = restored.send(Audio(b"a"))
+    assert first.snapshot is None, "its log may hold more than the owner has read: a worker has to ask"
 
 
 def test_first_envelope_after_a_boundary_carries_the_new_snapshot_if_it_follows_it() -> None:
@@ -181,8 +189,8 @@ def test_a_worker_that_begins_after_silence_knows_when_it_is_and_how_loud_the_pl
     expected = Cursor(audio_ms=2660, client_seq=9, noise_floor=3.5)
     (replay,) = log.replay()
     assert replay.snapshot == Snapshot(turn=1, boundary=Mark(EPOCH, 2), cursor=expected)
-    log.packets.reject(EPOCH)
-    (refused,) = log.taken()
+    log.packets.reject(EPOCH, EPOCH)
+    _, refused = log.replay()
     assert refused.snapshot == Snapshot(turn=1, boundary=Mark(EPOCH - 1, 5), cursor=expected)
     log.state.snapshot = Snapshot(turn=2, boundary=Mark(EPOCH, 2), cursor=Cursor(audio_ms=2670))
     (later,) = log.replay()
@@ -211,12 +219,30 @@ def test_refused_epoch_is_opened_again_with_everything_retained_from_zero() -> N
     log = Log()
     log.send(*(Audio(bytes([n])) for n in range(4)))
     log.packets.progress(Progress(Mark(EPOCH, 1)))
-    log.packets.reject(EPOCH + 4)
-    (again,) = log.taken()
-    assert (again.epoch, again.seq, again.packets) == (EPOCH + 5, 0, [Audio(b"\2"), Audio(b"\3")])
+    log.packets.reject(EPOCH, EPOCH + 4)
+    question, again = log.replay()
+    assert (question.seq, question.packets) == (2, [])
+    assert (again.epoch, again.seq, again.packets) == (NEXT, 0, [Audio(b"\2"), Audio(b"\3")])
     assert again.snapshot is not None
     (following,) = log.send(Audio(b"x"))
-    assert (following.epoch, following.seq) == (EPOCH + 5, 2)
+    assert (following.epoch, following.seq) == (NEXT, 2)
+
+
+def test_what_took_effect_in_an_epoch_that_was_refused_does_not_again() -> None:
+    """One worker has refused it, another one had taken it: an item behind audio that may still be needed."""
+    log = Log()
+    log.send(*(Audio(bytes([n])) for n in range(4)))
+    log.packets.progress(Progress(Mark(EPOCH, 1)))
+    log.packets.reject(EPOCH, EPOCH + 4)
+    log.taken()
+    log.state.snapshot = Snapshot(cursor=Cursor(events=Mark(EPOCH, 3), packet=Mark(EPOCH, 2), packet_bytes=1))
+    (replay,) = log.replay()
+    assert replay.snapshot is not None
+    assert (replay.snapshot.cursor.events, replay.snapshot.cursor.packet) == (Mark(NEXT, 1), Mark(NEXT, 0))
+    log.state.snapshot = Snapshot(cursor=Cursor(events=Mark(EPOCH, 1)))
+    (replay,) = log.replay()
+    assert replay.snapshot is not None
+    assert replay.snapshot.cursor.events == Mark(EPOCH, 1), "it is not sent again"
 
 
 def test_progress_of_another_epoch_means_nothing() -> None:
@@ -235,8 +261,8 @@ def test_what_waits_is_counted_in_messages() -> None:
     assert log.packets.retained_envelopes == 2, "the first is not done with as a whole"
     log.packets.progress(Progress(Mark(EPOCH, 2)))
     assert log.packets.retained_envelopes == 1
-    log.packets.reject(EPOCH)
-    log.packets.progress(Progress(Mark(EPOCH + 1, 0)))
+    log.packets.reject(EPOCH, EPOCH)
+    log.packets.progress(Progress(Mark(NEXT, 0)))
     assert (log.packets.retained, log.packets.retained_envelopes) == (0, 0)
 
 
@@ -301,13 +327,28 @@ def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tu
     assert all(len(envelope.encode()) < MAX_ENVELOPE_BYTES * 2 for envelope in replay)
 
 
+# Epochs
+
+TIES = st.integers(0, 1 << 40)
+
+
+@given(st.integers(0, 1 << 41), TIES, TIES, st.integers(-1, 1 << 62))
+def test_owners_of_the_same_millisecond_have_epochs_of_their_own(wall: int, one: int, other: int, known: int) -> None:
+    first, second = new_epoch(wall, one, known), new_epoch(wall, other, known)
+    assert (first == second) == (one % (1 << 20) == other % (1 << 20))
+    assert min(first, second) > known, "whatever the clock says"
+    assert new_epoch(wall + 1, other, -1) > new_epoch(wall, one, -1), "the newest one wins"
+    assert new_epoch(wall, one, first) > first
+    assert new_epoch(1 << 41, one, -1) < 1 << 63, "it fits into the message, in the year 2039 too"
+
+
 # The probe
 
 
 def asked(probe: Probe, until: float, step: float = 0.25) -> list[float]:
     """When the probe asks a worker that never answers."""
     times = (tick * step for tick in range(int(until / step) + 1))
-    return [now for now in times if probe.due(now, waiting=True)]
+    return [now for now in times if probe.due(now, waiting=True) == "ask"]
 
 
 def test_an_absent_worker_is_asked_at_growing_intervals() -> None:
@@ -323,8 +364,9 @@ def test_a_sign_of_life_starts_over() -> None:
     probe = Probe(5)
     assert asked(probe, 16) == [5, 15]
     probe.heard(17)
-    assert not probe.due(21, waiting=True)
-    assert probe.due(22, waiting=True)
+    assert probe.due(20.9, waiting=True) is None
+    assert probe.due(21, waiting=True) == "look", "before it asks"
+    assert probe.due(22, waiting=True) == "ask"
 
 
 def test_nothing_expected_nothing_asked() -> None:

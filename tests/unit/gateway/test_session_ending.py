@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Mark
+from litevoice_contracts.envelopes import KEEP_ALIVE
 from litevoice_contracts.packets import Audio, EpochEnd
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits
@@ -93,6 +94,27 @@ def test_idle_sessions_are_closed_normally() -> None:
     assert driver.closes == []
     driver.pass_time(2)
     assert driver.closes == [1000]
+
+
+def test_a_keep_alive_takes_a_position_and_is_no_sign_of_life() -> None:
+    """Of the client or of the worker: the session is as idle as before, and its next reply is heard."""
+    driver = Driver(limits=Limits(idle_timeout_seconds=30))
+    driver.pass_time(20)
+    driver.session.delivered(driver.position, KEEP_ALIVE, driver.now)
+    driver.position += 1
+    driver.take()
+    driver.pass_time(9)
+    assert driver.closes == []
+    driver.pass_time(2)
+    assert driver.closes == [1000]
+
+
+def test_a_reply_after_a_keep_alive_is_heard() -> None:
+    driver = Driver()
+    driver.session.delivered(driver.position, KEEP_ALIVE, driver.now)
+    driver.position += 1
+    driver.down(events.SpeechStarted("i1", 0))
+    assert driver.types[-1] == "input_audio_buffer.speech_started"
 
 
 def test_the_replaced_connection_ends_its_epoch_and_forgets() -> None:

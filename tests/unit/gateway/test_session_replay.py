@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import base64
 
+import msgspec
+
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Mark
-from litevoice_contracts.envelopes import ResumePoint
+from litevoice_contracts.envelopes import MessageId, ResumePoint
+from litevoice_contracts.news import SessionNews
+from litevoice_contracts.packets import GiveUp, Silence
+from litevoice_contracts.positions import START
 from litevoice_gateway import commands as do
-from tests.unit.gateway.driver import PENDING, WALL, Driver, a_turn, finish
+from litevoice_gateway.packet_log import MAX_ATTEMPTS
+from tests.unit.gateway.driver import LATER, PENDING, WALL, Driver, a_turn, finish
 
 
 def test_a_worker_that_asks_gets_snapshot_open_turn_and_resume_point() -> None:
@@ -74,13 +80,43 @@ def test_a_refused_epoch_is_opened_higher_once() -> None:
     driver.audio(3)
     driver.pass_time(0.2)
     driver.clear()
-    driver.down(events.EpochRejected(WALL + 50))
-    driver.down(events.EpochRejected(WALL + 50))
-    (again,) = driver.published
-    assert (again.epoch, again.seq, len(again.packets)) == (WALL + 51, 0, 3)
+    driver.down(events.EpochRejected(WALL, WALL + 50))
+    driver.down(events.EpochRejected(WALL, WALL + 50))
+    (question,) = driver.published
+    assert (question.epoch, question.seq, question.packets) == (LATER, 3, []), "whoever gets it misses something"
     driver.audio()
     driver.pass_time(0.2)
-    assert (driver.published[-1].epoch, driver.published[-1].seq) == (WALL + 51, 3)
+    assert (driver.published[-1].epoch, driver.published[-1].seq) == (LATER, 3)
+    driver.clear()
+    driver.down(events.TurnReplay("gap"))
+    (again,) = driver.published
+    assert (again.epoch, again.seq, len(again.packets)) == (LATER, 0, 4)
+    assert again.snapshot is not None
+
+
+def test_the_refusal_of_another_ones_epoch_means_nothing_to_the_owner() -> None:
+    """A late packet of a former owner: what the rightful one says is not sent again under other numbers."""
+    driver = Driver()
+    driver.audio(3)
+    driver.pass_time(0.2)
+    driver.clear()
+    driver.down(events.EpochRejected(WALL - 500, WALL))
+    driver.audio()
+    driver.pass_time(0.2)
+    (following,) = driver.published
+    assert (following.epoch, following.seq, len(following.packets)) == (WALL, 3, 1)
+
+
+def test_a_refusal_counts_whatever_its_attempt() -> None:
+    """The worker that refuses knows nothing of the replays of an epoch that it has never taken."""
+    driver = Driver()
+    driver.audio(3)
+    driver.pass_time(0.2)
+    driver.down(events.TurnReplay("unknown_session"))
+    driver.clear()
+    driver.down(events.EpochRejected(WALL, LATER), attempt=0)
+    (question,) = driver.published
+    assert question.epoch > LATER
 
 
 def in_a_response() -> Driver:
@@ -100,7 +136,9 @@ def test_a_quiet_worker_is_asked_and_nothing_is_replayed_unasked() -> None:
     assert driver.published == []
     driver.pass_time(60)
     assert 1 <= len(driver.published) <= 4
-    assert len(driver.all(do.WakeReplies)) == len(driver.published), "what it answered may wait at the broker"
+    kinds = [type(command) for command in driver.log if isinstance(command, do.WakeReplies | do.Publish)]
+    assert kinds[:-1:2] == [do.WakeReplies] * (len(kinds) // 2), "first it looks: the answer may wait at the broker"
+    assert kinds[1::2] == [do.Publish] * (len(kinds) // 2)
     for question in driver.published:
         assert (question.packets, question.snapshot, question.resume, question.attempt) == ([], None, None, 0)
     driver.clear()
@@ -123,7 +161,7 @@ def test_progress_in_the_news_settles_packets() -> None:
     driver.pass_time(0.2)
     driver.confirm_all()
     assert driver.session.pending_requests == 1
-    driver.session.worker_is_alive(driver.now, events.Progress(Mark(WALL, 9)))
+    driver.session.worker_is_alive(driver.now, SessionNews("s_1", events.Progress(Mark(WALL, 9))))
     assert driver.session.pending_requests == 0
 
 
@@ -159,3 +197,91 @@ def test_while_the_broker_does_not_answer_no_worker_is_asked() -> None:
     driver.clear()
     driver.pass_time(60)
     assert driver.published == []
+
+
+def test_progress_in_the_news_does_not_overtake_the_log() -> None:
+    """What was settled with a message must not be forgotten before the message: a worker that began without it would
+    know nothing of it."""
+    driver = Driver()
+    driver.audio(10)
+    driver.pass_time(0.2)
+    driver.confirm_all()
+    driver.clear()
+    after = MessageId(7, 2)
+    settled = SessionNews("s_1", events.Progress(Mark(WALL, 9)), after=after)
+    driver.down(events.SpeechStarted("i1", 0), number=MessageId(7, 1))
+    driver.session.worker_is_alive(driver.now, settled)
+    driver.take()
+    assert driver.session.pending_requests == 1
+    assert driver.all(do.WakeReplies) == [], "the news may just have been faster"
+    driver.session.worker_is_alive(driver.now, settled)
+    driver.take()
+    assert len(driver.all(do.WakeReplies)) == 1
+    driver.down(events.SpeechStopped("i1", 5), number=after)
+    driver.session.worker_is_alive(driver.now, settled)
+    assert driver.session.pending_requests == 0
+
+
+def test_progress_of_an_older_attempt_means_nothing() -> None:
+    """Nor does its message: what was settled with it is not."""
+    driver = Driver()
+    driver.audio(10)
+    driver.pass_time(0.2)
+    driver.down(events.TurnReplay("unknown_session"))
+    driver.down(events.SpeechStopped("i1", 5), attempt=0, number=MessageId(7, 2))
+    driver.session.worker_is_alive(driver.now, SessionNews("s_1", events.Progress(Mark(WALL, 9)), attempt=0))
+    assert driver.session.pending_requests == 1
+    late = SessionNews("s_1", events.Progress(Mark(WALL, 9)), attempt=0, after=MessageId(7, 2))
+    driver.session.worker_is_alive(driver.now, late)
+    assert driver.session.pending_requests == 1
+    driver.session.worker_is_alive(driver.now, msgspec.structs.replace(late, attempt=1))
+    assert driver.session.pending_requests == 1, "the message did not count"
+    driver.session.worker_is_alive(driver.now, msgspec.structs.replace(late, attempt=1, after=None))
+    assert driver.session.pending_requests == 0
+
+
+def test_a_turn_from_which_nothing_comes_is_given_up() -> None:
+    driver = Driver()
+    driver.audio(10)
+    driver.pass_time(0.2)
+    driver.confirm_all()
+    driver.down(events.SpeechStarted("i1", 0))
+    for attempt in range(MAX_ATTEMPTS):
+        driver.clear()
+        driver.down(events.TurnReplay("unknown_session"), attempt=attempt)
+    (last,) = driver.published
+    assert (last.packets, last.seq, last.attempt) == ([GiveUp(MAX_ATTEMPTS, 200)], 10, MAX_ATTEMPTS)
+    assert last.snapshot is not None
+    assert last.snapshot.boundary == Mark(WALL, 9), "what was heard is not heard again"
+    assert driver.observed("given_up")
+    driver.audio()
+    driver.pass_time(0.2)
+    assert driver.published[-1].seq == 11
+    driver.clear()
+    driver.down(events.TurnReplay("unknown_session"), attempt=MAX_ATTEMPTS)
+    assert driver.packets == [GiveUp(MAX_ATTEMPTS + 1, 220)], "what came since goes with it"
+
+
+def test_a_session_that_waits_for_nothing_has_nothing_to_give_up() -> None:
+    driver = Driver()
+    driver.say(type="input_audio_buffer.append", audio=base64.b64encode(bytes(960)).decode())
+    driver.pass_time(0.2)
+    for attempt in range(MAX_ATTEMPTS + 2):
+        driver.down(events.TurnReplay("unknown_session"), attempt=attempt)
+    assert driver.observed("given_up") == []
+    assert driver.published[-1].packets == [Silence(960)]
+
+
+def test_another_owner_counts_the_same_attempts() -> None:
+    one = Driver()
+    one.audio(10)
+    one.pass_time(0.2)
+    one.down(events.SpeechStarted("i1", 0))
+    for attempt in range(MAX_ATTEMPTS):
+        one.down(events.TurnReplay("unknown_session"), attempt=attempt)
+    other = Driver(resume=START)
+    for position, body in enumerate(one.bodies):
+        other.session.delivered(position, body, other.now)
+    other.take()
+    other.pass_time(1)
+    assert other.packets == [GiveUp(MAX_ATTEMPTS)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Snapshot
-from litevoice_contracts.envelopes import DownEnvelope, ResumePoint
+from litevoice_contracts.envelopes import DownEnvelope, MessageId, ResumePoint
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.packets import Audio
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
 from litevoice_gateway.session import SETTLE_MAX_SECONDS, SETTLE_SECONDS
-from tests.unit.gateway.driver import WALL, Driver, a_turn, finish
+from tests.unit.gateway.driver import LATER, WALL, Driver, a_turn, finish
 
 
 def log_of_a_turn() -> list[bytes]:
@@ -18,7 +18,14 @@ def log_of_a_turn() -> list[bytes]:
     bodies: list[bytes] = []
 
     class Recorder(Driver):
-        def down(self, *happened: DownEvent, turn: int = 1, attempt: int = 0, snapshot: Snapshot | None = None) -> None:
+        def down(
+            self,
+            *happened: DownEvent,
+            turn: int = 1,
+            attempt: int = 0,
+            snapshot: Snapshot | None = None,
+            number: MessageId | None = None,
+        ) -> None:
             bodies.append(DownEnvelope(WALL, turn, list(happened), attempt, snapshot).encode())
 
     recorder = Recorder()
@@ -51,7 +58,7 @@ def test_resuming_in_mid_response_restores_and_goes_on_after_the_last_event() ->
     (replay,) = driver.published
     assert replay.resume == ResumePoint("r1", "i2", "One.", " Two.", 100)
     assert (replay.seq, replay.packets, replay.attempt) == (0, [], 1)
-    assert replay.epoch == WALL + 1, "higher than every epoch seen"
+    assert replay.epoch == LATER, "higher than every epoch seen"
 
 
 def test_resuming_in_the_middle_of_a_position() -> None:
@@ -83,7 +90,8 @@ def test_without_a_last_event_everything_is_news() -> None:
     assert driver.types[-1] == "response.done"
 
 
-def test_the_first_packet_of_a_resumed_session_carries_the_newest_snapshot() -> None:
+def test_a_worker_that_does_not_know_a_resumed_session_has_to_ask() -> None:
+    """The gateway may not have read the end of the log; the worker's question is the end of the log."""
     bodies = log_of_a_turn()
     driver = Driver(resume=EventId.parse("evt_5_2"), opened=False)
     driver.session.opened(driver.now)
@@ -95,9 +103,15 @@ def test_the_first_packet_of_a_resumed_session_carries_the_newest_snapshot() -> 
         driver.session.delivered(position, bodies[position], driver.now)
     driver.pass_time(1, 0.01)
     (envelope,) = driver.published
-    assert envelope.snapshot is not None
-    assert [item.text for item in envelope.snapshot.items] == ["hello", "One. Two."]
-    assert (envelope.epoch, envelope.seq, envelope.turn) == (WALL + 1, 0, 1)
+    assert (envelope.epoch, envelope.seq, envelope.turn, len(envelope.packets)) == (LATER, 0, 1, 2)
+    assert envelope.snapshot is None
+    driver.clear()
+    driver.position = len(bodies)
+    driver.down(events.TurnReplay("unknown_session"))
+    (replay,) = driver.published
+    assert replay.snapshot is not None
+    assert [item.text for item in replay.snapshot.items] == ["hello", "One. Two."]
+    assert (replay.epoch, replay.seq, replay.attempt, len(replay.packets)) == (LATER, 0, 1, 2)
 
 
 def test_a_log_that_is_gone_expires_the_session() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from litevoice_contracts.conversation import Mark
+from litevoice_contracts.envelopes import MessageId
 from litevoice_contracts.events import Progress
 from litevoice_contracts.news import PartitionNews, SessionNews, WorkerNews
+from litevoice_worker.commands import Tell
 from litevoice_worker.news import GATEWAY_SECONDS, Load, News
 
 
@@ -12,11 +14,12 @@ def test_each_gateway_hears_of_its_own_sessions_only() -> None:
     news = News("w")
     news.arrived("g_1", 3, 0.1, 0)
     news.arrived("g_2", 3, 0.2, 0)
-    news.settled("g_1", "s_1", Progress(Mark(1, 5)))
-    news.settled("g_1", "s_1", Progress(Mark(1, 9)))
+    news.settled("g_1", "s_1", Tell(Progress(Mark(1, 5)), 1, None))
+    news.settled("g_1", "s_1", Tell(Progress(Mark(1, 9)), 2, MessageId(7, 3)))
     at_work = [("g_1", "s_1"), ("g_1", "s_2"), ("g_2", "s_3")]
+    settled = SessionNews("s_1", Progress(Mark(1, 9)), attempt=2, after=MessageId(7, 3))
     assert dict(news.take(at_work, Load(), 1)) == {
-        "g_1": WorkerNews("w", [PartitionNews(3, 0.1)], [SessionNews("s_1", Progress(Mark(1, 9))), SessionNews("s_2")]),
+        "g_1": WorkerNews("w", [PartitionNews(3, 0.1)], [settled, SessionNews("s_2")]),
         "g_2": WorkerNews("w", [PartitionNews(3, 0.2)], [SessionNews("s_3")]),
     }
     assert dict(news.take([], Load(), 2))["g_1"].sessions == [], "told once"
@@ -27,7 +30,7 @@ def test_a_gateway_that_is_gone_is_told_nothing_more() -> None:
     news.arrived("g_1", 3, 0.1, 0)
     assert news.take([("g_1", "s_1")], Load(), GATEWAY_SECONDS), "it waits for a session"
     assert news.take([], Load(), GATEWAY_SECONDS) == []
-    news.settled("g_1", "s_1", Progress(Mark(1, 9)))
+    news.settled("g_1", "s_1", Tell(Progress(Mark(1, 9)), 0, None))
     assert news.take([], Load(), GATEWAY_SECONDS) == []
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from litevoice_contracts.conversation import Cursor, Mark, ResponseRequest, Snapshot
 from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
+from litevoice_contracts.events import TurnReplay
 from litevoice_contracts.packets import Audio, EpochEnd, Packet
 from litevoice_worker.order import ASK_AGAIN_SECONDS, MAX_HELD_ENVELOPES, Arrival, PacketOrder
 
@@ -109,8 +110,8 @@ def test_the_old_owner_is_refused_unless_it_only_repeats() -> None:
     order.receive(envelope(1, 0, 3, end=True), 0)
     order.receive(envelope(2, 0, 1), 0)
     assert order.receive(envelope(1, 0, 3), 0).duplicates == 3
-    assert order.receive(envelope(1, 4, 1), 0).rejected
-    assert order.receive(envelope(0, 0, 1), 0).rejected
+    assert order.receive(envelope(1, 4, 1), 0).rejected == 1
+    assert order.receive(envelope(0, 0, 1), 0).rejected == 0
 
 
 def test_what_waits_is_bounded() -> None:
@@ -125,6 +126,66 @@ def test_a_missing_first_packet_of_a_new_epoch_is_a_gap() -> None:
     order = started()
     order.receive(envelope(1, 0, 0, end=True), 0)
     assert order.receive(envelope(2, 3, 1), 0).gap
+
+
+def test_a_waiting_epoch_whose_first_packet_is_missing_is_asked_for_when_its_time_has_come() -> None:
+    """Without waiting for another envelope: the client may say nothing more."""
+    order = started()
+    assert decision(order.receive(envelope(2, 5, 1), 10)) == "drop"
+    received = order.tick(10 + WAIT)
+    assert (received.packets, decision(received)) == ([], "ask")
+    assert received.question is not None
+    assert received.question.epoch == 2
+    assert order.deadline is None
+
+
+def test_a_waiting_epoch_whose_first_packet_is_late_begins_with_it() -> None:
+    order = started()
+    order.receive(envelope(2, 1, 1), 10)
+    order.receive(envelope(2, 0, 1), 10.1)
+    received = order.tick(10 + WAIT)
+    assert decision(received) == "ask", "what was numbered before came later: this cannot be in one partition"
+    assert order.receive(UpEnvelope("s", 2, 0, 0, [Audio(b"x")], attempt=1, snapshot=Snapshot()), 11).begin
+
+
+def test_a_session_that_is_lost_holds_nothing() -> None:
+    """What waited would be applied to nothing."""
+    order = started()
+    order.receive(envelope(2, 0, 1), 10)
+    order.forget()
+    assert order.deadline is None
+    assert order.tick(20).packets == []
+    received = order.receive(envelope(2, 1, 1), 20)
+    assert received.question is not None
+    assert received.question.events == [TurnReplay("unknown_session")]
+
+
+def test_a_session_that_failed_says_so() -> None:
+    order = started()
+    order.forget(failed=True)
+    received = order.receive(envelope(1, 0, 1), 20)
+    assert received.question is not None
+    assert received.question.events == [TurnReplay("failed")]
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3), st.booleans(), st.floats(0, 0.4)), max_size=40))
+def test_no_envelope_is_held_longer_than_it_may(steps: list[tuple[int, int, bool, float]]) -> None:
+    """Epochs in any order, with packets missing: each is applied, asked for or refused in time."""
+    order, now = started(), 0.0
+    waits_since: float | None = None
+    for epoch, seq, end, pause in steps:
+        now += pause
+        if order.deadline is not None and now >= order.deadline:
+            order.tick(now)
+        order.receive(envelope(epoch, seq, 1, end=end), now)
+        waits_since = None if order.deadline is None else (now if waits_since is None else waits_since)
+        assert (order.deadline is None) == (not order._held)
+        assert order.deadline is None or order.deadline <= now + WAIT
+    order.tick(now + WAIT)
+    for _ in range(4):  # one epoch behind the other
+        now += WAIT
+        order.tick(now)
+    assert order._held == []
 
 
 def test_a_replay_keeps_the_newer_epoch_that_waits() -> None:
@@ -178,6 +239,7 @@ ASKED = [  # after a TurnReplay at 100.0: envelope, time, uncertain, what is don
     ("still no replay", up(9), 100 + ASK_AGAIN_SECONDS, False, "ask"),
     ("the replay, perhaps applied before", up(3, 1, Snapshot()), 100.2, True, "ask"),
     ("the replay", up(3, 1, Snapshot()), 100.2, False, "begin"),
+    ("a snapshot that does not tell how far the response is", up(3, 1, PENDING), 100.2, False, "drop"),
 ]
 
 
@@ -195,7 +257,9 @@ KNOWN = [  # with packets 0 to 3 of attempt 1 applied
     ("with a snapshot", [up(4, 1, Snapshot())], "apply"),
     ("a replay", [up(2, 2, Snapshot())], "begin"),
     ("a replay without its first envelope", [up(2, 2)], "ask"),
-    ("what was missing", [up(9, 1), up(4, 1)], "apply"),
+    ("what was missing, too late", [up(9, 1), up(4, 1)], "drop"),
+    ("the replay after a gap", [up(9, 1), up(4, 2, Snapshot())], "begin"),
+    ("a replay that does not tell how far the response is", [up(2, 2, PENDING)], "ask"),
 ]
 
 

@@ -19,7 +19,7 @@ from litevoice_contracts.conversation import (
     SessionConfig,
     TurnDetection,
 )
-from litevoice_contracts.envelopes import ResumePoint
+from litevoice_contracts.envelopes import ResumePoint, message_ids
 from litevoice_contracts.events import AudioDelta, TextDelta
 from litevoice_worker.audio import SAMPLE_RATES, StreamResampler, decode, encode, resample
 from litevoice_worker.commands import CancelJob, Failed, Outcome, Respond, Responded, Sentence, Synthesize, Synthesized
@@ -129,7 +129,7 @@ class Speaker:
     """
 
     def __init__(self, sentences: list[str], ahead_milliseconds: int = 2000, resume: ResumePoint | None = None) -> None:
-        self.outlet = Outlet()
+        self.outlet = Outlet(message_ids(0))
         conversation = Conversation(SessionConfig(), [])
         self.response = Response(REQUEST, conversation, ahead_milliseconds, self.outlet, resume=resume)
         self.done: list[object] = []
@@ -221,7 +221,7 @@ def test_a_clock_that_was_overtaken_starts_again() -> None:
 
 @pytest.mark.parametrize("failure", [Failed(1, "no model"), Responded(1, Outcome("failed", "no model"))])
 def test_audio_that_comes_after_a_failure_is_not_spoken(failure: Failed | Responded) -> None:
-    outlet = Outlet()
+    outlet = Outlet(message_ids(0))
     response = Response(REQUEST, Conversation(SessionConfig(), []), 2000, outlet)
     response.next(0)
     response.take(Sentence(1, "One."))

@@ -7,7 +7,6 @@ import json
 import math
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,20 +16,20 @@ import pytest
 from litevoice_broker.errors import BrokerUnavailable, Overloaded
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Codec, Item, Snapshot
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope, message_ids
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.settings import PipelineSettings
 from litevoice_worker import runner as runner_module
 from litevoice_worker.audio import Samples
-from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.commands import Outcome, Prompt, Tell
 from litevoice_worker.ears import Ears
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.opening import Stream
 from litevoice_worker.runner import SessionRunner, Stages
 from litevoice_worker.sessions import ACTIVE_SECONDS, IDLE_SECONDS, NoRoom, Sessions
 from litevoice_worker.settings import load, make_members, make_stages
-from litevoice_worker.stages import StageError
+from litevoice_worker.stages import StageDied, StageError
 from litevoice_worker.turn import Limits, Turns
 from litevoice_worker.unheard import Unheard
 from tests.unit.worker.world import tone
@@ -111,17 +110,18 @@ class Bench:
     def __init__(self) -> None:
         self.voice, self.broker, self.metrics, self.gave_up = Voice(), Broker(), Metrics(), list[str]()
         self.progress: list[tuple[str, events.Progress]] = []
+        self.ids = message_ids(1)
         self.network, self.unheard = Network(), Unheard()
         self.ears = Ears(self.network, self.metrics.heard)
 
     def runner(self, session_id: str = "s") -> SessionRunner:
         stages = Stages(self.voice, self.voice, self.voice)
         shared = (stages, self.ears, self.unheard, self.broker, self.metrics)
-        return SessionRunner(Turns(session_id, Limits()), *shared, self.gave_up.append, self.settled)
+        return SessionRunner(Turns(session_id, Limits(), self.ids), *shared, self.gave_up.append, self.settled)
 
-    def settled(self, gateway: str, session_id: str, progress: events.Progress) -> None:
+    def settled(self, gateway: str, session_id: str, told: Tell) -> None:
         assert gateway == "g"
-        self.progress.append((session_id, progress))
+        self.progress.append((session_id, told.progress))
 
     def text_turn(self, runner: SessionRunner) -> None:
         sent: list[packets.Packet] = [
@@ -175,6 +175,16 @@ async def test_what_a_stage_raises(
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.status, finished.reason) == ("failed", reason)
     assert "secret words" not in caplog.text
+
+
+@pytest.mark.parametrize("how", ["crashed", "hung"])
+async def test_a_stage_whose_process_died_is_counted(bench: Bench, how: str) -> None:
+    bench.voice.broken = StageDied(how, "the recognizer failed at this utterance")
+    bench.text_turn(bench.runner())
+    await until(lambda: bench.broker.of(events.ResponseFinished))
+    name = "litevoice_worker_recognizer_deaths_total"
+    counted = {h: bench.metrics.registry.get_sample_value(name, {"how": h}) for h in ("crashed", "hung")}
+    assert counted == {"crashed": 0, "hung": 0} | {how: 1}
 
 
 async def test_handing_over_asks_for_what_is_open_and_stops(bench: Bench) -> None:
@@ -399,9 +409,8 @@ def test_endpoint_slices_need_a_pod(tmp_path: Path) -> None:
 async def test_a_key_file_that_is_missing_is_named(tmp_path: Path) -> None:
     endpoint = {"baseUrl": "http://m/v1", "model": "m", "apiKeyFile": str(tmp_path / "key")}
     stages = {name: {"openai": endpoint} for name in ("transcriber", "responder", "synthesizer")}
-    with ThreadPoolExecutor(1) as executor:
-        with pytest.raises(InvalidField, match="readable key files"):
-            await make_stages(PipelineSettings.model_validate(stages), executor)
-        (tmp_path / "key").write_text("sk-x")
-        made = await make_stages(PipelineSettings.model_validate(stages), executor)
-        await made.close()
+    with pytest.raises(InvalidField, match="readable key files"):
+        await make_stages(PipelineSettings.model_validate(stages))
+    (tmp_path / "key").write_text("sk-x")
+    made = await make_stages(PipelineSettings.model_validate(stages))
+    await made.close()

@@ -15,7 +15,7 @@ import numpy as np
 
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, SessionConfig
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope, message_ids
 from litevoice_contracts.events import DownEvent
 from litevoice_gateway import commands as gateway
 from litevoice_gateway.limits import Limits as GatewayLimits
@@ -65,6 +65,7 @@ class World:
     """One session from microphone to client. `now` only moves in `run`.
 
     Attributes:
+        kills: the command that no worker survives. killed: how often it did.
         log: the session's LiteTopic. client: events that the gateway has let through, with the time.
     """
 
@@ -72,11 +73,13 @@ class World:
     transcribe_seconds: float = 0.05
     listen_seconds: Callable[[], float] = lambda: 0.001
     fail_stage: str = ""
+    kills: type[commands.Command] | None = None
     now: float = 1000.0
     log: list[DownEnvelope] = field(default_factory=list)
     client: list[tuple[float, DownEvent]] = field(default_factory=list)
     prompts: list[commands.Prompt] = field(default_factory=list)
     counts: dict[str, float] = field(default_factory=dict)
+    killed: int = 0
     replays: int = 0
     rejections: int = 0
 
@@ -86,12 +89,13 @@ class World:
         self._partition: list[UpEnvelope] = []
         self.folded = SessionState(0, SessionConfig())
         self._up: list[gateway.Command] = []
-        self._open_packet_log(1)
+        self._strangers = message_ids(1_000_000)
+        self._owners = 0
+        self._open_packet_log()
         self.up = True
         self._generation = 0
-        self._cancelled: set[int] = set()
         self._uncertain_until = 0
-        self.machine = Turns("s_test", self.limits)
+        self.machine = Turns("s_test", self.limits, message_ids(1))
 
     # The client
 
@@ -129,19 +133,21 @@ class World:
         """Another gateway takes the session over; without `farewell` the old one died."""
         if farewell:
             self.leave()
-        self._open_packet_log(self.uplink.epoch + 1)
+        self._open_packet_log()
 
-    def _open_packet_log(self, epoch: int) -> None:
-        limits = GatewayLimits()
-        self.uplink = PacketLog("s_test", limits, self.folded, lambda: epoch, self._up)
+    def _open_packet_log(self) -> None:
+        limits, owner = GatewayLimits(), self._owners
+        self._owners += 1
+        self.uplink = PacketLog("s_test", limits, self.folded, lambda: owner, self._up, new=owner == 0)
         self.uplink.begin(self.now)
+        self._carry_up()
 
     # The workers
 
     def kill(self, *, redelivered: int = 0) -> None:
         """The worker dies; the next one gets the last `redelivered` envelopes again."""
         self._generation += 1
-        self.machine = Turns("s_test", self.limits)
+        self.machine = Turns("s_test", self.limits, message_ids(self._generation + 1))
         again = self._partition[len(self._partition) - redelivered :]
         self._uncertain_until = len(self._partition)
         for offset, envelope in enumerate(again, len(self._partition) - len(again)):
@@ -175,13 +181,17 @@ class World:
     def do(self, todo: list[commands.Command]) -> None:
         """What the shell does, in virtual time."""
         for command in todo:
+            if self.kills is not None and isinstance(command, self.kills):
+                self.killed += 1
+                self.kill()
+                return
             match command:
                 case commands.Publish(envelope):
                     sent = DownEnvelope.decode(envelope.encode())
                     self._later(0.002, lambda sent=sent: self._published(sent))  # type: ignore[misc]
                     self._result(0.003, commands.Published())
-                case commands.Tell(progress):
-                    self._later(0.5, lambda progress=progress: self.uplink.progress(progress))  # type: ignore[misc]
+                case commands.Tell():
+                    self._later(0.5, lambda told=command: self._told(told))  # type: ignore[misc]
                 case commands.Listen(job, _, windows):
                     self._result(self.listen_seconds(), commands.Listened(job, loudness(windows)))
                 case commands.Transcribe(job, samples):
@@ -229,23 +239,31 @@ class World:
 
     # The gateway
 
+    def _told(self, told: commands.Tell) -> None:
+        if told.attempt == self.folded.attempt and (told.after is None or self.folded.has(told.after)):
+            self.uplink.progress(told.progress)
+
     def _published(self, envelope: DownEnvelope) -> None:
         self.log.append(envelope)
-        for step in self.folded.apply(len(self.log) - 1, envelope) or []:
+        counted = self.folded.apply(len(self.log) - 1, envelope)
+        for step in () if isinstance(counted, str) else counted:
             match step.event:
                 case events.Progress() as progress:
                     self.uplink.progress(progress)
                 case events.TurnReplay():
-                    self.replay()
-                case events.EpochRejected():
+                    self.replays += 1
+                case events.EpochRejected(rejected, current):
                     self.rejections += 1
+                    self.uplink.reject(rejected, current)
                 case event:
                     self.client.append((self.now, event))
-
-    def replay(self) -> None:
-        self.replays += 1
-        self.uplink.replay(self.now)
+        self.uplink.answer(self.now)
         self._carry_up()
+
+    def ask(self) -> None:
+        """A worker that never owned the partition, or does not any more, asks for the session."""
+        question = events.TurnReplay("unknown_session")
+        self._published(DownEnvelope(0, self.folded.turn, [question], self.folded.attempt, None, next(self._strangers)))
 
     # What the client makes of it
 

@@ -14,6 +14,14 @@ class StageError(Exception):
     """A stage could not do its work; the message may go to the client and holds no content."""
 
 
+class StageDied(StageError):  # noqa: N818 - reads as what it is
+    """The process that did the work is gone; `how`: "crashed" or "hung"."""
+
+    def __init__(self, how: str, message: str) -> None:
+        super().__init__(message)
+        self.how = how
+
+
 class Transcriber(Protocol):
     async def transcribe(self, samples: Samples, language: str) -> str:
         """Text of samples at 16 kHz, "" if nothing was understood. `language` is ISO 639-1, "" for any.

@@ -1,66 +1,149 @@
-"""Speech to text without any service: pocketsphinx, which understands the sentences of a grammar and nothing else."""
+"""Speech to text without any service: pocketsphinx, which understands the sentences of a grammar and nothing else. It
+is native code, so it runs in a process of its own: one for the worker, restarted when it crashes or hangs."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import struct
+import subprocess
+import sys
 import threading
-from concurrent.futures import Executor
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-
-import pocketsphinx
 
 from litevoice_contracts.errors import InvalidField
 from litevoice_worker.audio import Samples
 from litevoice_worker.endpointing import SAMPLE_RATE
-from litevoice_worker.stages import StageError
+from litevoice_worker.stages import StageDied, StageError, pocketsphinx_child
+from litevoice_worker.stages.pocketsphinx_child import receive, send
 
-# British pronunciations of words that the bundled dictionary has in American only: espeak-ng's voice "en" is British.
-_PRONUNCIATIONS = {
-    "ask": "AA S K",
-    "far": "F AA",
-    "france": "F R AA N S",
-    "hour": "AW AH",
-    "morning": "M AO N IH NG",
-    "story": "S T AO R IY",
-    "weather": "W EH DH AH",
-}
+logger = logging.getLogger(__name__)
+
+START_SECONDS = 20.0
+DECODE_SECONDS = 3.0
+"""How long an utterance may take, beside its own length; one of some seconds takes about 30 ms."""
+GRACE_SECONDS = 1.0
+"""How much later the worker ends a process that has not ended itself."""
+BACKOFF_FIRST_SECONDS, BACKOFF_MAX_SECONDS = 0.2, 5.0
+"""Before the process is started again, from the second failure in a row on."""
+
+
+@dataclass(slots=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+
+    def end(self) -> int:
+        """At once; its exit status."""
+        self.connection.close()
+        self.process.kill()
+        return self.process.wait()
 
 
 class PocketsphinxTranscriber:
-    """`grammar` is JSGF text. Decoders are made on first use, one per thread of the executor."""
+    """`grammar` is JSGF text; `program`: the child's. Utterances are recognized one after another."""
 
-    def __init__(self, grammar: str, executor: Executor) -> None:
+    def __init__(self, grammar: str, program: Path = Path(pocketsphinx_child.__file__)) -> None:
         self._grammar = grammar
-        self._executor = executor
-        self._local = threading.local()
+        self._program = program
+        self._thread = ThreadPoolExecutor(1, "recognizer")
+        self._child: _Child | None = None
+        self._failures = 0
+        self._closed = threading.Event()
 
     async def transcribe(self, samples: Samples, language: str) -> str:
         if language not in ("", "en"):
             raise StageError(f"the built-in recognizer understands English only, not {language!r}")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._decode, samples)
-
-    async def close(self) -> None:
-        """The executor belongs to whoever made it."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transcribe, samples)
 
     async def prepare(self) -> None:
-        """Makes the first decoder. Raises InvalidField if the grammar cannot be used."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._decoder)
+        """Starts the process. Raises InvalidField if the grammar cannot be used, or pocketsphinx cannot."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._running)
+        except StageDied as error:
+            raise InvalidField("pipeline.transcriber", "a recognizer that starts, or openai") from error
 
-    def _decode(self, samples: Samples) -> str:
-        decoder = self._decoder()
-        decoder.start_utt()
-        decoder.process_raw(samples.astype("<i2", copy=False).tobytes(), full_utt=True)
-        decoder.end_utt()
-        hypothesis = decoder.hyp()
-        return str(hypothesis.hypstr) if hypothesis is not None else ""
+    async def close(self) -> None:
+        """Ends the process, also in the middle of an utterance. Idempotent."""
+        self._closed.set()
+        if (child := self._child) is not None:
+            child.process.kill()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _decoder(self) -> pocketsphinx.Decoder:
-        decoder = getattr(self._local, "decoder", None)
-        if decoder is None:
-            decoder = _make_decoder(self._grammar)
-            self._local.decoder = decoder
-        return decoder
+    # --- in the thread
+
+    def _transcribe(self, samples: Samples) -> str:
+        seconds = DECODE_SECONDS + len(samples) / SAMPLE_RATE
+        child = self._running()
+        try:
+            child.connection.settimeout(seconds + GRACE_SECONDS)
+            send(child.connection, struct.pack(">d", seconds) + samples.astype("<i2", copy=False).tobytes())
+            text = receive(child.connection)
+        except OSError as error:
+            raise self._died(child, error) from error
+        if text is None:
+            raise self._died(child)
+        self._failures = 0
+        return text.decode()
+
+    def _running(self) -> _Child:
+        if self._child is None:
+            if self._failures > 1:
+                pause = min(BACKOFF_FIRST_SECONDS * 2 ** (self._failures - 2), BACKOFF_MAX_SECONDS)
+                self._closed.wait(pause)
+            self._child = self._started()
+        return self._child
+
+    def _started(self) -> _Child:
+        """Raises InvalidField for the grammar, StageDied."""
+        if self._closed.is_set():
+            raise StageError("the recognizer is closed")
+        began = time.perf_counter()
+        mine, theirs = socket.socketpair()
+        with theirs:
+            # By vfork, as a thread of a process with gRPC must; without the worker's own modules.
+            command = [sys.executable, "-P", str(self._program), str(theirs.fileno())]
+            silent = subprocess.DEVNULL
+            try:
+                process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], stdin=silent, stdout=silent, stderr=silent
+                )
+            except OSError as error:
+                mine.close()
+                raise StageError("the recognizer cannot be started") from error
+        child = _Child(process, mine)
+        try:
+            mine.settimeout(START_SECONDS)
+            send(mine, self._grammar.encode())
+            answer = receive(mine)
+        except OSError as error:
+            raise self._died(child, error) from error
+        if answer == pocketsphinx_child.BAD_GRAMMAR:
+            child.end()
+            expected = "a JSGF grammar with one public rule and words of the dictionary only"
+            raise InvalidField("pipeline.transcriber.grammarFile", expected)
+        if answer is None:
+            raise self._died(child)
+        logger.info("recognizer started", extra={"pid": process.pid, "seconds": round(time.perf_counter() - began, 2)})
+        return child
+
+    def _died(self, child: _Child, error: OSError | None = None) -> StageDied:
+        """Cleans up after a process that ended, or that shall."""
+        self._child = None
+        self._failures += 1
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.process.wait(0.2)  # its own status, when it has ended by itself
+        status = child.end()
+        hung = isinstance(error, TimeoutError) or status == -signal.SIGALRM
+        logger.error("the recognizer's process ended", extra={"status": status, "hung": hung})
+        return StageDied("hung" if hung else "crashed", "the recognizer failed at this utterance")
 
 
 def default_grammar() -> str:
@@ -76,27 +159,3 @@ def read_grammar(path: str) -> str:
         return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidField("pipeline.transcriber.grammarFile", f"a readable text file, {path}: {error}") from error
-
-
-def _make_decoder(grammar: str) -> pocketsphinx.Decoder:
-    # Without bestpath a hypothesis is a whole sentence of the grammar or nothing. The beams are wide enough for clear
-    # speech and narrow enough to reject noise.
-    decoder = pocketsphinx.Decoder(
-        samprate=SAMPLE_RATE,
-        lm=None,
-        loglevel="FATAL",
-        bestpath=False,
-        beam=1e-80,
-        pbeam=1e-80,
-        wbeam=1e-50,
-        cmn="batch",
-    )
-    for word, phones in _PRONUNCIATIONS.items():
-        decoder.add_word(f"{word}(british)", phones, False)
-    try:
-        decoder.add_jsgf_string("grammar", grammar)
-        decoder.activate_search("grammar")
-    except (RuntimeError, ValueError, KeyError) as error:
-        expected = "a JSGF grammar with one public rule and words of the dictionary only"
-        raise InvalidField("pipeline.transcriber.grammarFile", expected) from error
-    return decoder

@@ -18,6 +18,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=128)]
 ItemId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Ignored = object
 Modalities = list[Literal["text", "audio"]]
+MAX_APPENDS = 10**12
 
 
 class _Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +86,13 @@ class AudioConfig(_Strict):
     output: Output | UnsetType | None = UNSET
 
 
+class Litevoice(_Strict):
+    """What OpenAI's protocol does not have. `confirmed_appends` asks this connection for acknowledgements, and is how
+    many appends the broker has confirmed already: 0 in a new session. The next append is the one after them."""
+
+    confirmed_appends: Annotated[int, Meta(ge=0, le=MAX_APPENDS)] | UnsetType | None = UNSET
+
+
 class Session(_Strict):
     type: Literal["realtime"] | UnsetType = UNSET
     id: Ignored = UNSET
@@ -96,6 +104,7 @@ class Session(_Strict):
     tools: list[dict[str, object]] | UnsetType | None = UNSET
     tool_choice: Literal["auto", "none", "required"] | UnsetType | None = UNSET
     max_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | Literal["inf"] | UnsetType | None = UNSET
+    litevoice: Litevoice | UnsetType | None = UNSET
     include: Ignored = UNSET
     prompt: Ignored = UNSET
     truncation: Ignored = UNSET

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -31,7 +31,17 @@ _FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<field>[^`
 _EVENT_TYPES = tuple(sorted(event.__struct_config__.tag for event in wire.ClientMessage.__args__))
 
 
-def decode(message: str, config: SessionConfig, new_item_id: Callable[[], str]) -> ClientEvent:
+class Client(Protocol):
+    """Whose event it is."""
+
+    new_item_id: Callable[[], str]
+    """Names an item for which the client gave no id."""
+
+    def count_appends(self, confirmed: int) -> bool:
+        """From now on, beginning after so many; False when they are counted already."""
+
+
+def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
     """The packet for one client event. Raises Refusal with code, message, param and event_id."""
     try:
         event = _decoder.decode(message)
@@ -50,9 +60,10 @@ def decode(message: str, config: SessionConfig, new_item_id: Callable[[], str]) 
             return ClientEvent("input_audio_buffer.clear", packets.Clear(event.event_id))
         case wire.UpdateSession():
             updated = _updated(event.session, config, event.event_id)
+            _count_appends(event.session, client, event.event_id)
             return ClientEvent("session.update", packets.Update(updated, event.event_id))
         case wire.CreateItem():
-            item = _item(event.item, event.event_id, new_item_id)
+            item = _item(event.item, event.event_id, client.new_item_id)
             return ClientEvent("conversation.item.create", packets.CreateItem(item, event.event_id))
         case wire.CreateResponse():
             return ClientEvent("response.create", _response(event))
@@ -153,6 +164,23 @@ def _updated(session: wire.Session, config: SessionConfig, event_id: str | None)
     if isinstance(session.audio, wire.AudioConfig):
         changes |= _audio_changes(session.audio, config, event_id)
     return msgspec.structs.replace(config, **changes)
+
+
+def _count_appends(session: wire.Session, client: Client, event_id: str | None) -> None:
+    if not isinstance(session.litevoice, wire.Litevoice) or not isinstance(session.litevoice.confirmed_appends, int):
+        return
+    if not client.count_appends(session.litevoice.confirmed_appends):
+        param = "session.litevoice.confirmed_appends"
+        _refuse("invalid_value", f"{param}: expected once per connection, appends are counted already", param, event_id)
+
+
+def is_append(message: str) -> bool:
+    """Whether a message that was refused was meant as an append. Off the hot path."""
+    try:
+        raw = msgspec.json.decode(message)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return isinstance(raw, dict) and raw.get("type") == "input_audio_buffer.append"
 
 
 def _deeper(value: object, levels: int) -> bool:

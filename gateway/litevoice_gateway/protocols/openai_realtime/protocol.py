@@ -2,6 +2,9 @@
 
 Client events: session.update, input_audio_buffer.append/commit/clear, response.create/cancel,
 conversation.item.create. Everything else is answered with an `error` event, code ``unknown_event``.
+
+OpenAI's protocol does not number what a client says. A client that asks for it has its appends counted: each becomes a
+numbered packet, so that a worker takes it once, however often it is sent.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from litevoice_contracts.conversation import SessionConfig
+from litevoice_contracts.packets import Audio
 from litevoice_contracts.positions import LAST_PART, START, EventId
-from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Refusal
+from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Refusal, Restored
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
-from litevoice_gateway.protocols.openai_realtime.decode import decode
+from litevoice_gateway.protocols.openai_realtime.decode import decode, is_append
 from litevoice_gateway.protocols.openai_realtime.encode import Context, encode, session_object
 from litevoice_gateway.session_state import LogEvent
 
@@ -25,18 +29,21 @@ _APPEND, _GLANCE = '"input_audio_buffer.append"', 128
 
 
 class OpenAIRealtime:
-    """`new_item_id` names items for which the client gave no id; for the rest see `ClientProtocol`.
+    """`new_item_id` names items for which the client gave no id, `confirmed_appends` is what the client says of the
+    appends before this connection (None: it asks for no acknowledgements); for the rest see `ClientProtocol`.
 
     Every event's id is a position; events of the gateway's own repeat the last one that the client has seen.
     """
 
     can_return = True  # 1012 is among the recoverable closes of the OpenAI SDKs
+    acknowledge_seconds = 0.5
 
     __slots__ = (
-        "_new_item_id",
+        "_appends",
         "_own_events",
         "_seen",
         "config",
+        "new_item_id",
         "resume",
         "session_id",
         "subprotocol",
@@ -50,12 +57,14 @@ class OpenAIRealtime:
         resume: EventId | None = None,
         config: SessionConfig = SessionConfig(),  # noqa: B008 - frozen
         subprotocol: str = "",
+        confirmed_appends: int | None = None,
     ) -> None:
         self.session_id = session_id
         self.resume = resume
         self.config = config
         self.subprotocol = subprotocol
-        self._new_item_id = new_item_id
+        self.new_item_id = new_item_id
+        self._appends = confirmed_appends
         self._seen = resume or START
         self._own_events = 0
 
@@ -65,9 +74,27 @@ class OpenAIRealtime:
     def decode(self, message: str | bytes, config: SessionConfig) -> Sequence[ClientEvent]:
         if isinstance(message, bytes):
             raise Refusal(_BINARY)
-        return (decode(message, config, self._new_item_id),)
+        if self._appends is None:
+            return (decode(message, config, self),)
+        try:
+            event = decode(message, config, self)
+        except Refusal:
+            self._appends += is_append(message)  # the client counts what it sends
+            raise
+        if isinstance(event.packet, Audio):
+            self._appends += 1
+            event = ClientEvent(event.type, event.packet, self._appends)
+        return (event,)
 
-    def opened(self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
+    def count_appends(self, confirmed: int) -> bool:
+        if self._appends is not None:
+            return False
+        self._appends = confirmed
+        return True
+
+    def opened(
+        self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent], restored: Restored | None
+    ) -> list[Frame]:
         """The id of session.created claims no more than the client has seen, should it come back with it: only a
         position seen whole can be named as a whole."""
         self.session_id = session_id
@@ -75,6 +102,8 @@ class OpenAIRealtime:
         if seen.part >= len(messages) - 1:
             self._seen = EventId(at.position, seen.snapshot, LAST_PART)
         session = session_object(Context(session_id, config, config.text_only))
+        if extension := self._extension(at, restored):
+            session["litevoice"] = extension
         created = self._own(wire.SessionCreated(session=session))
         return [created, *self._numbered(at, messages, after=seen.part)]
 
@@ -87,11 +116,26 @@ class OpenAIRealtime:
         )
         return [self._own(wire.Error(error=body))]
 
-    def confirmed(self, client_seq: int) -> list[Frame]:  # noqa: ARG002 - this protocol has no acknowledgements
-        return []
+    def confirmed(self, client_seq: int) -> list[Frame]:
+        return [self._own(wire.AppendsConfirmed(appends=client_seq))]
 
     def going_away(self) -> list[Frame]:
         return []
+
+    def _extension(self, at: EventId, restored: Restored | None) -> dict[str, object]:
+        """What `session.created` says that OpenAI's does not."""
+        extension: dict[str, object] = {}
+        if self._appends is not None:
+            extension["confirmed_appends"] = self._appends
+        if restored is not None:
+            extension["restored"] = {
+                "position": at.position,
+                "items": restored.items,
+                "turns": restored.turn,
+                "response_id": restored.response_id or None,
+            }
+            extension["lost"] = {"events": restored.unreadable, "appends": None if self._appends is None else 0}
+        return extension
 
     def _translate(self, events: Sequence[LogEvent]) -> list[wire.ServerEvent]:
         return [

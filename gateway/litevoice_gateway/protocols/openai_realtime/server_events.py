@@ -59,7 +59,7 @@ class DurationUsage(msgspec.Struct, kw_only=True):
 
 
 class SessionCreated(ServerEvent, kw_only=True, tag_field="type", tag="session.created"):
-    """First on every connection, also after a client has come back."""
+    """First on every connection, also after a client has come back; `session.litevoice` then says what was restored."""
 
     session: dict[str, object]
 
@@ -74,6 +74,13 @@ class Error(ServerEvent, kw_only=True, tag_field="type", tag="error"):
     """A client event was refused; the session lives on."""
 
     error: ErrorBody
+
+
+class AppendsConfirmed(ServerEvent, kw_only=True, tag_field="type", tag="litevoice.input_audio_buffer.confirmed"):
+    """The broker has the first `appends` appends of the session. Only for a client that asked for it, and at most twice
+    a second."""
+
+    appends: int
 
 
 class SpeechStarted(ServerEvent, kw_only=True, tag_field="type", tag="input_audio_buffer.speech_started"):

@@ -10,6 +10,7 @@ from litevoice_contracts.conversation import SessionConfig
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway.protocols import ClientProtocol, Problem, Refusal, UpgradeRequest
+from litevoice_gateway.protocols.openai_realtime.client_events import MAX_APPENDS
 from litevoice_gateway.protocols.openai_realtime.protocol import OpenAIRealtime
 
 MAX_MODEL_LENGTH = 128
@@ -53,15 +54,27 @@ class OpenAIRealtimeFactory:
         model = request.query.get("model", "litevoice")
         if len(model) > MAX_MODEL_LENGTH:
             raise Refusal(Problem("invalid_value", f"model: at most {MAX_MODEL_LENGTH} characters", "model"))
+        counted = request.query.get("confirmed_appends")
         return OpenAIRealtime(
             self._new_item_id,
             session_id=session_id,
             resume=resume,
             config=SessionConfig(model=model),
             subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in request.subprotocols else "",
+            confirmed_appends=None if counted is None else _appends(counted, returns=bool(session_id)),
         )
 
     def http_error(self, status: int, problem: Problem) -> bytes:
         kind = "server_error" if status >= 500 else "invalid_request_error"
         error = {"type": kind, "code": problem.code, "message": problem.message, "param": problem.param}
         return msgspec.json.encode({"error": error})
+
+
+def _appends(text: str, *, returns: bool) -> int:
+    param = "confirmed_appends"
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_APPENDS)) and int(text) <= MAX_APPENDS):
+        expected = f"{param}: expected a whole number from 0 to {MAX_APPENDS}, how many appends were confirmed"
+        raise Refusal(Problem("invalid_value", expected, param))
+    if int(text) and not returns:
+        raise Refusal(Problem("invalid_value", f"{param}: expected 0 for a new session", param))
+    return int(text)

@@ -1,0 +1,209 @@
+"""The broker is away and comes back, answers slowly, or refuses for good: what is asked, held up and given up."""
+
+from __future__ import annotations
+
+import pytest
+
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.lite.commands import Ask, Replace, Subscribe
+from litevoice_broker.lite.full_sync import Postponed
+from litevoice_broker.lite.ownership import HEALS_AT_ONCE
+from litevoice_broker.lite.topic import HEALS_IN_VAIN, HEALS_REFUSED
+from tests.unit.broker import test_ownership as cases
+from tests.unit.broker.test_ownership import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
+
+broker = cases.broker
+
+AWAY = BrokerUnavailable("restarting")
+REFUSED = BrokerError("SyncLiteSubscription: LITE_SUBSCRIPTION_QUOTA_EXCEEDED: 2000", code=40011)
+ALL = Replace((N,), 1)
+
+
+def test_what_came_a_moment_before_the_outage_is_fetched_again_however_long_it_was(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.pass_time(12.0)
+    broker.ownership.lost(broker.now)
+    broker.listed, broker.own_names = (), ()
+    broker.sync()
+    assert broker.answer_all() == [OWN, ASK, ALL, ASK, REMOVE, add(3), REMOVE, add(4)]
+
+
+def test_a_full_sync_that_may_have_come_before_the_outage_says_nothing(broker: Broker) -> None:
+    broker.own(3)
+    broker.sync()
+    broker.take()
+    broker.ownership.lost(broker.now)
+    assert broker.answer_all() == [ALL], "on its way already"
+    broker.sync()
+    assert broker.answer_all()[:3] == [OWN, ALL, ASK]
+
+
+def test_a_full_sync_after_the_outage_ends_it(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.sync()
+    broker.answer_all()
+    broker.sync()
+    assert broker.answer_all() == [ALL]
+
+
+@pytest.mark.parametrize("noticed_by_a_poll", [True, False])
+def test_who_came_after_the_outage_does_not_step_out_for_who_was_there_before(
+    broker: Broker, *, noticed_by_a_poll: bool
+) -> None:
+    """The old owner's full sync was on its way, and has put it beside us; it asks, and goes."""
+    if noticed_by_a_poll:
+        broker.ownership.lost(broker.now)
+    else:
+        broker.sync()
+        broker.answer(AWAY)
+    broker.own(3)
+    broker.calls.clear()
+    broker.listed = (ME, THEM)
+    broker.sync()
+    assert broker.answer_all() == [ALL]
+    assert broker.evicted == []
+
+
+def test_who_came_before_the_outage_makes_way_for_who_is_beside_it(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.sync()
+    broker.answer()
+    broker.answer()
+    broker.listed = (ME, THEM)
+    broker.answer_all()
+    broker.listed = (THEM,)
+    broker.pass_time(1.0)
+    assert broker.evicted == [N]
+
+
+def test_a_takeover_that_began_before_the_outage_is_asked_for(broker: Broker) -> None:
+    broker.ownership.take_over(N, 3, broker.now)
+    broker.take()
+    broker.ownership.lost(broker.now)
+    broker.answer_all()
+    broker.listed = (THEM,)
+    broker.sync()
+    broker.answer_all()
+    assert broker.evicted == [N]
+
+
+def test_a_change_that_fails_is_an_outage_too(broker: Broker) -> None:
+    """It came and went between two full syncs."""
+    broker.own(3)
+    broker.ownership.begin(["s-new"], broker.now)
+    broker.answer(AWAY)
+    broker.answer_all()
+    broker.calls.clear()
+    broker.listed = (THEM,)
+    broker.sync()
+    assert broker.answer_all()[:2] == [OWN, Ask((N, "s-new"))]
+    assert N in broker.evicted
+
+
+def test_the_questions_of_an_old_link_do_not_bring_it_back(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.ownership.full_sync(1)
+    broker.take()
+    old = broker.open.pop(0)
+    broker.ownership.linked(2)
+    broker.answer_all()
+    broker.ownership.answered(old.number, {}, broker.now)
+    broker.answer_all()
+    broker.ownership.full_sync(2)
+    assert Replace((N,), 2) in broker.answer_all()
+
+
+def test_a_full_sync_over_the_old_link_settles_nothing(broker: Broker) -> None:
+    """The question whose it is would come before the full sync over the new link, which may put us back."""
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.ownership.full_sync(1)
+    broker.ownership.linked(2)
+    broker.answer()
+    old = broker.open.pop()
+    assert old.what == ALL
+    broker.answer()
+    broker.ownership.answered(old.number, None, broker.now)
+    broker.take()
+    assert [call.what for call in broker.open] == [Replace((N,), 2)], "not yet"
+    broker.answer()
+    assert [call.what for call in broker.open] == [ASK]
+
+
+def heal_all(broker: Broker, names: list[str], error: BrokerError) -> None:
+    """Each is asked for, and its first call fails."""
+    broker.ownership.begin(names, broker.now)
+    broker.answer_all()
+    broker.ownership.heal(names, broker.now)
+    broker.take()
+    while broker.open:
+        broker.answer(None if isinstance(broker.open[0].what, Ask) else error)
+
+
+@pytest.mark.parametrize("error", [AWAY, REFUSED])
+def test_heals_that_fail_do_not_hold_up_others(broker: Broker, error: BrokerError) -> None:
+    heal_all(broker, [f"s-{number}" for number in range(HEALS_AT_ONCE)], error)
+    broker.ownership.begin(["s-other"], broker.now)
+    broker.answer_all()
+    broker.ownership.heal(["s-other"], broker.now)
+    assert Subscribe(("s-other",), 0) in broker.answer_all()
+
+
+def test_a_heal_that_is_refused_for_good_is_given_up_and_told(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.heal([N], broker.now)
+    tries = 0
+    while not broker.failed:
+        broker.take()
+        while broker.open:
+            asks = isinstance(broker.open[0].what, Ask)
+            tries += not asks
+            broker.answer(None if asks else REFUSED)
+        if (at := broker.ownership.wake_at) is not None:
+            broker.now = at
+            broker.ownership.tick(at)
+    assert tries == HEALS_REFUSED + 1, "and is left"
+    assert broker.failed == [(N, REFUSED)]
+    assert broker.ownership.get(N) is None
+    assert broker.evicted == []
+
+
+def test_a_position_that_never_comes_is_given_up_and_told(broker: Broker) -> None:
+    """Its log was cut: what comes after it comes again with each heal."""
+    broker.own(3)
+    began = broker.now
+    while not broker.failed:
+        broker.offer(9)
+        broker.answer_all()
+        at = broker.ownership.wake_at
+        assert at is not None
+        broker.pass_time(at - broker.now)
+    assert str(broker.failed[0][1]) == "position 4 does not come"
+    assert broker.heals <= HEALS_IN_VAIN
+    assert 30 < broker.now - began < 60
+    broker.answer_all()
+    assert broker.ownership.get(N) is None
+
+
+def test_a_call_without_an_answer_does_not_hold_up_new_sessions(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.begin(["s-slow"], broker.now)
+    broker.take()
+    slow = broker.open.pop(0)
+    sync = broker.ownership.full_sync(1)
+    new = broker.ownership.begin(["s-new"], broker.now)
+    broker.ownership.give_way(broker.now)
+    broker.answer_all()
+    assert new not in broker.finished, "the full sync comes first, for a moment"
+    broker.ownership.give_way(broker.now)
+    broker.answer_all()
+    assert broker.finished[new] is None
+    assert isinstance(broker.finished[sync], Postponed)
+    again = broker.ownership.full_sync(1)
+    broker.ownership.answered(slow.number, None, broker.now)
+    broker.answer_all()
+    assert broker.finished[again] is None

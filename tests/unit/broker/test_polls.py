@@ -1,0 +1,162 @@
+"""Polls go on whatever happens to one of them, and what happens is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from litevoice_broker.config import BrokerConfig
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, LiteChannel
+from litevoice_broker.lite.ownership import Ownership
+from litevoice_broker.partition_consumer import PartitionConsumer
+from litevoice_broker.receiving import Poller
+from litevoice_contracts.names import ClientId
+
+
+class Link:
+    """Each poll is answered with the next of `answers`: messages, or what the call raises."""
+
+    def __init__(self, *answers: list[Any] | BaseException) -> None:
+        self._answers = list(answers)
+
+    async def receive(self, request: Any, timeout_seconds: float) -> list[Any]:
+        answer = self._answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        pytest.param(BrokerUnavailable("restarting"), "restarting", id="no answer"),
+        pytest.param(BrokerError("FORBIDDEN", code=40300), "FORBIDDEN", id="refused"),
+        pytest.param(RuntimeError("a bug"), "a bug", id="anything else"),
+        pytest.param(asyncio.CancelledError(), "cut off", id="gRPC cancels calls of a channel that is closed"),
+    ],
+)
+async def test_a_poll_that_fails_is_told_and_followed_by_the_next(failure: BaseException, told: str) -> None:
+    reports: list[BrokerError | None] = []
+    handled: list[Any] = []
+    leaving = asyncio.Event()
+
+    async def handle(messages: list[Any]) -> None:
+        handled.extend(messages)
+        if len(handled) == 2:
+            leaving.set()
+
+    link: Any = Link(["first"], failure, ["second"])
+    poller = Poller(link, "group", None, long_poll_seconds=5.0, invisible_seconds=10.0)
+    await poller.run(handle, report=reports.append, leaving=leaving)
+    assert handled == ["first", "second"]
+    assert [error is None for error in reports] == [True, False, True]
+    assert told in str(reports[1])
+
+
+async def test_a_poll_that_is_cancelled_ends() -> None:
+    class Waiting:
+        async def receive(self, request: Any, timeout_seconds: float) -> list[Any]:
+            await asyncio.Event().wait()
+            return []
+
+    link: Any = Waiting()
+    poller = Poller(link, "group", None, long_poll_seconds=5.0, invisible_seconds=10.0)
+    run = asyncio.create_task(poller.run(handle_nothing, report=lambda error: None, leaving=asyncio.Event()))
+    await asyncio.sleep(0)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
+def lite_channel() -> LiteChannel:
+    """Not started."""
+    admin: Any = None
+    return LiteChannel(
+        BrokerConfig("127.0.0.1:1", ClientId.new("a", "b", "c")),
+        "parent",
+        "group",
+        on_delivery=lambda delivery: None,
+        on_evicted=lambda name: None,
+        admin=admin,
+    )
+
+
+async def test_one_poll_that_fails_is_a_hiccup_two_are_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[float] = []
+    monkeypatch.setattr(Ownership, "lost", lambda self, now: lost.append(now))
+    channel = lite_channel()
+    away = BrokerUnavailable("ReceiveMessage: unavailable")
+    for error in (away, None, away, None):
+        channel._polled("broker-a", error)
+    assert lost == []
+    assert channel._sync_soon.is_set(), "but a full sync finds out"
+    for _ in range(2):
+        channel._polled("broker-a", BrokerError("ReceiveMessage: FORBIDDEN", code=40300))
+    assert lost == [], "a broker that refuses is there"
+    for _ in range(2):
+        channel._polled("broker-b", away)
+    assert len(lost) == 1
+
+
+async def test_polls_that_are_refused_for_long_are_told_whatever_full_syncs_come_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("litevoice_broker.lite.channel.time.monotonic", lambda: now)
+    channel = lite_channel()
+    refused = BrokerError("ReceiveMessage: FORBIDDEN", code=40300)
+    channel._polled("broker-a", refused)
+    assert channel._refusal() is None, "a hiccup"
+    for _ in range(int(2 * REFUSED_SECONDS)):
+        now += 0.5
+        channel._polled("broker-b", None)
+        channel._polled("broker-a", refused)
+    now += 0.1
+    assert channel._refusal() is refused
+    now += POLL_FAILS_SECONDS
+    assert channel._refusal() is None, "the next poll waits at the broker"
+    channel._polled("broker-a", refused)
+    assert channel._refusal() is None, "a hiccup again"
+
+
+class Resets:
+    """An Admin that resets offsets when it is `there`."""
+
+    def __init__(self) -> None:
+        self.there = True
+        self.done = 0
+
+    async def reset_offset_to_committed(self, topic: str, group: str) -> int:
+        assert (topic, group) == ("topic", "group")
+        if not self.there:
+            raise BrokerUnavailable("no broker is registered")
+        self.done += 1
+        return 7
+
+
+async def test_a_partitions_lock_is_removed_once_after_each_outage() -> None:
+    resets: Any = Resets()
+    config = BrokerConfig("127.0.0.1:1", ClientId.new("a", "b", "c"))
+    consumer = PartitionConsumer(config, "topic", "group", handler=handle_nothing, admin=resets)
+    for error in (None, BrokerError("ReceiveMessage: FORBIDDEN", code=40300), None):
+        consumer._polled(error)
+        await consumer._free()
+    assert resets.done == 0, "the broker was there"
+    consumer._polled(BrokerUnavailable("ReceiveMessage: unavailable"))
+    resets.there = False
+    await consumer._free()
+    resets.there = True
+    for _ in range(2):
+        await consumer._free()
+        consumer._polled(None)
+    assert resets.done == 1
+    assert consumer._patient(1.0), "an acknowledgement had no answer"
+    await consumer._free()
+    assert resets.done == 2
+
+
+async def handle_nothing(messages: Any) -> None:
+    raise AssertionError(messages)

@@ -1,0 +1,422 @@
+"""Which partitions a worker takes, keeps and leaves: a table of single looks, and whole stories of several workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from litevoice_contracts.names import ClientId, Names
+from litevoice_worker.claims import (
+    GONE_SECONDS,
+    HANDOVER_SECONDS,
+    LOOK_SECONDS,
+    SETTLE_SECONDS,
+    STILL_SECONDS,
+    TIE_SECONDS,
+    Action,
+    Claims,
+    Drop,
+    Leave,
+    Take,
+)
+from litevoice_worker.partitions import ranking
+from tests.unit.worker.fences import SYNC_SECONDS, World
+
+A, B = "worker-a", "worker-b"
+ME = ClientId(A, "10.0.0.1", "worker-fence", "1")
+EARLIER_ME = ClientId(A, "10.0.0.1", "worker-fence", "0")
+OTHER = ClientId(B, "10.0.0.2", "worker-fence", "1")
+STRANGER = ClientId("worker-z", "10.0.0.3", "worker-fence", "1")
+MINE = next(p for p in range(100) if ranking(p, (A, B))[0] == A)
+"""First in the ranking: A's."""
+NOT_MINE = next(p for p in range(100) if ranking(p, (A, B))[0] == B)
+PARTITIONS = max(MINE, NOT_MINE) + 1
+BOTH_THERE = {Names.presence(A): {ME}, Names.presence(B): {OTHER}}
+
+
+class One:
+    """Claims of A, whose other fences are always B's."""
+
+    def __init__(self, members: tuple[str, ...] = (A, B)) -> None:
+        self.now = 1000.0
+        self.members = members
+        self.claims = Claims(ME, PARTITIONS, self.now)
+
+    def look(self, listed: Mapping[str, set[ClientId]] | None, seconds: float = LOOK_SECONDS) -> list[Action]:
+        """Some time later."""
+        self.now += seconds
+        names = self.claims.questions(self.members, self.now)
+        answer = None if listed is None else {name: frozenset(listed.get(name, ())) for name in names}
+        return [a for a in self.claims.decide(answer, self.now, self.now) if a.partition in (MINE, NOT_MINE)]
+
+    def looks(self, listed: Mapping[str, set[ClientId]] | None, seconds: float) -> list[Action]:
+        """For so long, at most until something is done."""
+        until = self.now + seconds
+        while self.now < until:
+            if actions := self.look(listed):
+                return actions
+        return []
+
+    def hold(self, partition: int) -> None:
+        self.claims.taken(partition, self.now)
+
+
+def fences(mine: set[ClientId], not_mine: set[ClientId]) -> dict[str, set[ClientId]]:
+    return {**BOTH_THERE, Names.fence(MINE): mine, Names.fence(NOT_MINE): not_mine}
+
+
+@pytest.mark.parametrize(
+    ("why", "listed", "want"),
+    [
+        ("nobody holds what is due", fences(set(), {OTHER}), [Take(MINE)]),
+        ("somebody still holds what is due", fences({OTHER}, {OTHER}), []),
+        ("an earlier process of the same name holds it: newest wins", fences({EARLIER_ME}, {OTHER}), [Take(MINE)]),
+        ("what is not due is free", fences({OTHER}, set()), []),
+        ("we are not listed, so nothing missing counts", {Names.fence(NOT_MINE): {OTHER}}, []),
+        ("another process has our name", fences(set(), {OTHER}) | {Names.presence(A): {EARLIER_ME}}, []),
+    ],
+)
+def test_a_first_look(why: str, listed: dict[str, set[ClientId]], want: list[Action]) -> None:
+    assert One().look(listed) == want, why
+
+
+@pytest.mark.parametrize(
+    ("why", "holds", "listed", "want"),
+    [
+        ("all is well", {MINE}, fences({ME}, {OTHER}), []),
+        ("the broker has forgotten us: the next full sync tells it", {MINE}, fences(set(), {OTHER}), []),
+        ("somebody else alone is listed", {MINE}, fences({OTHER}, {OTHER}), [Drop(MINE)]),
+        ("the same, while the broker forgets us", {MINE}, {Names.fence(MINE): {OTHER}}, [Drop(MINE)]),
+        ("both are listed, and we rank higher", {MINE}, fences({ME, OTHER}, {OTHER}), []),
+        ("both are listed, and the other is no member", {MINE}, fences({ME, STRANGER}, {OTHER}), []),
+        (
+            "both are listed, and the other ranks higher",
+            {MINE, NOT_MINE},
+            fences({ME}, {ME, OTHER}),
+            [Leave(NOT_MINE)],
+        ),
+        ("its own worker is there", {MINE, NOT_MINE}, fences({ME}, {ME}), [Leave(NOT_MINE)]),
+        (
+            "its own worker is not there",
+            {MINE, NOT_MINE},
+            fences({ME}, {ME}) | {Names.presence(B): set()},
+            [],
+        ),
+        (
+            "another process has taken our name",
+            {MINE},
+            fences({ME}, {OTHER}) | {Names.presence(A): {EARLIER_ME}},
+            [Drop(MINE)],
+        ),
+    ],
+)
+def test_what_is_held(why: str, holds: set[int], listed: dict[str, set[ClientId]], want: list[Action]) -> None:
+    one = One()
+    for partition in holds:
+        one.hold(partition)
+    assert one.looks(listed, TIE_SECONDS + 2) == want, why
+
+
+def test_two_that_are_listed_for_a_moment_are_a_takeover() -> None:
+    """While the worker that ranks highest is not there, the other two may both hold its partition."""
+    members = (A, B, "worker-c")
+    partition = next(p for p in range(1000) if ranking(p, members) == ["worker-c", B, A])
+    claims = Claims(ME, partition + 1, 0.0)
+    claims.taken(partition, 0.0)
+    now = 0.0
+
+    def looks(holders: set[ClientId], seconds: float) -> list[Action]:
+        nonlocal now
+        until = now + seconds
+        while now < until:
+            now += LOOK_SECONDS
+            names = claims.questions(members, now)
+            listed = {**BOTH_THERE, Names.fence(partition): holders}
+            actions = claims.decide({name: frozenset(listed.get(name, ())) for name in names}, now, now)
+            if found := [action for action in actions if action.partition == partition]:
+                return found
+        return []
+
+    assert looks({ME, OTHER}, TIE_SECONDS) == []
+    assert looks({ME}, 1.0) == []
+    assert looks({ME, OTHER}, TIE_SECONDS) == []
+    assert looks({ME, OTHER}, 0.5) == [Leave(partition)], "the lower rank"
+
+
+def test_a_member_that_was_seen_and_is_missing_is_gone() -> None:
+    one = One()
+    one.hold(MINE)
+    assert one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1) == []
+    without = {Names.presence(A): {ME}, Names.fence(MINE): {ME}}
+    started = one.now
+    assert one.looks(without, 10) == [Take(NOT_MINE)]
+    assert GONE_SECONDS <= one.now - started < GONE_SECONDS + 3 * LOOK_SECONDS
+
+
+def test_a_member_that_is_missing_for_a_moment_is_not_gone() -> None:
+    one = One()
+    one.hold(MINE)
+    there, missing = fences({ME}, {OTHER}), {Names.presence(A): {ME}, Names.fence(MINE): {ME}}
+    one.looks(there, SETTLE_SECONDS + 1)
+    for _ in range(20):
+        assert one.looks(missing, GONE_SECONDS - LOOK_SECONDS) == []
+        assert one.look(there) == []
+
+
+@pytest.mark.parametrize(
+    ("why", "disturbance"),
+    [("the broker did not answer", None), ("the broker did not list us", {Names.fence(MINE): {ME}})],
+)
+def test_nobody_is_gone_until_the_broker_has_answered_for_two_sync_periods(
+    why: str, disturbance: dict[str, set[ClientId]] | None
+) -> None:
+    one = One()
+    one.hold(MINE)
+    assert one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1) == []
+    assert one.look(disturbance) == []
+    without = {Names.presence(A): {ME}, Names.fence(MINE): {ME}}
+    assert one.looks(without, SETTLE_SECONDS - LOOK_SECONDS) == []
+    assert not one.claims.gone
+    assert one.looks(without, 1.0) == [Take(NOT_MINE)], why
+
+
+def test_after_a_disturbance_a_free_fence_says_nothing_either() -> None:
+    one = One()
+    assert one.look(fences({OTHER}, {OTHER})) == []
+    assert one.look(None) == []
+    started = one.now
+    assert one.looks(fences(set(), {OTHER}), 20) == [Take(MINE)]
+    assert one.now - started >= 2 * SYNC_SECONDS
+
+
+def test_but_one_that_was_seen_held_since_has_been_released() -> None:
+    one = One()
+    assert one.look(fences({OTHER}, {OTHER})) == []
+    assert one.look(None) == []
+    assert one.look(fences({OTHER}, {OTHER})) == []
+    assert one.look(fences(set(), {OTHER})) == [Take(MINE)]
+
+
+def test_an_owner_that_does_not_leave_loses_its_partition_in_the_end() -> None:
+    one = One()
+    started = one.now
+    assert one.looks(fences({STRANGER}, {OTHER}), 20) == [Take(MINE)]
+    assert one.now - started >= HANDOVER_SECONDS
+
+
+def test_an_empty_list_of_members_changes_nothing() -> None:
+    one = One()
+    one.hold(MINE)
+    one.look(fences({ME}, {OTHER}))
+    one.members = ()
+    assert one.looks(fences({ME}, {OTHER}), 10) == []
+    assert one.looks(fences({ME}, {OTHER}) | {Names.presence(B): set()}, 10) == [Take(NOT_MINE)], "and deaths count"
+
+
+def test_a_look_from_before_a_change_says_nothing_about_it() -> None:
+    one = One()
+    names = one.claims.questions(one.members, one.now)
+    one.claims.taken(MINE, one.now + 0.01)
+    listed = {name: frozenset(fences({OTHER}, {OTHER}).get(name, ())) for name in names}
+    assert one.claims.decide(listed, one.now, one.now + 0.02) == []
+
+
+def test_an_answer_that_comes_late_counts_as_none() -> None:
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1)
+    asked_at = one.now
+    for _ in range(10):
+        one.now += LOOK_SECONDS
+        one.claims.pulse(one.now)
+    names = one.claims.questions(one.members, one.now)
+    assert one.claims.decide({name: frozenset({OTHER}) for name in names}, asked_at, one.now) == []
+
+
+def test_a_process_that_stood_still_believes_nothing_that_it_knew() -> None:
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1)
+    asked_at, names = one.now, one.claims.questions(one.members, one.now)
+    one.now += 10
+    assert one.claims.doubtful(one.now), "before its first timer"
+    one.claims.pulse(one.now)
+    assert one.claims.doubtful(one.now)
+    old = {name: frozenset(fences({ME}, set()).get(name, ())) for name in names}
+    assert one.claims.decide(old, asked_at, one.now) == [], "asked before"
+    assert one.claims.doubtful(one.now)
+    assert one.look(fences({ME, OTHER}, set()), 0.01) == [Drop(MINE)], "taken meanwhile, and put back by a full sync"
+    assert not one.claims.doubtful(one.now)
+
+
+def test_a_look_from_just_before_a_standstill_says_nothing() -> None:
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1)
+    asked_at = one.now + 0.2
+    names = one.claims.questions(one.members, asked_at)
+    one.now += STILL_SECONDS + 0.1
+    listed = {name: frozenset(fences({ME}, {OTHER}).get(name, ())) for name in names}
+    assert one.now - asked_at < STILL_SECONDS
+    assert one.claims.decide(listed, asked_at, one.now) == []
+    assert one.claims.doubtful(one.now)
+
+
+def test_the_doubt_ends_when_the_fences_cannot_be_looked_at() -> None:
+    one = One()
+    one.hold(MINE)
+    one.look(fences({ME}, {OTHER}))
+    one.now += 10
+    assert one.looks(None, 10) == []
+    assert not one.claims.doubtful(one.now)
+
+
+# Several workers
+
+
+NAMES = ("worker-0", "worker-1", "worker-2")
+
+
+def settled(partitions: int = 4, seed: int = 1) -> World:
+    world = World(NAMES, partitions, seed)
+    world.run(10)
+    assert world.shared
+    return world
+
+
+def test_everybody_gets_its_own_at_once() -> None:
+    world = World(NAMES)
+    world.run(1)
+    assert world.shared
+    assert all(world.owners(p) == ranking(p, NAMES)[:1] for p in range(world.partitions))
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.0, 3.0, 5.0, 12.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_after_a_restart_of_the_broker_nothing_moves(seconds: float, seed: int) -> None:
+    world = settled(8, seed)
+    before = [len(process.took) for process in world.processes]
+    world.restart_broker(seconds)
+    world.run(20)
+    assert world.shared
+    assert [len(process.took) for process in world.processes] == before
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_two_owners_become_one(seed: int) -> None:
+    """However it came about."""
+    world = settled(4, seed)
+    for process in world.processes:
+        for partition in range(world.partitions):
+            name = Names.fence(partition)
+            process.subscribed.add(name)
+            process.claims.taken(partition, world.now)
+            world.listed.setdefault(name, set()).add(process.me)
+    world.run(TIE_SECONDS + 3)
+    assert world.shared
+    assert all(world.owners(p) == ranking(p, NAMES)[:1] for p in range(world.partitions))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_killed_worker_is_replaced_within_a_second_and_a_half(seed: int) -> None:
+    world = settled(8, seed)
+    world.run(world.random.uniform(0, 3))
+    world.kill(world.processes[seed % 3])
+    world.run(1.5)
+    assert world.shared
+
+
+@pytest.mark.parametrize("after", [0.0, 0.3, 0.7, 1.0, 1.5, 3.0, 10.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_killed_worker_that_comes_back_under_its_name(after: float, seed: int) -> None:
+    world = settled(8, seed)
+    victim = world.processes[0]
+    world.kill(victim)
+    world.run(after)
+    again = world.start(victim.name)
+    doubly = [0.0]
+
+    def watch() -> None:
+        doubly[0] = max(doubly[0], world.now if world.doubly_owned else 0.0)
+
+    killed = world.now
+    world.run(3.0, watch)
+    assert world.shared
+    assert all(world.owners(p) == ranking(p, NAMES)[:1] for p in range(world.partitions))
+    assert again.owns
+    assert doubly[0] <= killed + 2.0
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_all_but_one_die(two: bool) -> None:
+    world = settled(16)
+    world.kill(world.processes[0])
+    if not two:
+        world.run(0.5)
+    world.kill(world.processes[1])
+    world.run(5)
+    assert world.shared
+    assert len(world.processes[2].owns) == 16
+
+
+@pytest.mark.parametrize("frozen_seconds", [5.0, 12.0, 30.0])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_frozen_worker_that_thaws_steals_nothing(frozen_seconds: float, seed: int) -> None:
+    """Kubernetes notices that it is not ready, and after the thaw that it is ready again."""
+    world = settled(8, seed)
+    victim = world.processes[seed % 3]
+    world.freeze(victim)
+    world.run(4)
+    world.set_members(set(NAMES) - {victim.name})
+    world.run(frozen_seconds - 4)
+    taken = {p for p in range(world.partitions) if any(n != victim.name for n in world.owners(p))}
+    took, others = len(victim.took), {p: world.owners(p) for p in taken}
+    world.thaw(victim)
+    assert victim.claims.doubtful(world.now) or not victim.owns & taken, "nothing is read or published meanwhile"
+    world.run(2.0)
+    assert len(victim.took) == took
+    for partition, owners in others.items():
+        assert victim.name not in world.owners(partition) or owners == [victim.name]
+    world.set_members(NAMES)
+    world.run(15)
+    assert world.shared
+    assert all(world.owners(p) == ranking(p, NAMES)[:1] for p in range(world.partitions))
+
+
+def test_while_the_name_server_is_down_nobody_is_evicted() -> None:
+    world = settled(8)
+    before = [len(process.took) for process in world.processes]
+    world.name_server_down = True
+    world.run(2)
+    world.freeze(world.processes[0])
+    world.run(4)
+    world.thaw(world.processes[0])
+    world.run(20)
+    world.name_server_down = False
+    world.run(20)
+    assert world.shared
+    assert [len(process.took) for process in world.processes] == before
+
+
+def test_a_new_member_gets_its_share_once_it_is_there() -> None:
+    world = settled(8)
+    world.set_members((*NAMES, "worker-3"))
+    world.run(20)
+    assert world.shared
+    assert not any("worker-3" in world.owners(p) for p in range(8)), "its share is served meanwhile"
+    world.start("worker-3")
+    world.run(3)
+    assert world.shared
+    assert any("worker-3" in world.owners(p) for p in range(8))
+
+
+def test_no_member_is_ready_for_a_while() -> None:
+    world = settled(8)
+    before = [len(process.took) for process in world.processes]
+    world.set_members(())
+    world.run(30)
+    world.set_members(NAMES)
+    world.run(10)
+    assert world.shared
+    assert [len(process.took) for process in world.processes] == before

@@ -1,0 +1,231 @@
+"""The shell around the claims: what becomes of a partition's consumer and sessions when changes overlap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from typing import Any, cast
+
+import pytest
+
+from litevoice_broker.errors import BrokerUnavailable
+from litevoice_broker.partition_consumer import PartitionMessage
+from litevoice_contracts.names import ClientId, Names
+from litevoice_worker import ownership as ownership_module
+from litevoice_worker.members import StaticMembers
+from litevoice_worker.ownership import Ownership
+from tests.waiting import until
+
+NAMES = Names("req", "rep", 1)
+ME = ClientId("worker-0", "10.0.0.1", "worker-fence", "1")
+FENCE = NAMES.fence(0)
+
+
+class Broker:
+    """The fence, the admin protocol and the consumers of one worker. `held_up`: what waits for `go_on`."""
+
+    def __init__(self) -> None:
+        self.me, self.announced = ME, False
+        self.listed: dict[str, set[ClientId]] = {}
+        self.mine: set[int] = set()
+        self.held_up = ""
+        self.go_on = asyncio.Event()
+        self.consumers: list[Consumer] = []
+        self.down = False
+
+    async def pass_by(self, what: str) -> None:
+        if what == self.held_up:
+            await self.go_on.wait()
+        if self.down:
+            raise BrokerUnavailable("down")
+
+    async def announce(self) -> None:
+        self.announced = True
+        self.listed[NAMES.presence(ME.pod)] = {ME}
+
+    async def retract(self) -> None:
+        self.listed.pop(NAMES.presence(ME.pod), None)
+
+    async def holders(self, names: Collection[str]) -> dict[str, frozenset[ClientId]]:
+        await self.pass_by("look")
+        return {name: frozenset(self.listed.get(name, ())) for name in names}
+
+    async def acquire(self, partition: int) -> None:
+        self.mine.add(partition)
+        self.listed[FENCE] = {ME}
+        await self.pass_by("acquire")
+
+    async def release(self, partition: int) -> None:
+        self.mine.discard(partition)
+        self.listed.get(FENCE, set()).discard(ME)
+
+    def owns(self, partition: int) -> bool:
+        return partition in self.mine
+
+    async def offsets(self, topic: str, group: str) -> tuple[int, int]:
+        return 100, 60
+
+    async def reset_offset_to_committed(self, topic: str, group: str, *, before: int = 0) -> int:
+        return 60 - before
+
+
+class Consumer:
+    def __init__(self, broker: Broker, handler: Callable[[Sequence[PartitionMessage]], Awaitable[None]]) -> None:
+        self.broker, self.handler = broker, handler
+        self.ended = ""
+
+    async def start(self) -> None: ...
+
+    async def leave(self) -> None:
+        await self.broker.pass_by("leave")
+        self.ended = self.ended or "left"
+
+    async def abandon(self) -> None:
+        self.ended = "abandoned"
+
+
+class Sessions:
+    def __init__(self) -> None:
+        self.forgotten: list[int] = []
+        self.handed_over: list[int] = []
+
+    def forget_partition(self, partition: int) -> None:
+        self.forgotten.append(partition)
+
+    async def hand_over(self, partition: int) -> None:
+        self.handed_over.append(partition)
+
+
+class World:
+    def __init__(self) -> None:
+        self.broker, self.sessions = Broker(), Sessions()
+        self.handled: list[tuple[list[int], int]] = []
+        self.peeked: list[int] = []
+        self.owned: list[int] = []
+        self.members = StaticMembers(frozenset({ME.pod}))
+        self.ownership = Ownership(
+            NAMES,
+            self.members,
+            cast(Any, self.broker),
+            cast(Any, self.broker),
+            self.make_consumer,
+            self.handle,
+            self.peek,
+            self.sessions,
+            self.owned.append,
+        )
+
+    async def start(self) -> None:
+        await self.ownership.start()
+        await until(lambda: list(self.ownership.owned) == [0])
+
+    def make_consumer(self, topic: str, handler: Callable[[Sequence[PartitionMessage]], Awaitable[None]]) -> Any:
+        self.broker.consumers.append(Consumer(self.broker, handler))
+        return self.broker.consumers[-1]
+
+    async def handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
+        self.handled.append(([message.offset for message in messages], certain_from))
+
+    def peek(self, partition: int, messages: Sequence[PartitionMessage]) -> None:
+        self.peeked += [message.offset for message in messages]
+
+    def taken_by_another(self) -> None:
+        self.broker.mine.discard(0)
+        self.broker.listed[FENCE] = {ClientId("worker-9", "10.0.0.9", "worker-fence", "1")}
+        self.ownership.lost(0)
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(ownership_module, "LOOK_SECONDS", 0.01)
+    made = World()
+    yield made
+    made.broker.go_on.set()
+    await made.ownership.leave()
+
+
+def messages(*offsets: int) -> list[PartitionMessage]:
+    return [PartitionMessage(offset, {}, b"", 0.0) for offset in offsets]
+
+
+async def test_a_partition_that_is_lost_while_it_is_left_is_not_handed_over(world: World) -> None:
+    """Its new owner has its sessions: they are forgotten at once, and nothing is published for them."""
+    await world.start()
+    world.broker.held_up = "leave"
+    leaving = asyncio.create_task(world.ownership.leave())
+    await asyncio.sleep(0.05)
+    world.taken_by_another()
+    assert world.sessions.forgotten == [0]
+    assert not world.ownership.owned
+    world.broker.go_on.set()
+    await leaving
+    assert world.sessions.handed_over == []
+    assert world.broker.consumers[0].ended == "abandoned"
+
+
+async def test_a_partition_that_is_lost_while_it_is_taken_is_not_read(world: World) -> None:
+    world.broker.held_up = "acquire"
+    await world.ownership.start()
+    await until(lambda: world.broker.mine)
+    world.taken_by_another()
+    world.broker.go_on.set()
+    await asyncio.sleep(0.1)
+    assert not world.ownership.owned
+    assert world.broker.consumers == []
+
+
+async def test_a_lost_partition_is_taken_again_when_its_owner_is_gone(world: World) -> None:
+    await world.start()
+    world.taken_by_another()
+    first = world.broker.consumers[0]
+    await until(lambda: first.ended == "abandoned")
+    with pytest.raises(RuntimeError, match="no longer owned"):
+        await first.handler(messages(60))
+    assert world.handled == []
+    world.broker.listed[FENCE] = set()
+    await until(lambda: list(world.ownership.owned) == [0])
+    assert len(world.broker.consumers) == 2
+    assert world.owned == [1, 0, 1]
+
+
+async def test_what_a_former_owner_has_handled_is_only_looked_at(world: World) -> None:
+    await world.start()
+    consumer = world.broker.consumers[0]
+    await consumer.handler(messages(58, 59, 60, 61))
+    assert world.peeked == [58, 59]
+    assert world.handled == [([60, 61], 92)], "of which one batch is uncertain"
+    await consumer.handler(messages(62))
+    assert world.peeked == [58, 59]
+
+
+async def test_after_a_standstill_a_batch_waits_until_the_fences_were_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    assert not world.ownership.doubtful
+    world.broker.held_up = "look"
+    monkeypatch.setattr("litevoice_worker.claims.STILL_SECONDS", -1.0)
+    await asyncio.sleep(0.05)
+    monkeypatch.undo()
+    monkeypatch.setattr(ownership_module, "LOOK_SECONDS", 0.01)
+    batch = asyncio.ensure_future(world.broker.consumers[0].handler(messages(60)))
+    await asyncio.sleep(0.05)
+    assert not batch.done()
+    world.broker.listed[FENCE] = {ClientId("worker-9", "10.0.0.9", "worker-fence", "1")}
+    world.broker.go_on.set()
+    with pytest.raises(RuntimeError, match="no longer owned"):
+        await batch
+    assert world.handled == []
+    assert world.sessions.forgotten == [0]
+
+
+async def test_a_broker_that_is_away_changes_nothing(world: World) -> None:
+    await world.start()
+    world.broker.down = True
+    world.broker.listed.clear()
+    await asyncio.sleep(0.1)
+    world.broker.down = False
+    await asyncio.sleep(0.1)
+    assert list(world.ownership.owned) == [0]
+    assert world.sessions.forgotten == []
+    assert len(world.broker.consumers) == 1

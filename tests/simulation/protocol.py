@@ -11,7 +11,7 @@ import msgspec
 from litevoice_contracts.conversation import Codec, Item, SessionConfig
 from litevoice_contracts.packets import Audio, CreateItem, CreateResponse
 from litevoice_contracts.positions import EventId
-from litevoice_gateway.protocols import ClientEvent, Frame, Problem
+from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Restored
 from litevoice_gateway.session_state import LogEvent
 
 CODEC: Codec = "g711_ulaw/8000"
@@ -21,6 +21,7 @@ class Numbered:
     """`numbered`: whether the gateway is told the numbers, so that what is sent again counts once."""
 
     can_return = True
+    acknowledge_seconds = 0.0
     subprotocol = ""
 
     def __init__(self, session_id: str, resume: EventId | None, *, numbered: bool) -> None:
@@ -41,12 +42,9 @@ class Numbered:
         return [ClientEvent(kind, packet, number if self._numbered else None)]
 
     def opened(
-        self,
-        session_id: str,
-        config: SessionConfig,
-        at: EventId,
-        events: Sequence[LogEvent],
+        self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent], restored: Restored | None
     ) -> list[Frame]:
+        """Nothing of `events`: a position's frame is seen whole, or not at all."""
         return [_frame(["hello", session_id, at.position])]
 
     def encode(self, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:

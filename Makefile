@@ -68,7 +68,7 @@ test: check unit integration chaos-brief e2e ## everything
 .PHONY: chaos-brief
 chaos-brief: venv ## each kind of fault once, in two minutes; part of `make test`
 	@scripts/install-dev
-	@scripts/tier chaos-brief $(PY) -m litevoice_dev chaos --minutes 1.9 --sessions 6 --speaking 2 --churn 0.5 --seed 1
+	@scripts/tier chaos-brief $(PY) -m litevoice_dev chaos --minutes 1.9 --sessions 6 --speaking 2 --churn 0.5 --brokers 1 --seed 1
 
 .PHONY: chaos
 chaos: venv ## calls while everything fails, checked packet by packet: MINUTES=30, ARGS="--sessions 40 --seed 7 --only worker-kill"

@@ -27,6 +27,8 @@ INVISIBLE_SECONDS = 30.0
 """The broker hands a batch out again when it was not acknowledged by then."""
 LEAVE_ACK_SECONDS = 2.0
 """How long a leaving consumer tries to acknowledge its last batch; the next one gets it again otherwise."""
+REFUSED_IN_A_ROW = 3
+"""Batches whose acknowledgement is refused, and which are asked for at once; then the broker hands them out in time."""
 _HANDLE_SECONDS = 20.0
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_MAX_SECONDS = 2.0
@@ -79,6 +81,7 @@ class PartitionConsumer(ConnectedClient):
         self._handler = handler
         self._admin = admin
         self._away = False
+        self._refused = 0
         self._long_poll_seconds = long_poll_seconds
         self._leaving = asyncio.Event()
         self._poll: asyncio.Task[None] | None = None
@@ -126,6 +129,12 @@ class PartitionConsumer(ConnectedClient):
         self._away = self._away or (error is not None and error.retryable)
         self._connection.report(error)
 
+    def _ack_refused(self, messages: Sequence[Any]) -> None:
+        """The broker does not know the receipts any more, and may lock the queue for what they were for: it will come
+        again. Not for ever at once."""
+        self._refused += 1
+        self._away = self._away or (bool(messages) and self._refused <= REFUSED_IN_A_ROW)
+
     async def _free(self) -> None:
         """As long as it fails, polls fail as well, or wait for the lock."""
         if not self._away or self._admin is None:
@@ -139,7 +148,12 @@ class PartitionConsumer(ConnectedClient):
 
     async def _take(self, messages: list[Any]) -> None:
         if await self._handle([_partition_message(message) for message in messages]):
-            await acknowledge(self._connection, self._group, self._topic, messages, patient=self._patient)
+            before = self._refused
+            await acknowledge(
+                self._connection, self._group, self._topic, messages, patient=self._patient, refused=self._ack_refused
+            )
+            if self._refused == before:
+                self._refused = 0
 
     async def _handle(self, batch: list[PartitionMessage]) -> bool:
         """Whether the handler took the batch."""

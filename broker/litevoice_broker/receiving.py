@@ -97,11 +97,12 @@ async def acknowledge(
     messages: Sequence[Any],
     *,
     patient: Callable[[float], bool],
+    refused: Callable[[Sequence[Any]], None] = lambda _: None,
 ) -> list[Any]:
     """One request for all, repeated while `patient` (it gets the seconds since the first try).
 
     Returns the messages that the broker never answered for. A refused entry counts as answered: its message was handed
-    out anew meanwhile, or will be.
+    out anew meanwhile, or will be; `refused` gets these messages. Until then they block what comes after them.
     """
     left = list(messages)
     started = time.monotonic()
@@ -118,10 +119,15 @@ async def acknowledge(
         except BrokerError as error:
             if not error.retryable:
                 logger.warning("acknowledgement refused", extra={"reason": str(error), "messages": len(left)})
+                refused(left)
                 return []
         else:
-            again = {entry.receipt_handle for entry in response.entries if entry.status.code in RETRYABLE_CODES}
-            left = [message for message in left if message.system_properties.receipt_handle in again]
+            failed = {entry.receipt_handle: entry.status.code for entry in response.entries}
+            codes = [(message, failed.get(message.system_properties.receipt_handle, stubs.OK)) for message in left]
+            left = [message for message, code in codes if code in RETRYABLE_CODES]
+            gone = [message for message, code in codes if code != stubs.OK and code not in RETRYABLE_CODES]
+            if gone:
+                refused(gone)
         if left:
             if not patient(time.monotonic() - started):
                 break

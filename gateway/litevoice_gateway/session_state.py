@@ -139,17 +139,17 @@ class SessionState:
         if envelope.id is not None and self.has(envelope.id):
             return "repeated"
         self.epoch = max(self.epoch, envelope.epoch)
-        refused = [event for event in envelope.events if isinstance(event, events.EpochRejected)]
-        if refused:  # by a worker that may know nothing of the attempt, because it knows a newer epoch
-            self.epoch = max(self.epoch, *(event.current for event in refused))
-            return [LogEvent(event, self.snapshot.config, text_only=False) for event in refused]
-        if envelope.attempt < self.attempt:
+        first = envelope.events[0] if envelope.events else None
+        if envelope.attempt < self.attempt and not isinstance(first, events.EpochRejected):
             return "stale_attempt"
         if envelope.id is not None:
             self._numbers[envelope.id.sender] = envelope.id.number
+        if isinstance(first, events.EpochRejected):  # by a worker that may know nothing of the attempt: it counts
+            self.epoch = max(self.epoch, first.current)
+            return [LogEvent(first, self.snapshot.config, text_only=False)]
         self.turn, self.attempt = max(self.turn, envelope.turn), envelope.attempt
-        if isinstance(envelope.events[0] if envelope.events else None, events.TurnReplay):
-            return self._end_attempt(envelope)
+        if isinstance(first, events.TurnReplay):
+            return self._end_attempt(first, envelope.id)
         if self.asked or self.fruitless:
             self.asked, self.fruitless, self._asker, self._excused = False, 0, 0, False
         if envelope.snapshot is not None:
@@ -166,13 +166,11 @@ class SessionState:
             self._numbers = {envelope.id.sender: envelope.id.number} if envelope.id is not None else {}
         return counted
 
-    def _end_attempt(self, question: DownEnvelope) -> list[LogEvent]:
-        """A question stands alone in its message."""
-        event = question.events[0]
-        assert isinstance(event, events.TurnReplay)
+    def _end_attempt(self, event: events.TurnReplay, message: MessageId | None) -> list[LogEvent]:
+        """A question, which stands alone in its message."""
         self.attempt += 1
         self.asked = True
-        planned, sender = event.reason == "handed_over", question.id.sender if question.id is not None else 0
+        planned, sender = event.reason == "handed_over", message.sender if message is not None else 0
         again = sender and sender == self._asker and event.reason != "failed"  # a worker that has died does not ask
         self.fruitless += not (planned or again or self._excused)
         self._asker, self._excused = sender, planned

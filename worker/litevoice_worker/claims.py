@@ -3,8 +3,8 @@ in, actions come out.
 
 Each partition belongs to the first of its ranking among the members that live. Who is listed as the holder of a fence
 or a presence is there. Who is not listed may only have been forgotten: a restarted broker, or proxy, lists nobody until
-the next full sync of each. So what is missing says something only while the broker lists this worker itself, and has
-done so for two sync periods.
+the next full sync of each. So what is missing says something only while the broker lists this worker itself, and only
+if it was listed since then, or two sync periods have passed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ LOOK_SECONDS = 0.25
 SURVEY_SECONDS = 1.0
 """Between two looks at all members and at the worker's own fences."""
 SETTLE_SECONDS = 6.0
-"""Two sync periods of a fence: so long the broker must have answered, and listed us, before a member counts as gone."""
+"""Two sync periods of a fence: after so long the broker knows everybody again."""
 GONE_SECONDS = 0.7
 """How long a member must be missing: one that heals its subscription is missing for some milliseconds."""
-NEVER_SEEN_SECONDS = 6.0
-"""The same for a member that was never seen: it may be starting, as this worker is."""
+NEVER_SEEN_SECONDS = SETTLE_SECONDS
+"""The same for a member that was not seen since the broker lists us: it may be starting, or come back to the broker."""
 HANDOVER_SECONDS = 8.0
 """How long a live owner may take to leave before its partition is taken anyway. Longer than its long poll."""
 TIE_SECONDS = 1.0
@@ -153,9 +153,13 @@ class Claims:
             return []
         if self._doubt_since is not None and asked_at < self._doubt_since:
             return []
-        doubted, settled = self._doubted, self._reliable(listed, now)
+        doubted = self._doubted
         self._believe_again()
-        self._look_at_members(listed, now, settled)
+        if self._me not in listed.get(self._presence, ()):
+            self._unsure()
+        elif self._sure_since is None:
+            self._sure_since = now
+        self._look_at_members(listed, now)
         present = listed.get(self._presence, frozenset())
         self._absent, superseded = not present, bool(present) and self._me not in present
         actions: list[Action] = []
@@ -206,6 +210,7 @@ class Claims:
         """What is not listed says nothing for a while."""
         self._disturbed |= self._sure_since is not None
         self._sure_since = None
+        self._seen.clear()
         self._missing_since.clear()
         self._wanted_since.clear()
         self._held_by_others.clear()
@@ -214,15 +219,7 @@ class Claims:
     def _believe_again(self) -> None:
         self._doubt_since, self._doubted = None, frozenset()
 
-    def _reliable(self, listed: Listed, now: float) -> bool:
-        """Whether the broker has listed us for so long that it lists everybody else, too."""
-        if self._me not in listed.get(self._presence, ()):
-            self._unsure()
-        elif self._sure_since is None:
-            self._sure_since = now
-        return self._sure_since is not None and now - self._sure_since >= SETTLE_SECONDS
-
-    def _look_at_members(self, listed: Listed, now: float, settled: bool) -> None:
+    def _look_at_members(self, listed: Listed, now: float) -> None:
         holding = {who.pod for holders in listed.values() for who in holders}
         for member in self._members - {self._me.pod}:
             presence = listed.get(Names.presence(member))
@@ -230,13 +227,13 @@ class Claims:
                 self._present.add(member)
                 self._gone.discard(member)
                 self._missing_since.pop(member, None)
-                if presence:
+                if presence and self._sure_since is not None:
                     self._seen.add(member)
             elif presence is not None and self._sure_since is not None:
                 self._present.discard(member)
                 since = self._missing_since.setdefault(member, now)
                 patience = GONE_SECONDS if member in self._seen else NEVER_SEEN_SECONDS
-                if settled and now - since >= patience:
+                if now - since >= patience:
                     self._gone.add(member)
 
     def _of_held(

@@ -19,20 +19,24 @@ _ALONE = (events.TurnReplay, events.EpochRejected, events.SessionUpdated)
 
 
 class Outlet:
-    """Collects the commands of one input. `ids`: see `message_ids`."""
+    """Collects the commands of one input. `ids`: see `message_ids`.
+
+    Attributes:
+        last: the newest message that was published, sent or not, since the session began (anew); None for none.
+    """
 
     __slots__ = (
         "_commands",
         "_ids",
         "_in_flight",
         "_jobs",
-        "_sent",
         "_waiting",
+        "last",
     )
 
     def __init__(self, ids: Iterator[MessageId]) -> None:
         self._ids = ids
-        self._sent: MessageId | None = None
+        self.last: MessageId | None = None
         self._commands: list[Command] = []
         self._waiting: list[DownEnvelope] = []  # few; an empty deque takes 600 bytes
         self._in_flight = False
@@ -43,22 +47,19 @@ class Outlet:
         """Everything that was published is confirmed."""
         return not (self._waiting or self._in_flight)
 
-    @property
-    def last(self) -> MessageId | None:
-        """Of the newest message that was sent, or will be; None for none."""
-        return self._waiting[-1].id if self._waiting else self._sent
-
     def publish(
         self, epoch: int, turn: int, news: list[events.DownEvent], attempt: int, snapshot: Snapshot | None = None
     ) -> None:
-        self._waiting.append(DownEnvelope(epoch, turn, news, attempt, snapshot, next(self._ids)))
+        self.last = next(self._ids)
+        self._waiting.append(DownEnvelope(epoch, turn, news, attempt, snapshot, self.last))
 
     def confirmed(self) -> None:
         """The broker has confirmed the message in flight."""
         self._in_flight = False
 
     def keep_only(self, wanted: Callable[[DownEnvelope], bool]) -> None:
-        """Takes back what was not sent yet."""
+        """The session begins anew: takes back what was not sent yet."""
+        self.last = None
         self._waiting = [envelope for envelope in self._waiting if wanted(envelope)]
 
     def new_job(self) -> int:
@@ -81,9 +82,7 @@ class Outlet:
         """Sends the next message, unless one is in flight."""
         if self._waiting and not self._in_flight:
             self._in_flight = True
-            envelope = self._next()
-            self._sent = envelope.id
-            self._commands.append(Publish(envelope))
+            self._commands.append(Publish(self._next()))
 
     def _next(self) -> DownEnvelope:
         """What waits, in one message as far as it may be: a message costs the broker more than what is in it."""

@@ -28,6 +28,10 @@ UNCERTAIN_MESSAGES = 32
 READ_AGAIN_MESSAGES = 32
 """How many of the last messages that a former owner has handled are read again, to learn which gateways there are."""
 
+WATCH_SECONDS, WATCH_STEP_SECONDS = 7.0, 0.5
+"""How long, and how often, a partition that was taken is watched: a poll that its dead owner had open, of 5 s at most,
+may still swallow a batch."""
+
 Handler = Callable[[int, Sequence[PartitionMessage], int], Awaitable[None]]
 """Partition, messages, and the offset below which a former owner may have handled them."""
 Peek = Callable[[int, Sequence[PartitionMessage]], None]
@@ -195,7 +199,13 @@ class Ownership:
         topic = self._names.partition_topic(partition)
         new_from, certain_from = await self._reset_order_lock(topic)
 
+        progress = _Progress()
+
         async def handle(messages: Sequence[PartitionMessage]) -> None:
+            with progress:
+                await apply(messages)
+
+        async def apply(messages: Sequence[PartitionMessage]) -> None:
             nonlocal certain_from
             while self.doubtful:
                 if self._leaving:
@@ -217,6 +227,7 @@ class Ownership:
         self._consumers[partition] = consumer
         self._on_owned(len(self._consumers))
         await consumer.start()
+        self._spawn(self._watch(partition, consumer, progress))
         logger.info("partition acquired", extra={"partition": partition})
         return self._consumers.get(partition) is consumer
 
@@ -234,6 +245,27 @@ class Ownership:
             logger.warning("order lock not reset", extra={"topic": topic, "reason": str(error)})
             return 0, None
         return committed, min(newest, committed + UNCERTAIN_MESSAGES)
+
+    async def _watch(self, partition: int, consumer: PartitionConsumer, progress: _Progress) -> None:
+        """Frees the order again that a poll of the dead owner took after the first reset."""
+        topic, group = self._names.partition_topic(partition), self._names.worker_group
+        stuck_at: tuple[int, int] | None = None  # batches taken, offset
+        until = self._loop.time() + WATCH_SECONDS
+        while self._loop.time() < until:
+            await asyncio.sleep(WATCH_STEP_SECONDS)
+            try:
+                newest, committed = await self._admin.offsets(topic, group)
+                if self._consumers.get(partition) is not consumer:
+                    return
+                state = (progress.batches, committed)
+                waits = newest > committed and not progress.at_work and consumer.ready
+                if waits and state == stuck_at:
+                    logger.warning("the order is still locked, freeing it again", extra={"partition": partition})
+                    await self._admin.reset_offset_to_committed(topic, group)
+                    state = (-1, committed)
+                stuck_at = state if waits else None
+            except BrokerError as error:
+                logger.warning("cannot watch a partition", extra={"partition": partition, "reason": str(error)})
 
     async def _leave(self, partition: int) -> None:
         consumer = self._consumers.get(partition)
@@ -255,3 +287,18 @@ class Ownership:
         self._on_owned(len(self._consumers))
         if consumer is not None:
             self._spawn(consumer.abandon())
+
+
+class _Progress:
+    """Of a partition's batches: how many were begun, and whether one is being worked on."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.at_work = False
+
+    def __enter__(self) -> None:
+        self.batches += 1
+        self.at_work = True
+
+    def __exit__(self, *_: object) -> None:
+        self.at_work = False

@@ -62,6 +62,14 @@ class Sessions:
             entry.runner.close()
             self._metrics.sessions.set(len(self._entries))
 
+    def start_anew(self, session_id: str) -> None:
+        """A session's machine has failed: another one takes its place, and tells the owner when it asks."""
+        entry = self._entries.get(session_id)
+        if entry is not None:
+            entry.runner.close()
+            self._entries[session_id] = _Entry(self._make(session_id), entry.partition)
+            self._entries[session_id].runner.machine.failed()
+
     def forget_idle(self, now: float) -> None:
         """Forgets sessions that have been silent for IDLE_SECONDS; `now` in loop time."""
         for session_id, entry in list(self._entries.items()):

@@ -194,9 +194,7 @@ class Worker:
         except Exception as error:
             # The exception's own text may hold content.
             self._skipped(partition, offset, type(error).__name__)
-            if session_id:
-                self._sessions.forget(session_id)
-                self._sessions.get(session_id, partition).machine.failed()
+            self._sessions.start_anew(session_id)
 
     def _skipped(self, partition: int, offset: int, reason: str) -> None:
         self._metrics.count(Count(metric_names.WORKER_DROPPED, "bad_envelope"))

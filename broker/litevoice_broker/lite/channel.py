@@ -39,6 +39,8 @@ POLL_FAILS_SECONDS = 1.5
 """Longer than a poll that failed is followed by the next."""
 REFUSED_SECONDS = 10.0
 """Polls that are refused for so long, or a full sync that does not come to its turn, are told by the health."""
+UNREST_SECONDS = 5.0
+"""After an outage. A restarted broker may not know the receipts of what it has just handed out, and wait for them."""
 EXPIRES_SECONDS = 600.0
 """A LiteTopic that was silent for so long may have expired: brokers wait for 15 minutes at least."""
 LOOK_SECONDS = 2.0
@@ -117,12 +119,14 @@ class LiteChannel(ConnectedClient):
             long_poll_seconds=long_poll_seconds,
             judge=self._judge,
             unanswered=self._unanswered,
+            refused=self._ack_refused,
             crowded=self._crowded,
             polled=self._polled,
         )
         self._refused: dict[str, _Refused] = {}  # by broker
         self._sync_soon = asyncio.Event()
         self._synced_at = 0.0
+        self._back_at = -UNREST_SECONDS
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._alarm = Alarm(self._tick)
@@ -300,6 +304,7 @@ class LiteChannel(ConnectedClient):
                 backoff = RETRY_MAX_SECONDS if refusal is not None else 0.0
                 self._connection.report(refusal)
                 if failing:
+                    self._back_at = self._synced_at
                     await self.wake()  # what came before our subscription was there again
 
     async def _until_next_sync(self, backoff: float) -> None:
@@ -386,6 +391,11 @@ class LiteChannel(ConnectedClient):
         """Their acknowledgement got lost."""
         self._ownership.heal(names, time.monotonic())
         self._carry_out()
+
+    def _ack_refused(self, names: Collection[str]) -> None:
+        """At other times it is the receipt of before a takeover, which has freed the LiteTopic."""
+        if time.monotonic() - self._back_at < UNREST_SECONDS:
+            self._unanswered(names)
 
     def _tell(self, callback: Callable[[Any], None], news: Any, failure: str) -> None:
         try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,8 @@ HELP_SECONDS = 5.0
 
 
 class LiteReceiver:
-    """`judge` decides on each message, in order; `unanswered` gets the LiteTopics whose acknowledgement got lost;
+    """`judge` decides on each message, in order; `unanswered` gets the LiteTopics whose acknowledgement got lost,
+    `refused` those whose acknowledgement the broker did not take;
     `crowded` is called when more waits than a poll brings, and polls do not wait for acknowledgements: a wake-up that
     this may cost is to be looked for. `polled` gets what each poll of a broker came to."""
 
@@ -52,6 +53,7 @@ class LiteReceiver:
         long_poll_seconds: float,
         judge: Callable[[str, Any], Fate],
         unanswered: Callable[[Collection[str]], None],
+        refused: Callable[[Collection[str]], None],
         crowded: Callable[[], None],
         polled: Callable[[str, BrokerError | None], None],
     ) -> None:
@@ -61,6 +63,7 @@ class LiteReceiver:
         self._long_poll_seconds = long_poll_seconds
         self._judge = judge
         self._unanswered = unanswered
+        self._refused = refused
         self._crowded = crowded
         self._polled = polled
         self._polls: dict[str, asyncio.Task[None]] = {}
@@ -156,10 +159,15 @@ class LiteReceiver:
 
     async def _acknowledge(self, messages: list[Any]) -> None:
         left = await acknowledge(
-            self._connection, self._group, self._parent_topic, messages, patient=lambda seconds: seconds < ACK_SECONDS
+            self._connection,
+            self._group,
+            self._parent_topic,
+            messages,
+            patient=lambda seconds: seconds < ACK_SECONDS,
+            refused=lambda some: self._refused(_names(some)),
         )
         if left:
-            self._unanswered({message.system_properties.lite_topic for message in left})
+            self._unanswered(_names(left))
 
     def _spawn(self, change: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(change)
@@ -179,3 +187,7 @@ class LiteReceiver:
         request.invisible_duration.FromMilliseconds(int(seconds * 1000))
         with contextlib.suppress(BrokerError):  # the message comes again after its invisible time anyway
             await self._connection.call("ChangeInvisibleDuration", request)
+
+
+def _names(messages: Iterable[Any]) -> set[str]:
+    return {message.system_properties.lite_topic for message in messages}

@@ -16,6 +16,8 @@ OWNERS_SECONDS = 5.0
 _HIDDEN_SECONDS = 10.0
 """A connection may be dead for that long before the caller notices: it asks with pings."""
 MORE_MEMORY, MORE_MEMORY_MEBIBYTES = 1.3, 40.0
+OUR_PARTS = ("gateways", "workers")
+"""RocketMQ's processes fill the memory that they are given, which is bounded, in their first minutes."""
 MORE_DESCRIPTORS = 24
 """Per part: caches fill, and connections are kept for a while."""
 
@@ -229,12 +231,22 @@ def second_owners(samples: Sequence[Owners], partitions: int) -> list[Finding]:
     return found
 
 
+def split(homes: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    """LiteTopics that have messages on several brokers: each counts positions of its own, so messages of one of them
+    are taken for repetitions. `homes`: session → broker → messages."""
+    return [
+        Finding("lost", f"session {session}", f"its log stands on several brokers, messages: {dict(brokers)}")
+        for session, brokers in homes.items()
+        if len(brokers) > 1
+    ]
+
+
 def growth(before: Use, after: Use, *, subscriptions: int) -> list[Finding]:
     """What has grown for good. `subscriptions`: how many there may be now that all calls are over."""
     found = [
         Finding("growth", part, f"{before.memory[part]:.0f} MiB before, {now:.0f} MiB after")
         for part, now in after.memory.items()
-        if part in before.memory and now > before.memory[part] * MORE_MEMORY + MORE_MEMORY_MEBIBYTES
+        if part in OUR_PARTS and now > before.memory[part] * MORE_MEMORY + MORE_MEMORY_MEBIBYTES
     ]
     found += [
         Finding("growth", part, f"{before.descriptors[part]} file descriptors before, {now} after")

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=int, default=40, help="calls at the same time (default: %(default)s)")
     parser.add_argument("--speaking", type=int, default=10, help="of these, with a microphone (default: %(default)s)")
     parser.add_argument("--churn", type=float, default=5.0, help="short sessions per second (default: %(default)s)")
+    parser.add_argument("--brokers", type=int, choices=(1, 2), default=2, help="masters (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="decides all faults (default: a new one)")
     parser.add_argument("--only", default="", metavar="KINDS", help=f"some of {', '.join(KINDS)}")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="for raw data and plot (default: %(default)s)")
@@ -39,12 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def chaos(chosen: argparse.Namespace) -> int:
     """The exit code."""
-    from litevoice_dev.chaos.place import TARGETS
+    from litevoice_dev.chaos.place import targets
 
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed
     try:
         check(chosen)
-        faults = plan(seed, chosen.minutes * 60, TARGETS, kinds_from(chosen.only))
+        faults = plan(seed, chosen.minutes * 60, targets(chosen.brokers), kinds_from(chosen.only))
     except InvalidField as error:
         raise SystemExit(f"chaos: {error}") from None
     if chosen.plan:
@@ -84,7 +85,7 @@ async def _chaos(chosen: argparse.Namespace, seed: int, faults: Sequence[Fault])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     say(f"seed {seed}: {len(faults)} faults in {chosen.minutes:g} minutes; logs in {folder}")
-    options = Options(seed, chosen.minutes * 60, chosen.sessions, chosen.speaking, chosen.churn, folder)
+    options = Options(seed, chosen.minutes * 60, chosen.sessions, chosen.speaking, chosen.churn, chosen.brokers, folder)
     result = await run(options, faults, stop)
     chosen.output.mkdir(parents=True, exist_ok=True)
     (chosen.output / f"chaos-{seed}.json").write_text(json.dumps(raw(result)))

@@ -19,7 +19,8 @@ from litevoice_dev.stack import LocalStack
 from litevoice_dev.try_it import in_daemon_thread
 
 GATEWAYS, WORKERS, BROKERS, PROXIES, PARTITIONS = 2, 2, 2, 2, 4
-TARGETS = {
+"""Brokers unless the run is told otherwise."""
+_TARGETS = {
     "gateway": GATEWAYS,
     "worker": WORKERS,
     "client-link": GATEWAYS,
@@ -27,10 +28,14 @@ TARGETS = {
     "worker-link": WORKERS * PROXIES,
     "proxy": PROXIES,
     "name-server": 1,
-    "broker": BROKERS,
 }
 GRACE_SECONDS = 30.0
 NAMES = Names("chaos-requests", "chaos-replies", PARTITIONS)
+
+
+def targets(brokers: int = BROKERS) -> dict[str, int]:
+    """How many there are of each role."""
+    return {**_TARGETS, "broker": brokers}
 
 
 class ChaosPlace:
@@ -40,8 +45,8 @@ class ChaosPlace:
         urls: where callers find the gateways; a replaced gateway is found where the old one was.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.rocketmq = LocalRocketMQ(folder / "rocketmq", brokers=BROKERS, fresh=True, progress=say)
+    def __init__(self, folder: Path, brokers: int = BROKERS) -> None:
+        self.rocketmq = LocalRocketMQ(folder / "rocketmq", brokers=brokers, fresh=True, progress=say)
         self.rocketmq.add_proxy()
         names = [f"gateway-{number}" for number in range(GATEWAYS)] + [f"worker-{number}" for number in range(WORKERS)]
         self._ways = {name: [Link(proxy.port) for proxy in self.rocketmq.proxy_parts] for name in names}

@@ -17,14 +17,14 @@ from litevoice_broker.errors import BrokerError
 from litevoice_dev import processes
 from litevoice_dev.audit import reading_replies
 from litevoice_dev.chaos.callers import Caller, Script
-from litevoice_dev.chaos.checker import Finding, Judged, growth, judge_call, second_owners
+from litevoice_dev.chaos.checker import Finding, Judged, growth, judge_call, second_owners, split
 from litevoice_dev.chaos.churn import Churn
 from litevoice_dev.chaos.gaps import Usual, gaps
 from litevoice_dev.chaos.place import PARTITIONS, ChaosPlace
 from litevoice_dev.chaos.records import Call, Happened
 from litevoice_dev.chaos.report import Result
 from litevoice_dev.chaos.schedule import BRIEF_MINUTES, Fault
-from litevoice_dev.chaos.watch import Watch, use
+from litevoice_dev.chaos.watch import Watch, homes, use
 from litevoice_dev.progress import say
 from litevoice_dev.speech import speak
 
@@ -47,6 +47,7 @@ class Options:
     sessions: int
     speaking: int
     churn: float
+    brokers: int
     folder: Path
 
     @property
@@ -56,7 +57,10 @@ class Options:
 
 async def run(options: Options, faults: Sequence[Fault], stop: asyncio.Event) -> Result:
     """`stop`: ends the disturbances early; what there is by then is judged."""
-    async with ChaosPlace(options.folder) as place, recorded_requests(place, options.folder) as requests:
+    async with (
+        ChaosPlace(options.folder, options.brokers) as place,
+        recorded_requests(place, options.folder) as requests,
+    ):
         spoken, typed = await scripts(options.brief)
         say("undisturbed calls, to compare with")
         controls = [Caller(-1, script, place.urls, place.stack.api_key) for script in (spoken, typed)]
@@ -101,6 +105,7 @@ async def run(options: Options, faults: Sequence[Fault], stop: asyncio.Event) ->
         say(f"audit of {len(calls)} calls")
         try:
             judged, unread = await audit(place, calls, control, requests, happened)
+            unread += split(await homes(place, [call.session_id for call in calls]))
         except (BrokerError, TimeoutError) as error:
             judged, unread = Judged(), [Finding("lost", "audit", f"the broker cannot be read: {error!r}")]
         findings = [*judged.findings, *unread, *failed, *broken, *second_owners(watch.samples, PARTITIONS)]

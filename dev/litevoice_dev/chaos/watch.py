@@ -6,12 +6,17 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 import httpx
 
 from litevoice_broker.admin import Admin
+from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError
+from litevoice_broker.fastjson import parse
+from litevoice_broker.lag import lite_topic_info
+from litevoice_broker.remoting import Refused, RemotingClient
 from litevoice_contracts import metrics
 from litevoice_contracts.control import MAX_LISTED_SESSIONS, METRICS_PATH, SESSIONS_PATH
 from litevoice_dev.chaos.place import NAMES, ChaosPlace
@@ -22,6 +27,7 @@ from litevoice_dev.stack import Member, sample
 EVERY_SECONDS = 1.0
 ANSWER_SECONDS = 0.8
 QUESTIONS_AT_ONCE = 100
+_LITE_TOPIC = 200076
 
 
 class Watch:
@@ -103,6 +109,25 @@ async def _at_the_brokers(place: ChaosPlace, sessions: list[str]) -> tuple[int, 
     finally:
         await admin.close()
     return subscriptions, lite_topics
+
+
+async def homes(place: ChaosPlace, sessions: Collection[str]) -> dict[str, dict[str, int]]:
+    """Session → broker → how many messages its LiteTopic has there, for LiteTopics that stand on any broker."""
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    admin = Admin.from_settings(place.stack.broker_settings)
+    try:
+        masters = await admin.masters()
+    finally:
+        await admin.close()
+    for broker, address in masters.items():
+        client = RemotingClient(address, access=AdminAccess(), timeout_seconds=5.0)
+        for session in sessions:
+            with contextlib.suppress(Refused):
+                answer = await client.call(_LITE_TOPIC, {"parentTopic": NAMES.reply_topic, "liteTopic": session})
+                if count := lite_topic_info(parse(answer.body)).max_offset:
+                    found[session][broker] = count
+        await client.close()
+    return dict(found)
 
 
 def resident_mebibytes(pid: int) -> float:

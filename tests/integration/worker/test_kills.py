@@ -165,6 +165,8 @@ async def test_the_next_answer_after_a_kill(place: Place, comes_back: str) -> No
         waits += await kill(place, number, comes_back=comes_back)
         await asyncio.sleep(7)  # the survivor has been sure of the broker for long enough
     figures = sorted(waits)
+    logs = "".join(log.read_text() for log in place.stack.folder.glob("worker-*.log"))
+    print(f"{comes_back}: the order was freed again {logs.count('still locked')} times")
     print(
         f"{comes_back}: n={len(figures)}, p50 {statistics.median(figures):.2f} s, all {[round(w, 2) for w in figures]}"
     )

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from litevoice_broker import stubs
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
-from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, LiteChannel
+from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, UNREST_SECONDS, LiteChannel
 from litevoice_broker.lite.ownership import Ownership
-from litevoice_broker.partition_consumer import PartitionConsumer
-from litevoice_broker.receiving import Poller
+from litevoice_broker.partition_consumer import REFUSED_IN_A_ROW, PartitionConsumer
+from litevoice_broker.receiving import Poller, acknowledge
 from litevoice_contracts.names import ClientId
 
 
@@ -122,6 +123,51 @@ async def test_polls_that_are_refused_for_long_are_told_whatever_full_syncs_come
     assert channel._refusal() is None, "a hiccup again"
 
 
+async def test_a_refused_acknowledgement_is_healed_after_an_outage_and_at_no_other_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    healed: list[Any] = []
+    monkeypatch.setattr("litevoice_broker.lite.channel.time.monotonic", lambda: now)
+    monkeypatch.setattr(Ownership, "heal", lambda self, names, now: healed.append(names))
+    channel = lite_channel()
+    channel._ack_refused({"s-1"})
+    assert healed == []
+    channel._back_at = now
+    now += UNREST_SECONDS - 1
+    channel._ack_refused({"s-1"})
+    now += 2
+    channel._ack_refused({"s-1"})
+    assert healed == [{"s-1"}]
+
+
+class Acks:
+    """Answers the first acknowledgement with these codes, by receipt."""
+
+    def __init__(self, **codes: int) -> None:
+        self._codes = codes
+
+    async def call(self, method: str, request: Any) -> Any:
+        assert method == "AckMessage"
+        response = stubs.service.AckMessageResponse()
+        for entry in request.entries:
+            code = self._codes.pop(entry.receipt_handle, stubs.OK)
+            response.entries.add(receipt_handle=entry.receipt_handle).status.code = code
+        return response
+
+
+async def test_refused_acknowledgements_are_told_and_not_repeated() -> None:
+    messages = [stubs.definition.Message() for _ in range(3)]
+    for message, receipt in zip(messages, ("good", "old", "later"), strict=True):
+        message.system_properties.receipt_handle = receipt
+    invalid, away = stubs.CODE.Value("INVALID_RECEIPT_HANDLE"), stubs.CODE.Value("INTERNAL_SERVER_ERROR")
+    link: Any = Acks(old=invalid, later=away)
+    refused: list[Any] = []
+    left = await acknowledge(link, "group", "topic", messages, patient=lambda _: True, refused=refused.extend)
+    assert left == []
+    assert refused == [messages[1]]
+
+
 class Resets:
     """An Admin that resets offsets when it is `there`."""
 
@@ -156,6 +202,10 @@ async def test_a_partitions_lock_is_removed_once_after_each_outage() -> None:
     assert consumer._patient(1.0), "an acknowledgement had no answer"
     await consumer._free()
     assert resets.done == 2
+    for _ in range(2 * REFUSED_IN_A_ROW):
+        consumer._ack_refused(["a message"])
+        await consumer._free()
+    assert resets.done == 2 + REFUSED_IN_A_ROW, "a broker that refuses everything is not asked all the time"
 
 
 async def handle_nothing(messages: Any) -> None:

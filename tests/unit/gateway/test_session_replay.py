@@ -285,3 +285,14 @@ def test_another_owner_counts_the_same_attempts() -> None:
     other.take()
     other.pass_time(1)
     assert other.packets == [GiveUp(MAX_ATTEMPTS)]
+
+
+def test_a_message_that_only_refuses_counts_for_the_progress_after_it() -> None:
+    """Else nothing would be settled until the worker has something else to say."""
+    driver = Driver()
+    driver.audio(10)
+    driver.pass_time(0.2)
+    driver.down(events.EpochRejected(WALL - 1, WALL), number=MessageId(7, 1))
+    settled = SessionNews("s_1", events.Progress(Mark(WALL, 9)), after=MessageId(7, 1))
+    driver.session.worker_is_alive(driver.now, settled)
+    assert driver.session.pending_requests == 0

@@ -181,6 +181,19 @@ def test_nobody_is_gone_until_the_broker_has_answered_for_two_sync_periods(
     assert one.looks(without, 1.0) == [Take(NOT_MINE)], why
 
 
+def test_but_one_that_was_seen_since_is_gone_at_once() -> None:
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), 1.0)
+    one.look(None)
+    one.looks(fences({ME}, {OTHER}), 1.0)
+    started = one.now
+    without = {Names.presence(A): {ME}, Names.fence(MINE): {ME}}
+    one.looks(without, GONE_SECONDS + 2 * LOOK_SECONDS)
+    assert one.claims.gone == {B}
+    assert one.now - started < 1.5
+
+
 def test_after_a_disturbance_a_free_fence_says_nothing_either() -> None:
     one = One()
     assert one.look(fences({OTHER}, {OTHER})) == []

@@ -13,7 +13,7 @@ from litevoice_broker.partition_consumer import PartitionMessage
 from litevoice_contracts.names import ClientId, Names
 from litevoice_worker import ownership as ownership_module
 from litevoice_worker.members import StaticMembers
-from litevoice_worker.ownership import Ownership
+from litevoice_worker.ownership import READ_AGAIN_MESSAGES, Ownership
 from tests.waiting import until
 
 NAMES = Names("req", "rep", 1)
@@ -32,6 +32,8 @@ class Broker:
         self.go_on = asyncio.Event()
         self.consumers: list[Consumer] = []
         self.down = False
+        self.newest = 100
+        self.resets: list[int] = []
 
     async def pass_by(self, what: str) -> None:
         if what == self.held_up:
@@ -63,9 +65,10 @@ class Broker:
         return partition in self.mine
 
     async def offsets(self, topic: str, group: str) -> tuple[int, int]:
-        return 100, 60
+        return self.newest, 60
 
     async def reset_offset_to_committed(self, topic: str, group: str, *, before: int = 0) -> int:
+        self.resets.append(before)
         return 60 - before
 
 
@@ -73,6 +76,8 @@ class Consumer:
     def __init__(self, broker: Broker, handler: Callable[[Sequence[PartitionMessage]], Awaitable[None]]) -> None:
         self.broker, self.handler = broker, handler
         self.ended = ""
+
+    ready = True
 
     async def start(self) -> None: ...
 
@@ -102,6 +107,7 @@ class World:
         self.handled: list[tuple[list[int], int]] = []
         self.peeked: list[int] = []
         self.owned: list[int] = []
+        self.slow = False
         self.members = StaticMembers(frozenset({ME.pod}))
         self.ownership = Ownership(
             NAMES,
@@ -124,6 +130,8 @@ class World:
         return self.broker.consumers[-1]
 
     async def handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
+        if self.slow:
+            await asyncio.sleep(3600)
         self.handled.append(([message.offset for message in messages], certain_from))
 
     def peek(self, partition: int, messages: Sequence[PartitionMessage]) -> None:
@@ -229,3 +237,26 @@ async def test_a_broker_that_is_away_changes_nothing(world: World) -> None:
     assert list(world.ownership.owned) == [0]
     assert world.sessions.forgotten == []
     assert len(world.broker.consumers) == 1
+
+
+async def test_an_order_that_is_locked_after_the_takeover_is_freed_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll of the dead owner that was still open has swallowed a batch."""
+    monkeypatch.setattr(ownership_module, "WATCH_STEP_SECONDS", 0.02)
+    await world.start()
+    assert world.broker.resets == [READ_AGAIN_MESSAGES]
+    await until(lambda: world.broker.resets == [READ_AGAIN_MESSAGES, 0], "a second reset, to the committed offset")
+
+
+@pytest.mark.parametrize("reason", ["nothing waits", "a batch is at work"])
+async def test_an_order_that_moves_is_left_alone(world: World, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    monkeypatch.setattr(ownership_module, "WATCH_STEP_SECONDS", 0.02)
+    if reason == "nothing waits":
+        world.broker.newest = 60
+    await world.start()
+    world.slow = reason == "a batch is at work"
+    batch = asyncio.ensure_future(world.broker.consumers[0].handler(messages(60) if world.slow else []))
+    await asyncio.sleep(0.3)
+    assert world.broker.resets == [READ_AGAIN_MESSAGES]
+    batch.cancel()

@@ -199,6 +199,17 @@ async def test_handing_over_asks_for_what_is_open_and_stops(bench: Bench) -> Non
     assert len(bench.broker.sent) == sent
 
 
+async def test_a_session_whose_machine_failed_says_so_when_it_asks(bench: Bench) -> None:
+    sessions = Sessions(2, bench.runner, bench.metrics)
+    first = sessions.get("s", 0)
+    sessions.start_anew("s")
+    sessions.start_anew("nobody")
+    second = sessions.get("s", 0)
+    assert second is not first
+    second.deliver(UpEnvelope("s", 1, 5, 0, [], snapshot=None), "g", uncertain=False)
+    assert bench.broker.of(events.TurnReplay) == [events.TurnReplay("failed")]
+
+
 async def test_idle_sessions_make_room_and_while_there_are_none_new_ones_are_refused(bench: Bench) -> None:
     bench.voice.slow = True
     sessions = Sessions(3, bench.runner, bench.metrics)

@@ -440,6 +440,18 @@ def test_a_death_in_the_middle_of_an_answer_continues_to_the_byte() -> None:
         assert world.prompts[-1].said, "only the rest is asked for"
 
 
+@pytest.mark.parametrize("death", [3.0, 3.2, 3.9, 4.4])
+def test_a_gateway_that_dies_before_it_has_answered_a_worker_is_followed_by_one_that_does(death: float) -> None:
+    """While an answer is spoken: the question is in the log, and so is how far the answer was."""
+    world = plain()
+    world.owner_dies_when_asked = True
+    world.at(death, world.kill)
+    world.run(45)
+    assert not world.owner_dies_when_asked
+    assert world.replays == 1
+    assert world.transcript() == expected("two questions")
+
+
 def test_leaving_in_good_order_asks_for_what_is_open() -> None:
     world = conversation(TWO_QUESTIONS)
 
@@ -567,8 +579,8 @@ def test_what_is_told_as_settled_waits_for_every_message_before_it() -> None:
     outlet.publish(1, 1, [events.SessionUpdated()], 0)
     seen.append(outlet.last)  # the first is in flight, the second waits for it
     outlet.keep_only(lambda envelope: False)
-    seen.append(outlet.last)  # it was taken back
-    assert seen == [None, MessageId(3, 2), MessageId(3, 1)]
+    seen.append(outlet.last)  # the session begins anew, from a snapshot of the owner's
+    assert seen == [None, MessageId(3, 2), None]
 
 
 # A turn that kills its workers

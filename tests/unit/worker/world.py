@@ -65,6 +65,7 @@ class World:
     """One session from microphone to client. `now` only moves in `run`.
 
     Attributes:
+        owner_dies_when_asked: before it has answered; another gateway follows.
         kills: the command that no worker survives. killed: how often it did.
         log: the session's LiteTopic. client: events that the gateway has let through, with the time.
     """
@@ -74,6 +75,7 @@ class World:
     listen_seconds: Callable[[], float] = lambda: 0.001
     fail_stage: str = ""
     kills: type[commands.Command] | None = None
+    owner_dies_when_asked: bool = False
     now: float = 1000.0
     log: list[DownEnvelope] = field(default_factory=list)
     client: list[tuple[float, DownEvent]] = field(default_factory=list)
@@ -133,6 +135,10 @@ class World:
         """Another gateway takes the session over; without `farewell` the old one died."""
         if farewell:
             self.leave()
+        start = max(self.folded.restore_position, 0)
+        self.folded = SessionState(start, SessionConfig())
+        for position in range(start, len(self.log)):
+            self.folded.apply(position, self.log[position])
         self._open_packet_log()
 
     def _open_packet_log(self) -> None:
@@ -257,6 +263,9 @@ class World:
                     self.uplink.reject(rejected, current)
                 case event:
                     self.client.append((self.now, event))
+        if self.folded.asked and self.owner_dies_when_asked:
+            self.owner_dies_when_asked = False
+            self.move(farewell=False)
         self.uplink.answer(self.now)
         self._carry_up()
 

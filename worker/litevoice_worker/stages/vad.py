@@ -1,5 +1,9 @@
 """Silero voice activity detection. One network for the process, because each copy takes more than 9 MB; a session holds
-only what the network remembers of its stream, about 1.3 KB, and only while its gate is open."""
+only what the network remembers of its stream, about 1.3 KB, and only while its gate is open.
+
+Native code in the worker's own process, unlike the recognizer: it multiplies arrays of bounded size and
+values, and searches nothing, so no audio takes it longer or another way; and it runs every 32 ms while somebody speaks.
+"""
 
 from __future__ import annotations
 

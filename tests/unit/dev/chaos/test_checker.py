@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from litevoice_dev.chaos.checker import growth, judge_call, lost_in_flight, second_owners, total, two_workers
+from litevoice_dev.chaos.checker import growth, judge_call, lost_in_flight, second_owners, split, total, two_workers
 from litevoice_dev.chaos.records import Answer, Asked, Call, Cut, Happened, Owners, Seen, Use
 
 PACKETS = 200
@@ -257,10 +257,17 @@ def test_second_owners(description: str, samples: list[Owners], found: list[str]
     assert [finding.where for finding in second_owners(samples, 4)] == found, description
 
 
+def test_a_log_on_two_brokers() -> None:
+    found = split({"s_1": {"broker-a": 4}, "s_2": {"broker-a": 4, "broker-b": 1}})
+    assert [finding.where for finding in found] == ["session s_2"]
+
+
 def test_what_grows() -> None:
     before = Use({"gateways": 200.0}, {"gateways": 80}, 2, 4)
     same = Use({"gateways": 250.0}, {"gateways": 90}, 0, 90)
     assert growth(before, same, subscriptions=0) == []
+    warmed = Use({"gateways": 200.0, "brokers": 900.0}, {}, 0, 90)
+    assert growth(Use({"gateways": 200.0, "brokers": 300.0}, {}, 0, 0), warmed, subscriptions=0) == []
     silent = Use({"gateways": 250.0}, {"gateways": 90}, -1, -1)
     assert [finding.where for finding in growth(before, silent, subscriptions=0)] == ["subscriptions"]
     more = Use({"gateways": 400.0}, {"gateways": 190}, 3, 90)

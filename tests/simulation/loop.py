@@ -1,0 +1,148 @@
+"""An event loop in virtual time, and the processes whose callbacks it runs: one can be frozen, or killed without its
+clean-up ever running. Nothing sleeps: when nothing is ready, it is the time of the next timer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from typing import Any
+
+START_SECONDS = 1000.0
+EPOCH_SECONDS = 1_800_000_000.0
+"""What the wall clock says at START_SECONDS."""
+TURN_SECONDS = 2e-6
+"""What a turn of the loop takes: a timer that is early by a rounding error, and set again, else is early for ever."""
+
+
+class Process:
+    """What the machine sees of one program: the callbacks of the tasks that it has begun."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.frozen = False
+        self.dead = False
+        self.held: list[asyncio.Handle] = []
+        self.context = contextvars.copy_context()
+        self.context.run(CURRENT.set, self)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+CURRENT: ContextVar[Process | None] = ContextVar("process", default=None)
+"""Whose callback runs; tasks and timers inherit it."""
+
+
+class Stuck(Exception):  # noqa: N818 - reads as what it is
+    """Nothing is ready and no timer is set: whoever is waited for never comes."""
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """Runs callbacks in the order in which they came due. `errors` has what nobody caught."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START_SECONDS
+        self.errors: list[str] = []
+        self.steps = 0
+        self._kept: list[asyncio.Task[Any]] = []
+        self._clock_resolution = 1e-9
+        self.set_exception_handler(self._error)
+        self.set_task_factory(self._make_task)
+
+    # --- time
+
+    def time(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return EPOCH_SECONDS + self.now - START_SECONDS
+
+    # --- processes
+
+    def thaw(self, process: Process) -> None:
+        """What it should have done meanwhile, it does now."""
+        process.frozen = False
+        held, process.held = process.held, []
+        self._ready.extend(held)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def kill(process: Process) -> None:
+        """No callback of it runs any more: no `finally`, no farewell."""
+        process.dead = True
+        process.held.clear()
+
+    def within(self, process: Process | None, seconds: float, do: Callable[..., object], *arguments: object) -> None:
+        """`do` after so many seconds, as a callback of the process."""
+        context: Context | None = process.context if process is not None else None
+        self.call_at(self.now + seconds, do, *arguments, context=context or _NOBODY.copy())
+
+    # --- inside
+
+    def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        # Kept: a task that is collected runs its `finally` blocks at a moment that no seed decides.
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+        self._kept.append(task)
+        if len(self._kept) > 5000:
+            self._kept = [one for one in self._kept if not one.done()]
+        return task
+
+    def _run_once(self) -> None:
+        scheduled, ready = self._scheduled, self._ready  # type: ignore[attr-defined]
+        if not ready:
+            while scheduled and scheduled[0]._cancelled:
+                heapq.heappop(scheduled)._scheduled = False
+            if not scheduled:
+                raise Stuck
+            self.now = max(self.now, scheduled[0]._when)
+        self.now += TURN_SECONDS
+        while scheduled and (scheduled[0]._when <= self.now or scheduled[0]._cancelled):
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            if not handle._cancelled:
+                ready.append(handle)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            process = handle._context.get(CURRENT)
+            if process is not None and (process.dead or process.frozen):
+                if not process.dead:
+                    process.held.append(handle)
+                continue
+            self.steps += 1
+            handle._run()
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """They leave the heap when their time comes."""
+
+    def _process_events(self, event_list: Any) -> None: ...
+
+    def _write_to_self(self) -> None: ...
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """At once: threads have no place in a run that its seed decides."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def abandon(self) -> None:
+        """The end of the world: what has not ended never will, and says nothing about it."""
+        for task in self._kept:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self._kept.clear()
+        self._ready.clear()  # type: ignore[attr-defined]
+        self._scheduled.clear()  # type: ignore[attr-defined]
+
+    def _error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.errors.append(f"{self.now:.3f} {context.get('message')}: {error!r}")
+
+
+_NOBODY = contextvars.Context()

@@ -1,0 +1,161 @@
+"""The programs of the simulation: a gateway's hub and a worker as they are, each in a process of the virtual loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import grpc.aio
+
+import litevoice_broker.admin
+import litevoice_worker.worker
+from litevoice_contracts.settings import BrokerSettings, GatewaySettings, MembersSettings, WorkerSettings
+from litevoice_gateway.connections import Connection
+from litevoice_gateway.drain import Drain
+from litevoice_gateway.hub import Hub
+from litevoice_gateway.metrics import Metrics
+from litevoice_gateway.settings import Keys
+from litevoice_worker.members import StaticMembers
+from litevoice_worker.runner import Stages
+from litevoice_worker.worker import Worker
+from tests.simulation import stages
+from tests.simulation.loop import Process
+from tests.simulation.model.channel import Channel
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+KEYS = Keys(b"k" * 32, b"t" * 16)
+PRINCIPAL = "caller"
+
+
+class Ordered(dict[Any, None]):
+    """As much of a set as is needed, in order: a set of objects is iterated in the order of their addresses."""
+
+    def add(self, one: Any) -> None:
+        self[one] = None
+
+    def discard(self, one: Any) -> None:
+        self.pop(one, None)
+
+
+class Gateway:
+    def __init__(self, world: World, name: str) -> None:
+        self.process = Process(name)
+        self._world = world
+        self._task: asyncio.Task[None] | None = None
+        self.hub: Hub | None = None
+        self._drain: Drain | None = None
+
+    def start(self) -> None:
+        """In its process's context."""
+        settings = GatewaySettings(broker=self._world.settings, api_keys_dir="/", keys_dir="/")
+        self.hub = Hub(settings, KEYS, Metrics(), self.process.name, "10.0.0.1")
+        self.hub.connections = Ordered()  # type: ignore[assignment]
+        self._drain = Drain(self.hub)
+        self._task = asyncio.get_running_loop().create_task(self.hub.start())
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._task = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        assert self.hub is not None
+        assert self._drain is not None
+        await self._drain.wait()
+        await self.hub.close()
+        if report := self._drain.report.lost_packets:
+            self._world.say(f"{self.process} lost {report} packets in its drain")
+        self._world.exited(self)
+
+    def connections(self) -> list[Connection]:
+        return list(self.hub.connections) if self.hub is not None else []
+
+
+class WorkerProgram:
+    def __init__(self, world: World, name: str) -> None:
+        self.process = Process(name)
+        self._world = world
+        self._stop = asyncio.Event()
+        self.worker: Worker | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """In its process's context."""
+        world, random = self._world, self._world.stage_random
+        settings = WorkerSettings(broker=world.settings, members=MembersSettings(static=world.workers))
+        made = Stages(
+            stages.Transcriber(random),
+            stages.Responder(random, lambda question: world.computes(self.process, question)),
+            stages.Synthesizer(random),
+        )
+        members = StaticMembers(frozenset(world.workers))
+        environment = {"POD_NAME": self.process.name, "POD_IP": "10.0.0.2"}
+        self.worker = Worker(settings, made, members, environment)
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        assert self.worker is not None
+        await self.worker.run(self._stop)
+        self._world.exited(self)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._stop.set()
+
+    @property
+    def owned(self) -> set[int]:
+        return set(self.worker._ownership.owned) if self.worker is not None else set()
+
+
+Program = Gateway | WorkerProgram
+
+
+class _NoServer:
+    def __init__(self, *_: Any) -> None: ...
+
+    async def start(self, *_: Any) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@contextmanager
+def around(world: World) -> Iterator[None]:
+    """Puts the model where the programs meet the outside: gRPC, the admin protocol, threads and ports."""
+    undo: list[tuple[Any, str, Any]] = []
+
+    def patch(where: Any, name: str, value: Any) -> None:
+        undo.append((where, name, getattr(where, name)))
+        setattr(where, name, value)
+
+    def channel(target: str, options: Any = None) -> Channel:
+        return Channel(world.network, world.proxies, target)
+
+    def remoting(address: str, **_: Any) -> Any:
+        return world.remoting.client(address)
+
+    patch(grpc.aio, "insecure_channel", channel)
+    patch(litevoice_broker.admin, "RemotingClient", remoting)
+    patch(litevoice_worker.worker, "Ears", lambda *_: stages.Ears(Random(world.stage_random.random())))
+    patch(litevoice_worker.worker, "SileroNetwork", lambda: None)
+    patch(litevoice_worker.worker, "AdminServer", _NoServer)
+    patch(litevoice_worker.worker, "gc", SimpleNamespace(collect=lambda: None, freeze=lambda: None))
+    try:
+        yield
+    finally:
+        for where, name, value in reversed(undo):
+            setattr(where, name, value)
+
+
+def broker_settings(request_topic: str, reply_topic: str, partitions: int, proxies: list[str]) -> BrokerSettings:
+    return BrokerSettings(
+        endpoints=";".join(proxies),
+        name_server="nameserver:9876",
+        request_topic=request_topic,
+        reply_topic=reply_topic,
+        partitions=partitions,
+    )

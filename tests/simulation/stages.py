@@ -1,0 +1,123 @@
+"""What a worker hears, thinks and says in the simulation: exact, so that one lost packet changes an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from random import Random
+
+import numpy as np
+
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec
+from litevoice_worker.audio import Samples
+from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.opening import Stream
+
+FRAME_SECONDS = 0.1
+SILENCE = b"\xff" * 800
+_STEP = 3000
+_FRAME_SAMPLES = 1600
+_CHARACTER_MILLISECONDS = 30
+
+
+def _ulaw(sample: int) -> bytes:
+    """One positive sample of G.711."""
+    sample = min(sample + 132, 32767)
+    exponent = max(0, sample.bit_length() - 8)
+    return bytes([~(exponent << 4 | (sample >> (exponent + 3)) & 0x0F) & 0xFF])
+
+
+def _tone(level: int) -> bytes:
+    """100 ms of a square wave of 500 Hz, whose amplitude is the digit."""
+    plus = _ulaw(level * _STEP)
+    minus = bytes([plus[0] & 0x7F])
+    return (plus * 8 + minus * 8) * 50
+
+
+TONES = {level: _tone(level) for level in range(1, 10)}
+
+
+def digits_heard(samples: Samples) -> str:
+    """What `TONES` said; a piece of one is told as what it is."""
+    loudness = np.abs(samples.astype(np.int32))
+    loud = np.flatnonzero(loudness > _STEP // 3)
+    if not len(loud):
+        return ""
+    first, last = int(loud[0]), int(loud[-1])
+    count = round((last + 1 - first) / _FRAME_SAMPLES)
+    pieces = (loudness[first + number * _FRAME_SAMPLES :][:_FRAME_SAMPLES] for number in range(count))
+    return "".join(str(round(float(np.median(piece)) / _STEP)) for piece in pieces)
+
+
+def answer_to(question: str) -> list[str]:
+    """Sentences."""
+    return [f"You said {question}.", f" That is all of {question}."]
+
+
+def speech(text: str, codec: Codec) -> bytes:
+    text = text.strip()
+    size = len(text) * _CHARACTER_MILLISECONDS * CODEC_BYTES_PER_SECOND[codec] // 1000
+    return (text.encode() * (size // len(text) + 1))[:size]
+
+
+class Ears:
+    """Speech is what is loud. In the place of litevoice_worker.ears.Ears."""
+
+    busy = 0.0
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def seconds_to_hear(self, audio_seconds: float) -> float:
+        return 0.0
+
+    def listen(self, stream: Stream, windows: Samples, done: Callable[[list[float] | None], None]) -> None:
+        found = (np.abs(windows.astype(np.int32)).mean(axis=1) > 200).astype(float).tolist()
+        asyncio.get_running_loop().call_later(self._random.uniform(0.001, 0.02), done, found)
+
+    async def close(self) -> None: ...
+
+
+class Transcriber:
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    async def transcribe(self, samples: Samples, language: str) -> str:
+        await asyncio.sleep(self._random.uniform(0.02, 0.4))
+        return digits_heard(samples)
+
+    async def close(self) -> None: ...
+
+
+class Responder:
+    """`began` is told about each response that is computed from its beginning: the question."""
+
+    def __init__(self, random: Random, began: Callable[[str], None]) -> None:
+        self._random = random
+        self._began = began
+
+    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:
+        questions: Sequence[str] = [item.text for item in prompt.items if item.role == "user"]
+        question = questions[-1] if questions else ""
+        self._began(question)
+        await asyncio.sleep(self._random.uniform(0.02, 0.5))
+        said = ""
+        for sentence in answer_to(question):
+            said += sentence
+            if len(said) > len(prompt.said):
+                yield sentence
+                await asyncio.sleep(self._random.uniform(0.0, 0.1))
+        yield Outcome()
+
+    async def close(self) -> None: ...
+
+
+class Synthesizer:
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
+        await asyncio.sleep(self._random.uniform(0.01, 0.2))
+        return speech(text, codec)
+
+    async def close(self) -> None: ...

@@ -64,6 +64,11 @@ e2e: venv ## tests on a real Kubernetes cluster
 test: check unit integration chaos-brief e2e ## everything
 	@scripts/tier --report
 
+SEEDS ?= 500
+.PHONY: simulate
+simulate: venv ## the whole path in virtual time over a model broker: SEEDS=500 stories of faults; exits 1 when one fails
+	@nice $(PY) -m tests.simulation --seeds $(SEEDS) --jobs 2 --shrink
+
 # Between the tiers and not beside others: its callers speak in real time.
 .PHONY: chaos-brief
 chaos-brief: venv ## each kind of fault once, in two minutes; part of `make test`

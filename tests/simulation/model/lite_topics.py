@@ -1,7 +1,7 @@
 """The LiteTopics of one parent topic in one Exclusive group, as RocketMQ 5.5.0 keeps them; see docs/rocketmq.md, ADR 3.
 
-No kinder than the real broker where a takeover depends on it: `tests/unit/simulation/test_conformance.py` states each
-trap, and the same tests run against RocketMQ.
+No kinder than the real broker where a takeover depends on it: `tests/unit/broker/test_model_broker.py` states the
+traps, of a smaller model.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -112,8 +113,8 @@ def test_a_pause_on_the_way_does_not_change_what_was_said(milliseconds: int) -> 
     heard = list[list[events.DownEvent]]()
     for pause in (0.1, 5.0):
         world = conversation([(0.5, 0)])
-        world.at(0.5, lambda world=world: world.send(packets.Audio(spoken[:first])))
-        world.at(0.5 + pause, lambda world=world: world.send(packets.Audio(spoken[first:])))
+        world.at(0.5, partial(world.send, packets.Audio(spoken[:first])))
+        world.at(0.5 + pause, partial(world.send, packets.Audio(spoken[first:])))
         world.stream([(2.0, 0)], start=1.7 + pause)
         world.run(12 + pause)
         kinds = (events.SpeechStarted, events.SpeechStopped, events.InputTranscribed, events.ResponseFinished)

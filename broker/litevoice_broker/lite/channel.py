@@ -288,7 +288,7 @@ class LiteChannel(ConnectedClient):
             syncs += 1
             failing = backoff > 0.0 or self._polls_fail
             try:
-                await self._wait(self._ownership.full_sync(self._connection.generation))
+                await self._sync()
                 if failing or syncs % _REFRESH_ASSIGNMENTS_SYNCS == 0:
                     await self._receiver.assign()
             except BrokerError as error:
@@ -306,6 +306,9 @@ class LiteChannel(ConnectedClient):
                 if failing:
                     self._back_at = self._synced_at
                     await self.wake()  # what came before our subscription was there again
+
+    async def _sync(self) -> None:
+        await self._wait(self._ownership.full_sync(self._connection.generation))
 
     async def _until_next_sync(self, backoff: float) -> None:
         """At once when a poll fails: the broker may have forgotten us."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+from tests.simulation.planting import enough, search
 from tests.simulation.plants import PLANTS
 from tests.simulation.shrinking import kind, shrink
 from tests.simulation.world import Result, run
@@ -22,6 +23,8 @@ SHOWN_LINES = 60
 def main() -> int:
     """0 when no seed failed."""
     arguments = _arguments()
+    if arguments.plants is not None:
+        return _plants(arguments.plants or list(PLANTS), range(arguments.first, arguments.first + arguments.seeds))
     if arguments.plant:
         PLANTS[arguments.plant]()
     if arguments.seed is not None:
@@ -64,6 +67,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--story", action="store_true", help="the whole story, not only its end")
     parser.add_argument("--stop", action="store_true", help="end with the first failure")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="put a known fault back")
+    parser.add_argument(
+        "--plants",
+        nargs="*",
+        metavar="PLANT",
+        choices=[*PLANTS, []],
+        help="put all of them back, or these, one after the other, each until a seed tells",
+    )
     return parser.parse_args()
 
 
@@ -75,6 +85,17 @@ def _one(seed: int, *, whole: bool, shrinks: bool) -> int:
     digest = hashlib.sha256("\n".join(result.story).encode()).hexdigest()[:16]
     print(f"seed {seed}: {result.questions} questions, {result.steps} steps, story {digest}")
     return 1 if result.broken else 0
+
+
+def _plants(plants: list[str], seeds: range) -> int:
+    """0 when enough of the plants are found."""
+    found = []
+    for one in search(plants, seeds):
+        found.append(one)
+        print(one, flush=True)
+    told = sum(one.seed is not None for one in found)
+    print(f"{told} of {len(found)} plants found within {len(seeds)} seeds")
+    return 0 if enough(found) else 1
 
 
 def _tell(result: Result, *, whole: bool) -> None:

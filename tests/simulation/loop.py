@@ -7,7 +7,7 @@ import asyncio
 import contextvars
 import heapq
 from collections.abc import Callable
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 START_SECONDS = 1000.0
@@ -40,6 +40,46 @@ class Stuck(Exception):  # noqa: N818 - reads as what it is
     """Nothing is ready and no timer is set: whoever is waited for never comes."""
 
 
+class _Handle(asyncio.Handle):
+    """asyncio's, made without a look at the debug mode: a run makes some ten thousand of them."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Any, arguments: Any, loop: VirtualLoop, context: Context | None) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = arguments
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment]
+
+
+class _Timer(asyncio.TimerHandle):
+    """Likewise. A cancelled one leaves the heap when its time comes."""
+
+    __slots__ = ()
+
+    def __init__(self, when: float, callback: Any, arguments: Any, loop: VirtualLoop, context: Context | None) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = arguments
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self._when = when
+        self._scheduled = True
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment]
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """Runs callbacks in the order in which they came due. `errors` has what nobody caught."""
 
@@ -49,7 +89,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.errors: list[str] = []
         self.steps = 0
         self._kept: list[asyncio.Task[Any]] = []
-        self._clock_resolution = 1e-9
+        self._timers: list[tuple[float, _Timer]] = []
+        """A heap. Of the same moment, none is smaller: timers keep no order then."""
         self.set_exception_handler(self._error)
         self.set_task_factory(self._make_task)
 
@@ -80,6 +121,29 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: Context | None = process.context if process is not None else None
         self.call_at(self.now + seconds, do, *arguments, context=context or _NOBODY.copy())
 
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        if self._closed:  # type: ignore[attr-defined]
+            raise RuntimeError("the world has ended")
+        timer = _Timer(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, timer))
+        return timer
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        if self._closed:  # type: ignore[attr-defined]
+            raise RuntimeError("the world has ended")
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        return handle
+
     # --- inside
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
@@ -91,19 +155,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return task
 
     def _run_once(self) -> None:
-        scheduled, ready = self._scheduled, self._ready  # type: ignore[attr-defined]
+        timers, ready = self._timers, self._ready  # type: ignore[attr-defined]
         if not ready:
-            while scheduled and scheduled[0]._cancelled:
-                heapq.heappop(scheduled)._scheduled = False
-            if not scheduled:
+            while timers and timers[0][1]._cancelled:
+                heapq.heappop(timers)
+            if not timers:
                 raise Stuck
-            self.now = max(self.now, scheduled[0]._when)
+            self.now = max(self.now, timers[0][0])
         self.now += TURN_SECONDS
-        while scheduled and (scheduled[0]._when <= self.now or scheduled[0]._cancelled):
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            if not handle._cancelled:
-                ready.append(handle)
+        while timers and (timers[0][0] <= self.now or timers[0][1]._cancelled):
+            timer = heapq.heappop(timers)[1]
+            if not timer._cancelled:
+                ready.append(timer)
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle._cancelled:
@@ -114,10 +177,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     process.held.append(handle)
                 continue
             self.steps += 1
-            handle._run()
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """They leave the heap when their time comes."""
+            try:
+                handle._context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self._error(self, {"message": f"exception in {handle._callback}", "exception": error})
 
     def _process_events(self, event_list: Any) -> None: ...
 
@@ -138,7 +203,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._kept.clear()
         self._ready.clear()  # type: ignore[attr-defined]
-        self._scheduled.clear()  # type: ignore[attr-defined]
+        self._timers.clear()
 
     def _error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -1,33 +1,328 @@
-"""Known faults that can be put back, to see that the simulator finds them: name → what patches the product."""
+"""Known faults that can be put back, to see that the simulator finds them: name → what patches the product.
+
+A patch lasts as long as the process.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
+import litevoice_gateway.packet_log
+import litevoice_worker.turn
+from litevoice_broker.errors import BrokerError
+from litevoice_broker.lite.commands import Replace
+from litevoice_broker.lite.full_sync import Gate
 from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.lite.topic import Topic
+from litevoice_broker.partition_consumer import PartitionConsumer
+from litevoice_broker.producer import Producer, _Lane, _Pending
+from litevoice_broker.receiving import acknowledge
+from litevoice_contracts.conversation import Mark
+from litevoice_contracts.events import TurnReplay
+from litevoice_contracts.positions import EventId
+from litevoice_gateway import commands as do
+from litevoice_gateway.packet_log import PacketLog
+from litevoice_gateway.session import Session
+from litevoice_gateway.session_state import SessionState
+from litevoice_worker.claims import Claims
+from litevoice_worker.dialogue import Dialogue
 from litevoice_worker.order import PacketOrder
+from litevoice_worker.outlet import Outlet
+from litevoice_worker.ownership import Ownership as Partitions
+from litevoice_worker.response import Response
+
+PLANTS: dict[str, Callable[[], None]] = {}
 
 
-def _lose_packets() -> None:
+def _plant(function: Callable[[], None]) -> Callable[[], None]:
+    PLANTS[function.__name__.strip("_").replace("_", "-")] = function
+    return function
+
+
+def _put(where: Any, name: str, value: Any) -> Any:
+    """What was there before."""
+    before = getattr(where, name)
+    setattr(where, name, value)
+    return before
+
+
+# --- LiteTopics: takeovers, notices, full syncs, heals
+
+
+@_plant
+def _notices_are_not_listened_to() -> None:
+    _put(Ownership, "noticed", lambda *_: None)
+
+
+@_plant
+def _nobody_else_is_believed_to_own_anything() -> None:
+    _put(Topic, "whose", lambda *_: True)
+
+
+@_plant
+def _takeovers_take_one_step() -> None:
+    """The broker ignores an offset that is the committed one, and goes on waiting for the last owner."""
+
+    def claim(self: Topic) -> Any:
+        found = whole(self)
+        del found.steps[:-1]
+        return found
+
+    whole = _put(Topic, "claim", claim)
+
+
+@_plant
+def _an_evicted_loser_comes_back_with_its_full_sync() -> None:
+    evicted: dict[Gate, dict[str, None]] = {}
+
+    def evict(self: Ownership, topic: Topic) -> None:
+        evicted.setdefault(self._gate, {})[topic.name] = None
+        really(self, topic)
+
+    def begin(self: Gate, topics: Any) -> Replace | None:
+        call: Replace | None = sync(self, topics)
+        if call is not None:
+            self._sync.call = call = Replace(tuple(dict.fromkeys((*call.names, *evicted.get(self, ())))), call.link)  # type: ignore[union-attr]
+        return call
+
+    really, sync = _put(Ownership, "_evict", evict), _put(Gate, "begin", begin)
+
+
+@_plant
+def _what_is_missing_is_never_healed() -> None:
+    def gap_lasts(self: Topic, now: float, busy_until: float) -> bool:
+        really(self, now, busy_until)
+        self.heal = None
+        return False
+
+    _put(Ownership, "heal", lambda *_: None)
+    really = _put(Topic, "gap_lasts", gap_lasts)
+
+
+# --- the producer
+
+
+@_plant
+def _unclear_answers_are_taken_for_confirmations() -> None:
+    async def send(self: Producer, lane: _Lane, batch: list[_Pending]) -> None:
+        deadline = batch[0].deadline
+        batch[0].deadline = 0.0  # the first failure is the last
+        try:
+            await until_confirmed(self, lane, batch)
+        except BrokerError as error:
+            if not error.retryable and self.ready:
+                raise
+        finally:
+            batch[0].deadline = deadline
+
+    until_confirmed = _put(Producer, "_send_until_confirmed", send)
+
+
+@_plant
+def _a_session_has_several_messages_on_their_way() -> None:
+    """The outlet does not wait for confirmations, and the producer has no lanes for LiteTopics."""
+
+    def enqueue(self: Producer, key: tuple[str, ...], message: Any, done: Any) -> None:
+        if key[0] != "lite":
+            in_lanes(self, key, message, done)
+            return
+        pending = _Pending(message, message.ByteSize(), done, asyncio.get_running_loop().time() + self._give_up_seconds)
+        asyncio.get_running_loop().create_task(self._deliver(_Lane("lite"), [pending]))
+
+    def send_next(self: Outlet) -> None:
+        one_by_one(self)
+        self._in_flight = False
+
+    in_lanes, one_by_one = _put(Producer, "_enqueue", enqueue), _put(Outlet, "send_next", send_next)
+
+
+# --- the gateway
+
+
+@_plant
+def _message_ids_are_ignored() -> None:
+    _put(SessionState, "has", lambda *_: False)
+
+
+@_plant
+def _stale_attempts_count() -> None:
+    def apply(self: SessionState, position: int, envelope: Any) -> Any:
+        return really(self, position, replace(envelope, attempt=max(envelope.attempt, self.attempt)))
+
+    really = _put(SessionState, "apply", apply)
+
+
+@_plant
+def _only_a_live_session_counts_attempts() -> None:
+    """Who reads the log anew folds it differently."""
+
+    def end_attempt(self: SessionState, event: Any, message: Any) -> Any:
+        found = really(self, event, message)
+        self.attempt -= 1
+        return found
+
+    def control(self: Session, events: Any, now: float) -> None:
+        self._state.attempt += sum(isinstance(entry.event, TurnReplay) for entry in events)
+        controls(self, events, now)
+
+    really, controls = _put(SessionState, "_end_attempt", end_attempt), _put(Session, "_control", control)
+
+
+@_plant
+def _a_resumed_client_misses_a_position() -> None:
+    def init(self: Session, opening: Any, protocol: Any, *rest: Any) -> None:
+        really(self, opening, protocol, *rest)
+        if self.resumed:
+            at = self._target
+            self._target = EventId(at.position + 1, at.snapshot, at.part)
+
+    really = _put(Session, "__init__", init)
+
+
+@_plant
+def _packets_are_acknowledged_before_the_broker_has_them() -> None:
+    def depart(self: Session, now: float) -> None:
+        really(self, now)
+        for command in list(self._out):
+            if isinstance(command, do.Publish) and command.client_seq is not None:
+                self.confirmed(0, now, command.client_seq)
+
+    really = _put(Session, "depart", depart)
+
+
+@_plant
+def _one_packet_too_many_is_forgotten() -> None:
+    def drop(self: PacketLog, progress: Any) -> None:
+        really(self, progress)
+        if progress.upto.epoch == self.epoch:
+            self._drop(progress.upto.seq + 2 - self._first_retained)
+
+    really = _put(PacketLog, "progress", drop)
+
+
+@_plant
+def _the_boundary_of_a_snapshot_is_one_too_high() -> None:
+    def snapshot(self: PacketLog, seq: int) -> Any:
+        found = before(self, seq)
+        return replace(found, boundary=Mark(found.boundary.epoch, found.boundary.seq + 1)) if found.boundary else found
+
+    before = _put(PacketLog, "_snapshot_before", snapshot)
+
+
+@_plant
+def _an_old_epochs_rejection_is_taken_for_our_own() -> None:
+    def reject(self: PacketLog, rejected: int, current: int) -> None:
+        really(self, self.epoch, current)
+
+    really = _put(PacketLog, "reject", reject)
+
+
+@_plant
+def _a_turn_is_given_up_after_its_first_attempt() -> None:
+    _put(litevoice_gateway.packet_log, "MAX_ATTEMPTS", 1)
+
+
+# --- the worker: packets and turns
+
+
+@_plant
+def _packets_are_lost() -> None:
     """Of each envelope with several packets, one does not reach the worker's state machine."""
-    give_out = PacketOrder._give_out
 
     def fewer(self: PacketOrder, packets: list[Any], client_seqs: list[Any], codec: Any, arrival: Any) -> None:
         give_out(self, packets, client_seqs, codec, arrival)
         if len(arrival.packets) > 1:
             del arrival.packets[1]
 
-    PacketOrder._give_out = fewer  # type: ignore[method-assign]
+    give_out = _put(PacketOrder, "_give_out", fewer)
 
 
-def _replace(where: Any, name: str, value: Any) -> Callable[[], None]:
-    return lambda: setattr(where, name, value)
+@_plant
+def _what_a_client_sends_again_counts_again() -> None:
+    _put(PacketOrder, "_sent_again", lambda *_: False)
 
 
-PLANTS: dict[str, Callable[[], None]] = {
-    "packets-are-lost": _lose_packets,
-    "notices-are-not-listened-to": _replace(Ownership, "noticed", lambda *_: None),
-    "nobody-else-is-believed-to-own-anything": _replace(Topic, "whose", lambda *_: True),
-}
+@_plant
+def _packets_are_applied_whatever_their_number() -> None:
+    def take(self: PacketOrder, envelope: Any, now: float, arrival: Any) -> None:
+        if envelope.epoch == self.epoch and envelope.seq < self.next_seq:
+            envelope = replace(envelope, seq=self.next_seq)
+        really(self, envelope, now, arrival)
+
+    really = _put(PacketOrder, "_take", take)
+    _put(PacketOrder, "_sent_again", lambda *_: False)
+
+
+@_plant
+def _an_epochs_end_is_not_waited_for() -> None:
+    def init(self: PacketOrder, epoch_wait_seconds: float) -> None:
+        really(self, 0.0)
+
+    really = _put(PacketOrder, "__init__", init)
+
+
+@_plant
+def _a_pause_forgets_the_beginning_of_an_utterance() -> None:
+    _put(litevoice_worker.turn, "UNDECIDED_PAUSE_SECONDS", litevoice_worker.turn.PAUSE_SECONDS)
+
+
+@_plant
+def _a_clients_events_take_effect_again() -> None:
+    _put(Dialogue, "take_effect", lambda *_: True)
+
+
+@_plant
+def _a_resumed_answer_begins_its_sentence_again() -> None:
+    def init(self: Response, *arguments: Any, **named: Any) -> None:
+        really(self, *arguments, **named)
+        self._skip_bytes = 0
+
+    really = _put(Response, "__init__", init)
+
+
+# --- the worker: partitions
+
+
+@_plant
+def _who_is_not_listed_is_believed_to_be_gone_at_once() -> None:
+    """A restarted broker lists nobody: two workers take a partition, and neither leaves."""
+
+    def unsure(self: Claims) -> None:
+        self._sure_since = self._pulse_at
+
+    _put(Claims, "_unsure", unsure)
+    _put(Claims, "_outranked", lambda *_: False)
+
+
+@_plant
+def _owners_do_not_look_at_their_fences() -> None:
+    _put(Claims, "_of_held", lambda *_, **__: None)
+    _put(Partitions, "lost", lambda *_: None)
+
+
+@_plant
+def _a_thawed_worker_publishes_at_once() -> None:
+    _put(Claims, "pulse", lambda self, now: setattr(self, "_pulse_at", now))
+    _put(Claims, "doubtful", lambda *_: False)
+
+
+@_plant
+def _batches_are_acknowledged_before_they_are_handled() -> None:
+    async def take(self: PartitionConsumer, messages: list[Any]) -> None:
+        await acknowledge(self._connection, self._group, self._topic, messages, patient=self._patient)
+        await handles(self, messages)
+
+    handles = _put(PartitionConsumer, "_take", take)
+
+
+@_plant
+def _the_order_of_a_dead_worker_stays_locked() -> None:
+    async def nothing(*_: Any) -> tuple[int, int | None]:
+        return 0, None
+
+    for where, name in ((Partitions, "_reset_order_lock"), (Partitions, "_watch"), (PartitionConsumer, "_free")):
+        _put(where, name, nothing)

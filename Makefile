@@ -25,6 +25,15 @@ try: venv ## the idea in one minute, without a cluster: a spoken conversation su
 	@scripts/install-dev
 	@$(PY) -m litevoice_dev try
 
+.PHONY: command
+command: venv ## the `litevoice` command as a single file: dist/litevoice
+	@$(PY) -m litevoice_dev.single_file dist/litevoice
+
+.PHONY: walk
+walk: venv ## from a caller who hears nothing to the cause: plants faults, asks `litevoice`, prints what it got right
+	@scripts/install-dev
+	@$(PY) -m litevoice_dev walk $(ARGS)
+
 .PHONY: demo
 demo: venv ## a real cluster, a real broker, a spoken conversation that survives the death of its pod
 	@$(PY) -m e2e.demo
@@ -61,13 +70,26 @@ e2e: venv ## tests on a real Kubernetes cluster
 	@scripts/tier e2e scripts/e2e $(SLOWEST)
 
 .PHONY: test
-test: check unit integration chaos-brief e2e ## everything
+test: check unit simulate-brief integration chaos-brief e2e ## everything
 	@scripts/tier --report
+
+TIMES ?= 5
+.PHONY: properties
+properties: venv ## property tests with examples that are new each time: TIMES=5; exits 1 at the first that fails
+	@for _ in $$(seq $(TIMES)); do $(PY) -m pytest tests -m "unit and hypothesis" -n 2 -q --hypothesis-profile=random || exit 1; done
 
 SEEDS ?= 500
 .PHONY: simulate
 simulate: venv ## the whole path in virtual time over a model broker: SEEDS=500 stories of faults; exits 1 when one fails
 	@nice $(PY) -m tests.simulation --seeds $(SEEDS) --jobs 2 --shrink
+
+.PHONY: simulate-brief
+simulate-brief: venv ## the first 500 of these stories; part of `make test`
+	@scripts/tier simulate-brief $(PY) -m tests.simulation --seeds 500 --jobs 2 --shrink
+
+.PHONY: fleet
+fleet: venv ## a fleet is scaled, rolled, drained and struck on a real cluster while 150 call: ARGS="--sessions 40 --only scale"
+	@$(PY) -m e2e.fleet $(ARGS)
 
 # Between the tiers and not beside others: its callers speak in real time.
 .PHONY: chaos-brief
@@ -79,6 +101,11 @@ chaos-brief: venv ## each kind of fault once, in two minutes; part of `make test
 chaos: venv ## calls while everything fails, checked packet by packet: MINUTES=30, ARGS="--sessions 40 --seed 7 --only worker-kill"
 	@scripts/install-dev
 	@$(PY) -m litevoice_dev chaos --minutes $(MINUTES) $(ARGS)
+
+.PHONY: clients
+clients: venv ## six unchanged client libraries hold the same conversation; writes docs/clients.json and its table: ARGS="--only livekit"
+	@scripts/install-dev
+	@$(PY) -m litevoice_dev clients $(ARGS)
 
 # How large: open microphones, and how long they are measured; sessions that come back at once.
 bench-storm: SESSIONS ?= 10000
@@ -126,6 +153,17 @@ bench-storm: venv ## measure how SESSIONS=10000 sessions come back after kill -9
 bench-outage: venv ## measure how SESSIONS=40 go on after kill -9 of PART=broker|proxy; exits 1 when a bar is missed
 	@scripts/install-dev
 	@$(PY) -m bench.outage --sessions $(SESSIONS) --part $(PART)
+
+.PHONY: bench-operator
+bench-operator: venv ## measure the operator with 10, 100, 1,000 pods on a real API server; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.operator $(ARGS)
+
+TOPICS ?= 100000
+.PHONY: bench-alerts
+bench-alerts: venv ## measure how soon alerts tell of faults, and what looking costs: TOPICS=100000; exits 1 when a bar is missed
+	@scripts/install-dev
+	@$(PY) -m bench.alerts --topics $(TOPICS) $(ARGS)
 
 .PHONY: bench-programs
 bench-programs: ## format, lint and test the programs in Rust and Go that the measurements use

@@ -24,10 +24,10 @@ async def synthesize(request: web.Request) -> web.Response:
     return web.Response(body=SPEECH)
 
 
-def pipeline(port: int) -> dict[str, object]:
-    """Settings of a worker that uses them; answers come from its local responder."""
-    endpoint = {"openai": {"baseUrl": f"http://{HOST}:{port}/v1", "model": "null"}}
-    return {"transcriber": endpoint, "synthesizer": endpoint}
+def pipelines(port: int) -> list[object]:
+    """Of a worker that uses them; answers come from its local responder."""
+    stage = {"use": "openai", "options": {"endpoints": [{"baseUrl": f"http://{HOST}:{port}/v1", "model": "null"}]}}
+    return [{"name": "null", "transcriber": stage, "synthesizer": stage}]
 
 
 def main() -> None:

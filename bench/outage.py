@@ -253,13 +253,16 @@ async def measure(folder: Path, options: argparse.Namespace) -> Outcome:
     try:
         await asyncio.to_thread(rocketmq.start)
         async with model.serving() as port:
-            endpoint = {"openai": {"baseUrl": f"http://{HOST}:{port}/v1", "model": "echo"}}
+            responder = {
+                "use": "openai",
+                "options": {"endpoints": [{"baseUrl": f"http://{HOST}:{port}/v1", "model": "echo"}]},
+            }
             stack = LocalStack(
                 folder / "stack",
                 rocketmq.endpoints,
                 rocketmq.name_server,
                 names=Names("bench-requests", "bench-replies", PARTITIONS),
-                worker={"pipeline": {"responder": endpoint}},
+                worker={"pipelines": [{"name": "echo", "responder": responder}]},
                 progress=say,
             )
             await stack.start(gateways=1)

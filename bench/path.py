@@ -124,7 +124,7 @@ async def place(folder: Path) -> AsyncIterator[Place]:
             rocketmq.endpoints,
             rocketmq.name_server,
             names=Names("bench-requests", "bench-replies", PARTITIONS),
-            worker={"pipeline": null_stages.pipeline(port)},
+            worker={"pipelines": null_stages.pipelines(port)},
             worker_names=("worker-0",),
             progress=say,
         )

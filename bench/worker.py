@@ -37,11 +37,12 @@ from litevoice_contracts.settings import BrokerSettings, MembersSettings, Worker
 from litevoice_dev.progress import say
 from litevoice_dev.speech import RATE, speak
 from litevoice_worker.audio import Samples, decode
-from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.commands import Outcome, Prompt, StageContext
 from litevoice_worker.endpointing import WINDOW_MILLISECONDS
 from litevoice_worker.gate import energies
 from litevoice_worker.members import StaticMembers
-from litevoice_worker.runner import Stages
+from litevoice_worker.ownership import Certain
+from litevoice_worker.plugins import Pipelines, Stages
 from litevoice_worker.turn import PAUSE_SECONDS
 from litevoice_worker.worker import Worker
 
@@ -62,13 +63,13 @@ Kind = str
 class NullStages:
     """ASR that understands nothing; the others are never asked, because nothing is to be answered."""
 
-    async def transcribe(self, samples: Samples, language: str) -> str:  # noqa: ARG002
+    async def transcribe(self, samples: Samples, context: StageContext) -> str:  # noqa: ARG002
         return ""
 
-    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:  # noqa: ARG002
+    async def respond(self, prompt: Prompt, context: StageContext) -> AsyncIterator[str | Outcome]:  # noqa: ARG002
         yield Outcome("completed", "", 0, 0)
 
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:  # noqa: ARG002
+    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:  # noqa: ARG002
         return b""
 
     async def close(self) -> None: ...
@@ -104,9 +105,9 @@ class Subject:
         stages = NullStages()
         members = StaticMembers(frozenset({"worker-0"}))
         environment = {"POD_NAME": "worker-0", "POD_IP": "127.0.0.1"}
-        self._worker = Worker(settings, Stages(stages, stages, stages), members, environment)
+        self._worker = Worker(settings, Pipelines({"litevoice": Stages(stages, stages, stages)}), members, environment)
         self.producer = NullProducer()
-        self._worker._producer = self.producer  # type: ignore[assignment]
+        self._worker._producers = [self.producer]  # type: ignore[list-item]
         self._snapshot = Snapshot(config=config, cursor=Cursor(noise_floor=noise_floor))
         self._next: dict[str, int] = {}
         self._offsets = itertools.count()
@@ -122,7 +123,7 @@ class Subject:
             envelopes.append(envelope.encode())
         properties, body = Bundle("g_bench", envelopes).encode()
         message = PartitionMessage(next(self._offsets), properties, body, time.time())
-        await self._worker._handle(0, [message], 0)
+        await self._worker._handle(0, [message], Certain(0, 0.0))
 
     async def settle(self) -> None:
         """Until nothing computes any more, in whatever thread."""

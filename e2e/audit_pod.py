@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from e2e.environment import GATEWAY, NAMESPACE
@@ -12,11 +13,14 @@ _SCRIPT = ROOT / "dev" / "litevoice_dev" / "audit.py"
 
 
 class AuditPod:
-    """Runs `audit.py`; `lines` are what it has printed so far."""
+    """Runs `audit.py`; `lines` are what it has printed so far. `sessions`: whose replies; several are read one after
+    the other (see `audit.py`). `node`: where; empty for any."""
 
-    def __init__(self, what: str, session_id: str = "") -> None:
+    def __init__(self, what: str, *sessions: str, node: str = "") -> None:
         self.name = f"audit-{what}"
-        self._arguments = [what, "/etc/litevoice/config/settings.json", *([session_id] if session_id else [])]
+        self._sessions: Sequence[str] = sessions
+        self._node = node
+        self._arguments = [what, "/etc/litevoice/config/settings.json", *(["@/audit/sessions"] if sessions else [])]
 
     def start(self) -> None:
         """Creates the pod; `requests` returns when every partition is being read."""
@@ -27,7 +31,7 @@ class AuditPod:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": self.name, "namespace": NAMESPACE},
-            "data": {"audit.py": _SCRIPT.read_text()},
+            "data": {"audit.py": _SCRIPT.read_text(), "sessions": "\n".join(self._sessions)},
         }
         config = next(
             v
@@ -45,6 +49,7 @@ class AuditPod:
             },
             "spec": {
                 "restartPolicy": "Never",
+                **({"nodeName": self._node} if self._node else {}),
                 "automountServiceAccountToken": False,
                 "securityContext": worker.get("securityContext", {}),
                 "containers": [
@@ -74,16 +79,30 @@ class AuditPod:
     def wait_ready(self) -> None:
         wait_until(lambda: any(line.get("ready") for line in self.lines()), 120, f"{self.name} reads")
 
+    def wait_started(self) -> None:
+        """Its node has a log of it."""
+
+        def started() -> bool:
+            status = kubectl_json("get", "pod", "-n", NAMESPACE, self.name)["status"]
+            states = [container["state"] for container in status.get("containerStatuses", [])]
+            return bool(states) and not any("waiting" in state for state in states)
+
+        wait_until(started, 120, f"{self.name} runs")
+
     def wait_complete(self) -> list[dict[str, Any]]:
         """All lines of a finished audit. Raises RuntimeError with its output when it failed."""
+        self.wait_over(120)
+        return self.lines()
+
+    def wait_over(self, seconds: float) -> None:
+        """Raises RuntimeError with its output when it failed."""
 
         def phase() -> str:
             found = kubectl_json("get", "pod", "-n", NAMESPACE, self.name)["status"]["phase"]
             return str(found) if found in {"Succeeded", "Failed"} else ""
 
-        if wait_until(phase, 120, f"{self.name} has read everything") == "Failed":
+        if wait_until(phase, seconds, f"{self.name} has read everything") == "Failed":
             raise RuntimeError(kubectl("logs", "-n", NAMESPACE, self.name))
-        return self.lines()
 
     def lines(self) -> list[dict[str, Any]]:
         output = kubectl("logs", "-n", NAMESPACE, self.name)

@@ -50,7 +50,7 @@ async def demonstrate() -> bool:
     show(f"""  kubectl get vgw,bla -A                                the gateways and the alerts
   kubectl describe bla -n {NAMESPACE}                          thresholds, top sessions, events
   kubectl logs -n {SYSTEM_NAMESPACE} deploy/litevoice-operator   what the operator does
-  kubectl exec -n {NAMESPACE} deploy/{GATEWAY}-gateway -- python3 -m litevoice_gateway sessions
+  kubectl exec -n {NAMESPACE} svc/{GATEWAY}-gateway -- python3 -m litevoice_gateway sessions
   recordings                                            {OUTPUT}/*.wav""")
     if is_local():
         show("  make demo-down                                        removes everything")

@@ -113,7 +113,7 @@ def apply_crds() -> None:
 def install_chart(images: dict[str, str], *settings: str) -> None:
     """`helm upgrade --install`, waiting for the operator and the development RocketMQ."""
     say("chart")
-    arguments = ["rocketmq.dev.enabled=true", *settings]
+    arguments = ["rocketmq.dev.enabled=true", "watchNamespaces={*}", *settings]
     for name, key in (
         ("operator", "operator"),
         ("gateway", "gateway"),

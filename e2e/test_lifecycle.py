@@ -52,7 +52,7 @@ def test_apply_scale_and_delete(endpoint: environment.Endpoint) -> None:
         kubectl("scale", "vgw", NAME, "-n", NAMESPACE, "--replicas=2")
         wait_until(lambda: ready_replicas() == 2, 180, "a second gateway")
 
-        assert any(name.startswith("Deployment/") for name in owned())
+        assert {"Deployment", "ReplicaSet"} <= {name.partition("/")[0] for name in owned()}
         kubectl("delete", "vgw", NAME, "-n", NAMESPACE, "--timeout=120s")
         wait_until(lambda: not owned(), 180, "everything of the VoiceGateway to be gone")
         kubectl("get", "secret", "keys", "-n", NAMESPACE)  # the user's own stays

@@ -27,6 +27,9 @@ MAY = [
     ("watch", "backlogalerts.litevoice.dev"),
     ("create", "deployments.apps"),
     ("patch", "deployments.apps"),
+    ("create", "replicasets.apps"),
+    ("patch", "replicasets.apps"),
+    ("watch", "replicasets.apps"),
     ("create", "services"),
     ("create", "configmaps"),
     ("create", "serviceaccounts"),
@@ -34,10 +37,12 @@ MAY = [
     ("create", "roles.rbac.authorization.k8s.io"),
     ("create", "rolebindings.rbac.authorization.k8s.io"),
     ("create", "secrets"),
-    ("patch", "secrets"),
     ("watch", "pods"),
+    ("patch", "pods"),
     ("watch", "endpointslices.discovery.k8s.io"),
     ("create", "events"),
+    ("list", "nodes"),
+    ("watch", "nodes"),
 ]
 
 MUST_NOT = [
@@ -45,12 +50,13 @@ MUST_NOT = [
     ("list", "secrets"),
     ("watch", "secrets"),
     ("delete", "secrets"),
+    ("patch", "secrets"),
     ("get", "configmaps"),
     ("create", "pods"),
-    ("patch", "pods"),
     ("delete", "pods"),
     ("create", "voicegateways.litevoice.dev"),
     ("delete", "voicegateways.litevoice.dev"),
+    ("list", "deployments.apps"),
     ("create", "daemonsets.apps"),
     ("create", "statefulsets.apps"),
     ("create", "jobs.batch"),
@@ -61,6 +67,7 @@ MUST_NOT = [
     ("impersonate", "users"),
     ("impersonate", "serviceaccounts"),
     ("get", "nodes"),
+    ("patch", "nodes"),
     ("delete", "nodes"),
     ("create", "namespaces"),
     ("delete", "namespaces"),
@@ -95,7 +102,8 @@ def test_operator_cannot_read_the_root_key_through_the_api() -> None:
 
 
 def test_operator_can_hand_on_only_what_it_holds() -> None:
-    """It makes Roles for the workers, so it must not be able to make a Role that grants more than it has itself."""
+    """It makes Roles for the workers, so it must not be able to make a Role that grants more than it has itself, nor
+    one that is no VoiceGateway's."""
 
     def make_role(verb: str, resource: str) -> None:
         kubectl(
@@ -103,7 +111,8 @@ def test_operator_can_hand_on_only_what_it_holds() -> None:
             "-n", NAMESPACE, "--dry-run=server", f"--as={OPERATOR}",
         )  # fmt: skip
 
-    make_role("list", "endpointslices.discovery.k8s.io")
+    with pytest.raises(CommandFailed, match="writes only what a VoiceGateway controls"):
+        make_role("list", "endpointslices.discovery.k8s.io")
     with pytest.raises(CommandFailed, match="attempting to grant RBAC permissions not currently held"):
         make_role("get", "secrets")
 

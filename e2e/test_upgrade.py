@@ -9,7 +9,7 @@ import pytest
 
 from e2e import environment
 from e2e.cluster_place import ClusterPlace
-from e2e.shell import kubectl
+from e2e.shell import wait_until
 from litevoice_dev.scenarios import takeover
 from litevoice_dev.scenarios.place import Disturbance
 
@@ -26,9 +26,7 @@ async def test_a_call_survives_a_helm_upgrade_that_rolls_the_gateways(
 
     disturbance = Disturbance("helm upgrade under", upgrade, cuts=False)
     call = await takeover.hold(ClusterPlace(endpoint), disturbance, takeover.SHORT, tmp_path, print)
-    selector = f"app.kubernetes.io/instance={environment.GATEWAY},app.kubernetes.io/component=gateway"
-    kubectl("rollout", "status", "-n", environment.NAMESPACE, "deployment", "-l", selector, "--timeout=180s")
-    assert before.isdisjoint(environment.pods("gateway")), "every gateway pod was replaced"
+    wait_until(lambda: before.isdisjoint(environment.pods("gateway")), 180, "every gateway pod to be replaced")
     assert call.problems == []
     assert call.packets.clean, call.packets
     assert call.events.clean, call.events

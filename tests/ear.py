@@ -23,6 +23,7 @@ class Boundary:
     offset: int
     audio_ms: int
     noise_floor: float
+    continues: bool = False
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Ear:
     def __post_init__(self) -> None:
         begin = self.begin or Boundary(Mark(1, -1), 0, 0, QUIETEST_FLOOR)
         self.listener = Listener(self.max_seconds)
-        self.listener.restart(self.detection, begin.audio_ms, begin.noise_floor)
+        self.listener.restart(self.detection, begin.audio_ms, begin.noise_floor, continues=begin.continues)
         self._backlog = Backlog()
 
     def hear(self, packets: Iterable[Numbered]) -> None:
@@ -62,10 +63,11 @@ class Ear:
             match event:
                 case Started():
                     self.found.append(event)
-                case Ended(utterance, mark, consumed, rest):
+                case Ended(utterance, mark, consumed, rest, more):
                     self.found.append(utterance)
                     offset = consumed or 0
-                    self._restart(Boundary(mark, offset, utterance.audio_ms, self.listener.noise_floor), rest)
+                    at = Boundary(mark, offset, utterance.audio_ms, self.listener.noise_floor, more)
+                    self._restart(at, rest)
                     return True
         return False
 
@@ -76,7 +78,8 @@ class Ear:
 
     def _restart(self, boundary: Boundary, rest: list[Numbered]) -> None:
         self.boundaries.append((len(self.found), boundary))
-        self.listener.restart(self.detection, boundary.audio_ms, boundary.noise_floor)
+        continues = boundary.continues
+        self.listener.restart(self.detection, boundary.audio_ms, boundary.noise_floor, continues=continues)
         self._backlog.put_back(rest)
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 
 PATIENCE_SECONDS = 120.0
 """Only for what never comes: two cores that run three brokers beside one another can be this slow."""
@@ -33,3 +35,26 @@ async def until(
     except TimeoutError:
         told = seen() if callable(seen) else seen
         raise AssertionError(f"not within {timeout_seconds:g} s: {told or 'the condition'}") from None
+
+
+class Pauses:
+    """`longest`: for how many seconds at most this event loop has not gone on."""
+
+    longest = 0.0
+
+
+@contextlib.asynccontextmanager
+async def watching_the_loop() -> AsyncIterator[Pauses]:
+    pauses = Pauses()
+
+    async def look() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            pauses.longest = max(pauses.longest, time.monotonic() - began)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield pauses
+    finally:
+        looking.cancel()

@@ -6,11 +6,13 @@ Every call goes to the masters that the name server lists at that moment, so bro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from litevoice_broker.at_once import each
 from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.fastjson import parse
@@ -20,10 +22,12 @@ from litevoice_broker.lag import (
     LiteTopicLag,
     PartitionLag,
     client_lite_topics,
+    joined,
     lite_topic_info,
     lite_topic_lags,
     oldest_request_seconds,
 )
+from litevoice_broker.placement import place
 from litevoice_broker.remoting import Refused, RemotingClient
 from litevoice_contracts.addresses import join_address, parse_addresses
 from litevoice_contracts.errors import InvalidField
@@ -37,7 +41,7 @@ HEARTBEAT_SYNC_GROUP = "CID_DefaultHeartBeatSyncerTopic"
 
 _CREATE_TOPIC, _DELETE_TOPIC, _DELETE_TOPIC_AT_NAME_SERVER, _TOPIC_CONFIG = 17, 215, 216, 351
 _CREATE_GROUP, _DELETE_GROUP, _GROUP_CONFIG = 200, 207, 352
-_ROUTE, _CLUSTER = 105, 106
+_BROKER_CONFIG, _ROUTE, _CLUSTER = 26, 105, 106
 _CONSUME_STATS, _RESET_OFFSET, _TIME_SPAN = 208, 222, 303
 _LITE_TOPIC, _LITE_CLIENT, _LITE_GROUP, _LITE_DISPATCH = 200076, 200077, 200078, 200079
 _MAX_CLIENT_NAMES = 10_000
@@ -46,6 +50,7 @@ _READ_WRITE = 6
 _NAME_SERVER_SECONDS = 1.0
 """How long questions about owners wait for it, once the brokers are known: in a moment the answer is no longer true."""
 _MASTER = "0"
+LAGS_AT_ONCE = 16
 
 
 class Admin:
@@ -65,6 +70,7 @@ class Admin:
         self._access.ssl_context()  # to say at once what does not fit
         self._clients: dict[str, RemotingClient] = {}
         self._last_masters: dict[str, str] = {}
+        self._serve: dict[str, dict[str, bool]] = {}  # parent topic → master → whether it has the topic
 
     @classmethod
     def from_settings(cls, settings: BrokerSettings) -> Admin:
@@ -84,25 +90,35 @@ class Admin:
         }
         if not found:
             raise BrokerUnavailable(f"nameServer: no RocketMQ broker is registered at {';'.join(self._name_servers)}")
-        self._last_masters = dict(sorted(found.items()))
-        return self._last_masters
+        self._last_masters = dict(sorted({**self._last_masters, **found}.items()))
+        return dict(sorted(found.items()))
+
+    async def settings(self) -> dict[str, dict[str, str]]:
+        """Broker name → the settings that its master runs with, defaults included."""
+        found = {}
+        for name, address in (await self.masters()).items():
+            body = (await self._client(address).call(_BROKER_CONFIG, {})).body.decode(errors="replace")
+            pairs = (line.partition("=") for line in body.splitlines())
+            found[name] = {key.strip(): value.strip() for key, separator, value in pairs if separator}
+        return found
 
     async def _known_masters(self) -> dict[str, str]:
-        """The masters; the last known ones while the name server is away, so that owners are known nevertheless."""
+        """The masters, and those that were known before, so that owners are known nevertheless: the name server may be
+        away, or be back and not know every broker again, for up to 30 s."""
         if not self._last_masters:
             return await self.masters()
-        try:
+        with contextlib.suppress(BrokerUnavailable, TimeoutError):
             async with asyncio.timeout(_NAME_SERVER_SECONDS):
-                return await self.masters()
-        except (BrokerUnavailable, TimeoutError):
-            return self._last_masters
+                await self.masters()
+        return self._last_masters
 
     # --- topics and groups
 
-    async def ensure_fifo_topic(self, topic: str, *, broker_index: int) -> None:
+    async def ensure_fifo_topic(self, topic: str, *, broker: str = "") -> None:
         """One FIFO topic with exactly one queue on exactly one master: only so its order survives a send request.
 
-        A topic that exists already stays where it is. Raises BrokerError when it exists in another form.
+        A topic that exists already stays where it is, another one is made on `broker`, without one on the first master.
+        Raises BrokerError when it exists in another form.
         """
         masters = await self.masters()
         existing = await self._route(topic)
@@ -116,12 +132,12 @@ class Admin:
         if len(existing) > 1:
             raise BrokerError(f"topic {topic} exists on {', '.join(existing)}; it must be on one broker only")
         if not existing:
-            address = list(masters.values())[broker_index % len(masters)]
-            await self._create_topic(address, topic, queues=1, attributes={"message.type": "FIFO"})
-            await self._wait_for_route(topic, 1)
+            await self._create_topic(_master(masters, broker), topic, queues=1, attributes={"message.type": "FIFO"})
+            await self._wait_for_route(topic)
 
-    async def ensure_lite_topic(self, topic: str, *, expiration_minutes: int) -> None:
-        """Parent of LiteTopics, on all masters. `expiration_minutes` counts from a LiteTopic's last message.
+    async def ensure_lite_topic(self, topic: str, *, expiration_minutes: int, broker: str = "") -> None:
+        """Parent of LiteTopics, on one master, like `ensure_fifo_topic`: with several, a proxy picks a LiteTopic's
+        broker anew whenever the name server lists others. `expiration_minutes` counts from a LiteTopic's last message.
 
         Brokers wait 15 minutes at least (minLiteTTl); more than 35,791 overflow and expire at once.
 
@@ -129,17 +145,19 @@ class Admin:
         """
         masters = await self.masters()
         attributes = {"message.type": "LITE", "lite.topic.expiration": str(expiration_minutes)}
-        for name, address in masters.items():
-            config = await self._topic_config(address, topic)
+        existing = await self._route(topic)
+        for name in existing:
+            config = await self._topic_config(masters[name], topic) if name in masters else None
             if config and _attribute(config, "message.type") != "LITE":
                 raise BrokerError(
                     f"topic {topic} exists on {name} with message.type "
                     f"{_attribute(config, 'message.type') or 'NORMAL'}; expected LITE; delete it first"
                 )
-            if config and _attribute(config, "lite.topic.expiration") == str(expiration_minutes):
-                continue
-            await self._create_topic(address, topic, queues=8, attributes=attributes)
-        await self._wait_for_route(topic, len(masters))
+            if config and _attribute(config, "lite.topic.expiration") != str(expiration_minutes):
+                await self._create_topic(masters[name], topic, queues=8, attributes=attributes)
+        if not existing:
+            await self._create_topic(_master(masters, broker), topic, queues=8, attributes=attributes)
+            await self._wait_for_route(topic)
 
     async def ensure_group(
         self,
@@ -183,63 +201,85 @@ class Admin:
             await self._client(address).call(_CREATE_GROUP, {}, body)
 
     async def ensure_names(self, names: Names, *, expiration_minutes: int) -> None:
-        """Everything one VoiceGateway needs at the broker; idempotent."""
+        """Everything one VoiceGateway needs at the brokers; idempotent. See `place`."""
         await self.ensure_group(HEARTBEAT_SYNC_GROUP, orderly=False)
-        for partition, topic in enumerate(names.partition_topics):
-            await self.ensure_fifo_topic(topic, broker_index=partition)
-        await self.ensure_lite_topic(names.reply_topic, expiration_minutes=expiration_minutes)
-        await self.ensure_lite_topic(names.control_topic, expiration_minutes=expiration_minutes)
-        await self.ensure_group(names.worker_group, orderly=True)
-        for group, topic in ((names.gateway_group, names.reply_topic), (names.fence_group, names.control_topic)):
-            await self.ensure_group(group, orderly=True, lite_bind_topic=topic, exclusive=True)
+        masters, listed = await self.masters(), {topic: await self._route(topic) for topic in _topics(names)}
+        new = set()
+        if not all(listed.values()):
+            new = {name for name, at in masters.items() if not await self._group_exists(at, names.worker_group)}
+        placed = place(names, listed, list(masters), new)
+        for topic in _topics(names):
+            master = placed.get(topic, "")
+            if topic in names.partition_topics:
+                await self.ensure_fifo_topic(topic, broker=master)
+            else:
+                await self.ensure_lite_topic(topic, expiration_minutes=expiration_minutes, broker=master)
+        for reply_topic, group in zip(names.reply_topics, names.gateway_groups, strict=True):
+            await self.ensure_group(group, orderly=True, lite_bind_topic=reply_topic, exclusive=True)
+        await self.ensure_group(names.fence_group, orderly=True, lite_bind_topic=names.control_topic, exclusive=True)
+        await self.ensure_group(names.worker_group, orderly=True)  # the last: where it is, everything has been made
 
     async def delete_names(self, names: Names) -> None:
         """Removes what `ensure_names` made, but for the group that proxies share; idempotent."""
         masters = await self.masters()
         for address in masters.values():
             client = self._client(address)
-            for group in (names.worker_group, names.gateway_group, names.fence_group):
+            for group in _groups(names):
                 await client.call(_DELETE_GROUP, {"groupName": group, "cleanOffset": "true"})
-            for topic in (*names.partition_topics, names.reply_topic, names.control_topic):
+            for topic in _topics(names):
                 await client.call(_DELETE_TOPIC, {"topic": topic})
         for name_server in self._name_servers:
-            for topic in (*names.partition_topics, names.reply_topic, names.control_topic):
+            for topic in _topics(names):
                 await self._client(name_server).call(_DELETE_TOPIC_AT_NAME_SERVER, {"topic": topic})
 
     async def names_exist(self, names: Names) -> list[str]:
         """What is missing, like ``topic X-03``, ``group X-workers on broker-a``; [] when complete."""
         missing = []
-        for topic in (*names.partition_topics, names.reply_topic, names.control_topic):
+        for topic in _topics(names):
             if not await self._route(topic):
                 missing.append(f"topic {topic}")
         for name, address in (await self.masters()).items():
-            for group in (names.worker_group, names.gateway_group, names.fence_group, HEARTBEAT_SYNC_GROUP):
+            for group in (*_groups(names), HEARTBEAT_SYNC_GROUP):
                 if not await self._group_exists(address, group):
                     missing.append(f"group {group} on {name}")
         return missing
 
+    async def mark_group(self, group: str, text: str) -> None:
+        """A group that nobody consumes in and that carries `text` (letters, digits, ``_`` and ``-``), on all masters:
+        RocketMQ has no place for notes about topics."""
+        await self.ensure_group(group, orderly=False, lite_bind_topic=text)
+
+    async def group_mark(self, group: str) -> str:
+        """The text of `mark_group` on any master; empty: there is no such group."""
+        for address in (await self.masters()).values():
+            config = await self._group_config(address, group)
+            if text := _attribute(config, "lite.bind.topic"):
+                return text
+        return ""
+
+    async def delete_group(self, group: str) -> None:
+        """Idempotent."""
+        for address in (await self.masters()).values():
+            await self._client(address).call(_DELETE_GROUP, {"groupName": group, "cleanOffset": "true"})
+
     # --- lag and owners
 
-    async def partition_lag(self, names: Names) -> list[PartitionLag]:
-        """One entry per partition, in order. Raises BrokerError when a partition topic does not exist."""
-        masters = await self.masters()
-        return [await self._one_partition_lag(masters, topic, names.worker_group) for topic in names.partition_topics]
+    async def partition_lag(self, names: Names, partitions: Iterable[int] | None = None) -> list[PartitionLag]:
+        """One entry per partition, or per one of `partitions`. Raises BrokerError when a topic does not exist."""
+        masters, group = await self.masters(), names.worker_group
+        topics = names.partition_topics if partitions is None else map(names.partition_topic, partitions)
+        return await each(topics, lambda topic: self._one_partition_lag(masters, topic, group), LAGS_AT_ONCE)
 
-    async def lite_lag(self, group: str, top: int) -> LiteLag:
-        """Summed over masters. Costs the broker a walk over all offsets of the group: poll it once per group."""
+    async def lite_lag(self, group: str, top: int, *, parent: str = "") -> LiteLag:
+        """Summed over masters; with `parent`, the group's topic, over those that serve it. Costs the broker a walk over
+        all offsets of the group: poll it once per group."""
         now = time.time()
-        total = 0
-        by_count: list[LiteTopicLag] = []
-        by_age: list[LiteTopicLag] = []
-        for address in (await self.masters()).values():
-            answer = await self._client(address).call(_LITE_GROUP, {"group": group, "topK": top})
-            body = parse(answer.body)
-            total += max(0, int(body.get("totalLagCount", 0)))
-            by_count += lite_topic_lags(body.get("lagCountTopK"), now)
-            by_age += lite_topic_lags(body.get("lagTimestampTopK"), now)
-        by_count.sort(key=lambda lag: (-lag.count, lag.name))
-        by_age.sort(key=lambda lag: (-(lag.oldest_seconds or 0.0), lag.name))
-        return LiteLag(total, by_count[:top], by_age[:top])
+        lags = []
+        for address in (await self._serving(parent) if parent else await self.masters()).values():
+            body = parse((await self._client(address).call(_LITE_GROUP, {"group": group, "topK": top})).body)
+            by_count, by_age = (lite_topic_lags(body.get(field), now) for field in ("lagCountTopK", "lagTimestampTopK"))
+            lags.append(LiteLag(max(0, int(body.get("totalLagCount", 0))), by_count, by_age))
+        return joined(lags, top)
 
     async def lite_topic(self, parent: str, name: str) -> LiteTopicInfo | None:
         """None when no master has a message or a subscriber of the LiteTopic."""
@@ -247,34 +287,60 @@ class Admin:
         return found
 
     async def lite_topics(self, parent: str, names: Collection[str]) -> list[LiteTopicInfo | None]:
-        """Like `lite_topic`, for each of `names` in their order; all requests are in flight at once."""
+        """Like `lite_topic`, for each of `names` in their order; all requests are in flight at once.
+
+        Raises BrokerUnavailable while a master that serves the parent topic is away, but not for others.
+        """
         if not names:
             return []
-        masters = list((await self._known_masters()).values())
+        masters = await self._serving(parent)
         return await asyncio.gather(*(self._lite_topic(masters, parent, name) for name in names))
 
     async def lite_topics_of(self, parent: str, group: str, client_id: str) -> set[str]:
-        """The LiteTopics that every master lists that client as a subscriber of: 10,000 of them at most, in one call
-        to each master."""
+        """The LiteTopics that every master of the parent topic lists that client as a subscriber of: 10,000 of them at
+        most, in one call to each master."""
         fields = {"parentTopic": parent, "group": group, "clientId": client_id, "maxCount": _MAX_CLIENT_NAMES}
-        answers = [
-            await self._client(address).call(_LITE_CLIENT, fields) for address in (await self._known_masters()).values()
-        ]
-        return set.intersection(*(client_lite_topics(parse(answer.body)) for answer in answers))
+        answers = await self._ask_serving(await self._serving(parent), parent, _LITE_CLIENT, fields)
+        return set.intersection(*(client_lite_topics(answer) for answer in answers))
 
-    async def dispatch_lite_topics(self, group: str, client_id: str) -> None:
+    async def dispatch_lite_topics(self, parent: str, group: str, client_id: str) -> None:
         """Wakes that client for every LiteTopic in which something waits for it."""
-        for address in (await self.masters()).values():
+        for address in (await self._serving(parent)).values():
             await self._client(address).call(_LITE_DISPATCH, {"group": group, "clientId": client_id})
 
-    async def _lite_topic(self, masters: Collection[str], parent: str, name: str) -> LiteTopicInfo | None:
-        found: LiteTopicInfo | None = None
-        for address in masters:
+    async def _serving(self, parent: str) -> dict[str, str]:
+        """The masters that serve the parent topic, and those of which that is not known yet. Raises BrokerUnavailable
+        when one that does is away: what the others know is not all."""
+        masters, serve = await self._known_masters(), self._serve.setdefault(parent, {})
+        away = next((name for name, serves in serve.items() if serves and name not in masters), None)
+        if away is not None:
+            raise BrokerUnavailable(f"topic {parent} is on {away}, which has no master at the moment")
+        return {name: address for name, address in masters.items() if serve.get(name, True)}
+
+    async def _ask_serving(
+        self, masters: Mapping[str, str], parent: str, code: int, fields: Mapping[str, object]
+    ) -> list[dict[str, Any]]:
+        """The answers of those that serve the parent topic, one at least. Raises BrokerUnavailable when none does."""
+        answers, serve = [], self._serve[parent]
+        for broker, address in masters.items():
             try:
-                answer = await self._client(address).call(_LITE_TOPIC, {"parentTopic": parent, "liteTopic": name})
-            except Refused:
-                continue
-            info = lite_topic_info(parse(answer.body))
+                answers.append(parse((await self._client(address).call(code, fields)).body))
+            except Refused as error:
+                if error.code != _TOPIC_NOT_EXIST:
+                    raise
+                serve[broker] = False
+            else:
+                serve[broker] = True
+        if not answers:
+            serve.clear()  # it may be on another one some day
+            raise BrokerUnavailable(f"no broker serves topic {parent} at the moment")
+        return answers
+
+    async def _lite_topic(self, masters: Mapping[str, str], parent: str, name: str) -> LiteTopicInfo | None:
+        found: LiteTopicInfo | None = None
+        fields = {"parentTopic": parent, "liteTopic": name}
+        for answer in await self._ask_serving(masters, parent, _LITE_TOPIC, fields):
+            info = lite_topic_info(answer)
             if not info.max_offset and not info.subscribers:
                 continue  # the broker answers for names that it never heard of too
             if found is None or info.max_offset > found.max_offset or (info.subscribers and not found.subscribers):
@@ -330,9 +396,9 @@ class Admin:
             raise
         return sorted(data["brokerName"] for data in route.get("queueDatas", []) if data.get("writeQueueNums", 0) > 0)
 
-    async def _wait_for_route(self, topic: str, brokers: int) -> None:
+    async def _wait_for_route(self, topic: str) -> None:
         deadline = time.monotonic() + self._timeout_seconds
-        while len(await self._route(topic)) < brokers:
+        while not await self._route(topic):
             if time.monotonic() > deadline:
                 raise BrokerUnavailable(f"topic {topic} was created but the name server does not list it")
             await asyncio.sleep(0.05)
@@ -363,22 +429,30 @@ class Admin:
         )
 
     async def _group_exists(self, address: str, group: str) -> bool:
+        return bool(await self._group_config(address, group))
+
+    async def _group_config(self, address: str, group: str) -> dict[str, Any]:
+        """{} when there is no such group."""
         try:
             answer = await self._client(address).call(_GROUP_CONFIG, {"group": group})
         except Refused:
-            return False
-        return bool(answer.body)
+            return {}
+        config = parse(answer.body) if answer.body else {}
+        return config if isinstance(config, dict) else {}
 
     async def _known_address(self, topic: str) -> str:
-        """See `_only_address`; while the name server is away, the brokers themselves are asked."""
+        """See `_only_address`; when the name server does not know it, or is away, the brokers themselves are asked."""
         masters = await self._known_masters()
         try:
             async with asyncio.timeout(_NAME_SERVER_SECONDS):
                 return await self._only_address(masters, topic)
-        except (BrokerUnavailable, TimeoutError):
+        except (BrokerError, TimeoutError) as error:
             for address in masters.values():
-                if await self._topic_config(address, topic) is not None:
-                    return address
+                with contextlib.suppress(BrokerUnavailable):
+                    if await self._topic_config(address, topic) is not None:
+                        return address
+            if isinstance(error, BrokerError) and not isinstance(error, BrokerUnavailable):
+                raise
             raise BrokerUnavailable(f"nameServer: no answer, and no known broker has topic {topic}") from None
 
     async def _only_address(self, masters: Mapping[str, str], topic: str) -> str:
@@ -404,11 +478,22 @@ class Admin:
         oldest = None
         if lag:
             spans = parse((await self._client(address).call(_TIME_SPAN, {"topic": topic, "group": group})).body)
-            now = time.time()
-            ages = [oldest_request_seconds(span, consumer_offset, now) for span in spans.get("consumeTimeSpanSet", [])]
-            oldest = max(ages, default=0.0)
+            oldest = oldest_request_seconds(spans.get("consumeTimeSpanSet", []), consumer_offset, time.time())
         return PartitionLag(topic, lag, oldest)
 
 
 def _attribute(config: Mapping[str, Any], name: str) -> str:
     return str((config.get("attributes") or {}).get(name, ""))
+
+
+def _master(masters: Mapping[str, str], name: str) -> str:
+    """Address of that master, or of the first."""
+    return masters[name or next(iter(masters))]
+
+
+def _topics(names: Names) -> list[str]:
+    return [topic for broker in range(names.brokers) for topic in names.topics_on(broker)]
+
+
+def _groups(names: Names) -> tuple[str, ...]:
+    return (names.worker_group, *names.gateway_groups, names.fence_group)

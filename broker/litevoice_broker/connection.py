@@ -358,10 +358,12 @@ class ConnectedClient:
 
 
 def subscription_settings(group: str, topics: Sequence[str]) -> Callable[[Any], None]:
-    """Fills the settings of a consumer."""
+    """Fills the settings of a consumer whose group is orderly. It says so itself: a proxy that cannot look the group
+    up, as after a restart of the name server, believes the client, and else reads without the order lock."""
 
     def fill(settings: Any) -> None:
         settings.subscription.group.name = group
+        settings.subscription.fifo = True
         for topic in topics:
             entry = settings.subscription.subscriptions.add()
             entry.topic.name = topic

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,15 @@ class LiteLag:
     by_age: list[LiteTopicLag]
 
 
+def joined(lags: Sequence[LiteLag], top: int) -> LiteLag:
+    """One of several brokers, or of several groups, with the first `top` of each order."""
+    by_count = sorted((lag for one in lags for lag in one.by_count), key=lambda lag: (-lag.count, lag.name))
+    by_age = sorted(
+        (lag for one in lags for lag in one.by_age), key=lambda lag: (-(lag.oldest_seconds or 0.0), lag.name)
+    )
+    return LiteLag(sum(one.total for one in lags), by_count[:top], by_age[:top])
+
+
 @dataclass(frozen=True, slots=True)
 class LiteTopicInfo:
     """`max_offset` is the next position; `subscribers` client ids."""
@@ -58,8 +67,12 @@ def lite_topic_lags(entries: list[dict[str, Any]] | None, now: float) -> list[Li
     return found
 
 
-def oldest_request_seconds(span: Mapping[str, Any], consumer_offset: int, now: float) -> float:
+def oldest_request_seconds(spans: Iterable[Mapping[str, Any]], consumer_offset: int, now: float) -> float:
     """For a group that never committed an offset the broker reports a delay since 1970: there, all messages wait."""
+    return max((_oldest_of(span, consumer_offset, now) for span in spans), default=0.0)
+
+
+def _oldest_of(span: Mapping[str, Any], consumer_offset: int, now: float) -> float:
     if consumer_offset == 0:
         first = int(span.get("minTimeStamp", 0))
         return max(0.0, now - first / 1000) if first > 0 else 0.0

@@ -29,6 +29,8 @@ LEAVE_ACK_SECONDS = 2.0
 """How long a leaving consumer tries to acknowledge its last batch; the next one gets it again otherwise."""
 REFUSED_IN_A_ROW = 3
 """Batches whose acknowledgement is refused, and which are asked for at once; then the broker hands them out in time."""
+DOUBT_SECONDS = 15.0
+"""So long after the last call that failed, a poll that the consumer gave up may still get messages at the broker."""
 _HANDLE_SECONDS = 20.0
 _RETRY_FIRST_SECONDS = 0.1
 _RETRY_MAX_SECONDS = 2.0
@@ -47,9 +49,10 @@ class PartitionMessage:
 class PartitionConsumer(ConnectedClient):
     """One FIFO partition topic: batch (≤ 32 messages) → handler → ack → next poll. At most one batch is in memory.
 
-    `admin`: after an outage the restarted broker may take for un-acknowledged what was acknowledged just before it, and
-    lock the queue for INVISIBLE_SECONDS; the consumer has its own lock removed then. What it has had already may come
-    again.
+    `admin`: after an outage the restarted broker may take for un-acknowledged what was acknowledged just before it, or
+    hand messages to a poll that nobody waits for any more, and lock the queue for INVISIBLE_SECONDS. The consumer has
+    such locks removed: after calls that failed, when an acknowledgement moved nothing, and when a poll brought nothing
+    though messages wait. What it has had already may come again.
 
     A handler that raises gets the same batch again after a pause, until 20 s after it came; then the broker hands it
     out anew. A batch is acknowledged only after the handler returned.
@@ -81,6 +84,9 @@ class PartitionConsumer(ConnectedClient):
         self._handler = handler
         self._admin = admin
         self._away = False
+        self._doubt_until = 0.0
+        self._came = True
+        """Whether the last poll brought messages."""
         self._refused = 0
         self._long_poll_seconds = long_poll_seconds
         self._leaving = asyncio.Event()
@@ -126,8 +132,12 @@ class PartitionConsumer(ConnectedClient):
         await poller.run(self._take, report=self._polled, leaving=self._leaving, prepare=self._free)
 
     def _polled(self, error: BrokerError | None) -> None:
-        self._away = self._away or (error is not None and error.retryable)
+        if error is not None and error.retryable:
+            self._doubt()
         self._connection.report(error)
+
+    def _doubt(self) -> None:
+        self._away, self._doubt_until = True, time.monotonic() + DOUBT_SECONDS
 
     def _ack_refused(self, messages: Sequence[Any]) -> None:
         """The broker does not know the receipts any more, and may lock the queue for what they were for: it will come
@@ -137,23 +147,40 @@ class PartitionConsumer(ConnectedClient):
 
     async def _free(self) -> None:
         """As long as it fails, polls fail as well, or wait for the lock."""
-        if not self._away or self._admin is None:
+        came, self._came = self._came, False
+        if self._admin is None or (came and not self._away):
             return
         try:
-            await self._admin.reset_offset_to_committed(self._topic, self._group)
+            if not self._away:
+                end, committed = await self._admin.offsets(self._topic, self._group)
+                self._away = committed < end
+            if self._away:
+                await self._admin.reset_offset_to_committed(self._topic, self._group)
         except BrokerError as error:
             logger.info("order lock not reset", extra={"topic": self._topic, "reason": str(error)})
         else:
             self._away = False
 
     async def _take(self, messages: list[Any]) -> None:
+        self._came = True
         if await self._handle([_partition_message(message) for message in messages]):
             before = self._refused
             await acknowledge(
                 self._connection, self._group, self._topic, messages, patient=self._patient, refused=self._ack_refused
             )
-            if self._refused == before:
+            if self._refused == before and await self._moved(messages[-1].system_properties.queue_offset):
                 self._refused = 0
+
+    async def _moved(self, offset: int) -> bool:
+        """Whether this is committed. A poll that was given up may have had the same messages after its repetition; the
+        broker then takes the acknowledgement of the other, and does nothing."""
+        if self._admin is None or time.monotonic() > self._doubt_until:
+            return True
+        with contextlib.suppress(BrokerError):
+            if (await self._admin.offsets(self._topic, self._group))[1] > offset:
+                return True
+            self._ack_refused([offset])
+        return False
 
     async def _handle(self, batch: list[PartitionMessage]) -> bool:
         """Whether the handler took the batch."""
@@ -177,7 +204,7 @@ class PartitionConsumer(ConnectedClient):
     def _patient(self, seconds: float) -> bool:
         """A restarted broker remembers the batch, and blocks the partition until its invisible time is over. Asked when
         an acknowledgement had no answer."""
-        self._away = True
+        self._doubt()
         return seconds < (LEAVE_ACK_SECONDS if self._leaving.is_set() else INVISIBLE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:

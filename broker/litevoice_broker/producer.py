@@ -34,6 +34,7 @@ Kind = Literal["fifo", "lite"]
 RETRY_FIRST_SECONDS = 0.05
 RETRY_MAX_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
+SENT_AGAIN = "sent-again"
 _CLOSED = BrokerUnavailable("the producer was closed before the broker confirmed")
 
 
@@ -60,8 +61,9 @@ class _Lane:
 class Producer(ConnectedClient):
     """Bounded by `max_pending_messages` over all topics: at the bound `enqueue_*` raises Overloaded.
 
-    A request that fails is repeated unchanged, with the same message ids, before anything newer of that topic: messages
-    may be stored twice, never in another order. After `give_up_seconds` a message's caller gets BrokerUnavailable.
+    A request that fails is repeated with the same message ids, before anything newer of that topic: messages may be
+    stored twice, never in another order. Repeated FIFO messages have the user property SENT_AGAIN: the same one may
+    stand in the queue before them. After `give_up_seconds` a message's caller gets BrokerUnavailable.
 
     `topics` are checked for existence before the producer counts as ready.
     """
@@ -234,10 +236,10 @@ class Producer(ConnectedClient):
             self._finish(batch, None)
 
     async def _send_until_confirmed(self, lane: _Lane, batch: list[_Pending]) -> None:
-        request = stubs.service.SendMessageRequest(messages=[pending.message for pending in batch])
         deadline = batch[0].deadline
         backoff = RETRY_FIRST_SECONDS
         while True:
+            request = stubs.service.SendMessageRequest(messages=[pending.message for pending in batch])
             started = time.perf_counter()
             try:
                 response = await self._connection.call("SendMessage", request, self._send_timeout_seconds)
@@ -249,6 +251,9 @@ class Producer(ConnectedClient):
                     self._report(lane, None)
                     raise
                 self._report(lane, error)
+                if lane.kind == "fifo":
+                    for pending in batch:
+                        pending.message.user_properties[SENT_AGAIN] = "1"
                 if time.monotonic() + backoff > deadline:
                     raise BrokerUnavailable(
                         f"not confirmed within {self._give_up_seconds:g} s: {error}", code=error.code

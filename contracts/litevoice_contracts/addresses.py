@@ -36,6 +36,11 @@ def url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def is_from(address: str, wanted: str) -> bool:
+    """Whether `address` (``host:port``) is the wanted one, which may leave the port out."""
+    return address in (wanted, f"{url_host(wanted)}:{address.rpartition(':')[2]}")
+
+
 def _is_ipv6(host: str) -> bool:
     try:
         ipaddress.IPv6Address(host)

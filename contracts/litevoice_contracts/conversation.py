@@ -9,6 +9,8 @@ import msgspec
 MAX_ITEMS = 200
 """Items a snapshot keeps; the oldest go first (counted by the worker as dropped items)."""
 MAX_SNAPSHOT_BYTES = 256 * 1024
+ROOT = "root"
+"""In place of an item's id: before the first item."""
 
 Codec = Literal["pcm16/24000", "g711_ulaw/8000", "g711_alaw/8000"]
 CODEC_BYTES_PER_SECOND: dict[str, int] = {"pcm16/24000": 48_000, "g711_ulaw/8000": 8_000, "g711_alaw/8000": 8_000}
@@ -18,18 +20,36 @@ QUIETEST_FLOOR = 1.0
 """Noise of less energy (a mean square of 16-bit samples) counts as this much: digital silence has none at all."""
 
 
+Eagerness = Literal["", "low", "medium", "high", "auto"]
+_PATIENCE_MILLISECONDS: dict[Eagerness, int] = {"": 0, "low": 8000, "medium": 4000, "auto": 4000, "high": 2000}
+
+
 class TurnDetection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Server-side voice activity detection; `None` in its place means that the client commits by itself."""
+    """Server-side voice activity detection; `None` in its place means that the client commits by itself.
+    `idle_timeout_ms`: of silence after which the user is answered though he has said nothing; 0 for none.
+    `eagerness`: the pipeline's turn detector decides whether the user has finished, and how soon it has to; "": silence
+    alone does."""
 
     threshold: float = 0.5
     prefix_padding_ms: int = 300
     silence_duration_ms: int = 500
     create_response: bool = True
     interrupt_response: bool = True
+    idle_timeout_ms: int = 0
+    eagerness: Eagerness = ""
+
+    @property
+    def patience_ms(self) -> int:
+        """Silence that ends an utterance of a user who, it seemed, had not finished."""
+        return max(self.silence_duration_ms, _PATIENCE_MILLISECONDS[self.eagerness])
 
 
 class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `session.update` can change."""
+    """What `session.update` can change, and whose session it is. `transcription_only`: what is said is transcribed, and
+    nothing is answered.
+    `tools`: functions, each with `name`, `description` and `parameters`. `tool_choice`: auto, none, required, or
+    `function/` and the name of one. `principal` and `traceparent` (W3C, "" for none) are those of the session's first
+    connection."""
 
     model: str = "litevoice"
     instructions: str = ""
@@ -43,27 +63,62 @@ class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     max_output_tokens: int = 0  # 0: no limit
     tools: list[dict[str, object]] = []
     tool_choice: str = "auto"
+    transcription_only: bool = False
+    principal: str = ""
+    traceparent: str = ""
 
 
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One entry of the conversation, as text. `audio` tells that the text is a transcript of speech."""
+    """One entry of the conversation, as text. `audio` tells that the text is a transcript of speech.
+
+    Attributes:
+        kind: of a function call, `text` is its arguments, of an output what the client's function has returned; `role`
+            then says nothing.
+        call_id, name: of a function call; an output has the call's id.
+        speech: of an answer that was spoken, for each sentence: how many characters it has, and how many milliseconds
+            its audio takes. The text may end within the last sentences: it is what was heard.
+    """
 
     id: str
     role: Literal["system", "user", "assistant"]
     text: str
     audio: bool = False
     complete: bool = True
+    speech: list[tuple[int, int]] = []
+    kind: Literal["message", "function_call", "function_call_output"] = "message"
+    call_id: str = ""
+    name: str = ""
+
+    @property
+    def is_noise(self) -> bool:
+        """Sound in which no words were recognized."""
+        return self.audio and not self.text
 
 
 class ResponseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a response shall be made from, beyond the conversation."""
+    """What a response shall be made from, beyond the conversation.
+
+    Attributes:
+        instructions: override the session's for this response, as `max_output_tokens`, `tools`, `tool_choice`, `voice`
+            and `codec` do unless they are None.
+        after_item_id: newest item the response is made from; "": all.
+        out_of_band: what comes of it is not put into the conversation.
+        input: made from these alone in place of the conversation: items, and ids of items of the conversation.
+    """
 
     response_id: str
     item_id: str
-    instructions: str = ""  # overrides the session's for this response
+    instructions: str = ""
     text_only: bool = False
     metadata: dict[str, str] | None = None
-    after_item_id: str = ""  # newest item the response is made from; "": all
+    after_item_id: str = ""
+    max_output_tokens: int | None = None
+    tools: list[dict[str, object]] | None = None
+    tool_choice: str | None = None
+    voice: str | None = None
+    codec: Codec | None = None
+    out_of_band: bool = False
+    input: list[Item | str] | None = None
 
 
 class Mark(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
@@ -73,16 +128,53 @@ class Mark(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     seq: int
 
 
+class Untranscribed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An utterance that has ended and is an item of the conversation, but not understood yet.
+
+    Attributes:
+        turn: the turn that it began; the item's id follows from it.
+        end: the packet that it ends in.
+        respond: an answer is due once it is understood.
+        language: ISO 639-1, "" for any.
+    """
+
+    turn: int
+    end: Mark
+    respond: bool = False
+    language: str = ""
+
+
+class Recognized(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was recognized of a long utterance whose rest was not.
+
+    Attributes:
+        parts: how many parts that is.
+        failure: why one of them was not recognized, "" if each was.
+    """
+
+    parts: int
+    text: str
+    milliseconds: int
+    failure: str = ""
+
+
 class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far the worker that made a snapshot had read: bookkeeping between workers, opaque to everyone else.
 
     Attributes:
         events: packets that are not audio have taken effect up to here, even beyond the snapshot's boundary.
+        event_client_seq: the client's own number of the last of them, which keeps it when it is sent again elsewhere.
         packet: the audio packet after the boundary whose first `packet_bytes` are already folded in.
         audio_ms: audio of the session up to the boundary (and those bytes).
         client_seq: the client's own number of the last packet up to the boundary, where its protocol has numbers.
         noise_floor: energy of the noise there, as the worker's gate measures it.
         open_turn: turn whose SpeechStarted is published and whose utterance is still open; 0 for none.
+        untranscribed: utterances after the boundary whose end is published, oldest first: their audio is heard again.
+        recognized: the boundary is in the middle of an utterance.
+        owed_turn: turn that is answered as soon as the user has finished speaking; 0 for none.
+        detection: the rules for hearing at the boundary; unset: those of the configuration.
+        idle_from_ms: where in the session's audio the silence begins that `idle_timeout_ms` is counted from; None
+            before the first answer.
     """
 
     events: Mark | None = None
@@ -92,6 +184,12 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     noise_floor: float = QUIETEST_FLOOR
     open_turn: int = 0
     client_seq: int | None = None
+    untranscribed: list[Untranscribed] = []
+    recognized: Recognized | None = None
+    owed_turn: int = 0
+    detection: TurnDetection | msgspec.UnsetType | None = msgspec.UNSET
+    idle_from_ms: int | None = None
+    event_client_seq: int | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,6 +201,7 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
         pending: a response that was asked for and is not finished yet; a worker that takes over makes (the rest of) it.
             Its ResponseStarted is published at the same position as the snapshot in which it first appears.
         cursor: for workers only.
+        out_of_band: likewise pending, beside the conversation's response.
     """
 
     config: SessionConfig = SessionConfig()
@@ -111,3 +210,4 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     boundary: Mark | None = None
     pending: ResponseRequest | None = None
     cursor: Cursor = Cursor()
+    out_of_band: list[ResponseRequest] = []

@@ -30,6 +30,17 @@ _SessionId = Annotated[str, Meta(pattern=f"^{SESSION_ID.pattern}$")]
 _Count = Annotated[int, Meta(ge=0)]
 
 
+class ToldCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call of a function in an unfinished response, with as much of its arguments as the client has; see
+    CallStarted."""
+
+    item_id: str
+    index: int
+    call_id: str
+    name: str
+    arguments: str = ""
+
+
 class ResumePoint(msgspec.Struct, frozen=True, omit_defaults=True):
     """How much of an unfinished response the client already has, so that a new worker continues to the byte.
 
@@ -37,6 +48,8 @@ class ResumePoint(msgspec.Struct, frozen=True, omit_defaults=True):
         text_before: the sentences whose audio is complete.
         sentence: the latest sentence, as it came in its TextDelta; "" when none has come.
         sentence_audio_bytes: how much of that sentence's audio has come.
+        audio_bytes_before: how much audio of the sentences before it.
+        calls: of functions, in the order of their indexes.
     """
 
     response_id: str
@@ -44,6 +57,8 @@ class ResumePoint(msgspec.Struct, frozen=True, omit_defaults=True):
     text_before: str = ""
     sentence: str = ""
     sentence_audio_bytes: int = 0
+    audio_bytes_before: int = 0
+    calls: list[ToldCall] = []
 
 
 class UpEnvelope(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -54,9 +69,13 @@ class UpEnvelope(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tru
         turn: newest turn that the owner knows of (see Snapshot.turn).
         attempt: 0, and one more for each TurnReplay that counts; it never goes back within a session.
         snapshot: the conversation so far; on the first packet of a new session, after each commit, and on every replay.
-        resume: only on a replay while a response is unfinished.
+        resume: only on a replay while the conversation's response is unfinished.
         client_seqs: the client's own number of each packet, where its protocol has one. A packet that a client sends
             again, to another gateway, gets a new (epoch, seq) and keeps this.
+        asker: only on a replay: sender of the question that it answers (see MessageId).
+        resume_out_of_band: only on a replay while responses out of band are unfinished, one for each.
+        continues: only on a replay, not on its first envelope: what its epoch has had before `seq` is not needed.
+        question: only on a replay: number of the question that it answers (see MessageId).
     """
 
     session_id: _SessionId
@@ -69,11 +88,21 @@ class UpEnvelope(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tru
     snapshot: Snapshot | None = None
     resume: ResumePoint | None = None
     client_seqs: list[int | None] | None = None
+    asker: _Count = 0
+    resume_out_of_band: list[ResumePoint] | None = None
+    continues: bool = False
+    question: _Count = 0
 
     @property
     def last(self) -> Mark:
         """The last packet in here; for an envelope without packets the one before its first."""
         return Mark(self.epoch, self.seq + len(self.packets) - 1)
+
+    @property
+    def resume_points(self) -> dict[str, ResumePoint]:
+        """Of the responses that are unfinished, by their ids."""
+        points = [*([self.resume] if self.resume else []), *(self.resume_out_of_band or [])]
+        return {point.response_id: point for point in points}
 
     def encode(self) -> bytes:
         return _encoder.encode(self)
@@ -123,9 +152,15 @@ class MessageId(msgspec.Struct, frozen=True, array_like=True, gc=False):
     number: int
 
 
-def message_ids(sender: int) -> Iterator[MessageId]:
+class MessageIds(Iterator[MessageId]):
     """One after the other. `sender` is nobody else's: at least 50 random bits, at most 63."""
-    return (MessageId(sender, number) for number in itertools.count(1))
+
+    def __init__(self, sender: int) -> None:
+        self.sender = sender
+        self._numbers = itertools.count(1)
+
+    def __next__(self) -> MessageId:
+        return MessageId(self.sender, next(self._numbers))
 
 
 class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from litevoice_contracts.conversation import QUIETEST_FLOOR, Item, Mark
+from litevoice_contracts.conversation import QUIETEST_FLOOR, Codec, Item, Mark
+from litevoice_contracts.packets import Packet
 
 
 class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t"):
@@ -26,6 +27,14 @@ class SpeechStarted(_Event, frozen=True, tag="speech_started"):
 class SpeechStopped(_Event, frozen=True, tag="speech_stopped"):
     item_id: str
     audio_ms: int
+
+
+class InputTimedOut(_Event, frozen=True, tag="input_timed_out"):
+    """Nobody has spoken from `start_ms` to `end_ms` of the session's audio: that becomes an item, and is answered."""
+
+    item_id: str
+    start_ms: int
+    end_ms: int
 
 
 class InputCommitted(_Event, frozen=True, tag="input_committed"):
@@ -59,16 +68,41 @@ class ItemCreated(_Event, frozen=True, tag="item_created"):
     previous_item_id: str | None = None
 
 
+class ItemDeleted(_Event, frozen=True, tag="item_deleted"):
+    item_id: str
+
+
+class ItemRetrieved(_Event, frozen=True, tag="item_retrieved"):
+    """The item as it is remembered."""
+
+    item: Item
+
+
+class ItemTruncated(_Event, frozen=True, tag="item_truncated"):
+    """Of the answer, what was heard in `audio_end_ms` is remembered."""
+
+    item_id: str
+    audio_end_ms: int
+
+
 class SessionUpdated(_Event, frozen=True, tag="session_updated"):
-    """The configuration in this envelope's snapshot is in force."""
+    """The configuration in this envelope's snapshot is in force; `not_applied` as in Update."""
+
+    not_applied: list[str] | None = None
 
 
 class ResponseStarted(_Event, frozen=True, tag="response_started"):
+    """The last four as in ResponseRequest."""
+
     response_id: str
     item_id: str
     text_only: bool = False
     previous_item_id: str | None = None
     metadata: dict[str, str] | None = None
+    out_of_band: bool = False
+    voice: str | None = None
+    codec: Codec | None = None
+    max_output_tokens: int | None = None
 
 
 class TextDelta(_Event, frozen=True, tag="text_delta"):
@@ -80,15 +114,39 @@ class TextDelta(_Event, frozen=True, tag="text_delta"):
 
 
 class AudioDelta(_Event, frozen=True, tag="audio_delta"):
-    """Audio of the latest sentence, in the session's output codec."""
+    """Audio of the latest sentence, in the response's codec, or else the session's."""
 
     response_id: str
     item_id: str
     audio: bytes
 
 
+class CallStarted(_Event, frozen=True, tag="call_started"):
+    """The model writes a call of a function; its arguments follow. The client is to call it once ResponseFinished has
+    it among its `calls`. `index`: of the response's items; 0 is the message."""
+
+    response_id: str
+    item_id: str
+    index: int
+    call_id: str
+    name: str
+
+
+class CallDelta(_Event, frozen=True, tag="call_delta"):
+    """The next piece of a call's arguments."""
+
+    response_id: str
+    item_id: str
+    index: int
+    call_id: str
+    text: str
+
+
 class ResponseFinished(_Event, frozen=True, tag="response_finished"):
-    """`status` and `reason` as in OpenAI's `response.status_details`; `text` is what was said in all."""
+    """`status` and `reason` as in OpenAI's `response.status_details`; `text` is what was said in all, of which the
+    conversation remembers what was heard. `calls`: of the client's functions; they stand after the answer's item.
+    `call_indexes`: the calls were told as they were written, under these indexes; None: they were not. The last four as
+    in ResponseRequest."""
 
     response_id: str
     item_id: str
@@ -99,6 +157,13 @@ class ResponseFinished(_Event, frozen=True, tag="response_finished"):
     metadata: dict[str, str] | None = None
     input_tokens: int = 0
     output_tokens: int = 0
+    previous_item_id: str | None = None
+    calls: list[Item] | None = None
+    call_indexes: list[int] | None = None
+    out_of_band: bool = False
+    voice: str | None = None
+    codec: Codec | None = None
+    max_output_tokens: int | None = None
 
 
 class SessionError(_Event, frozen=True, tag="error"):
@@ -147,23 +212,50 @@ class EpochRejected(_Event, frozen=True, tag="epoch_rejected"):
     current: int
 
 
+class Handover(_Event, frozen=True, tag="handover"):
+    """An owner leaves these packets to the next one: the broker has them, and no worker has said that it is done with
+    them. It stands alone in its message, which counts whatever its attempt.
+
+    Attributes:
+        epoch, seq: number of the first packet; the others follow without a gap.
+        client_seqs: see UpEnvelope.
+        progress: the newest that the owner knew.
+        former: packet 0 of the epoch, as it was numbered in an epoch that was refused.
+    """
+
+    epoch: int
+    seq: int
+    packets: list[Packet]
+    codec: Codec = "pcm16/24000"
+    client_seqs: list[int | None] | None = None
+    progress: Progress | None = None
+    former: Mark | None = None
+
+
 DownEvent = (
     SpeechStarted
     | SpeechStopped
+    | InputTimedOut
     | InputCommitted
     | InputTranscribed
     | TranscriptionFailed
     | InputCleared
     | ItemCreated
+    | ItemDeleted
+    | ItemRetrieved
+    | ItemTruncated
     | SessionUpdated
     | ResponseStarted
     | TextDelta
     | AudioDelta
+    | CallStarted
+    | CallDelta
     | ResponseFinished
     | SessionError
     | Progress
     | TurnReplay
     | EpochRejected
+    | Handover
 )
 
-CONTROL_EVENTS = (Progress, TurnReplay, EpochRejected)
+CONTROL_EVENTS = (Progress, TurnReplay, EpochRejected, Handover)

@@ -71,27 +71,44 @@ def partition_of(session_id: str, partitions: int) -> int:
 class Names:
     """Every broker name of one VoiceGateway.
 
+    A session lives on one broker entirely: its id gives the partition, and the partition the broker, by its number from
+    0, that has both the partition's topic and a reply topic of its own. Every topic exists on one broker only, so that
+    a LiteTopic cannot begin again on another one while the name server does not know its own.
+
     Attributes:
         request_topic: base name; the partitions are ``<request_topic>-00`` … (FIFO, exactly one queue each).
-        reply_topic: parent topic of the sessions' LiteTopics (type LITE).
+        reply_topic: parent topic of the LiteTopics of broker 0's sessions (type LITE), base name of the others'.
         partitions: number of partitions, 1 to 100.
+        brokers: how many brokers share the partitions, 1 to `partitions`.
     """
 
     request_topic: str
     reply_topic: str
     partitions: int
+    brokers: int = 1
+
+    @staticmethod
+    def prefix(namespace: str, name: str) -> str:
+        """Of the topics when the spec names none. Names of Kubernetes objects have no ``_``: no two VoiceGateways of a
+        cluster have the same prefix."""
+        return f"lv-{namespace}_{name}"
 
     @classmethod
-    def default(cls, namespace: str, name: str, partitions: int) -> Names:
-        """The names when the spec gives none: ``lv-<namespace>-<name>-requests`` and ``-replies``."""
-        base = f"lv-{namespace}-{name}"
-        return cls(f"{base}-requests", f"{base}-replies", partitions)
+    def with_prefix(cls, prefix: str, partitions: int, brokers: int = 1) -> Names:
+        """``<prefix>-requests`` and ``<prefix>-replies``."""
+        return cls(f"{prefix}-requests", f"{prefix}-replies", partitions, brokers)
+
+    @classmethod
+    def default(cls, namespace: str, name: str, partitions: int, brokers: int = 1) -> Names:
+        """The names of a new VoiceGateway whose spec gives none."""
+        return cls.with_prefix(cls.prefix(namespace, name), partitions, brokers)
 
     def validate(self) -> None:
         """Raises InvalidField when a derived name would not be legal at the broker; the field is the spec's."""
+        number_length = len(self.reply_topic_on(self.brokers - 1)) - len(self.reply_topic)
         for field, topic, longest in (
             ("rocketmq.requestTopic", self.request_topic, REQUEST_TOPIC_MAX_LENGTH),
-            ("rocketmq.replyTopic", self.reply_topic, REPLY_TOPIC_MAX_LENGTH),
+            ("rocketmq.replyTopic", self.reply_topic, REPLY_TOPIC_MAX_LENGTH - number_length),
         ):
             if not TOPIC.fullmatch(topic):
                 raise InvalidField(field, f"only letters, digits, '_', '-', '%' and '|', got {topic!r}")
@@ -99,6 +116,19 @@ class Names:
                 raise InvalidField(field, f"at most {longest} characters, got {len(topic)}: {topic!r}")
         if not 1 <= self.partitions <= MAX_PARTITIONS:
             raise InvalidField("rocketmq.partitions", f"1 to {MAX_PARTITIONS}, got {self.partitions}")
+        if not 1 <= self.brokers <= self.partitions:
+            raise InvalidField("rocketmq.brokers", f"1 to {self.partitions} (rocketmq.partitions), got {self.brokers}")
+        if self.brokers > 1 and self.reply_topic == self.request_topic:
+            raise InvalidField(
+                "rocketmq.replyTopic", f"another name than rocketmq.requestTopic, got {self.reply_topic!r}"
+            )
+
+    def broker_of_partition(self, partition: int) -> int:
+        return partition % self.brokers
+
+    def broker_of(self, lite_topic: str) -> int:
+        """Of a session, or of a gateway's own LiteTopic."""
+        return self.broker_of_partition(partition_of(lite_topic, self.partitions))
 
     def partition_topic(self, partition: int) -> str:
         """FIFO topic of one partition, e.g. ``X-07``."""
@@ -110,6 +140,23 @@ class Names:
 
     def session_partition_topic(self, session_id: str) -> str:
         return self.partition_topic(partition_of(session_id, self.partitions))
+
+    def reply_topic_on(self, broker: int) -> str:
+        """Parent topic of the LiteTopics of that broker's sessions: ``Y``, ``Y-01`` …"""
+        return f"{self.reply_topic}-{broker:02d}" if broker > 0 else self.reply_topic
+
+    def reply_topic_of(self, lite_topic: str) -> str:
+        """Parent topic of a session's, or a gateway's own, LiteTopic."""
+        return self.reply_topic_on(self.broker_of(lite_topic))
+
+    @property
+    def reply_topics(self) -> tuple[str, ...]:
+        return tuple(self.reply_topic_on(broker) for broker in range(self.brokers))
+
+    def topics_on(self, broker: int) -> tuple[str, ...]:
+        """Everything that stands on that broker; the fences, which only workers need, on broker 0."""
+        partitions = (self.partition_topic(p) for p in range(self.partitions) if self.broker_of_partition(p) == broker)
+        return (*partitions, self.reply_topic_on(broker), *((self.control_topic,) if broker == 0 else ()))
 
     @property
     def control_topic(self) -> str:
@@ -127,10 +174,18 @@ class Names:
         be longer than a LiteTopic's."""
         return f"worker-{hashlib.blake2b(worker.encode(), digest_size=12).hexdigest()}"
 
+    def gateway_group_on(self, broker: int) -> str:
+        """Exclusive, orderly, bound to that broker's reply topic."""
+        return f"{self.reply_topic_on(broker)}-gateways"
+
     @property
     def gateway_group(self) -> str:
-        """Exclusive, orderly, bound to the reply topic."""
-        return f"{self.reply_topic}-gateways"
+        """That of broker 0."""
+        return self.gateway_group_on(0)
+
+    @property
+    def gateway_groups(self) -> tuple[str, ...]:
+        return tuple(self.gateway_group_on(broker) for broker in range(self.brokers))
 
     @property
     def worker_group(self) -> str:
@@ -141,6 +196,11 @@ class Names:
     def fence_group(self) -> str:
         """Exclusive, bound to the control topic."""
         return f"{self.request_topic}-fences"
+
+    @property
+    def owner_groups(self) -> tuple[str, ...]:
+        """Groups that nobody consumes in: they say whose the request and the reply topic are."""
+        return f"{self.request_topic}-owner", f"{self.reply_topic}-owner"
 
 
 @dataclass(frozen=True, slots=True)

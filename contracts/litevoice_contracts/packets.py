@@ -36,27 +36,58 @@ class Clear(_Packet, frozen=True, tag="clear"):
 
 
 class Update(_Packet, frozen=True, tag="update"):
-    """The whole new configuration, already validated."""
+    """The whole new configuration, already validated; `not_applied` names what the client wanted besides."""
 
     config: SessionConfig
     event_id: str | None = None
+    not_applied: list[str] | None = None
 
 
 class CreateItem(_Packet, frozen=True, tag="item"):
+    """`previous_item_id`: the item that it stands after, ROOT for none; None: the last one."""
+
     item: Item
+    event_id: str | None = None
+    previous_item_id: str | None = None
+
+
+class DeleteItem(_Packet, frozen=True, tag="delete"):
+    item_id: str
+    event_id: str | None = None
+
+
+class RetrieveItem(_Packet, frozen=True, tag="retrieve"):
+    item_id: str
+    event_id: str | None = None
+
+
+class TruncateItem(_Packet, frozen=True, tag="truncate"):
+    """Of the answer, `audio_end_ms` were heard; an answer that is under way ends."""
+
+    item_id: str
+    audio_end_ms: int
     event_id: str | None = None
 
 
 class CreateResponse(_Packet, frozen=True, tag="respond"):
-    """`None` fields fall back to the session's configuration."""
+    """`None` fields fall back to the session's configuration; for the last two see ResponseRequest."""
 
     event_id: str | None = None
     instructions: str | None = None
     text_only: bool | None = None
     metadata: dict[str, str] | None = None
+    max_output_tokens: int | None = None
+    tools: list[dict[str, object]] | None = None
+    tool_choice: str | None = None
+    voice: str | None = None
+    codec: Codec | None = None
+    out_of_band: bool = False
+    input: list[Item | str] | None = None
 
 
 class CancelResponse(_Packet, frozen=True, tag="cancel"):
+    """`response_id`: None for the conversation's response; one out of band has to be named."""
+
     response_id: str | None = None
     event_id: str | None = None
 
@@ -73,7 +104,21 @@ class EpochEnd(_Packet, frozen=True, tag="end"):
     """The owner hands over; nothing of this epoch follows."""
 
 
-Packet = Audio | Silence | Commit | Clear | Update | CreateItem | CreateResponse | CancelResponse | GiveUp | EpochEnd
+Packet = (
+    Audio
+    | Silence
+    | Commit
+    | Clear
+    | Update
+    | CreateItem
+    | DeleteItem
+    | RetrieveItem
+    | TruncateItem
+    | CreateResponse
+    | CancelResponse
+    | GiveUp
+    | EpochEnd
+)
 
 AUDIO = (Audio, Silence)
 """The packets that are audio."""

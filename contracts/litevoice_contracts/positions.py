@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from litevoice_contracts.errors import InvalidField
 
-_ID = re.compile(r"evt_(?P<position>\d{1,19}|x)_(?P<snapshot>\d{1,19}|x)(?:_(?:g\d{1,10}|(?P<part>\d{1,4})))?")
+_ID = re.compile(
+    r"evt_(?P<position>[0-9]{1,15}|x)_(?P<snapshot>[0-9]{1,15}|x)(?:_(?:g[0-9]{1,10}|(?P<part>[0-9]{1,4})))?"
+)
 LAST_PART = 10_000
 """Greater than every part index: 'everything at this position was seen'."""
 

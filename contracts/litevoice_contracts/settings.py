@@ -5,14 +5,14 @@ Every field is documented. Unknown fields are errors: typos fail loudly.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from litevoice_contracts.addresses import ADDRESSES
 from litevoice_contracts.control import DrainPolicy
-from litevoice_contracts.names import MAX_PARTITIONS
+from litevoice_contracts.names import MAX_PARTITIONS, Names
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Addresses = Annotated[str, Field(pattern=ADDRESSES, max_length=1024)]
@@ -36,9 +36,11 @@ class BrokerSettings(_Settings):
     request_topic: str
     """Base name of the request topics; partition 7 of `X` is the topic `X-07`."""
     reply_topic: str
-    """Parent topic of the sessions' LiteTopics."""
+    """Parent topic of the sessions' LiteTopics; of those on the second broker it is `Y-01`, and so on."""
     partitions: Partitions
     """Number of request partitions."""
+    brokers: Partitions = 1
+    """How many brokers share the partitions, and with them the sessions."""
     tls: bool = False
     """Use TLS to the proxies."""
     admin_tls: bool = False
@@ -47,6 +49,11 @@ class BrokerSettings(_Settings):
     """PEM file with the CAs to trust; empty: the system's."""
     credentials_dir: str = ""
     """Folder with the files `accessKey` and `secretKey`, for proxies and brokers; empty: no credentials."""
+
+    @property
+    def names(self) -> Names:
+        """Every name that these settings give."""
+        return Names(self.request_topic, self.reply_topic, self.partitions, self.brokers)
 
 
 class GatewaySettings(_Settings):
@@ -66,6 +73,10 @@ class GatewaySettings(_Settings):
     """Folder of files: file name = principal, content = its API keys, one per line. Read again when it changes."""
     keys_dir: str
     """Folder with the files `session-signing-key` (at least 32 bytes) and `admin-token`."""
+    models: Annotated[list[PipelineName], Field(max_length=16)] = []
+    """What clients may ask for with `?model=`, the default first; another one is refused with 404. Empty: anything."""
+    semantic_models: Annotated[list[PipelineName], Field(max_length=16)] = []
+    """Those of `models` that have a turn detector: there clients may ask for `semantic_vad`."""
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 5000
     """Sessions per gateway; one more is refused with close code 1013."""
     max_frame_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 1 << 20
@@ -101,8 +112,8 @@ class GatewaySettings(_Settings):
     """While a session is restored, how long its log may stay silent before the session counts as expired; longer than a
     broker's restart takes."""
     drain_policy: DrainPolicy = "Auto"
-    """Migrate: clients are asked to reconnect elsewhere. Complete: sessions may end by themselves. Auto: by protocol;
-    today the same as Migrate."""
+    """Migrate: clients are asked to reconnect elsewhere. Complete: sessions may end by themselves. Auto: Migrate for
+    clients that have shown, or said, that they come back; Complete for the others."""
     drain_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     """When a drain must be over; sessions that are still open are cut."""
     drain_turn_wait_seconds: Annotated[int, Field(ge=0, le=600)] = 2
@@ -123,49 +134,64 @@ class OpenAICompatible(_Settings):
     model: Annotated[str, Field(min_length=1, max_length=512)]
     """Name of the model at that endpoint."""
     api_key_file: str = ""
-    """File that holds the API key, read at start; empty: no key is sent."""
+    """File that holds the API key, read again when it changes; empty: no key is sent."""
     timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 30
     """Time limit of a request; for a streamed answer, of the wait for its next piece."""
 
 
-class TranscriberSettings(_Settings):
-    """Speech to text. Without `openai`: pocketsphinx with a grammar, in the pod."""
-
-    openai: OpenAICompatible | None = None
-    """`audio/transcriptions`."""
-    grammar_file: str = ""
-    """JSGF grammar for pocketsphinx; empty: the one that comes with litevoice."""
+PipelineName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+"""What clients write after `?model=`."""
+PluginName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Options = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 
 
-class ResponderSettings(_Settings):
-    """Text to answer. Without `openai`: a deterministic local responder for development."""
+class StageSettings(_Settings):
+    """One stage of a pipeline."""
 
-    openai: OpenAICompatible | None = None
-    """`chat/completions`, streamed."""
-
-
-class SynthesizerSettings(_Settings):
-    """Text to speech. Without `openai`: espeak-ng, in the pod."""
-
-    openai: OpenAICompatible | None = None
-    """`audio/speech`."""
-    voice: Annotated[str, Field(min_length=1, max_length=128)] = "en"
-    """Voice of espeak-ng or of the endpoint, unless the session names one."""
+    use: PluginName
+    """Name of the plug-in. With litevoice come `openai` for each stage but the turn detector, whose are `endpoint` and
+    `smart-turn`, and, for development, the transcriber `pocketsphinx`, the responder `demo` and the synthesizer
+    `espeak-ng`."""
+    options: Options = {}
+    """The plug-in's own settings; the plug-in says which there are, and checks them when a worker starts."""
 
 
 class PipelineSettings(_Settings):
     """The stages of a turn."""
 
-    transcriber: TranscriberSettings = TranscriberSettings()
-    """Speech to text."""
-    responder: ResponderSettings = ResponderSettings()
-    """Text to answer."""
-    synthesizer: SynthesizerSettings = SynthesizerSettings()
-    """Text to speech."""
+    name: PipelineName
+    """What clients ask for with `?model=`."""
+    transcriber: StageSettings = StageSettings(use="pocketsphinx")
+    """Speech to text: an entry point of `litevoice.transcribers`."""
+    responder: StageSettings = StageSettings(use="demo")
+    """Text to answer: an entry point of `litevoice.responders`."""
+    synthesizer: StageSettings = StageSettings(use="espeak-ng")
+    """Text to speech: an entry point of `litevoice.synthesizers`."""
+    turn_detector: StageSettings | None = None
+    """Whether a user who pauses has finished: an entry point of `litevoice.turn_detectors`; none: silence alone tells.
+    It is asked where a client asks for `semantic_vad`."""
+
+
+class WorkerPipelines(_Settings):
+    """What a worker makes turns with."""
+
+    pipelines: Annotated[list[PipelineSettings], Field(min_length=1, max_length=16)] = [
+        PipelineSettings(name="litevoice")
+    ]
+    """The stages of turns; a session's model chooses one by name. The first is for sessions whose model names none."""
+
+
+class TurnSettings(_Settings):
+    """What goes for the turns of all pipelines."""
+
     ahead_milliseconds: Annotated[int, Field(ge=200, le=600_000)] = 2000
     """How far ahead of real time audio may be published; the less, the less an interruption wastes."""
-    max_utterance_seconds: Annotated[int, Field(ge=1, le=600)] = 60
-    """A longer utterance is committed at this length."""
+    interrupt_after_milliseconds: Annotated[int, Field(ge=0, le=5000)] = 300
+    """How much speech interrupts an answer at once. Less, a cough or one short word, does so only once it has ended and
+    words were recognized in it; otherwise the client is told nothing of it. 0: any speech interrupts at once."""
+    max_utterance_seconds: Annotated[int, Field(ge=1, le=600)] = 30
+    """Longer speech is recognized in parts of this length, whose texts are joined. After 40 parts it is committed, even
+    in mid-speech. Twice as long, at least, should be retained for replays (`session.retainedSeconds`)."""
 
 
 class MembersSettings(_Settings):
@@ -177,7 +203,7 @@ class MembersSettings(_Settings):
     """Names of all workers, where there is no Kubernetes."""
 
 
-class WorkerSettings(_Settings):
+class WorkerSettings(WorkerPipelines):
     """Settings of a worker."""
 
     broker: BrokerSettings
@@ -186,10 +212,12 @@ class WorkerSettings(_Settings):
     """Address of the admin port."""
     admin_port: Port = 9090
     """Port of `/healthz`, `/readyz` and `/metrics`."""
+    admin_token_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    """SHA-256 of the token that `/v1` of the admin port wants, hexadecimal; empty: `/v1` is not served."""
     members: MembersSettings
     """Where the worker learns which workers are ready: either `service` or `static`."""
-    pipeline: PipelineSettings = PipelineSettings()
-    """The stages of a turn."""
+    pipeline: TurnSettings = TurnSettings()
+    """What goes for the turns of all pipelines."""
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """Sessions that a worker keeps in memory. Beyond it an idle one that was not heard of for 10 s is forgotten (it can
     be replayed); while there is none, new sessions are refused and closed with 1013."""

@@ -12,13 +12,22 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import ValidationError
 
 from litevoice_broker.errors import BrokerError
-from litevoice_dev import progress, try_it
+from litevoice_contracts.errors import problems
+from litevoice_contracts.settings import WorkerPipelines
+from litevoice_dev import progress, tls, try_it
 from litevoice_dev.chaos import command as chaos
+from litevoice_dev.clients import command as clients
 from litevoice_dev.rocketmq import DEV_PORTS, LocalRocketMQ
 from litevoice_dev.rocketmq_jars import say
 from litevoice_dev.stack import LocalStack
+from litevoice_dev.walk import run as walk
 
 GATEWAY_PORTS = (8080, 8083)
 KILLS = """Kills gateways (kill -9) while callers speak, and checks by what the recognizer was given that nothing is
@@ -31,7 +40,24 @@ def default_folder() -> Path:
     return Path(os.environ.get("LITEVOICE_CACHE") or base / "litevoice") / "dev"
 
 
+def own_pipelines(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of gateways and workers for the `spec.pipelines` in a file, YAML or JSON; {} for ""."""
+    if not path:
+        return {}, {}
+    try:
+        found = WorkerPipelines.model_validate({"pipelines": yaml.safe_load(Path(path).read_text())})
+    except (OSError, yaml.YAMLError) as error:
+        raise SystemExit(f"LITEVOICE_PIPELINES: expected a YAML or JSON file: {error}") from error
+    except ValidationError as error:
+        lines = "\n".join(f"  {field}: {message}" for field, message in problems(error, "file"))
+        raise SystemExit(f"LITEVOICE_PIPELINES: {path}:\n{lines}") from error
+    names = [pipeline.name for pipeline in found.pipelines]
+    semantic = [pipeline.name for pipeline in found.pipelines if pipeline.turn_detector]
+    return {"models": names, "semantic_models": semantic}, {"pipelines": found.pipelines}
+
+
 async def up(folder: Path) -> None:
+    gateway, worker = own_pipelines(os.environ.get("LITEVOICE_PIPELINES", ""))
     pid_file = folder / "pid"
     if running(pid_file):
         raise SystemExit(f"it runs already (process {pid_file.read_text()}); `make dev-down` stops it")
@@ -42,14 +68,21 @@ async def up(folder: Path) -> None:
         loop.add_signal_handler(number, stop.set)
     rocketmq = LocalRocketMQ(folder / "rocketmq", ports=DEV_PORTS)
     stack: LocalStack | None = None
+    model = gateway["models"][0] if gateway else "litevoice"
     try:
         await asyncio.to_thread(rocketmq.start)
         stack = LocalStack(
-            folder / "stack", rocketmq.endpoints, rocketmq.name_server, gateway_ports=GATEWAY_PORTS, progress=say
+            folder / "stack",
+            rocketmq.endpoints,
+            rocketmq.name_server,
+            gateway=gateway,
+            worker=worker,
+            gateway_ports=GATEWAY_PORTS,
+            progress=say,
         )
         await stack.start(gateways=len(GATEWAY_PORTS))
         (folder / "stack.json").write_text(
-            json.dumps({"urls": [g.url for g in stack.gateways], "api_key": stack.api_key})
+            json.dumps({"urls": [g.url for g in stack.gateways], "api_key": stack.api_key, "model": model})
         )
         (folder / "stack.json").chmod(0o600)
         print(
@@ -57,7 +90,7 @@ async def up(folder: Path) -> None:
 litevoice is up.
   gateways   {"  ".join(g.url + "/realtime" for g in stack.gateways)}
   API key    {stack.api_key}
-  client     AsyncOpenAI(api_key=…, websocket_base_url="{stack.gateways[0].url}").realtime.connect(model="litevoice")
+  client     AsyncOpenAI(api_key=…, websocket_base_url="{stack.gateways[0].url}").realtime.connect(model="{model}")
   talk       .venv/bin/python -m litevoice_dev talk
   sessions   curl -H "Authorization: Bearer {stack.admin_token}" {stack.gateways[0].admin_url}/v1/sessions
   metrics    curl {stack.gateways[0].admin_url}/metrics
@@ -94,17 +127,31 @@ def down(folder: Path) -> None:
         time.sleep(0.1)
 
 
-async def talk(folder: Path) -> None:
+def started(folder: Path) -> dict[str, Any]:
+    """What `up` has written of what it started."""
+    try:
+        stack: dict[str, Any] = json.loads((folder / "stack.json").read_text())
+    except FileNotFoundError:
+        raise SystemExit("nothing runs; start it with `make dev`") from None
+    return stack
+
+
+async def front(folder: Path) -> None:
+    url = urlsplit(started(folder)["urls"][0])
+    certificate = tls.certificate(folder / "tls")
+    server = await tls.serve(certificate, tls.PORT, (str(url.hostname), int(url.port or 80)))
+    print(f"wss://localhost:{tls.PORT}{url.path}/realtime; certificate: {certificate}\nCtrl-C stops it.", flush=True)
+    await server.serve_forever()
+
+
+async def talk(folder: Path, questions: Sequence[str]) -> None:
     from litevoice_dev.speech import speak, write_wav
     from litevoice_dev.voice_client import VoiceClient
 
-    try:
-        stack = json.loads((folder / "stack.json").read_text())
-    except FileNotFoundError:
-        raise SystemExit("nothing runs; start it with `make dev`") from None
-    async with VoiceClient(stack["urls"][0], stack["api_key"]) as call:
+    stack = started(folder)
+    async with VoiceClient(stack["urls"][0], stack["api_key"], model=stack["model"]) as call:
         say(f"session {call.session_id}")
-        for number, question in enumerate(QUESTIONS, start=1):
+        for number, question in enumerate(questions, start=1):
             answer = await call.ask(await speak(question))
             path = folder / f"answer-{number}.wav"
             write_wav(path, bytes(answer.audio))
@@ -152,7 +199,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("up", "start everything, say how to talk to it, stay until Ctrl-C", None),
         ("down", "stop what `up` started", None),
         ("talk", "hold a short spoken conversation with it", None),
+        ("tls", "TLS in front of it, for clients that insist on wss:", tls.__doc__),
         ("chaos", "calls while everything fails, checked packet by packet", chaos.__doc__),
+        ("walk", "plant faults, and ask `litevoice` for session, pod, node, client and cause", walk.__doc__),
+        ("clients", "a conversation with each of six unchanged client libraries", clients.__doc__),
         ("kills", "kill gateways while callers speak, and check that nothing they said is lost or doubled", KILLS),
     ):
         command = commands.add_parser(
@@ -171,8 +221,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "try":
             command.add_argument("--endpoints", help="proxies of a RocketMQ that runs already: host:port[;host:port…]")
             command.add_argument("--name-server", help="its name servers, likewise")
+        if name == "talk":
+            command.add_argument("questions", nargs="*", default=QUESTIONS, help="what to ask (default: %(default)s)")
         if name == "chaos":
             chaos.add_arguments(command)
+        if name == "walk":
+            walk.add_arguments(command)
+        if name == "clients":
+            clients.add_arguments(command)
     chosen = parser.parse_args(arguments)
     broker = None
     if chosen.command == "try" and (chosen.endpoints or chosen.name_server):
@@ -185,6 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if chosen.command == "chaos":
         return chaos.chaos(chosen)
+    if chosen.command == "walk":
+        return walk.walk(chosen)
+    if chosen.command == "clients":
+        return clients.clients(chosen)
     if chosen.command == "kills":
         return 0 if asyncio.run(kill(chosen)) else 1
     if chosen.command == "try":
@@ -193,7 +253,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (KeyboardInterrupt, asyncio.CancelledError) as stopped:
             progress.say("stopped; nothing is left running")
             return 128 + (signal.SIGINT if isinstance(stopped, KeyboardInterrupt) else signal.SIGTERM)
-    asyncio.run(up(chosen.folder) if chosen.command == "up" else talk(chosen.folder))
+    if chosen.command == "tls":
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(front(chosen.folder))
+        return 0
+    asyncio.run(up(chosen.folder) if chosen.command == "up" else talk(chosen.folder, chosen.questions))
     return 0
 
 

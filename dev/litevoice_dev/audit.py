@@ -2,6 +2,8 @@
 
     python -m litevoice_dev.audit requests SETTINGS.json          one JSON line per upstream message, until stopped
     python -m litevoice_dev.audit replies SETTINGS.json SESSION   one JSON line per position of the LiteTopic
+    python -m litevoice_dev.audit replies SETTINGS.json @FILE     the same of many, a session in each line of the file:
+                                                                  one JSON line for each with all its positions
 
 SETTINGS.json holds the `broker` section of a gateway's or worker's settings. The file needs litevoice_broker and
 litevoice_contracts alone, so that it can run in a pod of the worker image too. No audio and no text is printed: only
@@ -26,11 +28,15 @@ from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_contracts.envelopes import Bundle, DownEnvelope, UpEnvelope
 from litevoice_contracts.events import CONTROL_EVENTS, AudioDelta
-from litevoice_contracts.names import ClientId, Names
+from litevoice_contracts.names import ClientId
 from litevoice_contracts.packets import audio_of
 from litevoice_contracts.settings import BrokerSettings
 
 MARKED_PACKET_BYTES = 960
+READ_SECONDS = 60.0
+"""For all of one LiteTopic."""
+WAKE_SECONDS = 2.0
+"""The broker loses wake-ups (upstream issue 11191). Gateways ask when a session is late; here nobody else would."""
 
 Line = dict[str, Any]
 """What an audit says of one message."""
@@ -45,14 +51,10 @@ def read_mark(pcm: bytes) -> int:
     return sum((pcm[2 * bit] & 1) << bit for bit in range(32))
 
 
-def audited_names(settings: BrokerSettings) -> Names:
-    return Names(settings.request_topic, settings.reply_topic, settings.partitions)
-
-
 @contextlib.asynccontextmanager
 async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None]) -> AsyncIterator[None]:
     """`take` gets every upstream message from now on; entered when every partition is being read."""
-    names, group = audited_names(settings), f"{settings.request_topic}-audit"
+    names, group = settings.names, f"{settings.request_topic}-audit"
     admin = Admin.from_settings(settings)
     try:
         await admin.ensure_group(group, orderly=True)
@@ -71,6 +73,7 @@ async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None
                         "epoch": up.epoch,
                         "seq": up.seq,
                         "attempt": up.attempt,
+                        "snapshot": up.snapshot is not None,
                         "marks": marks,
                         "client_seqs": up.client_seqs,
                     }
@@ -95,7 +98,7 @@ ReadReplies = Callable[[str], Awaitable[list[Line]]]
 async def read_replies(settings: BrokerSettings, session_id: str) -> list[Line]:
     """Every position of the session's LiteTopic, from the first to the last at the time of the call.
 
-    Raises LookupError when the broker has no such LiteTopic.
+    Raises LookupError when the broker has no such LiteTopic, TimeoutError when not all of it comes.
     """
     async with reading_replies(settings) as read:
         return await read(session_id)
@@ -104,7 +107,7 @@ async def read_replies(settings: BrokerSettings, session_id: str) -> list[Line]:
 @contextlib.asynccontextmanager
 async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies]:
     """Gives a function that does what `read_replies` does, for one session after the other."""
-    names, group = audited_names(settings), f"{settings.reply_topic}-audit"
+    names = settings.names
     lines: dict[str, list[Line]] = {}
     numbers: dict[int, int] = {}
     last: dict[str, int] = {}
@@ -118,35 +121,54 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
             complete[delivery.name].set()
 
     async def read(session_id: str) -> list[Line]:
-        info = await admin.lite_topic(names.reply_topic, session_id)
+        topic = names.reply_topic_of(session_id)
+        info = await admin.lite_topic(topic, session_id)
         if info is None:
-            raise LookupError(f"the broker has no LiteTopic {session_id} under {names.reply_topic}")
+            raise LookupError(f"the broker has no LiteTopic {session_id} under {topic}")
         lines[session_id], last[session_id] = [], info.max_offset - 1
         numbers.clear()
         complete[session_id] = asyncio.Event()
         if info.max_offset:
-            await channel.take_over(session_id, 0)
-            await complete[session_id].wait()
-            await channel.release(session_id)
+            await channels[topic].take_over(session_id, 0)
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    await woken_until(complete[session_id], channels[topic])
+            except TimeoutError:
+                got = len(lines[session_id])
+                raise TimeoutError(f"{session_id}: {got} of {info.max_offset} in {READ_SECONDS:g} s") from None
+            await channels[topic].release(session_id)
         return lines.pop(session_id)
 
     admin = Admin.from_settings(settings)
-    channel = LiteChannel(
-        broker_config(settings),
-        names.reply_topic,
-        group,
-        on_delivery=take,
-        on_evicted=lambda _name: None,
-        admin=admin,
-    )
+    channels = {
+        topic: LiteChannel(
+            broker_config(settings),
+            topic,
+            f"{topic}-audit",
+            on_delivery=take,
+            on_evicted=lambda _name: None,
+            admin=admin,
+        )
+        for topic in names.reply_topics
+    }
     try:
-        await admin.ensure_group(group, orderly=True, lite_bind_topic=names.reply_topic, exclusive=True)
-        await channel.start()
-        await channel.wait_ready(60)
+        for topic, channel in channels.items():
+            await admin.ensure_group(f"{topic}-audit", orderly=True, lite_bind_topic=topic, exclusive=True)
+            await channel.start()
+        for channel in channels.values():
+            await channel.wait_ready(60)
         yield read
     finally:
-        await channel.close()
+        await asyncio.gather(*(channel.close() for channel in channels.values()))
         await admin.close()
+
+
+async def woken_until(complete: asyncio.Event, channel: LiteChannel) -> None:
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(complete.wait(), WAKE_SECONDS)
+            return
+        await channel.wake()
 
 
 def reply_line(delivery: Delivery, numbers: dict[int, int]) -> Line:
@@ -180,20 +202,40 @@ async def print_replies(settings: BrokerSettings, session_id: str) -> None:
         print_line(line)
 
 
+async def print_all_replies(settings: BrokerSettings, session_ids: Sequence[str]) -> None:
+    """One line for each: `{"session": …, "log": [one for each position]}`, with `error` instead of `log` when it cannot
+    be read."""
+    async with reading_replies(settings) as read:
+        for session_id in session_ids:
+            try:
+                print_line({"session": session_id, "log": await read(session_id)})
+            except LookupError:
+                print_line({"session": session_id, "log": []})  # nobody has ever said anything to it
+            except TimeoutError as error:
+                print_line({"session": session_id, "error": str(error)})
+
+
 def broker_config(settings: BrokerSettings) -> BrokerConfig:
     return BrokerConfig.from_settings(settings, ClientId.new("audit", "127.0.0.1", "audit"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
+    )
     parser.add_argument("what", choices=("requests", "replies"))
     parser.add_argument("settings", type=Path)
-    parser.add_argument("session", nargs="?")
+    parser.add_argument("sessions", nargs="*", metavar="SESSION")
     chosen = parser.parse_args(arguments)
-    if chosen.what == "replies" and not chosen.session:
+    if chosen.what == "replies" and not chosen.sessions:
         parser.error("replies: which session?")
     settings = BrokerSettings.model_validate(json.loads(chosen.settings.read_text())["broker"])
-    work = print_requests(settings) if chosen.what == "requests" else print_replies(settings, chosen.session)
+    if chosen.what == "requests":
+        work = print_requests(settings)
+    elif len(chosen.sessions) == 1:
+        work = print_replies(settings, chosen.sessions[0])
+    else:
+        work = print_all_replies(settings, chosen.sessions)
     try:
         asyncio.run(work)
     except LookupError as error:

@@ -88,8 +88,8 @@ def exact(heard: Tally) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def recognizer() -> AsyncIterator[dict[str, object]]:
-    """An endpoint whose transcripts say which frames it was given; the worker's `pipeline` to use it."""
+async def recognizer() -> AsyncIterator[list[object]]:
+    """An endpoint whose transcripts say which frames it was given; the worker's `pipelines` to use it."""
 
     async def transcribe(request: web.Request) -> web.Response:
         form: Any = await request.post()
@@ -103,7 +103,8 @@ async def recognizer() -> AsyncIterator[dict[str, object]]:
     await runner.setup()
     try:
         await web.TCPSite(runner, HOST, port).start()
-        yield {"transcriber": {"openai": {"baseUrl": f"http://{HOST}:{port}/v1", "model": "numbers"}}}
+        options = {"endpoints": [{"baseUrl": f"http://{HOST}:{port}/v1", "model": "numbers"}]}
+        yield [{"name": "numbers", "transcriber": {"use": "openai", "options": options}}]
     finally:
         await runner.cleanup()
 
@@ -154,7 +155,7 @@ def nearest(number: int, near: int) -> int:
 async def kill_gateways(
     stack: LocalStack, *, kills: int, sessions: int, seed: int, acknowledged: bool = True
 ) -> Outcome:
-    """`stack`: running, with the pipeline of `recognizer`; it must have two gateways or more."""
+    """`stack`: running, with the pipelines of `recognizer`; it must have two gateways or more."""
     outcome, chance = Outcome(), random.Random(seed)
     urls = [gateway.url for gateway in stack.gateways]
     silent = {"audio": {"input": {"turn_detection": None}}}
@@ -202,13 +203,13 @@ async def run(folder: Path, *, kills: int, sessions: int, seed: int, acknowledge
     """All of it, with a RocketMQ of its own in `folder`; whether nothing is wrong."""
     shutil.rmtree(folder, ignore_errors=True)
     rocketmq = LocalRocketMQ(folder / "rocketmq", progress=say)
-    async with recognizer() as pipeline:
+    async with recognizer() as pipelines:
         stack = LocalStack(
             folder / "stack",
             rocketmq.endpoints,
             rocketmq.name_server,
             NAMES,
-            worker={"pipeline": pipeline},
+            worker={"pipelines": pipelines},
             worker_names=("worker-0",),
             progress=say,
         )

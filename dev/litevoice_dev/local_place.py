@@ -13,7 +13,7 @@ from litevoice_dev.scenarios.place import Disturbance, Line, ReadLines
 from litevoice_dev.stack import LocalStack
 from litevoice_operator.adapters.broker import Broker, Installed
 from litevoice_operator.api.backlog_alert import Culprit
-from litevoice_operator.observe.backlogs import located, reply_sample
+from litevoice_operator.observe.backlogs import Load, reply_sample
 
 HOLDER_TIMEOUT_SECONDS = 20.0
 REPLIES_TIMEOUT_SECONDS = 60.0
@@ -78,35 +78,34 @@ class BrokerWatch:
         self._stack = stack
 
     async def seen(self, session_id: str) -> list[Culprit]:
-        def noticed(top: Sequence[Culprit]) -> bool:
+        def noticed(top: Sequence[Load]) -> bool:
             return any(
                 c.session == session_id and c.backlog >= BACKLOG_MESSAGES and c.age_seconds >= BACKLOG_AGE_SECONDS
                 for c in top
             )
 
-        return [await self._located(culprit) for culprit in await self._until(noticed)]
+        return [await self._located(load) for load in await self._until(noticed)]
 
     async def gone(self, session_id: str) -> None:
-        await self._until(lambda top: all(culprit.session != session_id for culprit in top))
+        await self._until(lambda top: all(load.session != session_id for load in top))
 
-    async def _until(self, condition: Callable[[Sequence[Culprit]], bool]) -> Sequence[Culprit]:
-        """The first list of culprits that fits. Raises TimeoutError."""
+    async def _until(self, condition: Callable[[Sequence[Load]], bool]) -> Sequence[Load]:
+        """The first measurement that fits. Raises TimeoutError."""
         name_server = self._stack.name_server
         broker = Broker(Installed(name_server, AdminAccess()))
         await broker.use(name_server, admin_tls=False)
         try:
             async with asyncio.timeout(BACKLOG_TIMEOUT_SECONDS):
                 while True:
-                    total, largest, oldest, existing = await broker.replies(self._stack.names)
-                    top = reply_sample(total, largest, oldest, existing, abandoned=set()).culprits
+                    top = reply_sample(*await broker.replies(self._stack.names)).loads
                     if condition(top):
                         return top
                     await asyncio.sleep(0.25)
         finally:
             await broker.close()
 
-    async def _located(self, culprit: Culprit) -> Culprit:
+    async def _located(self, load: Load) -> Culprit:
         """With what only its gateway knows; there are no nodes here."""
-        owner = await self._stack.owner(culprit.session)
-        info = await owner.ask(f"{SESSIONS_PATH}/{culprit.session}")
-        return located(culprit, owner.name, "", info["client"])
+        owner = await self._stack.owner(load.session)
+        info = await owner.ask(f"{SESSIONS_PATH}/{load.session}")
+        return load.held_by("Held", owner.name, info["client"]).culprit

@@ -167,10 +167,16 @@ class Broker(Part):
 
     async def register(self) -> None:
         """Tells it to register at the name server now; no error when it does not answer."""
-        client = RemotingClient(self.address, access=self._owner.access, timeout_seconds=2.0)
         with contextlib.suppress(BrokerError):
-            await client.call(_UPDATE_BROKER_CONFIG, body=b"brokerPermission=6")
-        await client.close()
+            await self.change("brokerPermission", "6")
+
+    async def change(self, setting: str, value: str) -> None:
+        """A setting of the running broker. Raises BrokerError when it does not take it."""
+        client = RemotingClient(self.address, access=self._owner.access, timeout_seconds=2.0)
+        try:
+            await client.call(_UPDATE_BROKER_CONFIG, body=f"{setting}={value}".encode())
+        finally:
+            await client.close()
 
 
 class Proxy(Part):

@@ -125,7 +125,10 @@ class LocalStack:
     Attributes:
         folder: settings, keys and logs.
         gateway, worker, broker: settings merged over the defaults (camelCase keys, as in the files).
+        admin_token: of gateways; made when it is "".
+        admin_hosts: name of a member → address of its admin port, which then is admin_port, as pods have it.
         ways: name of a member → endpoints that it alone reaches the proxies by; a replaced gateway keeps the old one's.
+        clocks_ahead: name of a member → by how many seconds its clock is wrong, from its next start on.
     """
 
     folder: Path
@@ -138,11 +141,16 @@ class LocalStack:
     worker_names: tuple[str, ...] = ("worker-0", "worker-1")
     gateway_ports: tuple[int, ...] = ()
     ways: Mapping[str, str] = field(default_factory=dict)
+    clocks_ahead: Mapping[str, float] = field(default_factory=dict)
+    admin_token: str = ""
+    admin_hosts: Mapping[str, str] = field(default_factory=dict)
+    admin_port: int = 0
     progress: Callable[[str], None] = say
 
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()
-        self.api_key, self.admin_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        self.api_key = secrets.token_urlsafe(24)
+        self.admin_token = self.admin_token or secrets.token_urlsafe(24)
         self.gateways: list[Member] = []
         self.workers: list[Member] = []
         self._replaced = 0
@@ -165,6 +173,7 @@ class LocalStack:
                 "requestTopic": self.names.request_topic,
                 "replyTopic": self.names.reply_topic,
                 "partitions": self.names.partitions,
+                "brokers": self.names.brokers,
                 **self.broker,
             }
         )
@@ -239,43 +248,49 @@ class LocalStack:
         way = next((way for member, way in self.ways.items() if f"{name}-".startswith(f"{member}-")), self.endpoints)
         return self.broker_settings.model_copy(update={"endpoints": way})
 
+    def _admin(self, name: str) -> tuple[str, int]:
+        host = self.admin_hosts.get(name)
+        return (host, self.admin_port) if host else (HOST, free_port())
+
     def _gateway(self, name: str, port: int) -> Member:
-        admin_port = free_port()
+        admin_host, admin_port = self._admin(name)
         settings = GatewaySettings.model_validate(
             {
                 "broker": self._broker_settings_of(name),
                 "listenHost": HOST,
                 "listenPort": port,
-                "adminHost": HOST,
+                "adminHost": admin_host,
                 "adminPort": admin_port,
                 "apiKeysDir": str(self.folder / "api-keys"),
                 "keysDir": str(self.folder / "keys"),
                 **self.gateway,
             }
         )
-        member = self._spawn(name, "litevoice_gateway", settings.model_dump_json(by_alias=True), admin_port)
+        member = self._spawn(name, "litevoice_gateway", settings.model_dump_json(by_alias=True), admin_host, admin_port)
         member.url = f"ws://{HOST}:{port}/v1"
         return member
 
     def _worker(self, name: str) -> Member:
-        admin_port = free_port()
+        admin_host, admin_port = self._admin(name)
         settings = WorkerSettings.model_validate(
             {
                 "broker": self._broker_settings_of(name),
-                "adminHost": HOST,
+                "adminHost": admin_host,
                 "adminPort": admin_port,
                 "members": MembersSettings(static=list(self.worker_names)),
                 **self.worker,
             }
         )
-        return self._spawn(name, "litevoice_worker", settings.model_dump_json(by_alias=True), admin_port)
+        return self._spawn(name, "litevoice_worker", settings.model_dump_json(by_alias=True), admin_host, admin_port)
 
-    def _spawn(self, name: str, package: str, settings: str, admin_port: int) -> Member:
+    def _spawn(self, name: str, package: str, settings: str, admin_host: str, admin_port: int) -> Member:
         config, log = self.folder / f"{name}.json", self.folder / f"{name}.log"
         config.write_text(settings)
-        admin_url = f"http://{HOST}:{admin_port}"
+        admin_url = f"http://{admin_host}:{admin_port}"
+        ahead = self.clocks_ahead.get(name)
+        off = [] if ahead is None else ["litevoice_dev.off_clock", str(ahead)]
         process = processes.spawn(
-            [sys.executable, "-m", package],
+            [sys.executable, "-m", *off, package],
             log=log,
             env={"LITEVOICE_CONFIG": str(config), "POD_NAME": name, "POD_IP": HOST},
             admin_url=admin_url,

@@ -80,20 +80,39 @@ def tally(what: str, expected: Iterable[int], arrived: Sequence[int]) -> Tally:
 def tally_packets(sent: int, messages: Iterable[Mapping[str, Any]], session_id: str) -> Tally:
     """`messages`: lines of `audit requests`. A packet that comes again under its own (epoch, seq) is a replay on
     purpose, and one whose client's own number was there before is sent again on purpose: workers apply both once. The
-    same audio under other numbers is a duplicate."""
+    same audio under other numbers is a duplicate.
+
+    The order that counts is the workers': a replay begins anew where its first packet was, so what a former gateway has
+    left late comes before what followed it. What such a gateway sends itself, behind its successor, is heard only if
+    that is still held back, so its order says nothing; whether it was heard, answers tell.
+    """
     seen: set[tuple[int, int]] = set()
-    newest, marks = -1, []
+    marks: list[int] = []
+    order: dict[tuple[int, int], int] = {}
+    newest, attempt, epoch = -1, 0, -1
     for message in messages:
         if message.get("session") != session_id:
             continue
+        begins = message["attempt"] > attempt and message.get("snapshot", True)
+        if begins:
+            attempt, epoch = message["attempt"], message["epoch"]
+            order = {key: mark for key, mark in order.items() if key < (epoch, message["seq"])}
+        late = message["epoch"] < epoch
+        if message["marks"]:
+            epoch = max(epoch, message["epoch"])
         numbers = message.get("client_seqs") or [None] * len(message["marks"])
         for seq, (mark, number) in enumerate(zip(message["marks"], numbers, strict=True), message["seq"]):
-            again = (message["epoch"], seq) in seen or (number is not None and number <= newest)
-            if mark is not None and not again:
-                marks.append(mark)
-            seen.add((message["epoch"], seq))
+            key = message["epoch"], seq
+            resent = number is not None and number <= newest and key not in seen
+            if mark is not None and not resent:
+                if key not in seen:
+                    marks.append(mark)
+                if not late:
+                    order.setdefault(key, mark)
+            seen.add(key)
             newest = max(newest, number or -1)
-    return tally("audio packets, client → broker", range(sent), marks)
+    result = tally("audio packets, client → broker", range(sent), marks)
+    return replace(result, reordered=tally("", (), list(order.values())).reordered)
 
 
 def tally_events(heard_ids: Iterable[str], log: Sequence[Mapping[str, Any]]) -> Tally:

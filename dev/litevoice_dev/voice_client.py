@@ -76,6 +76,7 @@ class VoiceClient:
     Args:
         url: WebSocket base, e.g. ``ws://127.0.0.1:8080/v1``.
         more_urls: where else to look for a gateway when the connection is lost, where no Service stands before them.
+        model: of the pipeline that answers.
         session: passed to `session.update` when given.
         acknowledged: what the broker has not confirmed is kept, and sent again on the next connection. Without it, what
             is under way when a connection is cut is lost.
@@ -89,6 +90,7 @@ class VoiceClient:
         api_key: str,
         *,
         more_urls: Sequence[str] = (),
+        model: str = "litevoice",
         session: dict[str, Any] | None = None,
         acknowledged: bool = True,
         mute: bool = False,
@@ -96,6 +98,7 @@ class VoiceClient:
     ) -> None:
         self._urls = collections.deque([url, *more_urls])
         self._client = AsyncOpenAI(api_key=api_key, base_url="http://unused.invalid/v1", websocket_base_url=url)
+        self._model = model
         self._session = session
         self._acknowledged = acknowledged
         self._mute = mute
@@ -116,8 +119,8 @@ class VoiceClient:
 
     async def __aenter__(self) -> Self:
         self._connection = await self._client.realtime.connect(
-            model="litevoice",
-            extra_query={"confirmed_appends": "0"} if self._acknowledged else {},
+            model=self._model,
+            extra_query={"confirmed_appends": "0"} if self._acknowledged else {"can_return": "true"},
             on_reconnecting=self._on_reconnecting,
             max_retries=40,
             initial_delay=0.1,

@@ -34,7 +34,7 @@ class ApiKeys:
         if now - self._checked >= CHECK_SECONDS:
             self._checked = now
             self._load()
-        return self._principals.get(self._digest(key.encode()))
+        return self._principals.get(self._digest(key.encode(errors="surrogateescape")))
 
     def __len__(self) -> int:
         return len(self._principals)

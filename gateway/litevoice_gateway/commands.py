@@ -32,12 +32,20 @@ class Publish(msgspec.Struct, frozen=True):
     Attributes:
         fresh: packets in it that were never sent before; their confirmation is reported back, with `fresh_bytes`.
         client_seq: the client's own number of the last of them that has one.
+        at: when the first of them was read.
     """
 
     envelope: UpEnvelope
     fresh: int
     client_seq: int | None = None
     fresh_bytes: int = 0
+    at: float = 0.0
+
+
+class HandOver(msgspec.Struct, frozen=True):
+    """One message to the session's own LiteTopic, for its next owner; the broker's answer is told by `handed_over`."""
+
+    body: bytes
 
 
 class AwaitDeparture(msgspec.Struct, frozen=True):
@@ -47,6 +55,11 @@ class AwaitDeparture(msgspec.Struct, frozen=True):
     """
 
     soon: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask the client for a sign of life; told by `client_lives`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +152,9 @@ class End:
 Command = (
     Send
     | Publish
+    | HandOver
     | AwaitDeparture
+    | Ping
     | SendClose
     | Disconnect
     | PauseReading

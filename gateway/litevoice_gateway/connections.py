@@ -8,16 +8,20 @@ import logging
 import time
 from typing import Protocol
 
+import msgspec
+
 from litevoice_broker.alarm import Alarm
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.producer import Done
+from litevoice_contracts.control import SessionInfo
 from litevoice_contracts.news import SessionNews
 from litevoice_gateway import commands as do
 from litevoice_gateway import frames
 from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.once import Once
 from litevoice_gateway.protocols import Problem
-from litevoice_gateway.session import Phase, Session
+from litevoice_gateway.session import Session
+from litevoice_gateway.standing import Phase
 from litevoice_gateway.transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -27,11 +31,17 @@ PING_SECONDS = 20.0
 does not close it: a slow reader does not answer either. TCP keep-alive finds dead peers."""
 
 _CONTENT = (frames.Text, frames.Binary)
+ABNORMAL = 1006
+"""The connection ended without a Close of ours."""
 UNREAD_BYTES = 16 * 1024
 """Messages wait unread for the next bundle up to about this size, 250 ms of speech in base64. Who sends less in a beat
 is read once per beat: one wake-up for five frames of a microphone."""
 UNREAD_MESSAGES = 64
 """Or so many: how often a client may send is only noticed when its messages are read."""
+TIMED_SECONDS = 1.0
+"""One envelope of a session in so many seconds is timed: all of them would cost more than they tell."""
+FRAMES_AT_ONCE = 32
+"""Frames that are no messages, counted together: few clients ever send so many."""
 
 
 class ConnectionHost(Protocol):
@@ -47,8 +57,11 @@ class ConnectionHost(Protocol):
     def await_departure(self, connection: Connection, *, soon: bool) -> None:
         """Calls `depart` when the next bundle leaves for the connection's partition; see `Departures.wait`."""
 
-    def publish(self, partition: int, envelope: bytes, done: Done) -> None:
+    def publish(self, connection: Connection, envelope: bytes, done: Done) -> None:
         """See `Departures.add`."""
+
+    def hand_over(self, session_id: str, body: bytes, done: Done) -> None:
+        """One message to the session's LiteTopic. Raises BrokerError."""
 
     def pause_replies(self, connection: Connection) -> None:
         """Leaves them at the broker."""
@@ -77,18 +90,26 @@ class Connection:
     Attributes:
         ended: set once everything read from the client has been handed to the producer.
         settled: set once the broker has answered for all of it, too.
-        reply_at: when the last message of its LiteTopic came or was sent (time.monotonic()).
+        reply_at: when the last message of its LiteTopic was sent, as far as is known (time.monotonic()).
     """
 
     __slots__ = (
         "_alarm",
+        "_close_code",
+        "_delivered_at",
         "_frame_at",
+        "_frames",
         "_hasty",
         "_host",
+        "_lost",
+        "_outcome",
         "_pause_wanted",
         "_pausing",
         "_reading",
+        "_replays",
         "_resting",
+        "_said_at",
+        "_timed_at",
         "_told_to_read",
         "_unread",
         "_unread_bytes",
@@ -111,7 +132,8 @@ class Connection:
         self.reply_at = time.monotonic()
         self._host = host
         self._alarm = Alarm(self._woken)
-        self._frame_at = time.monotonic()
+        self._frame_at = self._said_at = time.monotonic()
+        self._frames = 0
         self._pause_wanted = False
         self._pausing: asyncio.Task[None] | None = None
         self._unread: list[str | bytes] = []
@@ -120,6 +142,22 @@ class Connection:
         self._resting = False
         self._told_to_read = True
         self._reading = True
+        self._delivered_at: float | None = None
+        self._close_code = ABNORMAL
+        self._outcome: do.Outcome = "completed"
+        self._lost = self._replays = 0
+        self._timed_at = 0.0
+
+    def info(self, now: float) -> SessionInfo:
+        """What is known here; whose the partition is, is not."""
+        delivered = -1.0 if self._delivered_at is None else round(now - self._delivered_at, 3)
+        return msgspec.structs.replace(
+            self.session.info(now),
+            partition=self.partition,
+            last_reply_seconds=delivered,
+            silent_seconds=round(now - self._said_at, 3),
+            replays=self._replays,
+        )
 
     @property
     def held_bytes(self) -> int:
@@ -151,8 +189,18 @@ class Connection:
             case frames.Broken(code=code, reason=reason):
                 self.session.broken(code, Problem("protocol_error", reason, "message"), now)
             case frames.Ping() | frames.Pong():
+                self.session.client_lives()
                 return
         self.run()
+
+    def frame(self) -> None:
+        """One that is no message of its own: a ping, a pong, a part of a message. They are counted FRAMES_AT_ONCE
+        together."""
+        self._frames += 1
+        if self._frames >= FRAMES_AT_ONCE:
+            count, self._frames = self._frames, 0
+            self.session.frames(count, self._read())
+            self.run()
 
     def writable(self, can_write: bool) -> None:
         self.session.writable(can_write, self._read())
@@ -168,7 +216,8 @@ class Connection:
     # From the pod
 
     def delivered(self, position: int, body: bytes) -> None:
-        self.session.delivered(position, body, self._read())
+        now = self._delivered_at = self._read()
+        self.session.delivered(position, body, now)
         self.run()
 
     def opened(self) -> None:
@@ -186,6 +235,9 @@ class Connection:
     def drain(self, *, at_edge: bool, by: float) -> None:
         self.session.drain(self._read(), at_edge=at_edge, by=by)
         self.run()
+
+    def stay(self) -> None:
+        self.session.stay()
 
     def cut(self) -> None:
         """Closes the connection without waiting for the peer any longer."""
@@ -232,7 +284,7 @@ class Connection:
         """Gives the session what its client has sent so far; returns the time."""
         now = time.monotonic()
         if self._unread:
-            self._frame_at = now
+            self._frame_at = self._said_at = now
             unread, self._unread, self._unread_bytes = self._unread, [], 0
             self.session.messages(unread, now)
         return now
@@ -248,15 +300,24 @@ class Connection:
                     self.transport.send(data, binary=binary)
                 case do.AwaitDeparture(soon):
                     self._host.await_departure(self, soon=soon)
-                case do.Publish(envelope=envelope, fresh=fresh, fresh_bytes=size, client_seq=client_seq):
-                    done = functools.partial(self._published, fresh, size, client_seq)
-                    self._host.publish(self.partition, envelope.encode(), done)
+                case do.Publish(envelope=envelope, fresh=fresh, fresh_bytes=size, client_seq=client_seq, at=at):
+                    done = functools.partial(self._published, fresh, size, client_seq, at)
+                    self._host.publish(self, envelope.encode(), done)
+                case do.HandOver(body):
+                    try:
+                        self._host.hand_over(self.session.id, body, self._handed_over)
+                    except BrokerError as error:
+                        asyncio.get_running_loop().call_soon(self._handed_over, error)
                 case do.Observe(what=what, label=label, amount=amount):
+                    self._replays += what == "replays"
                     self._host.metrics.observe(what, label, amount)
                 case do.WakeAt(at=at):
                     self._alarm.set(at)
+                case do.Ping():
+                    self.transport.ping()
                 case do.SendClose(code=code, reason=reason):
                     self._rest(False)
+                    self._close_code = code
                     self._log_close(code, reason)
                     self.transport.send_close(code, reason)
                 case do.Disconnect():
@@ -295,15 +356,41 @@ class Connection:
         if reason and code not in (do.NORMAL, do.RESTART, do.REPLACED):
             logger.warning("session closed", extra={"session": self.session.id, "code": code, "reason": reason})
 
-    def _published(self, fresh: int, size: int, client_seq: int | None, error: BaseException | None) -> None:
+    def _log_life(self) -> None:
+        """Once for each session that this gateway had, when nothing more can be lost of it."""
+        session = self.session
+        facts = {
+            "session": session.id,
+            "seconds": round(session.age_seconds(time.monotonic()), 1),
+            "turns": session.turn,
+            "resumed": session.resumed,
+            "outcome": self._outcome,
+            "replays": self._replays,
+            "lost_packets": self._lost,
+            "code": self._close_code,
+        }
+        logger.info("session ended", extra=facts)
+
+    def _published(self, fresh: int, size: int, client_seq: int | None, at: float, error: BaseException | None) -> None:
         now = self._read()
         if error is None:
             self._host.metrics.packets.inc(fresh)
+            if fresh and now - self._timed_at >= TIMED_SECONDS:
+                self._timed_at = now
+                self._host.metrics.uplink_seconds.observe(now - at)
             self.session.confirmed(fresh, now, client_seq, size)
         else:
             self._host.lost(fresh)
+            self._lost += fresh
             logger.warning("packets lost", extra={"session": self.session.id, "packets": fresh, "error": str(error)})
             self.session.not_confirmed(fresh, now, size)
+        self.run()
+        self._settle()
+
+    def _handed_over(self, error: BaseException | None) -> None:
+        if error is not None:
+            logger.warning("packets not handed over", extra={"session": self.session.id, "error": str(error)})
+        self.session.handed_over()
         self.run()
         self._settle()
 
@@ -335,12 +422,16 @@ class Connection:
         if not self.session.reading_replies:
             self._host.count_slow_reader(-1)
         self._host.lost(command.unpublished)
+        self._lost += command.unpublished
+        self._outcome = command.outcome
         self.ended.set()
         self._host.ended(self, command)
         self._settle()
 
     def _settle(self) -> None:
-        if self.ended.is_set() and not self.session.unconfirmed:
+        if self.ended.is_set() and self.session.settled:
+            if not self.settled.is_set():
+                self._log_life()
             self.settled.set()
             self._alarm.cancel()
             self._host.forget_if_over(self)

@@ -47,12 +47,13 @@ class Parcel(msgspec.Struct, frozen=True):
 
     envelope: bytes
     done: Done
+    session: str = ""
 
 
 @dataclass(slots=True)
 class _Lane:
     """One partition. `soon`: `timer` may be the middle of a beat. `late`: a departure is due, and waits for the bundles
-    in flight."""
+    in flight, or until it may leave."""
 
     number: int
     passengers: dict[Passenger, None] = field(default_factory=dict)
@@ -93,19 +94,22 @@ def packed(parcels: Iterable[Parcel], max_bytes: int = BUNDLE_BYTES) -> list[lis
 
 class Departures:
     """The timetable of all partitions. `send` gets a partition's number, a bundle, and a callback for the broker's
-    answer; it may raise BrokerError. `gateway` gives the sender's name of a bundle.
+    answer; it may raise BrokerError. `gateway` gives the sender's name of a partition's bundles.
 
-    While a partition's bundles are unanswered its next departure waits; whoever collects is bounded by itself.
+    While a partition's bundles are unanswered, or `may_leave` says no, its next departure waits; whoever collects is
+    bounded by itself.
     """
 
     def __init__(
         self,
         send: Callable[[int, Bundle, Done], None],
-        gateway: Callable[[], str],
+        gateway: Callable[[int], str],
         partitions: int,
         beat_seconds: float,
+        may_leave: Callable[[], bool] = lambda: True,
     ) -> None:
         self._send = send
+        self._may_leave = may_leave
         self._gateway = gateway
         self._beat_seconds = beat_seconds
         self._lanes = [_Lane(number) for number in range(partitions)]
@@ -118,12 +122,26 @@ class Departures:
         lane.passengers[passenger] = None
         self._arm(lane, soon=soon)
 
-    def add(self, partition: int, envelope: bytes, done: Done) -> None:
+    def add(self, partition: int, envelope: bytes, done: Done, session: str = "") -> None:
         """Leaves with the next departure, in the order of the calls. `done` is called once, with None after the
         broker's confirmation."""
         lane = self._lanes[partition]
-        lane.parcels.append(Parcel(envelope, done))
+        lane.parcels.append(Parcel(envelope, done, session))
         self._arm(lane)
+
+    def drop(self, session: str, error: BrokerError) -> None:
+        """What of it has not left does not leave any more."""
+        for lane in self._lanes:
+            dropped = [parcel for parcel in lane.parcels if parcel.session == session]
+            if dropped:
+                lane.parcels = [parcel for parcel in lane.parcels if parcel.session != session]
+                self._report(dropped, error)
+
+    def go_on(self) -> None:
+        """What `may_leave` held up leaves now."""
+        for lane in self._lanes:
+            if lane.late and not lane.in_flight:
+                self._depart(lane)
 
     async def close(self) -> None:
         """Everything leaves as soon as possible; returns when the broker has answered for it, or CLOSE_SECONDS."""
@@ -162,7 +180,7 @@ class Departures:
 
     def _depart(self, lane: _Lane) -> None:
         self._disarm(lane)
-        lane.late = bool(lane.in_flight)
+        lane.late = bool(lane.in_flight) or not self._may_leave()
         if lane.late:
             return
         passengers, lane.passengers = lane.passengers, {}
@@ -175,7 +193,7 @@ class Departures:
         bundles, lane.parcels = packed(lane.parcels), []
         for number, parcels in enumerate(bundles):
             try:
-                bundle = Bundle(self._gateway(), [parcel.envelope for parcel in parcels])
+                bundle = Bundle(self._gateway(lane.number), [parcel.envelope for parcel in parcels])
                 self._send(lane.number, bundle, functools.partial(self._answered, lane, parcels))
             except Overloaded:
                 lane.parcels = [parcel for left in bundles[number:] for parcel in left]

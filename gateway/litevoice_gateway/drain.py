@@ -18,7 +18,8 @@ STEP_SECONDS = 0.05
 
 
 class Drain:
-    """One per process: a second `begin` returns the drain under way."""
+    """One at a time: a second `begin` returns the drain under way. Until the process is told to end (`wait`), a drain
+    can be taken back, whatever has become of it."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -29,6 +30,7 @@ class Drain:
         self._lost_before = 0
         self._started_wall = 0.0
         self._finished: float | None = None
+        self._ending = False
         hub.on_end(self._ended)
 
     @property
@@ -47,8 +49,9 @@ class Drain:
             started_at=self._started_wall,
         )
 
-    def begin(self, policy: Policy | None = None) -> DrainReport:
-        """Refuses new sessions from now on and moves the existing ones. Idempotent."""
+    def begin(self, policy: Policy | None = None, rate_per_second: int | None = None) -> DrainReport:
+        """Refuses new sessions from now on and moves the existing ones, at most as fast as the settings say.
+        Idempotent."""
         if self._plan is None:
             settings = self._hub.settings
             self._plan = MovePlan(
@@ -57,8 +60,10 @@ class Drain:
                 timeout_seconds=settings.drain_timeout_seconds,
                 turn_wait_seconds=settings.drain_turn_wait_seconds,
                 close_timeout_seconds=settings.close_timeout_seconds,
-                rate_per_second=settings.drain_rate_per_second,
+                rate_per_second=min(rate_per_second or settings.drain_rate_per_second, settings.drain_rate_per_second),
             )
+            self._finished = None
+            self._outcomes = dict.fromkeys(self._outcomes, 0)
             self._started_wall = time.time()
             self._lost_before = self._hub.lost_packets
             self._sessions = len(self._hub.sessions)
@@ -67,8 +72,24 @@ class Drain:
             self._task = asyncio.create_task(self._run(self._plan))
         return self.report
 
+    def take_back(self) -> DrainReport | None:
+        """Takes new sessions again and keeps those whose Close has not gone out. The last report of the drain, or None
+        when the process was told to end: then it is too late."""
+        if self._ending:
+            return None
+        report = self.report
+        if self._task is not None:
+            self._task.cancel()
+            self._plan, self._task = None, None
+            self._hub.draining = False
+            for connection in self._hub.sessions.values():
+                connection.stay()
+            logger.info("drain taken back", extra={"report": report})
+        return report
+
     async def wait(self) -> DrainReport:
-        """Begins the drain if it has not begun, and waits until it is over."""
+        """The process ends: begins the drain if it has not begun, and waits until it is over."""
+        self._ending = True
         self.begin()
         assert self._task is not None
         await self._task

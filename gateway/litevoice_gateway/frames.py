@@ -9,6 +9,8 @@ PROTOCOL_ERROR = 1002
 INVALID_TEXT = 1007
 TOO_BIG = 1009
 NO_STATUS = 1005
+MAX_FRAMES = 4096
+"""Of one message: each takes memory, even when it is empty, and is not counted as a message."""
 
 
 class Text(msgspec.Struct, frozen=True, gc=False):
@@ -76,6 +78,9 @@ class Assembler:
         if self._size > self._max_bytes:
             self._parts.clear()
             return Broken(TOO_BIG, f"expected a message of at most {self._max_bytes} bytes")
+        if len(self._parts) >= MAX_FRAMES:
+            self._parts.clear()
+            return Broken(TOO_BIG, f"expected a message of at most {MAX_FRAMES} frames")
         self._parts.append(payload)
         return self._complete() if fin else None
 

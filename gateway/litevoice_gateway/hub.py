@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable, Coroutine
 
-from litevoice_broker.admin import Admin
-from litevoice_broker.config import BrokerConfig
+import msgspec
+
 from litevoice_broker.cpu import CpuMeter
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite.channel import Delivery, LiteChannel
-from litevoice_broker.producer import Done, Producer
+from litevoice_broker.lite.channel import Delivery
+from litevoice_broker.producer import Done
+from litevoice_contracts.control import Holdings, RefusalCause, SessionInfo
 from litevoice_contracts.envelopes import KEEP_ALIVE, Bundle
-from litevoice_contracts.names import ClientId, new_session_id, partition_of
 from litevoice_contracts.settings import GatewaySettings
 from litevoice_gateway import commands as do
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.departures import Departures
+from litevoice_gateway.homes import Home, Homes
+from litevoice_gateway.leaving import Leaving
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.metrics import Metrics
-from litevoice_gateway.news import BEHIND_SECONDS, NewsTopic
+from litevoice_gateway.news import BEHIND_SECONDS, Workers
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.overload import Full, Load
+from litevoice_gateway.pauses import STOOD_STILL_SECONDS
 from litevoice_gateway.protocols import ClientProtocol
+from litevoice_gateway.refusals import Refusals
 from litevoice_gateway.session import Session
-from litevoice_gateway.settings import Keys, names_of
+from litevoice_gateway.settings import Keys
+from litevoice_gateway.standing import Phase
 from litevoice_gateway.transport import Transport
 from litevoice_gateway.upgrade import GatewayState
 
@@ -39,6 +44,9 @@ TICK_SLICES = 20
 NEWS_CHECK_SECONDS = 1.0
 MIN_REST_MILLISECONDS = 50
 """With a shorter beat it is not worth while to leave a socket alone until the next bundle leaves."""
+LOOK_SECONDS = 5.0
+"""So long does a gateway that stood still wait for the broker to say whose its sessions are. What goes to a broker that
+does not answer will be marked as sent again, and workers do not begin from it."""
 WAKE_SECONDS = 2.0
 """At most so often is the broker asked to look through all LiteTopics of this gateway."""
 TAKEOVERS_IN_FLIGHT = 128
@@ -61,7 +69,7 @@ class Hub:
         self.reads_in_beats = settings.batch_milliseconds >= MIN_REST_MILLISECONDS
         self.lost_packets = 0
         self._keys = keys
-        self._names = names_of(settings)
+        self._names = settings.broker.names
         self.sessions: dict[str, Connection] = {}
         self.connections: set[Connection] = set()
         self._load = Load()
@@ -75,42 +83,43 @@ class Hub:
         self._wake_wanted = False
         self._waking: asyncio.Task[None] | None = None
         self._on_end: list[Callable[[do.End], None]] = []
-        self._producer = Producer(
-            BrokerConfig.from_settings(settings.broker, ClientId.new(pod, address, "gateway-up")),
-            self._names.partition_topics,
-            observer=metrics,
-        )
-        self._admin = Admin.from_settings(settings.broker)
-        self._channel = LiteChannel(
-            BrokerConfig.from_settings(settings.broker, ClientId.new(pod, address, "gateway")),
-            self._names.reply_topic,
-            self._names.gateway_group,
+        self._homes = Homes(
+            self._names,
+            settings.broker,
+            pod,
+            address,
+            metrics,
             on_delivery=self._delivered,
             on_evicted=self._evicted,
             on_failed=self._failed,
-            admin=self._admin,
-            observer=metrics,
+            on_health=self._log_health,
         )
-        self._news = NewsTopic(self._channel, time.monotonic())
+        self._workers = Workers()
+        self._told_unready = ""
+        self._leaving = Leaving(self.sessions.__contains__)
+        self._not_given_up: set[Connection] = set()
         self._departures = Departures(
-            self._send, lambda: self._news.name, self._names.partitions, settings.batch_milliseconds / 1000
+            self._send,
+            lambda partition: self._homes.of_partition(partition).news.name,
+            self._names.partitions,
+            settings.batch_milliseconds / 1000,
+            lambda: self._awake(time.monotonic()),
         )
-        for client in (self._producer, self._channel):
-            client.on_health(self._log_health)
+        self.refusals = Refusals()
+        self._beat_at = time.monotonic()
+        self._looking: asyncio.Task[None] | None = None
+        self._came_meanwhile: set[Connection] = set()
 
     async def start(self) -> None:
         """Connects in the background; `unready` is "" once that has worked."""
-        await self._producer.start()
-        await self._channel.start()
+        await self._homes.start()
         self._spawn(self._tick())
         self._spawn(self._keep_news())
 
     async def close(self) -> None:
         """Waits (bounded) until the broker has confirmed what is pending, then disconnects."""
         await self._departures.close()
-        await self._producer.close()
-        await self._channel.close()
-        await self._admin.close()
+        await self._homes.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -119,20 +128,46 @@ class Hub:
 
     @property
     def unready(self) -> str:
-        """ "" when sessions can be served, else why not."""
-        if self.draining:
-            return "draining"
-        return self._producer.unready_reason or self._channel.unready_reason
+        """ "" when sessions can be served, if not those of every broker; else why not."""
+        return "draining" if self.draining else self._homes.unready
 
-    @property
-    def state(self) -> GatewayState:
-        return GatewayState(draining=self.draining, unready=self.unready, full=self.full)
+    def state_for(self, session_id: str) -> GatewayState:
+        """For a session that comes back, or "" for a new one. One that is still here takes its own place again, which a
+        connection may hold whose end nobody has seen."""
+        unready = self._homes.of(session_id).unready if session_id else self._homes.unready
+        full = self._full(len(self.sessions) - (session_id in self.sessions))
+        return GatewayState(draining=self.draining, unready=unready, full=full)
 
     @property
     def full(self) -> Full:
         """What the gateway is full of; "" when it takes new sessions."""
-        self._load.sessions = len(self.sessions)
+        return self._full(len(self.sessions))
+
+    def _full(self, sessions: int) -> Full:
+        self._load.sessions = sessions
         return self._load.full(self.settings.max_sessions, self._max_held_bytes)
+
+    def info(self, session_id: str) -> SessionInfo | None:
+        """Of a session that this pod owns, with what its worker has told of its partition."""
+        connection, now = self.sessions.get(session_id), time.monotonic()
+        if connection is None:
+            return None
+        reader, heard, behind = self._workers.reader(connection.partition)
+        return msgspec.structs.replace(
+            connection.info(now),
+            worker=reader,
+            worker_heard_seconds=-1.0 if heard is None else round(now - heard, 3),
+            behind_seconds=round(behind, 3),
+        )
+
+    @property
+    def holdings(self) -> Holdings:
+        leaving = {connection.session.id for connection in self._not_given_up} - self.sessions.keys()
+        return Holdings(self._homes.client_ids, list(self.sessions), sorted(leaving))
+
+    def heal(self, session_id: str) -> bool:
+        """See `LiteChannel.claim_again`."""
+        return self._homes.of(session_id).channel.claim_again(session_id)
 
     @property
     def pending_requests(self) -> int:
@@ -146,7 +181,7 @@ class Hub:
 
     def accept(self, protocol: ClientProtocol, principal: str, transport: Transport, client: str) -> Connection:
         """A new connection after its upgrade. An older one of the same session in this pod loses it."""
-        session_id = protocol.session_id or new_session_id(self._keys.signing_key, principal)
+        session_id = protocol.session_id or self._homes.new_session_id(self._keys.signing_key, principal)
         opening = Opening(
             session_id=session_id,
             wall_milliseconds=_wall_milliseconds,
@@ -156,17 +191,26 @@ class Hub:
         )
         session = Session(opening, protocol, self.limits, time.monotonic())
         session.hold_back(self._held_back)
-        partition = partition_of(session_id, self._names.partitions)
-        connection = Connection(self, session, transport, partition)
+        connection = Connection(self, session, transport, self._homes.partition_of(session_id))
         old = self.sessions.get(session_id)
         self.sessions[session_id] = connection
         self.connections.add(connection)
         self._load.came()
         self.metrics.sessions.set(len(self.sessions))
+        if not self._awake(time.monotonic()):
+            self._came_meanwhile.add(connection)
         if old is not None:
             old.evicted()  # the broker sends no notice: the subscriber stays the same
         self._spawn(self._open(connection, old))
         return connection
+
+    def refuse(self, client: str, principal: str, session_id: str, cause: RefusalCause, says: str) -> None:
+        """Keeps in mind, for a while, that this client gets no session here."""
+        self.refusals.add(client, principal, session_id, cause, says, time.monotonic())
+
+    def _refuse(self, connection: Connection, cause: RefusalCause, says: str) -> None:
+        session = connection.session
+        self.refuse(session.client, session.principal, session.id, cause, says)
 
     def forget_if_over(self, connection: Connection) -> None:
         if connection.gone and connection.settled.is_set():
@@ -178,7 +222,7 @@ class Hub:
             del self.sessions[name]
             self.metrics.sessions.set(len(self.sessions))
             if end.release:
-                self._spawn(self._release(connection))
+                self._spawn(self._release(connection, moved=end.outcome == "moved"))
         for callback in self._on_end:
             callback(end)
 
@@ -191,8 +235,12 @@ class Hub:
     def await_departure(self, connection: Connection, *, soon: bool) -> None:
         self._departures.wait(connection.partition, connection, soon=soon)
 
-    def publish(self, partition: int, envelope: bytes, done: Done) -> None:
-        self._departures.add(partition, envelope, done)
+    def publish(self, connection: Connection, envelope: bytes, done: Done) -> None:
+        self._departures.add(connection.partition, envelope, done, connection.session.id)
+
+    def hand_over(self, session_id: str, body: bytes, done: Done) -> None:
+        home = self._homes.of(session_id)
+        home.producer.enqueue_lite(home.reply_topic, session_id, body, done)
 
     def _send(self, partition: int, bundle: Bundle, done: Done) -> None:
         topic = self._names.partition_topic(partition)
@@ -206,7 +254,7 @@ class Hub:
                 self.metrics.publish_seconds.observe(time.monotonic() - began)
             done(error)
 
-        self._producer.enqueue_fifo(topic, topic, properties, body, answered)
+        self._homes.of_partition(partition).producer.enqueue_fifo(topic, topic, properties, body, answered)
 
     # Replies
 
@@ -216,11 +264,11 @@ class Hub:
 
     def pause_replies(self, connection: Connection) -> None:
         if self.sessions.get(connection.session.id) is connection:
-            self._channel.pause(connection.session.id)
+            self._homes.of(connection.session.id).channel.pause(connection.session.id)
 
     async def resume_replies(self, connection: Connection) -> None:
         if self.sessions.get(connection.session.id) is connection:
-            await self._channel.resume(connection.session.id)
+            await self._homes.of(connection.session.id).channel.resume(connection.session.id)
 
     def wake_replies(self) -> None:
         self._wake_wanted = True
@@ -230,31 +278,37 @@ class Hub:
     async def _wake_replies(self) -> None:
         while self._wake_wanted:
             self._wake_wanted = False
-            await self._channel.wake()
+            await self._homes.wake()
             await asyncio.sleep(WAKE_SECONDS)
         self._waking = None
 
-    def _delivered(self, delivery: Delivery) -> None:
+    def _delivered(self, home: Home, delivery: Delivery) -> None:
         connection = self.sessions.get(delivery.name)
         if connection is not None:
-            connection.reply_at = time.monotonic()
+            live = connection.session.phase is Phase.LIVE
+            age = 0.0 if live or not delivery.born_at else max(0.0, time.time() - delivery.born_at)
+            connection.reply_at = time.monotonic() - age
             connection.delivered(delivery.position, delivery.body)
-        elif delivery.name == self._news.name:
+            if live and delivery.born_at:
+                self.metrics.delivery_seconds.observe(max(0.0, time.time() - delivery.born_at))
+        elif delivery.name == home.news.name:
+            home.news.heard(time.monotonic())
             self._take_news(delivery.body)
 
     def _take_news(self, body: bytes) -> None:
         now = time.monotonic()
-        news = self._news.take(body, now)
+        news = self._workers.take(body, now)
         if news is None:
             return
         for session in news.sessions:
             connection = self.sessions.get(session.session_id)
             if connection is not None and session.refused:
+                self._refuse(connection, "full", "the workers have as many sessions as they may")
                 connection.refused()
             elif connection is not None:
                 connection.worker_is_alive(now, session)
         behind = {entry.partition for entry in news.partitions if entry.behind_seconds >= BEHIND_SECONDS}
-        changed = self._news.new_workers(news)
+        changed = self._workers.new_readers(news)
         for connection in list(self.sessions.values()) if behind or changed else ():
             if connection.partition in changed:
                 connection.worker_changed()
@@ -263,24 +317,29 @@ class Hub:
 
     def _evicted(self, name: str) -> None:
         connection = self.sessions.get(name)
-        if connection is not None:
+        if connection is not None and connection not in self._came_meanwhile:
             logger.info("session taken over by another gateway", extra={"session": name})
             connection.evicted()
+        if self._looking is not None:  # while this gateway stood still, and what its client had sent waits
+            self._departures.drop(name, BrokerError("taken over by another gateway"))
 
     def _failed(self, name: str) -> None:
         """The broker refuses to let the session's LiteTopic go on, or it has expired."""
         connection = self.sessions.get(name)
         if connection is not None:
-            connection.open_failed("the message broker has no more replies of this session")
+            reason = "the message broker has no more replies of this session"
+            self._refuse(connection, "broker-refused", reason)
+            connection.open_failed(reason)
 
     def _keep_alive(self, connection: Connection, now: float) -> None:
         """A LiteTopic in which nothing is written expires, whoever is subscribed. One that is empty cannot."""
         name = connection.session.id
         if now - connection.reply_at < self.settings.keep_alive_seconds or self.sessions.get(name) is not connection:
             return
-        if self._channel.position(name) and self._producer.ready:
+        home = self._homes.of(name)
+        if home.channel.position(name) and home.producer.ready:
             connection.reply_at = now
-            self._producer.enqueue_lite(self._names.reply_topic, name, KEEP_ALIVE, _unheeded)
+            home.producer.enqueue_lite(home.reply_topic, name, KEEP_ALIVE, _unheeded)
 
     # Tasks
 
@@ -293,30 +352,45 @@ class Hub:
     async def _open(self, connection: Connection, old: Connection | None) -> None:
         """Makes this pod the owner, once an older connection of this pod has published what it has read."""
         session, name = connection.session, connection.session.id
+        channel = self._homes.of(name).channel
         try:
             async with asyncio.timeout(self.limits.restore_timeout_seconds):
+                await self._looked(connection)
                 if old is not None:
                     await old.ended.wait()
                 if (releasing := self._releasing.get(name)) is not None:
                     await asyncio.shield(releasing)
                 if not session.resumed:
-                    await self._channel.subscribe([name])
+                    await channel.subscribe([name])
                 else:
                     async with self._takeovers:
-                        await self._channel.take_over(name, session.first_position)
+                        if self.sessions.get(name) is not connection:
+                            return  # its client has left, or has come again, and may be elsewhere by now
+                        await channel.take_over(name, session.first_position)
         except TimeoutError:
+            self._refuse(connection, "broker-silent", "the message broker does not answer")
             connection.open_failed("the message broker does not answer")
         except BrokerError as error:
             logger.warning("cannot open session", extra={"session": name, "error": str(error)})
-            connection.open_failed("the message broker does not answer")
+            self._refuse(connection, _why_refused(error), f"the message broker: {error}")
+            refuses = "does not answer" if error.retryable else "refuses the session"
+            connection.open_failed(f"the message broker {refuses}")
         else:
             connection.opened()
             await self._let_go(name)  # it may have ended meanwhile
 
-    async def _release(self, connection: Connection) -> None:
-        """Gives the LiteTopic up once the end of the epoch is confirmed, unless the client is back here already."""
+    async def _release(self, connection: Connection, *, moved: bool) -> None:
+        """Gives the LiteTopic up once the end of the epoch is confirmed, unless the client is back here already.
+        Meanwhile the client may be elsewhere: a heal would take the session back."""
+        name, channel = connection.session.id, self._homes.of(connection.session.id).channel
+        self._not_given_up.add(connection)
+        if name not in self.sessions:
+            channel.yield_to_others(name)
         await connection.settled.wait()
-        await self._let_go(connection.session.id)
+        if not moved and connection.session.is_answered:
+            await self._leaving.hear_out(name, channel)
+        await self._let_go(name)
+        self._not_given_up.discard(connection)
 
     async def _let_go(self, name: str) -> None:
         if name in self.sessions:
@@ -326,7 +400,7 @@ class Hub:
             return
         released = self._releasing[name] = asyncio.get_running_loop().create_future()
         try:
-            await self._channel.release(name)
+            await self._homes.of(name).channel.release(name)
         except BrokerError as error:
             logger.warning("cannot release session", extra={"session": name, "error": str(error)})
         finally:
@@ -335,30 +409,55 @@ class Hub:
 
     async def _tick(self) -> None:
         """Every session once in TICK_SECONDS, some of them in each slice of it."""
-        left: list[Connection] = []
-        share = held_bytes = 0
         while True:
-            due = time.monotonic() + TICK_SECONDS / TICK_SLICES
-            await asyncio.sleep(TICK_SECONDS / TICK_SLICES)
-            now = time.monotonic()
-            if not left:
-                self._measure(held_bytes, now)
-                left, held_bytes = list(self.connections), 0
-                share = math.ceil(len(left) / TICK_SLICES)
-            self._load.loop_was_late(now - due)
-            for connection in left[-share:] if left else ():
-                try:
-                    connection.tick()
-                    self._keep_alive(connection, now)
-                    held_bytes += connection.held_bytes
-                except Exception:
-                    logger.exception("tick failed", extra={"session": connection.session.id})
-            del left[-share:]
+            everybody, held_bytes = list(self.connections), 0
+            for number in range(TICK_SLICES):
+                due = time.monotonic() + TICK_SECONDS / TICK_SLICES
+                await asyncio.sleep(TICK_SECONDS / TICK_SLICES)
+                now = time.monotonic()
+                self._awake(now)
+                self._beat_at = now
+                self._load.loop_was_late(now - due)
+                for connection in everybody[number::TICK_SLICES]:
+                    try:
+                        connection.tick()
+                        self._keep_alive(connection, now)
+                        held_bytes += connection.held_bytes
+                    except Exception:
+                        logger.exception("tick failed", extra={"session": connection.session.id})
+            self._measure(held_bytes, time.monotonic())
+
+    def _awake(self, now: float) -> bool:
+        """Whether this process has not stood still since it last looked whose its sessions are. Another one may have
+        taken one over meanwhile, and its worker have ended: what we have of it would be new to the next worker."""
+        if now - self._beat_at > STOOD_STILL_SECONDS:
+            self._beat_at = now
+            logger.warning("the gateway stood still, and asks whose its sessions are")
+            if self._looking is not None:
+                self._looking.cancel()
+            self._looking = self._spawn(self._look_again())
+        return self._looking is None
+
+    async def _looked(self, connection: Connection) -> None:
+        """A client that comes while it is asked whose the sessions are claims its own afterwards: what the broker says
+        of before is not about it, and what this gateway had of it must not go ahead of its new epoch."""
+        try:
+            while connection in self._came_meanwhile and self._looking is not None:
+                await asyncio.wait([self._looking])
+        finally:
+            self._came_meanwhile.discard(connection)
+
+    async def _look_again(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._homes.look_again()
+        self._looking = None
+        self._departures.go_on()
 
     def _measure(self, held_bytes: int, now: float) -> None:
         load, bound, was_full = self._load, self._max_held_bytes, self._held_back
-        load.held_bytes, load.worker_lag_seconds = held_bytes, self._news.worker_lag(now)
-        load.workers_full, load.workers_busy = self._news.workers_full(now), self._news.workers_busy(now)
+        load.held_bytes, load.worker_lag_seconds = held_bytes, self._workers.lag(now)
+        load.workers_full, load.workers_busy = self._workers.full(now), self._workers.busy(now)
         load.sessions, load.busy = len(self.sessions), self._cpu.look()
         full = self.full  # of the last second: the next one begins with new room
         load.look()
@@ -370,11 +469,14 @@ class Hub:
 
     async def _keep_news(self) -> None:
         while True:
-            await self._news.keep(time.monotonic())
+            await self._homes.keep_news()
             await asyncio.sleep(NEWS_CHECK_SECONDS)
 
     def _log_health(self) -> None:
         reason = self.unready
+        if reason == self._told_unready:
+            return
+        self._told_unready = reason
         logger.log(
             logging.WARNING if reason else logging.INFO,
             "gateway is not ready" if reason else "gateway is ready",
@@ -388,3 +490,9 @@ def _wall_milliseconds() -> int:
 
 def _unheeded(error: BaseException | None) -> None:
     """A keep-alive that is lost is followed by the next, twice before anything expires."""
+
+
+def _why_refused(error: BrokerError) -> RefusalCause:
+    if error.retryable:
+        return "broker-silent"
+    return "broker-quota" if "QUOTA" in str(error).upper() else "broker-refused"

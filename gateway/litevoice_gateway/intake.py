@@ -38,6 +38,10 @@ class Intake:
         self._reading = True
 
     @property
+    def reading(self) -> bool:
+        return self._reading
+
+    @property
     def early(self) -> int:
         """Number of messages that wait for the session to be restored."""
         return len(self._early)

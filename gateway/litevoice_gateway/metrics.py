@@ -75,7 +75,10 @@ class Metrics:
             names.GATEWAY_TAKEOVER_SECONDS, "Time from the upgrade of a resumed session until it is restored."
         )
         self.evictions = counter(names.GATEWAY_EVICTIONS, "Sessions lost to a newer connection (close code 4001).")
-        self.probes = counter(names.GATEWAY_PROBES, "Times a worker that was silent about an open turn was asked.")
+        self.probes = counter(
+            names.GATEWAY_PROBES,
+            "Times a worker was asked about an open turn: one that was silent, or that of a session taken over.",
+        )
         self.replays = counter(names.GATEWAY_REPLAYS, "Open turns replayed to a worker.")
         self.given_up = counter(names.GATEWAY_GIVEN_UP, "Open turns given up after attempts from which nothing came.")
         self.dropped = counter(
@@ -88,6 +91,16 @@ class Metrics:
         self.envelopes = counter(names.GATEWAY_ENVELOPES, "Envelopes in those messages, each of one session.")
         self.publish_seconds = seconds(
             names.GATEWAY_PUBLISH_SECONDS, "Time from handing a bundle to the producer until the broker confirms it."
+        )
+        self.uplink_seconds = seconds(
+            names.GATEWAY_UPLINK_SECONDS,
+            "Client to broker: from reading a client's packet until the broker confirms it; one packet of each session "
+            "in a second.",
+        )
+        self.delivery_seconds = seconds(
+            names.GATEWAY_DELIVERY_SECONDS,
+            "Worker to client: from the worker's sending of a message until it is given to the client's connection, by "
+            "the clocks of both; not of what a session that has moved is restored from.",
         )
         self.broker_send_seconds = seconds(names.BROKER_SEND_SECONDS, "Send requests: fifo or lite.", "kind")
         self.broker_send_errors = counter(names.BROKER_SEND_ERRORS, "Failed send requests: fifo or lite.", "kind")

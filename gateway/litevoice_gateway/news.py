@@ -1,14 +1,15 @@
-"""The gateway's own LiteTopic, where workers tell what belongs to no turn: how far they are, and that they live."""
+"""The gateway's own LiteTopic at a broker, where workers tell what belongs to no turn: how far they are, and that they
+live."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from litevoice_broker.errors import BrokerError
 from litevoice_contracts.errors import InvalidField
-from litevoice_contracts.names import new_gateway_id
+from litevoice_contracts.names import ClientId
 from litevoice_contracts.news import WorkerNews
 
 logger = logging.getLogger(__name__)
@@ -35,58 +36,21 @@ class NewsTopic:
     name: LiteTopic that workers shall write to; what they write before it is subscribed waits at the broker.
     """
 
-    def __init__(self, channel: Channel, now: float) -> None:
-        self.name = new_gateway_id()
+    def __init__(self, channel: Channel, new_name: Callable[[], str], now: float) -> None:
+        self.name = new_name()
+        self._new_name = new_name
         self._channel = channel
         self._heard = now
         self._subscribed = ""
-        self._workers: dict[int, str] = {}
-        self._behind: dict[int, tuple[float, float]] = {}
-        self._full: dict[str, tuple[bool, float]] = {}
-        self._busy: dict[str, tuple[float, float]] = {}
 
-    def new_workers(self, news: WorkerNews) -> set[int]:
-        """The partitions that another worker reads now."""
-        changed = {
-            entry.partition
-            for entry in news.partitions
-            if self._workers.get(entry.partition, news.worker) != news.worker
-        }
-        self._workers |= {entry.partition: news.worker for entry in news.partitions}
-        return changed
-
-    def worker_lag(self, now: float) -> float:
-        """How far the workers are behind, in seconds; the largest of all partitions that were told of lately."""
-        recent = (behind for behind, at in self._behind.values() if now - at < RECENT_SECONDS)
-        return max(recent, default=0.0)
-
-    def workers_full(self, now: float) -> bool:
-        """None of the workers that were heard of lately takes another session."""
-        self._full = {worker: (full, at) for worker, (full, at) in self._full.items() if now - at < RECENT_SECONDS}
-        return bool(self._full) and all(full for full, _ in self._full.values())
-
-    def workers_busy(self, now: float) -> float:
-        """The share of its CPU that the busiest worker uses, of those that were heard of lately."""
-        self._busy = {worker: (busy, at) for worker, (busy, at) in self._busy.items() if now - at < RECENT_SECONDS}
-        return max((busy for busy, _ in self._busy.values()), default=0.0)
-
-    def take(self, body: bytes, now: float) -> WorkerNews | None:
-        """A message of the LiteTopic; None for an unreadable one."""
+    def heard(self, now: float) -> None:
+        """A message of the LiteTopic has come."""
         self._heard = now
-        try:
-            news = WorkerNews.decode(body)
-        except InvalidField as error:
-            logger.error("news skipped", extra={"reason": error.field})
-            return None
-        self._full[news.worker] = (news.full, now)
-        self._busy[news.worker] = (news.busy, now)
-        self._behind |= {entry.partition: (entry.behind_seconds, now) for entry in news.partitions}
-        return news
 
     async def keep(self, now: float) -> None:
         """To be called every second or so: subscribes, and exchanges what has long been quiet."""
         if now - self._heard >= RENEW_SECONDS:
-            self.name, self._heard = new_gateway_id(), now
+            self.name, self._heard = self._new_name(), now
         name, old = self.name, self._subscribed
         if name == old:
             return
@@ -97,3 +61,53 @@ class NewsTopic:
                 await self._channel.release(old)
         except BrokerError as error:
             logger.warning("cannot subscribe to workers' news", extra={"reason": str(error)})
+
+
+class Workers:
+    """What they have told."""
+
+    def __init__(self) -> None:
+        self._readers: dict[int, str] = {}
+        self._behind: dict[int, tuple[float, float]] = {}
+        self._full: dict[str, tuple[bool, float]] = {}
+        self._busy: dict[str, tuple[float, float]] = {}
+
+    def new_readers(self, news: WorkerNews) -> set[int]:
+        """The partitions that another worker reads now. Whoever is heard of first may not be the first that reads: what
+        was sent before may have ended with another one."""
+        changed = {entry.partition for entry in news.partitions if self._readers.get(entry.partition) != news.worker}
+        self._readers |= {entry.partition: news.worker for entry in news.partitions}
+        return changed
+
+    def reader(self, partition: int) -> tuple[str, float | None, float]:
+        """The pod that reads the partition, when it last told of it (monotonic; None: never), and how far behind it was
+        then, in seconds."""
+        told, client = self._behind.get(partition), ClientId.parse(self._readers.get(partition, ""))
+        return client.pod if client else "", told[1] if told else None, told[0] if told else 0.0
+
+    def lag(self, now: float) -> float:
+        """How far they are behind, in seconds; the largest of all partitions that were told of lately."""
+        recent = (behind for behind, at in self._behind.values() if now - at < RECENT_SECONDS)
+        return max(recent, default=0.0)
+
+    def full(self, now: float) -> bool:
+        """None of those that were heard of lately takes another session."""
+        self._full = {worker: (full, at) for worker, (full, at) in self._full.items() if now - at < RECENT_SECONDS}
+        return bool(self._full) and all(full for full, _ in self._full.values())
+
+    def busy(self, now: float) -> float:
+        """The share of its CPU that the busiest one uses, of those that were heard of lately."""
+        self._busy = {worker: (busy, at) for worker, (busy, at) in self._busy.items() if now - at < RECENT_SECONDS}
+        return max((busy for busy, _ in self._busy.values()), default=0.0)
+
+    def take(self, body: bytes, now: float) -> WorkerNews | None:
+        """A message of a `NewsTopic`; None for an unreadable one."""
+        try:
+            news = WorkerNews.decode(body)
+        except InvalidField as error:
+            logger.error("news skipped", extra={"reason": error.field})
+            return None
+        self._full[news.worker] = (news.full, now)
+        self._busy[news.worker] = (news.busy, now)
+        self._behind |= {entry.partition: (entry.behind_seconds, now) for entry in news.partitions}
+        return news

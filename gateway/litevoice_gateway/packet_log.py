@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark, Snapshot
-from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
-from litevoice_contracts.events import Progress
+from litevoice_contracts.envelopes import DownEnvelope, ResumePoint, UpEnvelope
+from litevoice_contracts.events import Handover, Progress
 from litevoice_contracts.packets import Audio, EpochEnd, GiveUp, Packet, Silence, described
 from litevoice_gateway import commands as do
 from litevoice_gateway.epochs import new_epoch
+from litevoice_gateway.handover import handover, is_lacked, needed, run_of, says_something
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
 from litevoice_gateway.runs import Run, joined, size_of
 from litevoice_gateway.session_state import SessionState
+from litevoice_gateway.snapshots import snapshot_before
 
 MAX_ENVELOPE_BYTES = 512 * 1024
 """Packets go out in envelopes of about this size at most: well below the broker's limit, with room for a snapshot."""
@@ -40,24 +42,27 @@ class PacketLog:
     Attributes:
         epoch: of this owner; -1 until `begin`. Before it packets are only collected.
         next_seq: number of the next packet of the epoch.
+        handing_over: messages for the next owner that the broker has not confirmed yet.
         unconfirmed: packets handed out for the first time and not confirmed by the broker yet.
         full_since: since when `max_pending_packets` or `max_pending_bytes` wait for the broker (until half of both are
             left), else None.
     """
 
     __slots__ = (
+        "_answered",
         "_awaiting",
         "_batch",
         "_collected",
         "_confirmed_at",
         "_former",
+        "_lacked",
         "_limits",
         "_new",
         "_out",
         "_pending_bytes",
         "_probe",
-        "_progress",
         "_replayed",
+        "_replayed_at",
         "_retained",
         "_retained_bytes",
         "_retained_packets",
@@ -66,9 +71,11 @@ class PacketLog:
         "_session_id",
         "_state",
         "_tie",
+        "_unanswered_at",
         "_wall_milliseconds",
         "epoch",
         "full_since",
+        "handing_over",
         "next_seq",
         "unconfirmed",
     )
@@ -96,6 +103,7 @@ class PacketLog:
         self._probe = Probe(limits.probe_seconds)
         self.epoch = -1
         self.next_seq = 0
+        self.handing_over = 0
         self.unconfirmed = 0
         self.full_since: float | None = None
         self._batch: list[Run] = []
@@ -108,8 +116,11 @@ class PacketLog:
         self._sent_snapshot: Snapshot | None = None
         self._sent_snapshot_at = 0.0
         self._confirmed_at = 0.0
+        self._unanswered_at = 0.0  # when the first was sent after all before had been confirmed
         self._replayed = 0
-        self._progress: Progress | None = None
+        self._replayed_at = -1
+        self._lacked = False  # the worker has begun without what was left to us, and was made to ask
+        self._answered = new  # a worker has told its progress in this epoch, or there was none before
 
     @property
     def is_open(self) -> bool:
@@ -133,7 +144,7 @@ class PacketLog:
     @property
     def held_bytes(self) -> int:
         """Of packets that wait for the broker or are kept for a replay."""
-        return self._pending_bytes + self._retained_bytes
+        return self._pending_bytes + self._retained_bytes + self._state.handed.size
 
     @property
     def oldest_at(self) -> float | None:
@@ -142,11 +153,24 @@ class PacketLog:
 
     # Packets
 
-    def begin(self, now: float) -> None:
-        """Opens an epoch higher than every one seen, and sends what has been collected."""
+    def begin(self, now: float, *, ask: bool = False) -> None:
+        """Opens an epoch higher than every one seen, and sends what has been collected.
+
+        With `ask` the worker is asked at once about what a former owner has left open, unless something goes to it
+        anyway: it may be gone, and a client that never stays for `probe_seconds` would wait for as long as it moves.
+        """
         self.epoch = new_epoch(self._wall_milliseconds(), self._tie, self._state.epoch)
+        self._forgive_if_idle()
+        ask = ask and self.turn_is_open and not (self._state.asked or self._collected)
+        lacked = self._lacked
         self.answer(now)
         self.flush(now)
+        if lacked:  # also of a replay under the number that the worker has begun with
+            self._lacked = True
+            self._ask(missing=1)
+        elif ask:
+            self._out.append(do.Observe("probes"))
+            self._ask()
 
     def await_departure(self) -> bool:
         """Asks for the partition's next bundle; False while packets are only collected."""
@@ -182,18 +206,27 @@ class PacketLog:
         if not self.is_open:
             return
         batch, self._batch, self._collected = self._batch, [], 0
+        if batch and not self.unconfirmed:
+            self._unanswered_at = now
         for run in batch:
             envelope = self._envelope(self.next_seq, run, self._snapshot_to_send(now), None)
-            self._out.append(do.Publish(envelope, len(run.packets), run.last_client_seq, run.size))
+            self._out.append(do.Publish(envelope, len(run.packets), run.last_client_seq, run.size, run.at))
             self.next_seq += len(run.packets)
             self.unconfirmed += len(run.packets)
             self._retain(run)
 
+    def unconfirmed_seconds(self, now: float) -> float:
+        """How long the broker has confirmed nothing of what was sent; 0 when it has everything."""
+        return now - max(self._confirmed_at, self._unanswered_at) if self.unconfirmed else 0.0
+
     def end(self, now: float) -> None:
-        """Sends what is left, and the end of the epoch; nothing when no packet was ever sent."""
+        """Sends what is left, and the end of the epoch; nothing when no packet was ever sent. What no worker is done
+        with is left to the next owner."""
         if self.is_open and (self.next_seq or self._collected):
             self._collect(EpochEnd(), self._state.snapshot.config.input_codec, now, None)
             self.flush(now)
+        if self._says_something or self._may_end_an_utterance:
+            self._hand_over()
 
     def confirmed(self, packets: int, now: float, size: int) -> None:
         """The broker has them, `size` bytes in all, or they are lost."""
@@ -206,19 +239,26 @@ class PacketLog:
 
     def progress(self, progress: Progress) -> None:
         """Nothing up to there is needed any more; a worker that begins there needs what else the event says."""
-        if progress.upto.epoch != self.epoch:
-            return
-        if self._progress is None or self._progress.upto <= progress.upto:
-            self._progress = progress
-        self._drop(progress.upto.seq + 1 - self._first_retained)
+        self._state.handed.told(progress, lacked=self._lacked)
+        if progress.upto.epoch == self.epoch:
+            self._answered = True
+            self._drop(progress.upto.seq + 1 - self._first_retained)
 
     def answer(self, now: float) -> None:
         """Sends the worker what it has asked for, if it has, and if that was not sent yet."""
-        if not (self._state.asked and self.is_open and self._replayed < self._state.attempt):
+        if not self.is_open:
             return
-        self._replayed = self._state.attempt
+        if self._state.handed and 0 <= self._replayed_at < self._state.handed.at:
+            self._replayed_at = self._state.handed.at
+            if self._handed:
+                self._lacked = True
+                self._ask(missing=1)
+        if not self._state.asked or self._replayed >= self._state.attempt:
+            return
+        self._replayed, self._replayed_at = self._state.attempt, self._state.position
         self._probe.heard(now)
-        if self._state.fruitless >= MAX_ATTEMPTS and self._turn_is_open:
+        self._forgive_if_idle()
+        if self._state.fruitless >= MAX_ATTEMPTS:
             self._give_up(now)
         self._out.append(do.Observe("replays"))
         self._replay()
@@ -227,10 +267,18 @@ class PacketLog:
         """A worker knows of epoch `current` and refused packets of the epoch `rejected`.
 
         When that is ours, what is retained becomes the beginning of a higher one. Another worker may have applied some
-        of it: each is made to ask, and begins anew from the replay.
+        of it: each is made to ask, and begins anew from the replay. So is one that has refused what an earlier owner
+        has left, and that it lacks: it has begun without it. For less it must not begin anew: it may have what another
+        owner has sent it, which is killed by now, or has not handed over yet.
         """
+        settled = self._state.snapshot.cursor.client_seq
+        if any(entry.epoch == rejected and is_lacked(entry, settled) for entry in self._handed):
+            self._lacked = True
+            if self.is_open:
+                self._ask(missing=1)
         if not self.is_open or rejected != self.epoch:
             return
+        self._settle()
         self._former = Mark(self.epoch, self._first_retained)
         self.epoch = new_epoch(self._wall_milliseconds(), self._tie, max(current, self._state.epoch))
         self.next_seq = self._retained_packets
@@ -244,7 +292,7 @@ class PacketLog:
     def tick(self, now: float, *, probe: bool, ask_now: bool = False) -> None:
         """Asks a quiet worker, if `probe`; with `ask_now` one of which nothing is known yet."""
         broker_answers = not self.unconfirmed or now - self._confirmed_at < self._limits.probe_seconds
-        expected = self._state.awaiting_response or bool(self._retained)
+        expected = self._state.awaiting_response or bool(self._retained or self._state.handed)
         waiting = probe and self.is_open and broker_answers and expected
         due = self._probe.due(now, waiting=waiting)
         if due == "look" or (ask_now and waiting):
@@ -253,26 +301,62 @@ class PacketLog:
             self._out.append(do.Observe("probes"))
             self._ask()
 
-    def _ask(self) -> None:
-        """A worker that misses something before `next_seq` says so."""
-        self._out.append(do.Publish(self._envelope(self.next_seq, self._nothing, None, None), 0))
+    def _ask(self, missing: int = 0) -> None:
+        """A worker that misses something before `next_seq` says so; one that misses nothing, too, with `missing`."""
+        self._out.append(do.Publish(self._envelope(self.next_seq + missing, self._nothing, None, None), 0))
 
     @property
-    def _turn_is_open(self) -> bool:
-        return self._state.in_turn or any(
-            not isinstance(packet, Silence) for run in self._retained for packet in run.packets
-        )
+    def turn_is_open(self) -> bool:
+        """Something is expected of a worker: in a turn, or because of what no worker is done with."""
+        return self._state.in_turn or self._says_something
+
+    @property
+    def _says_something(self) -> bool:
+        """What no worker is done with is more than silence."""
+        own = (packet for run in self._retained for packet in run.packets)
+        return self._state.handed.says_something or says_something(own)
+
+    @property
+    def _may_end_an_utterance(self) -> bool:
+        """There is silence that no worker has said it has, after something that an earlier owner has left: that may be
+        on its way here."""
+        own = (packet for run in self._retained for packet in run.packets)
+        return not self._answered and any(isinstance(packet, Silence) for packet in own)
+
+    def _hand_over(self) -> None:
+        """What was left to this owner stands in the log already; the next one may begin to read behind it."""
+        handed, number = self._state.handed, self._first_retained
+        entries = list(handed.entries) if handed.since <= self._state.restore_position else []
+        for run in joined(self._retained, MAX_ENVELOPE_BYTES):
+            entries.append(handover(self.epoch, number, run, handed.progress, self._former))
+            number += len(run.packets)
+        for entry in entries:
+            envelope = DownEnvelope(self.epoch, self._state.turn, [entry], self._state.attempt)
+            self._out.append(do.HandOver(envelope.encode()))
+            self.handing_over += 1
+
+    def _forgive_if_idle(self) -> None:
+        """Attempts at nothing are no attempts at the turn that comes next."""
+        if not self.turn_is_open:
+            self._state.fruitless = 0
 
     def _give_up(self, now: float) -> None:
         """What is retained is not sent again; in its place a worker is told to end the turn."""
         self.flush(now)
         self._out.append(do.Observe("given_up"))
-        lost = sum(run.audio_ms for run in self._retained)
+        lost = self._state.handed.audio_ms + sum(run.audio_ms for run in self._retained)
+        self._state.handed.drop()
         self._drop(self._retained_packets)
         run = Run(self._state.snapshot.config.input_codec, now)
         run.add(GiveUp(self._state.fruitless, lost), 0, None)
         self.next_seq += 1
         self._retain(run)
+
+    @property
+    def _handed(self) -> list[Handover]:
+        """What earlier owners have left, and a worker that begins anew needs."""
+        ends = self._state.snapshot.cursor.untranscribed
+        return needed(self._state.handed.entries, self._retained, ends[0].end if ends else None)
 
     @property
     def _first_retained(self) -> int:
@@ -294,16 +378,27 @@ class PacketLog:
         self._pending_bytes += size
 
     def _replay(self) -> None:
-        """Snapshot and all retained packets under their old numbers."""
-        first, *rest = joined(self._retained, MAX_ENVELOPE_BYTES) or [self._nothing]
-        seq = self._first_retained
-        self._out.append(
-            do.Publish(self._envelope(seq, first, self._snapshot_before(seq), self._state.resume_point), 0)
-        )
-        seq += len(first.packets)
-        for run in rest:
-            self._out.append(do.Publish(self._envelope(seq, run, None, None), 0))
+        """Snapshot, what earlier owners have left, and all retained packets, under their old numbers."""
+        self._lacked = False
+        self._settle()
+        epoch, seq = self.epoch, self._first_retained
+        runs = [(Mark(entry.epoch, entry.seq), run_of(entry)) for entry in self._handed]
+        for run in joined(self._retained, MAX_ENVELOPE_BYTES):
+            runs.append((Mark(epoch, seq), run))
             seq += len(run.packets)
+        (first, run), *rest = runs or [(Mark(epoch, seq), self._nothing)]
+        envelope = self._envelope(first.seq, run, self._snapshot_before(first), self._state.resume_point)
+        beside, question = self._state.resume_out_of_band, self._state.question
+        answer = replace(
+            envelope, epoch=first.epoch, asker=question.sender, question=question.number, resume_out_of_band=beside
+        )
+        self._out.append(do.Publish(answer, 0))
+        due = Mark(first.epoch, first.seq + len(run.packets))
+        for mark, run in rest:
+            envelope = self._envelope(mark.seq, run, None, None)
+            continues = mark.seq > 0 and mark != due
+            self._out.append(do.Publish(replace(envelope, epoch=mark.epoch, continues=continues), 0))
+            due = Mark(mark.epoch, mark.seq + len(run.packets))
 
     def _snapshot_to_send(self, now: float) -> Snapshot | None:
         """The snapshot for an envelope that begins at `next_seq`, None when it would not help.
@@ -319,24 +414,12 @@ class PacketLog:
         if self.next_seq and known and now - self._sent_snapshot_at < SNAPSHOT_INTERVAL_SECONDS:
             return None
         self._sent_snapshot, self._sent_snapshot_at = snapshot, now
-        return self._snapshot_before(self.next_seq)
+        return self._snapshot_before(Mark(self.epoch, self.next_seq))
 
-    def _snapshot_before(self, seq: int) -> Snapshot:
-        """The snapshot, told to hold everything before packet `seq`; at an epoch's start its boundary stays."""
-        snapshot, progress = self._state.snapshot, self._progress
-        if progress is not None and (snapshot.boundary is None or snapshot.boundary < progress.upto):
-            cursor = replace(snapshot.cursor, audio_ms=progress.audio_ms, noise_floor=progress.noise_floor)
-            snapshot = replace(snapshot, cursor=cursor)
-        if self._former is not None:  # what has taken effect must not do so under its new number
-            cursor, former = snapshot.cursor, self._former
-            events, packet = self._renumbered(cursor.events, former), self._renumbered(cursor.packet, former)
-            snapshot = replace(snapshot, cursor=replace(cursor, events=events, packet=packet))
-        return replace(snapshot, boundary=Mark(self.epoch, seq - 1)) if seq else snapshot
-
-    def _renumbered(self, mark: Mark | None, former: Mark) -> Mark | None:
-        if mark is None or mark.epoch != former.epoch or mark < former:
-            return mark
-        return Mark(self.epoch, mark.seq - former.seq)
+    def _snapshot_before(self, first: Mark) -> Snapshot:
+        refused = [(entry.former, entry.epoch) for entry in self._state.handed.entries]
+        refused.append((self._former, self.epoch))
+        return snapshot_before(first, self._state.snapshot, self._state.handed.progress, refused)
 
     @property
     def _nothing(self) -> Run:
@@ -363,11 +446,21 @@ class PacketLog:
         self._retained_packets += len(run.packets)
         self._retained_bytes += run.size
         bound = self._limits.retained_seconds * CODEC_BYTES_PER_SECOND[run.codec] + RETAINED_EXTRA_BYTES
-        before = self._retained_packets
+        before, dropped = self._retained_packets, 0
+        if self._state.handed and self._retained_bytes + self._state.handed.size > bound:
+            dropped = self._state.handed.drop()
         while self._retained_bytes > bound:
             self._drop(self._retained[0].first(self._retained_bytes - bound))
-        if self._retained_packets < before:
-            self._out.append(do.Observe("dropped", "retained_packets", before - self._retained_packets))
+        dropped += before - self._retained_packets
+        if dropped:
+            self._out.append(do.Observe("dropped", "retained_packets", dropped))
+
+    def _settle(self) -> None:
+        """A worker that begins from the log's snapshot needs nothing before its boundary: the one that made it may have
+        died before it has told of that."""
+        boundary = self._state.snapshot.boundary
+        if boundary is not None and boundary.epoch == self.epoch:
+            self._drop(boundary.seq + 1 - self._first_retained)
 
     def _drop(self, count: int) -> None:
         """Forgets the oldest `count` of what is retained, or all."""

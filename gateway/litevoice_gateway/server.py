@@ -29,7 +29,7 @@ from litevoice_gateway.connections import Connection
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.protocols import ProtocolFactory, UpgradeRequest
 from litevoice_gateway.protocols.registry import PROTOCOLS
-from litevoice_gateway.upgrade import Admitted, Rejected, admit
+from litevoice_gateway.upgrade import Admitted, Rejected, admit, health
 
 logger = logging.getLogger(__name__)
 
@@ -114,19 +114,22 @@ class Listener(WSListener):
             self._hub.metrics.refused.labels(self._admitted.overload).inc()
             self._hub.metrics.closes.labels(str(do.OVERLOAD)).inc()
             reason = f"this gateway takes no new sessions: {self._admitted.overload}"
+            session_id = self._admitted.protocol.session_id
+            self._hub.refuse(_client(tcp), self._admitted.principal, session_id, "full", reason)
             transport.send_close(WSCloseCode.TRY_AGAIN_LATER, reason.encode())
             asyncio.get_running_loop().call_later(FORCE_SECONDS, transport.disconnect, False)
             return
         self._hub.metrics.connections.labels("accepted").inc()
-        host, port = tcp.get_extra_info("peername")[:2]
         self._connection = self._hub.accept(
-            self._admitted.protocol, self._admitted.principal, self._transport, join_address(host, port)
+            self._admitted.protocol, self._admitted.principal, self._transport, _client(tcp)
         )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
         opcode = _OPCODES[frame.msg_type]
         message = self._assembler.frame(opcode, frame.get_payload_as_bytes(), fin=frame.fin, reserved=reserved)
+        if self._connection is not None and (message is None or isinstance(message, frames.Ping | frames.Pong)):
+            self._connection.frame()
         if message is None:
             return
         if isinstance(message, frames.Ping):
@@ -200,14 +203,19 @@ class Server:
             return WSUpgradeResponseWithListener(response, None)
 
     def _answer(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        target = request.path.decode("latin-1")
+        if (healthy := health(target, self._hub.state_for(""))) is not None:
+            return WSUpgradeResponseWithListener(_health_response(healthy), None)
         headers = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
         now = time.monotonic()
         answer = admit(
-            UpgradeRequest.parse(request.path.decode("latin-1"), headers),
-            self._hub.state,
+            UpgradeRequest.parse(target, headers),
+            self._hub.state_for,
             self._protocols,
             lambda key: self._keys.principal(key, now),
             self._signing_key,
+            self._hub.settings.models,
+            self._hub.settings.semantic_models,
         )
         if isinstance(answer, Rejected):
             self._hub.metrics.connections.labels(answer.outcome).inc()
@@ -219,3 +227,17 @@ class Server:
         extra = {"Sec-WebSocket-Protocol": subprotocol} if subprotocol else None
         response = WSUpgradeResponse.create_101_response(extra)
         return WSUpgradeResponseWithListener(response, Listener(self._hub, answer))
+
+
+def _client(tcp: asyncio.Transport) -> str:
+    host, port = tcp.get_extra_info("peername")[:2]
+    return join_address(host, port)
+
+
+def _health_response(healthy: bool) -> WSUpgradeResponse:
+    response: WSUpgradeResponse = (
+        WSUpgradeResponse.create_ok_response(b"ok\n")
+        if healthy
+        else WSUpgradeResponse.create_error_response(503, b"not ready\n")
+    )
+    return response

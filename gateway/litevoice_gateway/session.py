@@ -7,9 +7,7 @@ CLOSING (our Close is sent; what the client still sends is read and published un
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 
-from litevoice_contracts.control import SessionInfo
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
 from litevoice_contracts.envelopes import KEEP_ALIVE, DownEnvelope, MessageId
 from litevoice_contracts.errors import InvalidField
@@ -19,31 +17,25 @@ from litevoice_contracts.packets import Audio, Update
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
 from litevoice_gateway.acknowledgements import Acknowledgements
+from litevoice_gateway.ending import Ending
 from litevoice_gateway.intake import Intake
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.packet_log import PacketLog
+from litevoice_gateway.pauses import Pause
 from litevoice_gateway.protocols import ClientProtocol, Frame, Problem, Refusal, Restored
 from litevoice_gateway.session_state import LogEvent, SessionState
+from litevoice_gateway.standing import Phase, Standing
 
 SETTLE_SECONDS = 0.06
 """A resumed session publishes once its log has been quiet for this long, so that its first packet carries the newest
 snapshot; after SETTLE_MAX_SECONDS at the latest."""
 SETTLE_MAX_SECONDS = 0.5
-COUNTED_CODES = frozenset(range(do.NORMAL, 1016)) | {do.REPLACED}
-"""A client may name any code in its Close, and gets it back: only these have a counter of their own."""
 STALL_SECONDS = 10.0
 """How long a session may stay at max_pending_packets before it is closed with 1013."""
 
 
-class Phase(Enum):
-    RESTORING = "restoring"
-    LIVE = "live"
-    CLOSING = "closing"
-    ENDED = "ended"
-
-
-class Session:
+class Session(Standing):
     """All inputs are methods; after each, `take` gives the commands in order. Times are monotonic seconds.
 
     Attributes:
@@ -53,75 +45,45 @@ class Session:
     __slots__ = (
         "_acknowledgements",
         "_active",
-        "_began",
-        "_close_by",
         "_config",
-        "_drain_at_edge",
-        "_drain_by",
+        "_ending",
         "_events",
-        "_evicted",
-        "_forced",
-        "_going_away_sent",
         "_heard",
         "_held_back",
         "_ignores_client",
         "_intake",
-        "_leaving",
         "_limits",
         "_live_since",
         "_opened_at",
-        "_opening",
         "_out",
-        "_packets",
-        "_protocol",
-        "_restarted",
-        "_state",
+        "_pause",
         "_target",
         "_unread",
         "_updates_in_flight",
-        "can_return",
         "first_position",
-        "id",
-        "phase",
-        "reading_replies",
-        "resumed",
     )
 
     def __init__(self, opening: Opening, protocol: ClientProtocol, limits: Limits, now: float) -> None:
-        self.id = opening.session_id
-        self.phase = Phase.RESTORING
-        self.reading_replies = True
-        self._opening = opening
-        self._protocol = protocol
-        self._limits = limits
         self._out: list[do.Command] = []
-        self.can_return = protocol.can_return
-        self.resumed = protocol.resume is not None
         self._target = protocol.resume or START
         self.first_position = max(self._target.snapshot, 0)
-        self._state = SessionState(self.first_position, protocol.config)
-        wall, tie = opening.wall_milliseconds, opening.tie
-        self._packets = PacketLog(self.id, limits, self._state, wall, self._out, tie=tie, new=not self.resumed)
+        state, new = SessionState(self.first_position, protocol.config), protocol.resume is None
+        name, wall, tie = opening.session_id, opening.wall_milliseconds, opening.tie
+        packets = PacketLog(name, limits, state, wall, self._out, tie=tie, new=new)
+        super().__init__(opening, protocol, state, packets, now)
+        self._limits = limits
         self._config = protocol.config
         self._acknowledgements: Acknowledgements | None = None
         self._events: dict[str, int] = {}
         self._updates_in_flight = 0
         self._intake = Intake(limits, self._out, now)
+        self._pause = Pause(now)
+        self._ending = Ending(limits.close_timeout_seconds, self._out)
         self._opened_at: float | None = None
-        self._began = self._live_since = self._heard = self._active = now
+        self._live_since = self._heard = self._active = now
         self._ignores_client = False
-        self._evicted = False
         self._held_back = False
-        self._forced = False
-        self._restarted = False
-        self._leaving = False
         self._unread: MessageId | None = None
-        self._drain_at_edge = False
-        self._going_away_sent = False
-        self._drain_by: float | None = None
-        self._close_by: float | None = None
-
-    # What the shell may look at
 
     def take(self) -> list[do.Command]:
         """The commands since the last call."""
@@ -130,39 +92,6 @@ class Session:
         out = self._out.copy()
         self._out.clear()
         return out
-
-    @property
-    def in_turn(self) -> bool:
-        return self._state.in_turn
-
-    @property
-    def unconfirmed(self) -> int:
-        return self._packets.unconfirmed
-
-    @property
-    def held_bytes(self) -> int:
-        """Of packets that wait for the broker or are kept for a replay."""
-        return self._packets.held_bytes
-
-    @property
-    def pending_requests(self) -> int:
-        """See `control.SessionInfo`."""
-        return self._packets.retained_envelopes
-
-    def info(self, now: float) -> SessionInfo:
-        oldest = self._packets.oldest_at
-        return SessionInfo(
-            session_id=self.id,
-            client=self._opening.client,
-            principal=self._opening.principal,
-            age_seconds=round(now - self._began, 3),
-            turn=self._state.turn,
-            responding=self._state.awaiting_response,
-            pending_requests=self.pending_requests,
-            oldest_request_seconds=0.0 if oldest is None else round(now - oldest, 3),
-            reading=self.reading_replies,
-            next_position=self._state.position + 1,
-        )
 
     # Inputs: opening
 
@@ -209,6 +138,7 @@ class Session:
                 counts[event.type] = counts.get(event.type, 0) + 1
                 packets.add(packet, codec, now, event.client_seq)
                 if isinstance(packet, Audio):
+                    self._pause.audio_came()
                     audio_seconds += len(packet.data) / CODEC_BYTES_PER_SECOND[codec]
                 elif isinstance(packet, Update):
                     self._config = packet.config
@@ -217,12 +147,22 @@ class Session:
             self._intake.spend_audio(audio_seconds, now)
         self._hold_back()
 
+    def frames(self, count: int, now: float) -> None:
+        """So many that are no messages of their own: they count like messages."""
+        if self.phase is Phase.LIVE:
+            self._intake.spend(now, count)
+            self._hold_back()
+
     def broken(self, code: int, problem: Problem, now: float) -> None:
         """The client violated the WebSocket protocol: nothing after this can be understood."""
         if self.phase in (Phase.RESTORING, Phase.LIVE):
             self._problem(problem)
             self._close(code, problem.message, now)
         self._ignores_client = True
+
+    def client_lives(self) -> None:
+        """A sign of life that says nothing else."""
+        self._pause.client_lives()
 
     def writable(self, can_write: bool, now: float) -> None:
         """The connection's send buffer is over its bound (False), or has room again (True)."""
@@ -244,15 +184,15 @@ class Session:
         only then, so what they say to the next pod cannot overtake what they said to this one.
         """
         if self.phase in (Phase.RESTORING, Phase.LIVE):
-            self._send_close(code if code >= do.NORMAL else do.NORMAL, "")
+            self._ending.send_close(code if code >= do.NORMAL else do.NORMAL, "")
         self._end(now)
-        self._close_soon(now)
-        self._leaving = True
-        self._leave_if_confirmed()
+        self._ending.await_peer(now)
+        self._ending.leave()
+        self._ending.disconnect_if(self.settled)
 
     def disconnected(self, now: float) -> None:
         """The TCP connection is gone."""
-        self._forced = self.phase is Phase.CLOSING
+        self._ending.forced = self.phase is Phase.CLOSING
         self._end(now)
 
     # Inputs: the broker
@@ -284,6 +224,7 @@ class Session:
             self._out.append(do.Observe("dropped", events))
             return []
         self._packets.heard(now)
+        self._advanced = now
         return events
 
     def depart(self, now: float) -> None:
@@ -294,6 +235,8 @@ class Session:
     def worker_is_alive(self, now: float, news: SessionNews | None = None) -> None:
         """A sign of life of the session's worker beside its replies, perhaps with what it is done with."""
         self._packets.heard(now)
+        if news is not None and not (self._state.awaiting_response or self._state.committed):
+            self._advanced = now
         if news is None or news.progress is None or news.attempt < self._state.attempt:
             return
         if news.after is None or self._state.has(news.after):
@@ -320,13 +263,18 @@ class Session:
             self._acknowledgements.confirmed(client_seq)
             self._acknowledge(now)
         self._hold_back()
-        self._leave_if_confirmed()
+        self._ending.disconnect_if(self.settled)
 
     def not_confirmed(self, packets: int, now: float, size: int = 0) -> None:
         """The broker client has given up on them: they are lost."""
         self._packets.confirmed(packets, now, size)
         self._close(do.OVERLOAD, "the message broker does not answer", now, ignore_client=True)
-        self._leave_if_confirmed()
+        self._ending.disconnect_if(self.settled)
+
+    def handed_over(self) -> None:
+        """The broker has one message more for the next owner, or did not take it."""
+        self._packets.handing_over -= 1
+        self._ending.disconnect_if(self.settled)
 
     def evicted(self, now: float) -> None:
         """Another gateway owns the session now, or another connection of this one.
@@ -334,12 +282,12 @@ class Session:
         In half-close nothing changes but the ownership: what the client sent before it came back elsewhere is still
         read and published, up to its Close.
         """
-        self._evicted = True
+        self._ending.evicted = True
         self._out.append(do.Observe("evictions"))
         if self.phase in (Phase.RESTORING, Phase.LIVE):
-            self._send_close(do.REPLACED, "replaced by a newer connection")
+            self._ending.send_close(do.REPLACED, "replaced by a newer connection")
             self._end(now)
-            self._close_soon(now)
+            self._ending.await_peer(now)
 
     # Inputs: the operator and the clock
 
@@ -350,25 +298,26 @@ class Session:
 
     def drain(self, now: float, *, at_edge: bool, by: float) -> None:
         """Close with 1012 at the turn's edge (if `at_edge`), and at `by` in any case."""
-        self._drain_at_edge, self._drain_by = at_edge, by
-        self._out.append(do.WakeAt(by))
+        self._ending.drain(at_edge=at_edge, by=by)
         if at_edge:
             self._go_away()
         self._check_edge(now)
 
+    def stay(self) -> None:
+        """The drain was taken back: unless its Close has gone out, the session goes on."""
+        self._ending.stay()
+
     def cut(self, now: float) -> None:
         """Ends without waiting for the peer."""
-        self._forced = True
+        self._ending.forced = True
         self._end(now)
         self._out.append(do.Disconnect())
 
     def tick(self, now: float) -> None:
         """Whatever is due; comes once a second, and when asked for."""
-        if self._close_by is not None and now >= self._close_by:
+        if self._ending.peer_is_late(now):
             self.cut(now)
-        for later in (self._close_by, self._drain_by if self.phase in (Phase.RESTORING, Phase.LIVE) else None):
-            if later is not None and later > now:
-                self._out.append(do.WakeAt(later))
+        self._ending.wake(now, may_drain=self.phase in (Phase.RESTORING, Phase.LIVE))
         opened, patience = self._opened_at, self._limits.restore_timeout_seconds
         if self.phase is Phase.RESTORING and opened is not None and now - max(opened, self._heard) >= patience:
             self._expire(now)
@@ -379,6 +328,11 @@ class Session:
         self._begin_if_settled(now)
         self._acknowledge(now)
         self._packets.tick(now, probe=self._may_ask)
+        speaking = self.phase is Phase.LIVE and self._state.speaking and self._intake.reading
+        for silence in self._pause.implied(now, self._config, speaking=speaking):
+            self._packets.add(silence, self._config.input_codec, now)
+        if self._pause.wants_proof:
+            self._out.append(do.Ping())
         if now - self._active >= self._limits.idle_timeout_seconds:
             self._close(do.NORMAL, "idle", now)
         if self._packets.full_since is not None and now - self._packets.full_since >= STALL_SECONDS:
@@ -427,7 +381,7 @@ class Session:
             return
         settled = min(self._heard + SETTLE_SECONDS, self._live_since + SETTLE_MAX_SECONDS)
         if now >= settled:
-            self._packets.begin(now)
+            self._packets.begin(now, ask=self._may_ask)
         else:
             self._out.append(do.WakeAt(settled))
 
@@ -489,34 +443,27 @@ class Session:
     # Closing
 
     def _check_edge(self, now: float) -> None:
-        if self._drain_by is None or self.phase not in (Phase.RESTORING, Phase.LIVE):
+        if self._ending.drain_by is None or self.phase not in (Phase.RESTORING, Phase.LIVE):
             return
-        at_edge = self._drain_at_edge and self.phase is Phase.LIVE and not self._state.in_turn
-        if at_edge or now >= self._drain_by:
-            self._restarted = True
+        if self._ending.drain_is_due(now, at_edge=self.phase is Phase.LIVE and not self._state.in_turn):
+            self._ending.restarted = True
             self._go_away()
             self._close(do.RESTART, "service restart", now)
 
     def _go_away(self) -> None:
         """Tells the client once, while it can still be told."""
-        if not self._going_away_sent and self.phase in (Phase.RESTORING, Phase.LIVE):
-            self._going_away_sent = True
+        if self.phase in (Phase.RESTORING, Phase.LIVE) and self._ending.tell():
             self._send(self._protocol.going_away())
-
-    def _send_close(self, code: int, reason: str) -> None:
-        known = code in COUNTED_CODES
-        self._out.append(do.Observe("closes", str(code) if known else "other"))
-        self._out.append(do.SendClose(code, reason))
 
     def _close(self, code: int, reason: str, now: float, *, ignore_client: bool = False) -> None:
         if self.phase not in (Phase.RESTORING, Phase.LIVE):
             return
         self._open_late(now)
         self._packets.flush(now)
-        self._send_close(code, reason)
+        self._ending.send_close(code, reason)
         self.phase = Phase.CLOSING
         self._ignores_client = self._ignores_client or ignore_client
-        self._close_soon(now)
+        self._ending.await_peer(now)
         self._intake.all_read()
         self._hold_back()
 
@@ -525,26 +472,13 @@ class Session:
         if self.phase is Phase.LIVE and not self._packets.is_open:
             self._packets.begin(now)
 
-    def _close_soon(self, now: float) -> None:
-        """The peer has so long to answer our Close."""
-        self._close_by = now + self._limits.close_timeout_seconds
-        self._out.append(do.WakeAt(self._close_by))
-
-    def _leave_if_confirmed(self) -> None:
-        if self._leaving and not self._packets.unconfirmed:
-            self._leaving = False
-            self._close_by = None
-            self._out.append(do.Disconnect())
-
     def _end(self, now: float) -> None:
-        self._close_by = None
-        self._leaving = False
+        self._ending.over()
         if self.phase is Phase.ENDED:
             return
         self._open_late(now)
         self._packets.end(now)
         self._count_events()
         self.phase = Phase.ENDED
-        moved = self._restarted or self._evicted
-        outcome: do.Outcome = "forced" if self._forced else "moved" if moved else "completed"
-        self._out.append(do.End(not self._evicted, outcome, self._packets.collected + self._intake.early))
+        unpublished = self._packets.collected + self._intake.early
+        self._out.append(do.End(not self._ending.evicted, self._ending.outcome, unpublished))

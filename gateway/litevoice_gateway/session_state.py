@@ -7,13 +7,18 @@ or not the question was ever answered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec.structs import replace
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import SessionConfig, Snapshot
-from litevoice_contracts.envelopes import DownEnvelope, MessageId, ResumePoint
+from litevoice_contracts.envelopes import DownEnvelope, MessageId, ResumePoint, ToldCall
 from litevoice_contracts.events import DownEvent
+from litevoice_gateway.handover import Handed
+
+_NO_QUESTION = MessageId(0, 0)
 
 Ignored = Literal["repeated", "stale_attempt"]
 """Why a message does not count."""
@@ -29,18 +34,35 @@ class OpenResponse:
     text_before: str = ""
     sentence: str = ""
     sentence_audio_bytes: int = 0
+    audio_bytes_before: int = 0
+    calls: list[ToldCall] = field(default_factory=list)
+
+    def add_arguments(self, event: events.CallDelta) -> None:
+        self.calls = [
+            replace(call, arguments=call.arguments + event.text) if call.item_id == event.item_id else call
+            for call in self.calls
+        ]
 
     def add_text(self, text: str) -> None:
         if self.text_only:
             self.text_before += text  # no audio follows: the sentence is complete
             return
         self.text_before += self.sentence
+        self.audio_bytes_before += self.sentence_audio_bytes
         self.sentence = text
         self.sentence_audio_bytes = 0
 
     @property
     def resume_point(self) -> ResumePoint:
-        return ResumePoint(self.response_id, self.item_id, self.text_before, self.sentence, self.sentence_audio_bytes)
+        return ResumePoint(
+            self.response_id,
+            self.item_id,
+            self.text_before,
+            self.sentence,
+            self.sentence_audio_bytes,
+            self.audio_bytes_before,
+            list(self.calls),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +86,30 @@ class SessionState:
         asked: a worker has asked, and nothing has come of it yet.
         fruitless: attempts that workers ended, by dying as a rule, since anything last came of one.
         epoch: the highest seen, -1 for none.
-        user_turn: the user speaks, or has spoken and is not understood yet.
+        handed: packets that earlier owners have left to this one.
+        out_of_band: likewise open beside `response`, by their ids.
+        speaking: an utterance of the user is open.
         unreadable: how many positions could not be read.
     """
 
     __slots__ = (
-        "_asker",
         "_excused",
+        "_holed",
         "_numbers",
+        "_question",
         "asked",
         "attempt",
         "epoch",
         "fruitless",
+        "handed",
+        "out_of_band",
         "position",
         "response",
         "restore_position",
         "snapshot",
+        "speaking",
         "turn",
         "unreadable",
-        "user_turn",
     )
 
     def __init__(self, start: int, config: SessionConfig) -> None:
@@ -94,22 +121,41 @@ class SessionState:
         self.asked = False
         self.fruitless = 0
         self.epoch = -1
+        self.handed = Handed()
         self.response: OpenResponse | None = None
-        self.user_turn = False
+        self.out_of_band: dict[str, OpenResponse] = {}
+        self.speaking = False
         self.unreadable = 0
-        self._asker = 0  # sender of the question
+        self._question = _NO_QUESTION
         self._excused = False  # nobody may have tried the attempt
+        self._holed = False  # the question was about a hole
         self._numbers: dict[int, int] = {}  # of each sender's newest message, since the restore position
 
     @property
     def awaiting_response(self) -> bool:
         """A response is being given, or was asked for and has not begun."""
-        return self.response is not None or self.snapshot.pending is not None
+        snapshot = self.snapshot
+        return bool(self.response or self.out_of_band or snapshot.pending or snapshot.out_of_band)
+
+    @property
+    def user_turn(self) -> bool:
+        """The user speaks, or has spoken and is not understood yet."""
+        return self.speaking or self.committed
+
+    @property
+    def committed(self) -> bool:
+        """The user has spoken and is not understood yet."""
+        return bool(self.snapshot.cursor.untranscribed)
 
     @property
     def in_turn(self) -> bool:
         """Between the first packet of an utterance and the end of its response."""
         return self.user_turn or self.awaiting_response
+
+    @property
+    def question(self) -> MessageId:
+        """The one that was not answered yet; sender and number 0 for none."""
+        return self._question if self.asked else _NO_QUESTION
 
     @property
     def resume_point(self) -> ResumePoint | None:
@@ -118,6 +164,14 @@ class SessionState:
         if self.response is not None or pending is None:
             return self.response.resume_point if self.response is not None else None
         return ResumePoint(pending.response_id, pending.item_id)
+
+    @property
+    def resume_out_of_band(self) -> list[ResumePoint] | None:
+        """Of the responses that are pending beside it; None when none is."""
+        pendings = self.snapshot.out_of_band
+        points = {pending.response_id: ResumePoint(pending.response_id, pending.item_id) for pending in pendings}
+        points |= {name: response.resume_point for name, response in self.out_of_band.items()}
+        return list(points.values()) or None
 
     def skip(self, position: int, *, unreadable: bool = True) -> list[LogEvent]:
         """A position that brings nothing to forward: an empty message, or one that cannot be read."""
@@ -140,6 +194,9 @@ class SessionState:
             return "repeated"
         self.epoch = max(self.epoch, envelope.epoch)
         first = envelope.events[0] if envelope.events else None
+        if isinstance(first, events.Handover):
+            self.handed.take(first, position)
+            return []
         if envelope.attempt < self.attempt and not isinstance(first, events.EpochRejected):
             return "stale_attempt"
         if envelope.id is not None:
@@ -151,16 +208,19 @@ class SessionState:
         if isinstance(first, events.TurnReplay):
             return self._end_attempt(first, envelope.id)
         if self.asked or self.fruitless:
-            self.asked, self.fruitless, self._asker, self._excused = False, 0, 0, False
+            self.asked, self.fruitless, self._excused, self._holed = False, 0, False, False
+            self._question = _NO_QUESTION
         if envelope.snapshot is not None:
             self.snapshot = envelope.snapshot
-            self.user_turn = bool(envelope.snapshot.cursor.open_turn)
+            self.speaking = bool(envelope.snapshot.cursor.open_turn)
+            if envelope.snapshot.boundary is not None:
+                self.handed.settle(envelope.snapshot.boundary)
         counted = [
             LogEvent(event, self.snapshot.config, self._text_only(event, envelope))
             for event in envelope.events
             if self._track(event)
         ]
-        if envelope.snapshot is not None and self.response is None:
+        if envelope.snapshot is not None and self.response is None and not self.out_of_band:
             self.restore_position = position
             # Whoever begins to fold here knows no other sender.
             self._numbers = {envelope.id.sender: envelope.id.number} if envelope.id is not None else {}
@@ -168,41 +228,68 @@ class SessionState:
 
     def _end_attempt(self, event: events.TurnReplay, message: MessageId | None) -> list[LogEvent]:
         """A question, which stands alone in its message."""
+        # A worker asks about what it finds at its start. Where the log has nothing of a turn, nobody has begun it.
+        untried = event.reason == "unknown_session" and not (self.asked or self.fruitless or self.in_turn)
         self.attempt += 1
         self.asked = True
-        planned, sender = event.reason == "handed_over", message.sender if message is not None else 0
-        again = sender and sender == self._asker and event.reason != "failed"  # a worker that has died does not ask
-        self.fruitless += not (planned or again or self._excused)
-        self._asker, self._excused = sender, planned
+        planned, question = event.reason == "handed_over", message or _NO_QUESTION
+        # A worker that has died does not ask again, and one that finds a second hole has begun from what it was sent.
+        begun = event.reason == "failed" or (event.reason == "gap" and self._holed)
+        again = question.sender and question.sender == self._question.sender and not begun
+        self.fruitless += not (planned or again or untried or self._excused)
+        self._question, self._excused, self._holed = question, planned, event.reason == "gap"
         return [LogEvent(event, self.snapshot.config, text_only=False)]
 
     def _text_only(self, event: DownEvent, envelope: DownEnvelope) -> bool:
         if isinstance(event, events.ResponseStarted | events.ResponseFinished):
             return event.text_only
-        if self.response is None and isinstance(event, events.TextDelta | events.AudioDelta):
-            # The fold began at the end of its response: only the end is known.
-            ends = (end for end in envelope.events if isinstance(end, events.ResponseFinished))
-            return any(end.text_only for end in ends if end.response_id == event.response_id)
-        return self.response is not None and self.response.text_only
+        if not isinstance(event, events.TextDelta | events.AudioDelta):
+            return False
+        response = self._open(event.response_id)
+        if response is not None:
+            return response.text_only
+        # The fold began at the end of its response: only the end is known.
+        ends = (end for end in envelope.events if isinstance(end, events.ResponseFinished))
+        return any(end.text_only for end in ends if end.response_id == event.response_id)
+
+    def _open(self, response_id: str) -> OpenResponse | None:
+        if self.response is not None and self.response.response_id == response_id:
+            return self.response
+        return self.out_of_band.get(response_id)
 
     def _track(self, event: DownEvent) -> bool:
         match event:
-            case events.AudioDelta():
-                if self.response is not None:
-                    self.response.sentence_audio_bytes += len(event.audio)
-            case events.TextDelta():
-                if self.response is not None:
-                    self.response.add_text(event.text)
+            case events.AudioDelta() if response := self._open(event.response_id):
+                response.sentence_audio_bytes += len(event.audio)
+            case events.TextDelta() if response := self._open(event.response_id):
+                response.add_text(event.text)
+            case events.CallStarted() if response := self._open(event.response_id):
+                response.calls.append(ToldCall(event.item_id, event.index, event.call_id, event.name))
+            case events.CallDelta() if response := self._open(event.response_id):
+                response.add_arguments(event)
             case events.ResponseStarted():
-                if self.response is not None and self.response.response_id == event.response_id:
-                    return False
-                self.response = OpenResponse(event.response_id, event.item_id, event.text_only)
+                return self._begin(event)
+            case events.ResponseFinished() if event.out_of_band:
+                self.out_of_band.pop(event.response_id, None)
             case events.ResponseFinished():
                 self.response = None
-            case events.SpeechStarted() | events.InputCommitted():
-                self.user_turn = True
-            case events.InputTranscribed() | events.TranscriptionFailed() | events.InputCleared():
-                self.user_turn = False
+            case events.SpeechStarted():
+                self.speaking = True
+            case events.InputCommitted() | events.InputCleared():
+                self.speaking = False
+            case events.Progress():
+                self.handed.done(event)
             case _:
                 pass
+        return True
+
+    def _begin(self, event: events.ResponseStarted) -> bool:
+        """Whether it is news."""
+        if self._open(event.response_id) is not None:
+            return False
+        response = OpenResponse(event.response_id, event.item_id, event.text_only)
+        if event.out_of_band:
+            self.out_of_band[event.response_id] = response
+        else:
+            self.response = response
         return True

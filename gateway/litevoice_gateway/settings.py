@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from litevoice_contracts.errors import InvalidField, problems
-from litevoice_contracts.names import Names
 from litevoice_contracts.settings import GatewaySettings
 
 DEFAULT_PATH = "/etc/litevoice/config/settings.json"
@@ -36,7 +35,7 @@ def load_settings(path: Path) -> GatewaySettings:
     text = _read(path)
     try:
         settings = GatewaySettings.model_validate_json(text)
-        names_of(settings).validate()
+        settings.broker.names.validate()
     except ValidationError as error:
         lines = "\n".join(f"  {field}: {message}" for field, message in problems(error, "file"))
         raise SettingsError(f"{path}:\n{lines}") from error
@@ -46,12 +45,6 @@ def load_settings(path: Path) -> GatewaySettings:
         if not Path(folder).is_dir():
             raise SettingsError(f"{path}:\n  {field}: expected a folder, got {folder}")
     return settings
-
-
-def names_of(settings: GatewaySettings) -> Names:
-    """The broker names that the settings give."""
-    broker = settings.broker
-    return Names(broker.request_topic, broker.reply_topic, broker.partitions)
 
 
 def load_keys(settings: GatewaySettings) -> Keys:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from litevoice_contracts.names import owns_session
 from litevoice_gateway.overload import Full
-from litevoice_gateway.protocols import ClientProtocol, Problem, ProtocolFactory, Refusal, UpgradeRequest
+from litevoice_gateway.protocols import (
+    MODEL_NOT_FOUND,
+    ClientProtocol,
+    Problem,
+    ProtocolFactory,
+    Refusal,
+    UpgradeRequest,
+)
 from litevoice_gateway.protocols.registry import choose
 
 RETRY_AFTER_SECONDS = 2
+HEALTH_TARGETS = ("/", "/healthz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +43,33 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class GatewayState:
-    """`unready` is "" when the broker is there. A session that comes back is load that the fleet has already: only a
-    gateway that has no room at all refuses it."""
+    """`unready` is "" when the session's broker is there. A session that comes back is load that the fleet has already:
+    only a gateway that has no room at all refuses it."""
 
     draining: bool
     unready: str
     full: Full = ""
 
 
+def health(target: str, state: GatewayState) -> bool | None:
+    """What a load balancer that probes the clients' port is told: whether it may send clients, nothing else, since
+    anybody may ask. None: it is no probe."""
+    return None if target.partition("?")[0] not in HEALTH_TARGETS else not (state.draining or state.unready)
+
+
 def admit(
     request: UpgradeRequest,
-    state: GatewayState,
+    state_for: Callable[[str], GatewayState],
     protocols: Sequence[ProtocolFactory],
     principal_of: Callable[[str], str | None],
     signing_key: bytes,
+    models: Sequence[str] = (),
+    semantic_models: Sequence[str] = (),
 ) -> Admitted | Rejected:
-    """Authenticates before anything else is looked at; what `protocols` knows of the request, the protocol reads."""
+    """Authenticates before anything else is looked at; what `protocols` knows of the request, the protocol reads.
+
+    `state_for` gets the id of the session that comes back, "" for a new one. `models`, `semantic_models`: see
+    UpgradeRequest."""
     factory = choose(protocols, request)
     if factory is None:
         paths = " or ".join(sorted({known.path for known in protocols}))
@@ -62,12 +81,15 @@ def admit(
         problem = Problem("invalid_api_key", "the API key is wrong" if key is not None else missing)
         return _reject(factory, 401, "unauthorized", problem, {"WWW-Authenticate": "Bearer"})
     try:
-        protocol = factory.connect(request)
+        known = replace(request, principal=principal, models=tuple(models), semantic_models=tuple(semantic_models))
+        protocol = factory.connect(known)
     except Refusal as refusal:
-        return _reject(factory, 400, "invalid", refusal.problem)
+        status = 404 if refusal.problem.code == MODEL_NOT_FOUND else 400
+        return _reject(factory, status, "invalid", refusal.problem)
     if protocol.session_id and not owns_session(signing_key, principal, protocol.session_id):
         problem = Problem("session_not_yours", "the session belongs to another API key", "session_id")
         return _reject(factory, 403, "forbidden", problem)
+    state = state_for(protocol.session_id)
     if state.draining or state.unready:
         outcome = "draining" if state.draining else "unavailable"
         reason = "this gateway is draining" if state.draining else state.unready

@@ -14,9 +14,12 @@ from litevoice_contracts.addresses import parse_addresses
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import LogLevel
 from litevoice_operator.adapters.broker import Installed
+from litevoice_operator.adapters.channels import Channel, read_channels
 from litevoice_operator.api.resolved import Defaults
 from litevoice_operator.manifests.keys import ROOT_KEY_MIN_BYTES
 
+MAX_RESEND_SECONDS = 300
+MAX_ROLLOUTS = 1000
 LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -30,10 +33,19 @@ HELP = """environment:
   ROCKETMQ_CA_FILE      PEM file with the CAs of their certificates; empty: the system's
   ROCKETMQ_CREDENTIALS_DIR
                         folder with the files accessKey and secretKey, used only for these name servers' brokers
+  ALERT_CHANNELS        channels that BacklogAlerts may name as routes, a JSON list (default []):
+                        {"name": …, "alertmanager": {"urls": […]}} or {"name": …, "webhook": {"url": …, "signed": true}}
+  ALERT_KEYS_DIR        folder with the file <channel>/hmac-key for each signed webhook
+  ALERT_RESEND_SECONDS  how often Alertmanagers are told what fires, 1 to 300 (default 30)
+  ROLLOUTS_AT_A_TIME    VoiceGateways whose gateways are replaced at the same time, 1 to 1000 (default 1)
   WATCH_NAMESPACES      namespaces to watch, separated by commas; empty: all
   LISTEN_PORT           port of /healthz, /readyz and /metrics (default 9090)
   LOG_LEVEL             debug, info, warning or error (default info)
   POD_NAME              named as the reporter of Events
+  LEASE_NAME            Lease in POD_NAMESPACE that one of several operators holds while it acts; empty: this is the
+                        only one
+  POD_NAMESPACE         namespace that the operator runs in: VoiceGateways there get no finalizer, which nobody would
+                        be left to take off when the namespace is deleted
 """
 
 
@@ -42,10 +54,15 @@ class Settings:
     root_key: bytes = field(repr=False)
     defaults: Defaults
     installed: Installed
+    channels: Mapping[str, Channel]
+    resend_seconds: float
+    rollouts_at_a_time: int
     namespaces: tuple[str, ...]
     listen_port: int
     log_level: str
     pod_name: str
+    pod_namespace: str
+    lease_name: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -78,11 +95,36 @@ class Settings:
                 admin_tls=access.tls,
             ),
             installed=Installed(name_server, access),
+            channels=read_channels(
+                "ALERT_CHANNELS", read("ALERT_CHANNELS"), Path(read("ALERT_KEYS_DIR", "/etc/litevoice/channels"))
+            ),
+            resend_seconds=_resend_seconds(read("ALERT_RESEND_SECONDS", "30")),
+            rollouts_at_a_time=_rollouts(read("ROLLOUTS_AT_A_TIME", "1")),
             namespaces=namespaces,
             listen_port=int(port),
             log_level=log_level,
             pod_name=read("POD_NAME", "litevoice-operator"),
+            pod_namespace=read("POD_NAMESPACE"),
+            lease_name=_lease_name(read("LEASE_NAME"), read("POD_NAMESPACE")),
         )
+
+
+def _resend_seconds(text: str) -> float:
+    if not text.isdigit() or not 1 <= int(text) <= MAX_RESEND_SECONDS:
+        raise InvalidField("ALERT_RESEND_SECONDS", f"1 to {MAX_RESEND_SECONDS}, got {text!r}")
+    return float(text)
+
+
+def _rollouts(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MAX_ROLLOUTS:
+        raise InvalidField("ROLLOUTS_AT_A_TIME", f"1 to {MAX_ROLLOUTS}, got {text!r}")
+    return int(text)
+
+
+def _lease_name(name: str, namespace: str) -> str:
+    if name and not namespace:
+        raise InvalidField("LEASE_NAME", "POD_NAMESPACE as well: a Lease is in a namespace")
+    return name
 
 
 def _addresses(name: str, text: str) -> str:

@@ -59,9 +59,11 @@ class ApiServer:
         operator_kubeconfig: the same for the user `operator`, who may do nothing but what a test grants.
     """
 
-    def __init__(self, folder: Path, program: Path) -> None:
+    def __init__(self, folder: Path, program: Path, *more: str) -> None:
+        """`more`: arguments for kube-apiserver."""
         self._folder = folder
         self._program = program
+        self._more = more
         self._etcd_port, self._etcd_peer_port, self._port = free_port(), free_port(), free_port()
         self._token, operator_token = secrets.token_hex(16), secrets.token_hex(16)
         self._etcd: subprocess.Popen[bytes] | None = None
@@ -105,15 +107,22 @@ class ApiServer:
                 "--service-cluster-ip-range=10.96.0.0/24",
                 "--endpoint-reconciler-type=none",  # nobody has to find it
                 "--disable-admission-plugins=ServiceAccount",  # no controller makes their tokens here
+                *self._more,
             )
         self._wait(self._ready, self._server, "kube-apiserver")
 
-    def start_garbage_collector(self) -> None:
-        """The controllers that remove what a deleted owner leaves behind."""
+    @property
+    def pid(self) -> int:
+        """Of the API server alone."""
+        assert self._server is not None
+        return self._server.pid
+
+    def start_garbage_collector(self, *more: str) -> None:
+        """The controllers that remove what a deleted owner leaves behind, and `more` by name."""
         self._controllers = self._spawn(
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig}",
-            "--controllers=garbage-collector-controller",
+            f"--controllers={','.join(('garbage-collector-controller', *more))}",
             "--leader-elect=false",
             f"--bind-address={HOST}",
             f"--secure-port={free_port()}",
@@ -133,13 +142,19 @@ class ApiServer:
 
     # --- objects, as an administrator with curl would handle them
 
-    def request(self, method: str, path: str, body: Json | None = None, content_type: str = "application/json") -> Json:
-        """Raises Refused with the API server's message."""
+    def request(
+        self, method: str, path: str, body: Json | None = None, content_type: str = "application/json", user: str = ""
+    ) -> Json:
+        """Raises Refused with the API server's message. `user`: impersonated."""
         request = urllib.request.Request(
             self.url + path,
             method=method,
             data=json.dumps(body).encode() if body is not None else None,
-            headers={"Authorization": f"Bearer {self._token}", "Content-Type": content_type},
+            headers={
+                "Authorization": f"Bearer {self._token}",
+                "Content-Type": content_type,
+                **({"Impersonate-User": user} if user else {}),
+            },
         )
         try:
             with urllib.request.urlopen(request, timeout=20, context=self._tls) as response:
@@ -246,9 +261,9 @@ class ApiServer:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[ApiServer]:
-    """A started API server, without our resources."""
-    server = ApiServer(folder, programs())
+def running(folder: Path, *flags: str) -> Iterator[ApiServer]:
+    """A started API server, without our resources; `flags`: more of its own."""
+    server = ApiServer(folder, programs(), *flags)
     try:
         server.start()
         yield server

@@ -40,7 +40,9 @@ LONGEST_FIRST = (
     *(
         "operator/test_alerts",
         "operator/test_outage",
+        "operator/test_routes",
         "gateway/test_takeover",
+        "broker/test_conformance",
         "operator/test_gateways",
         "dev/test_try",
     ),

@@ -107,6 +107,20 @@ async def test_a_killed_worker_is_replaced_in_the_middle_of_its_answer(stack: Lo
 ENDS = ("completed", "cancelled", "incomplete", "failed")
 
 
+async def legs_are_told(stack: LocalStack) -> None:
+    """Of the way of a question and its answer, how long each leg took."""
+    for members, name in (
+        (stack.gateways, metrics.GATEWAY_UPLINK_SECONDS),
+        (stack.workers, metrics.WORKER_ARRIVAL_SECONDS),
+        (stack.workers, metrics.WORKER_FIRST_AUDIO_SECONDS),
+        (stack.gateways, metrics.GATEWAY_DELIVERY_SECONDS),
+    ):
+        count = sum([await member.metric(f"{name}_count") for member in members])
+        seconds = sum([await member.metric(f"{name}_sum") for member in members])
+        assert count > 0, name
+        assert 0 < seconds / count < 10, f"{name}: {seconds / count:.3f} s on the average"
+
+
 async def asked_twice(gateway: Member) -> bool:
     return await gateway.metric(metrics.GATEWAY_PROBES) >= 2
 
@@ -116,6 +130,7 @@ async def test_workers_that_stand_still_begin_no_turn_twice(stack: LocalStack) -
     gateway = stack.gateways[0]
     async with VoiceClient(gateway.url, stack.api_key) as call:
         await call.ask(await speak(FIRST))
+        await legs_are_told(stack)
         replays = await gateway.metric(metrics.GATEWAY_REPLAYS)
         for worker in stack.workers:
             worker.freeze()

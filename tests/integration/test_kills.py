@@ -22,13 +22,13 @@ KILLS, SESSIONS = 2, 4
 async def test_acknowledged_speech_is_heard_once_whatever_gateway_dies(
     rocketmq: SharedRocketMQ, names: Names, tmp_path: Path
 ) -> None:
-    async with recognizer() as pipeline:
+    async with recognizer() as pipelines:
         stack = LocalStack(
             tmp_path / "stack",
             rocketmq.endpoints,
             rocketmq.name_server,
             names,
-            worker={"pipeline": pipeline},
+            worker={"pipelines": pipelines},
             worker_names=("worker-0",),
         )
         try:

@@ -8,11 +8,12 @@ import json
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from websockets import ConnectionClosedError
 from websockets.asyncio.client import ClientConnection, connect
 
 from bench.crowd import chatter
@@ -24,6 +25,7 @@ from tests.integration.shared_rocketmq import SharedRocketMQ
 pytestmark = pytest.mark.timeout(300)
 
 MAX_FRAME_BYTES = 1 << 20
+TRY_AGAIN_LATER = 1013
 ROUNDS = 6
 WINDOW_SECONDS = 0.7
 MAX_DELAY_SECONDS = 0.05
@@ -53,16 +55,24 @@ async def place(rocketmq: SharedRocketMQ, names: Names, tmp_path: Path) -> Async
 
 @asynccontextmanager
 async def caller(stack: LocalStack, codec: str = "audio/pcm") -> AsyncIterator[ClientConnection]:
-    """Connected and configured."""
+    """Connected and configured, as soon as the gateway takes a new session: the machine is busy."""
     headers = {"Authorization": f"Bearer {stack.api_key}"}
     url = f"{stack.gateways[0].url}/realtime?model=x"
     audio = {"input": {"format": {"type": codec}}}
-    # Who has sent too much is not read for a while, nor is its Close.
-    async with connect(
-        url, additional_headers=headers, compression=None, ping_interval=None, close_timeout=0.2
-    ) as socket:
-        await socket.send(json.dumps({**UPDATE, "session": {**UPDATE["session"], "audio": audio}}))  # type: ignore[dict-item]
-        await next_event(socket, "session.updated")
+    configured = json.dumps({**UPDATE, "session": {**UPDATE["session"], "audio": audio}})  # type: ignore[dict-item]
+    async with AsyncExitStack() as open_:
+        while True:
+            # Who has sent too much is not read for a while, nor is its Close.
+            connecting = connect(
+                url, additional_headers=headers, compression=None, ping_interval=None, close_timeout=0.2
+            )
+            socket = await open_.enter_async_context(connecting)
+            with suppress(ConnectionClosedError):
+                await socket.send(configured)
+                await next_event(socket, "session.updated")
+                break
+            assert socket.close_code == TRY_AGAIN_LATER
+            await asyncio.sleep(0.5)
         yield socket
 
 

@@ -24,17 +24,18 @@ def main() -> int:
     """0 when no seed failed."""
     arguments = _arguments()
     if arguments.plants is not None:
-        return _plants(arguments.plants or list(PLANTS), range(arguments.first, arguments.first + arguments.seeds))
+        seeds = range(arguments.first, arguments.first + arguments.seeds)
+        return _plants(arguments.plants or list(PLANTS), seeds, arguments.jobs)
     if arguments.plant:
         PLANTS[arguments.plant]()
     if arguments.seed is not None:
-        return _one(arguments.seed, whole=arguments.story, shrinks=arguments.shrink)
+        return max([_one(seed, whole=arguments.story, shrinks=arguments.shrink) for seed in arguments.seed])
     began, failures, done = time.monotonic(), list[Result](), 0
-    questions = steps = 0
+    questions = steps = lost = 0
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     for result in _results(seeds, arguments.jobs):
         done += 1
-        questions, steps = questions + result.questions, steps + result.steps
+        questions, steps, lost = questions + result.questions, steps + result.steps, lost + result.lost
         if result.broken:
             failures.append(result)
             print(f"seed {result.seed}: {result.broken[0]}", flush=True)
@@ -44,7 +45,7 @@ def main() -> int:
             print(f"{done} of {len(seeds)} seeds, {len(failures)} failed", file=sys.stderr, flush=True)
     print(
         f"{done} seeds in {time.monotonic() - began:.0f} s: {questions} questions answered, {steps} steps, "
-        f"{len(failures)} seeds failed"
+        f"{lost} lost with gateway and worker, {len(failures)} seeds failed"
     )
     if not failures:
         return 0
@@ -59,7 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=500, help="how many (default: 500)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")
-    parser.add_argument("--seed", type=int, help="only this one, with its story")
+    parser.add_argument("--seed", type=int, nargs="+", help="only this one, with its story; or these, in their order")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
         "--shrink", action="store_true", help="leave out the faults that the first failure does without"
@@ -87,10 +88,10 @@ def _one(seed: int, *, whole: bool, shrinks: bool) -> int:
     return 1 if result.broken else 0
 
 
-def _plants(plants: list[str], seeds: range) -> int:
+def _plants(plants: list[str], seeds: range, jobs: int) -> int:
     """0 when enough of the plants are found."""
     found = []
-    for one in search(plants, seeds):
+    for one in search(plants, seeds, jobs):
         found.append(one)
         print(one, flush=True)
     told = sum(one.seed is not None for one in found)

@@ -5,45 +5,50 @@ It knows what must come back, to the byte, and by which position of its session'
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from litevoice_contracts.positions import LAST_PART, START, EventId
-from tests.simulation.protocol import CODEC, Numbered
-from tests.simulation.stages import FRAME_SECONDS, SILENCE, TONES, answer_to, speech
+from tests.simulation.answers import Answers, Question
+from tests.simulation.bounds import EXPIRE_SECONDS, RATE_LIMITED, recorded
+from tests.simulation.protocol import Numbered
+from tests.simulation.stages import FRAME_SECONDS, SILENCE, TONES, numbered
 from tests.simulation.wire import Wire
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SILENT_FRAMES = 12
-PATIENCE_SECONDS = 12.0
-"""Without a sign of the gateway for so long while something is due: another one is tried."""
+PATIENCE_SECONDS = (7.0, 12.0)
+LONG_PATIENCE_SECONDS = 25.0
+"""Whoever goes elsewhere after 7 s does not see what would have been silent for longer."""
+"""Without a sign of the gateway for so long, which differs by client, while something is due: another one is tried.
+Longer than `probe_seconds`."""
+HURRIED_SECONDS = (2.0, 5.0)
+"""The same where `callers_hurry`."""
 HELLO_SECONDS = 35.0
+UNHEARD_SECONDS = 15.0
+"""So long may the takeover of a gateway be on its way that a caller has left before it was done: it may come after the
+next one's, which is then replaced (docs/limits.md). A gateway answers as soon as it has what the caller has not seen,
+which may be between the two steps of a takeover."""
 
 
-@dataclass(slots=True)
-class Question:
-    text: str
-    spoken: bool
-    asked: float
-    text_seen: bool = False
-    finished: bool = False
-    response: str = ""
-    said: str = ""
-    audio: list[bytes] = field(default_factory=list)
+CANCELS, INTERRUPTS, AT_ONCE = 0.12, 0.15, 0.4
+"""Of the questions, of the answers that are heard, and of what is spoken where bounds are narrow."""
+ORDERLY = (1000, 1012)
+"""Closed with these, a gateway has read everything, and the broker has it, if it has answered in 2 s."""
 
 
 class Client:
     """Attributes:
-    acks: whether the protocol acknowledges; then nothing may be lost, whatever dies.
+    acks: whether the protocol acknowledges; then nothing may be lost, whatever dies. Else what it has written is gone
+        with a connection that ends without a Close, and it says nothing again.
     events: what each position brought.
-    lost: packets that may have got lost with a gateway that died (only without `acks`).
+    lost: its question went with gateway and worker; it has ended.
+    opened: when each gateway has last opened its session, by the wall clock.
     """
 
     def __init__(self, world: World, name: str, random: Random, *, acks: bool) -> None:
@@ -51,20 +56,27 @@ class Client:
         self.name = name
         self.acks = acks
         self.random = random
+        self.patience = random.choice(PATIENCE_SECONDS)
         self.session_id = ""
         self.wire: Wire | None = None
         self.hello = False
         self.events: list[list[Any]] = []
         self.snapshot = -1
         self.questions: list[Question] = []
-        self.maybe_lost = False
+        self.lost = False
+        self.opened: dict[str, float] = {}
+        self.idle_until = 0.0
         self.reconnects = 0
         self._number = 0
         self._unacknowledged: dict[int, str | bytes] = {}
         self._to_say: list[bytes] = []
+        self._saying = False
         self._heard = 0.0
         self._failures = 0
-        self._open: Question | None = None
+        self._left = ""
+        self._unheard_at = -UNHEARD_SECONDS
+        self.answers = Answers(self)
+        self._whims = Random(f"whims {name} {world.seed}")
         self.closing = False
 
     # --- life
@@ -78,23 +90,42 @@ class Client:
         """Goes to another gateway by itself."""
         if self.wire is not None and self.session_id:
             self.world.say(f"{self.name} leaves {self.wire.gateway} {'politely' if politely else 'without a word'}")
+            self._left = self.wire.gateway
             if politely and self.hello:
                 self.wire.close_politely()
             else:
                 self.wire.break_off()
                 self._gone(self.wire, 1006)
 
+    def vanish(self) -> None:
+        """Goes elsewhere; the gateway does not see it for a long time, as when a phone changes its network."""
+        if self.wire is not None and self.session_id:
+            self.world.say(f"{self.name} vanishes from {self.wire.gateway}")
+            self._left = self.wire.gateway
+            self.wire.vanish()
+            self._gone(self.wire, 1006)
+
     @property
     def busy(self) -> bool:
-        return self._open is not None
+        return self.answers.open is not None
+
+    def moment(self, what: str) -> None:
+        self.world.strikes.moments.came(f"{self.name} {what}")
+
+    @property
+    def overtaken(self) -> bool:
+        """The takeover of a gateway that it has left may still be on its way."""
+        return self.world.loop.now - self._unheard_at < UNHEARD_SECONDS
 
     def _later(self, seconds: float, do: Callable[..., object], *arguments: object) -> None:
         self.world.loop.within(None, seconds, do, *arguments)
 
     def _connect(self) -> None:
-        if self.wire is not None:
+        if self.wire is not None or self.closing:
             return
         gateway = self.random.choice(self.world.gateways)
+        if gateway == self._left:  # it goes elsewhere, if there is one
+            gateway = self.world.gateways[self.world.gateways.index(gateway) - 1]
         resume = None
         if self.session_id:
             last = len(self.events) - 1
@@ -106,16 +137,35 @@ class Client:
 
     def _watch(self) -> None:
         wire, quiet = self.wire, self.world.loop.now - self._heard
-        waits = self._open is not None or bool(self._unacknowledged)
-        if (
-            wire is not None
-            and quiet > (PATIENCE_SECONDS if self.hello else HELLO_SECONDS)
-            and (waits or not self.hello)
-        ):
+        waits = self.answers.open is not None or bool(self._unacknowledged)
+        if wire is not None and quiet > (self.patience if self.hello else HELLO_SECONDS) and (waits or not self.hello):
             self.world.say(f"{self.name} gives up on {wire.gateway}: silent for {quiet:.1f} s")
+            self._left = wire.gateway
             wire.break_off()
             self._gone(wire, 1006)
+        if self.answers.closes():
+            self._heard = self.world.loop.now  # until now nothing more was due
+            self._ask_again()
         self._later(1.0, self._watch)
+
+    def wrong(self, what: str) -> None:
+        """Something that must not be, unless it is one of the losses that litevoice admits."""
+        if self.answers.unsure:
+            return
+        if self.world.excused(self):
+            self.lose(f"LOST with gateway and worker: {what}")
+        else:
+            self.world.broken(what)
+
+    def lose(self, what: str) -> None:
+        self.world.say(what)
+        self.lost = self.closing = True
+        self.answers.open, self.hello = None, False
+        self._to_say.clear()
+        self._unacknowledged.clear()
+        if self.wire is not None:
+            self.wire.break_off()
+            self.wire = None
 
     # --- from the wire
 
@@ -124,6 +174,8 @@ class Client:
         if wire is self.wire:
             self.wire = None
             self._failures += 1
+            if reason.startswith("full"):
+                self._left = ""  # there may be room only where it comes from
             if self._failures in (1, 20):
                 self.world.say(f"{self.name}: {wire.gateway} refuses: {reason}")
             self._later(self.random.uniform(0.1, 0.6), self._connect)
@@ -133,8 +185,8 @@ class Client:
             return
         self._heard = self.world.loop.now
         match msgspec.json.decode(data):
-            case ["hello", session_id, position]:
-                self._hello(session_id, position)
+            case ["hello", session_id, position, restored]:
+                self._hello(session_id, position, restored)
             case ["ack", number]:
                 self._acknowledged(number)
             case ["at", position, snapshot, events]:
@@ -149,6 +201,8 @@ class Client:
     def said_goodbye(self, wire: Wire) -> None:
         """Nothing more is written to it."""
         if wire is self.wire:
+            if self.world.takes_over(wire.gateway, self.session_id):
+                self._unheard_at = self.world.loop.now
             self.hello = False
             self._heard = self.world.loop.now
 
@@ -156,28 +210,42 @@ class Client:
         """The gateway's Close, or the end of the connection (1006)."""
         if wire is self.wire:
             self.world.say(f"{self.name}: {wire.gateway} closes with {code}")
-            if code == 4001:
+            if code == 1013 and self.world.loop.now > self.world.explained_for(self):
+                self.world.broken(f"{self.name} was closed with 1013 by {wire.gateway}, for which there is no reason")
+            if code == 4001 and not self.overtaken and not self.world.heals():
                 self.world.broken(f"{self.name} was closed with 4001 by {wire.gateway}, its newest connection")
             self._gone(wire, code)
 
     def _gone(self, wire: Wire, code: int) -> None:
+        self.world.left(self, wire.gateway)
+        whole = code in ORDERLY and wire.confirmed
+        if self.answers.open is not None and not self.acks and not whole:
+            self.answers.open.unsure = True
+        if (not self.hello and code == 1006) or self.world.takes_over(wire.gateway, self.session_id):
+            self._unheard_at = self.world.loop.now
         self.wire = None
         self.hello = False
         self.reconnects += 1
         if not self.closing:
             self._later(self.random.uniform(0.05, 0.8), self._connect)
 
-    def _hello(self, session_id: str, position: int) -> None:
+    def _hello(self, session_id: str, position: int, restored: list[Any] | None) -> None:
         if self.session_id and session_id != self.session_id:
             self.world.broken(f"{self.name} got another session")
         if position > len(self.events) - 1 and self.session_id:
             self.world.broken(f"{self.name} has seen {len(self.events)} positions, its gateway goes on at {position}")
+        if self.session_id:
+            self.answers.restored(restored)
         self.session_id = session_id
         self.hello = True
+        self._left = ""
         self._failures = 0
+        if self.wire is not None:
+            self.opened[self.wire.gateway] = self.world.loop.wall()
+        self.moment("is connected")
         self.world.say(f"{self.name}: session opened at position {position} by {self.wire and self.wire.gateway}")
-        for message in list(self._unacknowledged.values()):
-            self._write(message)
+        for number, message in list(self._unacknowledged.items()):
+            self._write(number, message)
 
     # --- up
 
@@ -186,10 +254,12 @@ class Client:
         message = build(self._number)
         self._unacknowledged[self._number] = message
         if self.hello:
-            self._write(message)
+            self._write(self._number, message)
 
-    def _write(self, message: str | bytes) -> None:
+    def _write(self, number: int, message: str | bytes) -> None:
         assert self.wire is not None
+        if not self.acks:  # it never says it again
+            del self._unacknowledged[number]
         self.wire.send(message)
 
     def _acknowledged(self, number: int) -> None:
@@ -197,32 +267,94 @@ class Client:
             del self._unacknowledged[one]
 
     def _ask(self) -> None:
-        if self.world.over:
+        if self.world.over or self.lost:
             return
-        if self._open is not None or not self.session_id:
+        if self.answers.open is not None or not self.session_id:
             self._later(0.5, self._ask)
             return
-        number = len(self.questions)
-        spoken = self.random.random() < 0.6
-        if spoken:
-            text = "".join(str(self.random.randint(1, 9)) for _ in range(self.random.randint(4, 10)))
+        poison = self.world.poison if self.world.poison.is_asked(self.name, len(self.questions)) else None
+        if self.random.random() < 0.6 or (poison is not None and poison.stage == "recognizer"):
+            question = self._say(self._new_digits())
         else:
-            text = f"{self.name} asks {number}"
-        self._open = Question(text, spoken, self.world.loop.now)
-        self.questions.append(self._open)
-        self.world.say(f"{self.name} {'says' if spoken else 'types'} {text!r}")
-        if spoken:
-            self._to_say = [TONES[int(digit)] for digit in text] + [SILENCE] * SILENT_FRAMES
+            question = self._type(f"{self.name} asks {len(self.questions)}")
+        if poison is not None:
+            question.poison, poison.text, poison.faults_before = poison, question.text, self.world.strikes.begun
+        elif self._whims.random() < CANCELS:
+            self._later(self._whims.uniform(0.0, 2.5), self._cancel, question)
+
+    def _type(self, text: str) -> Question:
+        question = self._begin(text, spoken=False, seconds=0.0)
+        self._send(lambda n: msgspec.json.encode([n, "item", text]).decode())
+        self._send(lambda n: msgspec.json.encode([n, "respond", ""]).decode())
+        self.moment("has asked")
+        return question
+
+    def _say(self, text: str) -> Question:
+        frames = [TONES[int(digit)] for digit in text] + [SILENCE] * SILENT_FRAMES
+        bounds, at_once = self.world.bounds, self.world.bounds.narrow and self._whims.random() < AT_ONCE
+        seconds = bounds.reads_by(len(frames)) if at_once else len(frames) * FRAME_SECONDS
+        question = self._begin(text, spoken=True, seconds=seconds)
+        if at_once:
+            self.world.say(f"{self.name} says it all at once")
+            question.limited_before, question.moves_before = self.world.counted(RATE_LIMITED), self.reconnects
+            for frame in (*self._to_say, *recorded(frames)):
+                self._send(lambda n, frame=frame: n.to_bytes(4, "big") + numbered(frame, n))  # type: ignore[misc]
+            self._to_say = []
+            self.moment("has asked")
+            return question
+        self._to_say = frames
+        if not self._saying:
             self._say_next()
-        else:
-            self._send(lambda n: msgspec.json.encode([n, "item", text]).decode())
-            self._send(lambda n: msgspec.json.encode([n, "respond", ""]).decode())
+        return question
+
+    def _begin(self, text: str, *, spoken: bool, seconds: float) -> Question:
+        now = self.world.loop.now
+        question = Question(text, spoken, now, now + seconds, self.world.counted_losses())
+        self.answers.open = question
+        self.questions.append(question)
+        self.world.say(f"{self.name} {'says' if spoken else 'types'} {text!r}")
+        self.moment("asks")
+        return question
+
+    def _cancel(self, question: Question) -> None:
+        """The answer, whether or not it has begun."""
+        if self.answers.open is question and not self.answers.unsure:
+            self.world.say(f"{self.name} cancels the answer to {question.text!r}")
+            self.answers.cancels += 1
+            self._send(lambda n: msgspec.json.encode([n, "cancel", ""]).decode())
+
+    def hears(self, question: Question) -> None:
+        """An answer begins; perhaps it talks over it."""
+        self.moment("hears")
+        if self._whims.random() < INTERRUPTS and question.poison is None:
+            self._later(self._whims.uniform(0.0, 1.0), self._interrupt, question)
+
+    def _interrupt(self, question: Question) -> None:
+        answers = self.answers
+        if (
+            answers.open is question
+            and question.text_seen
+            and not (answers.unsure or answers.cancels or self.world.over)
+        ):
+            self.world.say(f"{self.name} talks over the answer to {question.text!r}")
+            answers.cut = question
+            self._say(self._new_digits())
+
+    def _new_digits(self) -> str:
+        """What nobody has said yet: an answer tells its question."""
+        said = {question.text for client in self.world.clients for question in client.questions}
+        while (text := "".join(str(self.random.randint(1, 9)) for _ in range(self.random.randint(2, 7)))) in said:
+            pass
+        return text
 
     def _say_next(self) -> None:
+        self._saying = bool(self._to_say)
         if self._to_say:
             frame = self._to_say.pop(0)
-            self._send(lambda n: n.to_bytes(4, "big") + frame)
+            self._send(lambda n: n.to_bytes(4, "big") + numbered(frame, n))
             self._later(FRAME_SECONDS, self._say_next)
+            if len(self._to_say) == SILENT_FRAMES:
+                self.moment("has asked")
 
     # --- down
 
@@ -232,53 +364,19 @@ class Client:
             return
         self.events.append(events)
         for event in events:
-            self._event(event)
+            if not self.lost:
+                self.answers.event(event)
 
-    def _event(self, event: dict[str, Any]) -> None:
-        question = self._open
-        match event["t"]:
-            case "progress" | "turn_replay" | "epoch_rejected" | "speech_started" | "speech_stopped":
-                return
-            case "input_committed" | "session_updated":
-                return
-            case "error":
-                self.world.broken(f"{self.name} was told of an error: {event.get('code')}")
-                return
-        if question is None:
-            self.world.broken(f"{self.name} got {event['t']} although nothing is open")
-            return
-        match event["t"]:
-            case "input_transcribed" | "item_created":
-                text = event["transcript"] if "transcript" in event else event["item"]["text"]
-                if text != question.text or question.text_seen:
-                    again = " again" if question.text_seen else ""
-                    self.world.broken(f"{self.name}: {question.text!r} was understood as {text!r}{again}")
-                question.text_seen = True
-            case "response_started":
-                if question.response:
-                    self.world.broken(f"{self.name}: a second response to {question.text!r}")
-                question.response = event["response_id"]
-            case "text_delta":
-                question.said += event["text"]
-            case "audio_delta":
-                question.audio.append(base64.b64decode(event["audio"]))
-            case "response_finished":
-                self._finished(question, event)
-            case other:
-                self.world.broken(f"{self.name} got {other}")
-
-    def _finished(self, question: Question, event: dict[str, Any]) -> None:
-        expected = answer_to(question.text)
-        name = f"{self.name}: the answer to {question.text!r}"
-        if event["status"] != "completed":
-            self.world.broken(f"{name} is {event['status']}: {event.get('reason')}")
-        elif question.said != "".join(expected):
-            self.world.broken(f"{name} is {question.said!r}")
-        elif b"".join(question.audio) != b"".join(speech(sentence, CODEC) for sentence in expected):
-            sizes = [len(piece) for piece in question.audio]
-            wanted = sum(len(speech(sentence, CODEC)) for sentence in expected)
-            self.world.broken(f"{name} sounds wrong: pieces of {sizes}, {wanted} bytes expected")
-        question.finished = True
-        self._open = None
+    def answered(self, question: Question) -> None:
+        if question.limited_before == self.world.counted(RATE_LIMITED) and question.moves_before == self.reconnects:
+            self.world.broken(f"{self.name} has sent too much at once, which nobody has counted")
         self.world.answered(self, question)
-        self._later(self.random.uniform(0.1, 3.0), self._ask)
+        self.moment("is answered")
+        self._ask_again()
+
+    def _ask_again(self) -> None:
+        seconds = self.random.uniform(0.1, 1.5) + self.world.idleness.after(self.name, len(self.questions))
+        if seconds > EXPIRE_SECONDS:
+            self.world.say(f"{self.name} says nothing for {seconds:.0f} s")
+            self.idle_until = self.world.loop.now + seconds + 1.0
+        self._later(seconds, self._ask)

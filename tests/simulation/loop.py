@@ -88,6 +88,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now = START_SECONDS
         self.errors: list[str] = []
         self.steps = 0
+        self.clocks_off: dict[str, float] = {}
+        """By how many seconds the wall clock of a program's machine is wrong, by the program's name."""
         self._kept: list[asyncio.Task[Any]] = []
         self._timers: list[tuple[float, _Timer]] = []
         """A heap. Of the same moment, none is smaller: timers keep no order then."""
@@ -100,7 +102,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.now
 
     def wall(self) -> float:
-        return EPOCH_SECONDS + self.now - START_SECONDS
+        """As the machine of the program says it that runs now."""
+        process = CURRENT.get()
+        wrong = self.clocks_off.get(process.name, 0.0) if process is not None else 0.0
+        return EPOCH_SECONDS + self.now - START_SECONDS + wrong
 
     # --- processes
 

@@ -20,18 +20,21 @@ from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.lite.topic import Topic
 from litevoice_broker.partition_consumer import PartitionConsumer
 from litevoice_broker.producer import Producer, _Lane, _Pending
-from litevoice_broker.receiving import acknowledge
 from litevoice_contracts.conversation import Mark
 from litevoice_contracts.events import TurnReplay
 from litevoice_contracts.positions import EventId
 from litevoice_gateway import commands as do
+from litevoice_gateway.hub import Hub
+from litevoice_gateway.intake import Intake
 from litevoice_gateway.packet_log import PacketLog
+from litevoice_gateway.protocols import Restored
 from litevoice_gateway.session import Session
 from litevoice_gateway.session_state import SessionState
 from litevoice_worker.claims import Claims
 from litevoice_worker.dialogue import Dialogue
 from litevoice_worker.order import PacketOrder
 from litevoice_worker.outlet import Outlet
+from litevoice_worker.ownership import Certain
 from litevoice_worker.ownership import Ownership as Partitions
 from litevoice_worker.response import Response
 
@@ -104,6 +107,12 @@ def _what_is_missing_is_never_healed() -> None:
 
 
 # --- the producer
+
+
+@_plant
+def _what_is_sent_again_is_taken_for_new() -> None:
+    """By a worker that has taken the partition between the two."""
+    _put(Certain, "__contains__", lambda self, message: message.offset >= self.offset)
 
 
 @_plant
@@ -195,22 +204,21 @@ def _packets_are_acknowledged_before_the_broker_has_them() -> None:
 
 
 @_plant
-def _one_packet_too_many_is_forgotten() -> None:
-    def drop(self: PacketLog, progress: Any) -> None:
-        really(self, progress)
-        if progress.upto.epoch == self.epoch:
-            self._drop(progress.upto.seq + 2 - self._first_retained)
-
-    really = _put(PacketLog, "progress", drop)
+def _what_is_sent_is_not_kept() -> None:
+    """For a worker that begins anew."""
+    _put(PacketLog, "_retain", lambda *_: None)
 
 
 @_plant
-def _the_boundary_of_a_snapshot_is_one_too_high() -> None:
-    def snapshot(self: PacketLog, seq: int) -> Any:
-        found = before(self, seq)
-        return replace(found, boundary=Mark(found.boundary.epoch, found.boundary.seq + 1)) if found.boundary else found
+def _nothing_is_left_to_the_next_owner() -> None:
+    """Of what no worker is done with when a session leaves its gateway."""
+    _put(PacketLog, "_hand_over", lambda *_: None)
 
-    before = _put(PacketLog, "_snapshot_before", snapshot)
+
+@_plant
+def _silence_is_not_left_to_the_next_owner() -> None:
+    """Although it may end what the owner before has left."""
+    _put(PacketLog, "_may_end_an_utterance", False)
 
 
 @_plant
@@ -219,6 +227,21 @@ def _an_old_epochs_rejection_is_taken_for_our_own() -> None:
         really(self, self.epoch, current)
 
     really = _put(PacketLog, "reject", reject)
+
+
+@_plant
+def _a_gateway_that_stood_still_does_not_ask_whose_its_sessions_are() -> None:
+    _put(Hub, "_awake", lambda *_: True)
+
+
+@_plant
+def _who_takes_over_asks_nobody() -> None:
+    """It waits for `probe_seconds`, however short its client stays."""
+
+    def begin(self: PacketLog, now: float, *, ask: bool = False) -> None:
+        really(self, now, ask=False)
+
+    really = _put(PacketLog, "begin", begin)
 
 
 @_plant
@@ -258,16 +281,26 @@ def _packets_are_applied_whatever_their_number() -> None:
 
 
 @_plant
-def _an_epochs_end_is_not_waited_for() -> None:
+def _nobody_waits_for_the_end_of_an_epoch() -> None:
+    """Neither a gateway, until the broker has it, before it lets its client go elsewhere, nor a worker: one of them is
+    enough."""
+
     def init(self: PacketOrder, epoch_wait_seconds: float) -> None:
         really(self, 0.0)
 
     really = _put(PacketOrder, "__init__", init)
+    _put(Session, "settled", True)
 
 
 @_plant
 def _a_pause_forgets_the_beginning_of_an_utterance() -> None:
     _put(litevoice_worker.turn, "UNDECIDED_PAUSE_SECONDS", litevoice_worker.turn.PAUSE_SECONDS)
+
+
+@_plant
+def _the_first_utterance_is_told_as_done() -> None:
+    """When its epoch is over before anything was settled."""
+    _put(Dialogue, "boundary", property(lambda self: self._begin.mark or Mark(self._order.epoch, -1)))
 
 
 @_plant
@@ -311,18 +344,37 @@ def _a_thawed_worker_publishes_at_once() -> None:
 
 
 @_plant
-def _batches_are_acknowledged_before_they_are_handled() -> None:
-    async def take(self: PartitionConsumer, messages: list[Any]) -> None:
-        await acknowledge(self._connection, self._group, self._topic, messages, patient=self._patient)
-        await handles(self, messages)
-
-    handles = _put(PartitionConsumer, "_take", take)
-
-
-@_plant
 def _the_order_of_a_dead_worker_stays_locked() -> None:
     async def nothing(*_: Any) -> tuple[int, int | None]:
         return 0, None
 
     for where, name in ((Partitions, "_reset_order_lock"), (Partitions, "_watch"), (PartitionConsumer, "_free")):
         _put(where, name, nothing)
+
+
+# --- bounds, silences, losses
+
+
+@_plant
+def _a_quiet_session_is_not_kept_alive() -> None:
+    _put(Hub, "_keep_alive", lambda *_: None)
+
+
+@_plant
+def _what_a_gateway_loses_is_not_counted() -> None:
+    _put(Hub, "lost", lambda *_: None)
+
+
+@_plant
+def _a_turn_is_never_given_up() -> None:
+    _put(litevoice_gateway.packet_log, "MAX_ATTEMPTS", 1000)
+
+
+@_plant
+def _clients_are_read_as_fast_as_they_send() -> None:
+    _put(Intake, "_throttle", lambda *_: None)
+
+
+@_plant
+def _a_client_that_comes_back_is_told_of_no_answer_under_way() -> None:
+    _put(Session, "_restored", property(lambda self: Restored(len(self._state.snapshot.items), 0, "", 0)))

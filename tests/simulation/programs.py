@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,17 +14,19 @@ import grpc.aio
 from prometheus_client import Counter, Gauge, Histogram
 
 import litevoice_broker.admin
+import litevoice_gateway.hub
+import litevoice_gateway.news
 import litevoice_worker.worker
+from litevoice_contracts.names import Names
 from litevoice_contracts.settings import BrokerSettings, GatewaySettings, MembersSettings, WorkerSettings
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.drain import Drain
 from litevoice_gateway.hub import Hub
-from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.settings import Keys
-from litevoice_worker.members import StaticMembers
-from litevoice_worker.runner import Stages
+from litevoice_worker.plugins import Pipelines, Stages
 from litevoice_worker.worker import Worker
 from tests.simulation import stages
+from tests.simulation.bounds import RENEW_SECONDS, Counted
 from tests.simulation.loop import Process
 from tests.simulation.model.channel import Channel
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 KEYS = Keys(b"k" * 32, b"t" * 16)
 PRINCIPAL = "caller"
+PARTITIONS = 3
+UNREADY_SECONDS, READY_SECONDS = (4.0, 6.0), (0.0, 2.0)
+"""Two probes of every 2 s fail after 2 s each; one is enough that succeeds."""
 
 
 class Ordered(dict[Any, None]):
@@ -45,7 +51,15 @@ class Ordered(dict[Any, None]):
 
 
 class Gateway:
+    """Attributes:
+    counted: its metrics.
+    read: what its clients without acknowledgements have said to it, by their numbers.
+    """
+
     def __init__(self, world: World, name: str) -> None:
+        self.killed = False
+        self.counted = Counted()
+        self.read: dict[str, set[int]] = {}
         self.process = Process(name)
         self._world = world
         self._task: asyncio.Task[None] | None = None
@@ -54,8 +68,9 @@ class Gateway:
 
     def start(self) -> None:
         """In its process's context."""
-        settings = GatewaySettings(broker=self._world.settings, api_keys_dir="/", keys_dir="/")
-        self.hub = Hub(settings, KEYS, Metrics(), self.process.name, "10.0.0.1")
+        bounds = {**self._world.bounds.settings, **self._world.idleness.settings}
+        settings = GatewaySettings(broker=self._world.settings, api_keys_dir="/", keys_dir="/", **bounds)
+        self.hub = Hub(settings, KEYS, self.counted, self.process.name, "10.0.0.1")
         self.hub.connections = Ordered()  # type: ignore[assignment]
         self._drain = Drain(self.hub)
         self._task = asyncio.get_running_loop().create_task(self.hub.start())
@@ -77,11 +92,69 @@ class Gateway:
         return list(self.hub.connections) if self.hub is not None else []
 
 
+class Members:
+    """Which workers are ready, as one worker sees it: what changes it learns within a second."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        self.ready: frozenset[str] | None = frozenset(world.members)
+        self._random = random
+        self._callbacks: list[Callable[[], None]] = []
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def change(self, world: World, process: Process) -> None:
+        world.loop.within(process, self._random.uniform(0.0, 1.0), self._learn, world)
+
+    def _learn(self, world: World) -> None:
+        self.ready = frozenset(world.members) or self.ready
+        for callback in self._callbacks:
+            callback()
+
+
+class Readiness:
+    """A worker that does not answer its probe is none of the members, until it answers again or another one is started
+    in its place (docs/adr/0014, "Left alone")."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        self._world = world
+        self._random = random
+        self._unready: dict[str, None] = {}
+
+    def lacks(self, name: str) -> bool:
+        """It is wanted, although it is none of the members."""
+        return name in self._unready
+
+    def froze(self, process: Process) -> None:
+        self._world.loop.within(None, self._random.uniform(*UNREADY_SECONDS), self._look, process)
+
+    def answers(self, name: str) -> None:
+        """It goes on, or has been started anew."""
+        if name in self._unready:
+            self._world.loop.within(None, self._random.uniform(*READY_SECONDS), self._return, name)
+
+    def _look(self, process: Process) -> None:
+        if process.frozen and not process.dead and process.name in self._world.members:
+            self._unready[process.name] = None
+            self._world.leave_members(process.name)
+
+    def _return(self, name: str) -> None:
+        if self._unready.pop(name, 0) is None:
+            self._world.join_members(name)
+
+
 class WorkerProgram:
+    killed = False
+
     def __init__(self, world: World, name: str) -> None:
         self.process = Process(name)
         self._world = world
         self._stop = asyncio.Event()
+        self.members = Members(world, world.stage_random)
         self.worker: Worker | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -90,13 +163,12 @@ class WorkerProgram:
         world, random = self._world, self._world.stage_random
         settings = WorkerSettings(broker=world.settings, members=MembersSettings(static=world.workers))
         made = Stages(
-            stages.Transcriber(random),
-            stages.Responder(random, lambda question: world.computes(self.process, question)),
+            stages.Transcriber(random, partial(world.recognizes, self.process)),
+            stages.Responder(random, partial(world.computes, self.process)),
             stages.Synthesizer(random),
         )
-        members = StaticMembers(frozenset(world.workers))
         environment = {"POD_NAME": self.process.name, "POD_IP": "10.0.0.2"}
-        self.worker = Worker(settings, made, members, environment)
+        self.worker = Worker(settings, Pipelines({"litevoice": made}), self.members, environment)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -148,6 +220,9 @@ def around(world: World) -> Iterator[None]:
         patch(metric, "labels", lambda self, *_, **__: self)
     for metric, method in ((Counter, "inc"), (Gauge, "set"), (Gauge, "inc"), (Gauge, "dec"), (Histogram, "observe")):
         patch(metric, method, lambda self, *_: None)
+    if world.idleness.caller:
+        patch(litevoice_gateway.news, "RENEW_SECONDS", RENEW_SECONDS)
+    patch(litevoice_gateway.hub, "TICK_SLICES", 2)  # for thousands of sessions there are more
     patch(litevoice_worker.worker, "gc", SimpleNamespace(collect=lambda: None, freeze=lambda: None))
     try:
         yield
@@ -156,11 +231,12 @@ def around(world: World) -> Iterator[None]:
             setattr(where, name, value)
 
 
-def broker_settings(request_topic: str, reply_topic: str, partitions: int, proxies: list[str]) -> BrokerSettings:
+def broker_settings(names: Names, proxies: list[str]) -> BrokerSettings:
     return BrokerSettings(
         endpoints=";".join(proxies),
         name_server="nameserver:9876",
-        request_topic=request_topic,
-        reply_topic=reply_topic,
-        partitions=partitions,
+        request_topic=names.request_topic,
+        reply_topic=names.reply_topic,
+        partitions=names.partitions,
+        brokers=names.brokers,
     )

@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 
 from litevoice_contracts.conversation import Codec, Item, SessionConfig
-from litevoice_contracts.packets import Audio, CreateItem, CreateResponse
+from litevoice_contracts.packets import Audio, CancelResponse, CreateItem, CreateResponse, Packet
 from litevoice_contracts.positions import EventId
 from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Restored
 from litevoice_gateway.session_state import LogEvent
+from tests.simulation.stages import SILENCE
 
 CODEC: Codec = "g711_ulaw/8000"
+PACKETS: dict[str, Packet] = {"respond": CreateResponse(), "cancel": CancelResponse()}
 
 
 class Numbered:
@@ -38,14 +40,15 @@ class Numbered:
             number = int.from_bytes(message[:4], "big")
             return [ClientEvent("audio", Audio(message[4:]), number if self._numbered else None)]
         number, kind, text = msgspec.json.decode(message)
-        packet = CreateResponse() if kind == "respond" else CreateItem(Item(f"q{number}", "user", text))
+        packet = PACKETS.get(kind) or CreateItem(Item(f"q{number}", "user", text))
         return [ClientEvent(kind, packet, number if self._numbered else None)]
 
     def opened(
         self, session_id: str, config: SessionConfig, at: EventId, events: Sequence[LogEvent], restored: Restored | None
     ) -> list[Frame]:
         """Nothing of `events`: a position's frame is seen whole, or not at all."""
-        return [_frame(["hello", session_id, at.position])]
+        told = restored and [restored.items, restored.response_id, restored.unreadable]
+        return [_frame(["hello", session_id, at.position, told])]
 
     def encode(self, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
         return [_frame(["at", at.position, at.snapshot, [entry.event for entry in events]])]
@@ -58,6 +61,14 @@ class Numbered:
 
     def going_away(self) -> list[Frame]:
         return [_frame(["going_away"])]
+
+
+def said_in(message: str | bytes) -> list[int]:
+    """Its number, when it says something that is told from everything else: a tone, or what was typed."""
+    if isinstance(message, bytes):
+        return [] if message[4:] == SILENCE else [int.from_bytes(message[:4], "big")]
+    number, kind, _ = msgspec.json.decode(message)
+    return [number] if kind == "item" else []
 
 
 def _frame(content: list[Any]) -> Frame:

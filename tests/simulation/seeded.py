@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -64,7 +65,9 @@ def quiet() -> Iterator[None]:
     gc.freeze()  # the collection looks at what the world has made, not at all that was imported
     try:
         yield
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # what is to be spawned there finds no loop
+            gc.collect()
     finally:
         gc.enable()
         logging.disable(logging.NOTSET)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from random import Random
 
 import numpy as np
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec
 from litevoice_worker.audio import Samples
-from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.commands import Outcome, Prompt, StageContext
 from litevoice_worker.opening import Stream
 
 FRAME_SECONDS = 0.1
 SILENCE = b"\xff" * 800
 _STEP = 3000
 _FRAME_SAMPLES = 1600
+_NUMBER = 400
 _CHARACTER_MILLISECONDS = 30
 
 
@@ -35,6 +36,16 @@ def _tone(level: int) -> bytes:
 
 
 TONES = {level: _tone(level) for level in range(1, 10)}
+
+
+def numbered(frame: bytes, number: int) -> bytes:
+    """The tone with a number in its middle, which is not heard; silence stays what it is."""
+    return frame if frame == SILENCE else frame[:_NUMBER] + number.to_bytes(4, "big") + frame[_NUMBER + 4 :]
+
+
+def number_of(frame: bytes) -> int:
+    """What `numbered` has put there."""
+    return int.from_bytes(frame[_NUMBER : _NUMBER + 4], "big")
 
 
 def digits_heard(samples: Samples) -> str:
@@ -79,27 +90,32 @@ class Ears:
 
 
 class Transcriber:
-    def __init__(self, random: Random) -> None:
-        self._random = random
+    """`came` is told about each utterance that is recognized."""
 
-    async def transcribe(self, samples: Samples, language: str) -> str:
+    def __init__(self, random: Random, came: Callable[[str], Awaitable[None]]) -> None:
+        self._random = random
+        self._came = came
+
+    async def transcribe(self, samples: Samples, context: StageContext) -> str:
         await asyncio.sleep(self._random.uniform(0.02, 0.4))
-        return digits_heard(samples)
+        text = digits_heard(samples)
+        await self._came(text)
+        return text
 
     async def close(self) -> None: ...
 
 
 class Responder:
-    """`began` is told about each response that is computed from its beginning: the question."""
+    """`began` is told about each response that is computed from its beginning: the session, and the question."""
 
-    def __init__(self, random: Random, began: Callable[[str], None]) -> None:
+    def __init__(self, random: Random, began: Callable[[str, str], Awaitable[None]]) -> None:
         self._random = random
         self._began = began
 
-    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:
+    async def respond(self, prompt: Prompt, context: StageContext) -> AsyncIterator[str | Outcome]:
         questions: Sequence[str] = [item.text for item in prompt.items if item.role == "user"]
         question = questions[-1] if questions else ""
-        self._began(question)
+        await self._began(context.session_id, question)
         await asyncio.sleep(self._random.uniform(0.02, 0.5))
         said = ""
         for sentence in answer_to(question):
@@ -116,7 +132,7 @@ class Synthesizer:
     def __init__(self, random: Random) -> None:
         self._random = random
 
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
+    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
         await asyncio.sleep(self._random.uniform(0.01, 0.2))
         return speech(text, codec)
 

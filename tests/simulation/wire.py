@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+UNSEEN_SECONDS = 40.0
+"""How long a gateway takes to see that a client is gone that has not said so: longer than stories last."""
+
+
 class Wire:
     """One connection, or the attempt. Messages keep their order in each direction; a gateway that dies takes those with
     it that have not arrived."""
@@ -25,6 +29,8 @@ class Wire:
         self.client = client
         self.gateway = gateway
         self.connection: Connection | None = None
+        self.confirmed = False
+        """When its gateway ended it, the broker had all that was read."""
         self.process = world.process(gateway)
         self._protocol = protocol
         self._open = True
@@ -34,6 +40,7 @@ class Wire:
         if self.process is None:
             self._to_client(client.refused, self, "connection refused")
         else:
+            world.wires.append(self)
             self._to_gateway(self._upgrade)
 
     # --- the client's side
@@ -53,6 +60,11 @@ class Wire:
         if self._open:
             self._open = False
             self._to_gateway(self._lost)
+
+    def vanish(self) -> None:
+        """Nobody tells the gateway, until it finds out by itself."""
+        self._open = False
+        self.world.loop.within(self.process, UNSEEN_SECONDS, self._lost)
 
     def gateway_died(self) -> None:
         if self._open:
@@ -77,10 +89,19 @@ class Wire:
 
     _closed_with = 1006
 
-    def ping(self) -> None: ...
+    def ping(self) -> None:
+        def arrived() -> None:
+            if self._open:
+                self._to_gateway(lambda: self._read(frames.Pong()))
+
+        self._to_client(arrived)
 
     def disconnect(self) -> None:
-        self._to_client(lambda: self._end(self._closed_with))
+        self.confirmed = self.connection is not None and self.connection.session.settled
+        if self._open:
+            self._to_client(lambda: self._end(self._closed_with))
+        else:
+            self._to_gateway(self._lost)
 
     def pause_reading(self) -> None:
         self._reading = False
@@ -105,6 +126,7 @@ class Wire:
         while self._unread and self._reading:
             message = self._unread.popleft()
             if self.connection is not None and not self.connection.gone:
+                self.world.reads(self, message)
                 self.connection.message(message)
 
     def _lost(self) -> None:

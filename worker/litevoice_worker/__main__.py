@@ -10,16 +10,23 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
+import msgspec
 import uvloop
 
 from litevoice_broker.errors import BrokerError
 from litevoice_contracts import json_logs
+from litevoice_contracts.control import RefusedSettings
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import WorkerSettings
-from litevoice_worker.settings import DEFAULT_PATH, load, make_members, make_stages
+from litevoice_worker.apart import apart
+from litevoice_worker.apart.watch import Deaths
+from litevoice_worker.plugins import make_pipelines
+from litevoice_worker.settings import DEFAULT_PATH, load, make_members
 from litevoice_worker.worker import Worker
 
+TERMINATION_LOG = Path("/dev/termination-log")
 logger = logging.getLogger("litevoice_worker")
 
 CHATTY = ("httpx", "httpcore")
@@ -43,6 +50,7 @@ def main() -> None:
         uvloop.run(_run(settings, environment, check_only=arguments.check_config))
     except InvalidField as error:
         print(f"litevoice-worker: {error}", file=sys.stderr)
+        _tell_operator(error)
         sys.exit(2)
     except (BrokerError, OSError) as error:
         print(f"litevoice-worker: {error}", file=sys.stderr)
@@ -51,12 +59,19 @@ def main() -> None:
         print("the settings are valid")
 
 
+def _tell_operator(error: InvalidField) -> None:
+    """It makes a condition of it. Kubernetes keeps 4 KiB."""
+    if TERMINATION_LOG.exists():
+        TERMINATION_LOG.write_bytes(msgspec.json.encode(RefusedSettings(error.field, error.expected[:1024])))
+
+
 async def _run(settings: WorkerSettings, environment: Mapping[str, str], *, check_only: bool) -> None:
-    stages = await make_stages(settings.pipeline)
+    deaths = Deaths()
+    pipelines = await make_pipelines(settings.pipelines, apart(settings.log_level, deaths))
     if check_only:
-        await stages.close()
+        await pipelines.close()
         return
-    worker = Worker(settings, stages, make_members(settings, environment), environment)
+    worker = Worker(settings, pipelines, make_members(settings, environment), environment, deaths)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)

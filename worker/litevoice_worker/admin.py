@@ -1,40 +1,85 @@
-"""The worker's second port: health, readiness and metrics, for probes and Prometheus."""
+"""The worker's second port: health, readiness and metrics, for probes and Prometheus; and where a session stands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
 
+import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from litevoice_contracts.control import HEALTH_PATH, METRICS_PATH, READY_PATH
+from litevoice_contracts.control import (
+    HEALTH_PATH,
+    METRICS_PATH,
+    READY_PATH,
+    SESSIONS_PATH,
+    STATUS_PATH,
+    WorkerSession,
+    WorkerStatus,
+)
 
 
 class AdminServer:
-    """HTTP server. `unready_reason` returns "" when the worker is ready."""
+    """HTTP server. `unready_reason` returns "" when the worker is ready, `session` None for one that is not in memory.
 
-    def __init__(self, registry: CollectorRegistry, unready_reason: Callable[[], str]) -> None:
+    `token_sha256`: of the token that everything under `/v1` wants; with "" it is not served. The worker knows only what
+    the token must hash to, so its settings need not be secret.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        unready_reason: Callable[[], str],
+        token_sha256: str,
+        status: Callable[[], WorkerStatus],
+        session: Callable[[str], WorkerSession | None],
+    ) -> None:
         self._registry = registry
         self._unready_reason = unready_reason
+        self._token_sha256 = token_sha256
+        self._worker_status = status
+        self._worker_session = session
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> None:
         """Raises OSError when the port is taken."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._authorize], client_max_size=1024)
         app.add_routes(
             [
                 web.get(HEALTH_PATH, self._health),
                 web.get(READY_PATH, self._ready),
                 web.get(METRICS_PATH, self._metrics),
+                web.get(STATUS_PATH, self._status),
+                web.get(SESSIONS_PATH + "/{session_id}", self._session),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
 
+    @property
+    def port(self) -> int:
+        """The port in use (of interest when the settings ask for any)."""
+        assert self._runner is not None
+        port: int = self._runner.addresses[0][1]
+        return port
+
     async def close(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @web.middleware
+    async def _authorize(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.path.startswith("/v1/"):
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            digest = hashlib.sha256(token.strip().encode()).hexdigest()
+            if scheme.lower() != "bearer" or not hmac.compare_digest(digest, self._token_sha256):
+                return _error(401, "the admin token is missing or wrong: expected Authorization: Bearer")
+        return await handler(request)
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -45,3 +90,18 @@ class AdminServer:
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return _json(self._worker_status())
+
+    async def _session(self, request: web.Request) -> web.Response:
+        session = self._worker_session(request.match_info["session_id"])
+        return _json(session) if session is not None else _error(404, "this worker does not have the session in memory")
+
+
+def _json(value: msgspec.Struct) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": {"message": message}}, status=status)

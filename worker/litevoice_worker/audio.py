@@ -79,6 +79,10 @@ class StreamResampler:
     def feed(self, samples: Samples) -> Samples:
         return _rounded(self._stream.resample_chunk(samples.astype(np.float32), last=False))
 
+    def end(self) -> Samples:
+        """The rest, some 60 ms that wait for what follows; nothing can follow any more."""
+        return _rounded(self._stream.resample_chunk(np.empty(0, np.float32), last=True))
+
 
 def _rounded(samples: NDArray[np.float32]) -> Samples:
     """soxr's own 16-bit output is dithered with a seed from the clock: no two workers would give the same bytes."""

@@ -43,12 +43,50 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class StageContext:
+    """For whom, and for what, a stage works.
+
+    Attributes:
+        session_id: of the voice session.
+        principal: whose API key opened it; "" if that is not known.
+        model: name of the pipeline, as the client asked for it.
+        language: the user speaks it, ISO 639-1; "" for any.
+        turn: number of the session's newest turn.
+        attempt: how often the session's work was given to a worker anew: 0, and one more each time.
+        idempotency_key: the same whenever the same work is done again, by this worker or another one. For a responder
+            it stands for the whole answer, of which a later attempt makes the rest.
+        said: what was said of the answer before, by whichever worker.
+        traceparent: W3C trace context of the session's first connection, "" for none.
+    """
+
+    session_id: str
+    principal: str
+    model: str
+    language: str
+    turn: int
+    attempt: int
+    idempotency_key: str
+    said: str
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
 class Transcribe:
     """Samples at 16 kHz; the result is Transcribed or Failed."""
 
     job: int
     samples: Samples
-    language: str
+    context: StageContext
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Whether the user has finished, who pauses: samples at 16 kHz since he began or paused before; the result is
+    Judged or Failed."""
+
+    job: int
+    samples: Samples
+    context: StageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +97,24 @@ class Prompt:
         items: the conversation, oldest first.
         said: what was already said of this response; only what follows is wanted.
         max_output_tokens: 0 for no limit.
+        tools, tool_choice: see SessionConfig.
     """
 
     instructions: str
     items: list[Item]
     said: str = ""
     max_output_tokens: int = 0
+    tools: Sequence[dict[str, object]] = ()
+    tool_choice: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Respond:
-    """The results are Sentence …, then Responded or Failed."""
+    """The results are Sentence and Called …, then Responded or Failed."""
 
     job: int
     prompt: Prompt
+    context: StageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +126,7 @@ class Synthesize:
     voice: str
     speed: float
     codec: Codec
+    context: StageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +145,7 @@ class Count:
     amount: float = 1
 
 
-Command = Publish | Tell | Listen | Transcribe | Respond | Synthesize | CancelJob | Count
+Command = Publish | Tell | Listen | Judge | Transcribe | Respond | Synthesize | CancelJob | Count
 
 
 # Results: what the shell reports back.
@@ -122,6 +165,14 @@ class Listened:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """How probable it is that he has, 0 to 1."""
+
+    job: int
+    finished: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcribed:
     job: int
     text: str
@@ -133,6 +184,33 @@ class Sentence:
 
     job: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """The model wants the client to call one of its functions. `call_id` is the model's own, "" if it has none;
+    `arguments` are JSON."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCallPart:
+    """A part of a call, while the model writes it: the parts of one call have the same `index`. The first that has a
+    `call_id`, or a `name`, says it for all; `arguments` are what follows those of the parts before."""
+
+    index: int
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    job: int
+    call: FunctionCall | FunctionCallPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +245,4 @@ class Failed:
     message: str
 
 
-Result = Published | Listened | Transcribed | Sentence | Responded | Synthesized | Failed
+Result = Published | Listened | Judged | Transcribed | Sentence | Called | Responded | Synthesized | Failed

@@ -6,33 +6,30 @@ Utterances, client events and responses change it through these methods and in n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping, Sequence
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from litevoice_contracts import events, metrics, packets
-from litevoice_contracts.conversation import Cursor, Item, Mark, ResponseRequest, Snapshot
+from litevoice_contracts.conversation import (
+    Item,
+    Mark,
+    Recognized,
+    ResponseRequest,
+    Snapshot,
+    TurnDetection,
+    Untranscribed,
+)
 from litevoice_contracts.envelopes import DownEnvelope, ResumePoint
-from litevoice_worker.commands import Listen, Outcome, Tell, Transcribe
+from litevoice_worker.commands import Failed, Judge, Listen, Outcome, StageContext, Tell, Transcribe, Transcribed
 from litevoice_worker.conversation import Conversation, made_id
-from litevoice_worker.hearing import Listener, Portion, Utterance
+from litevoice_worker.hearing import Ended, Listener, Portion, Utterance
 from litevoice_worker.order import PacketOrder
 from litevoice_worker.outlet import Outlet
 from litevoice_worker.response import Response
-
-
-@dataclass(frozen=True, slots=True)
-class Transcription:
-    """An utterance that is being transcribed, and where the session will stand when that is done."""
-
-    job: int
-    turn: int
-    utterance: Utterance
-    respond: bool
-    boundary: Mark
-    cursor: Cursor
-    ended_at: float
+from litevoice_worker.transcriptions import MAX_UNTRANSCRIBED, Place, Transcription, alike
 
 
 class Dialogue:
@@ -40,73 +37,134 @@ class Dialogue:
 
     Attributes:
         turn: number of the newest turn.
-        cursor: see Snapshot; how far this worker has read.
-        listener: hears the open utterance; its audio since the boundary.
-        listening: job of the portion that the network is hearing; 0 for none.
-        transcription, response: under way, or None.
+        cursor: see Snapshot; what of it does not follow from the place of the boundary.
+        rules: for hearing, as the client wants them; the listener's own until it begins afresh.
+        place: where the listener began.
+        listener: hears the open utterance; its audio since `place`.
+        listening: job of the portion that the network is hearing, or of the pause that is judged; 0 for none.
+        judging: that pause, where the utterance ends if the user has finished.
+        again: utterances whose end a former worker has published, to be heard again.
+        transcriptions: under way, oldest first; the boundary stays before them.
+        response: under way, or None; its item is in the conversation already, without text.
+        gave_up: a turn was given up in this attempt.
+        out_of_band: responses under way beside it, which the conversation does not remember.
+        idle_since: when the silence began that the cursor's `idle_from_ms` names, by this worker's clock.
+        now: what the clock says; whoever changes the dialogue sets it first.
     """
 
     __slots__ = (
         "_ahead_milliseconds",
-        "_boundary",
+        "_before_all",
+        "_known_detection",
         "_order",
+        "again",
         "conversation",
         "cursor",
+        "gave_up",
         "id",
+        "idle_since",
+        "interrupt_after_milliseconds",
+        "judging",
         "listener",
         "listening",
+        "now",
+        "out_of_band",
         "outlet",
+        "place",
         "response",
-        "transcription",
+        "rules",
+        "transcriptions",
         "turn",
     )
 
     def __init__(
-        self, session_id: str, listener: Listener, ahead_milliseconds: int, order: PacketOrder, outlet: Outlet
+        self,
+        session_id: str,
+        listener: Listener,
+        ahead_milliseconds: int,
+        interrupt_after_milliseconds: int,
+        order: PacketOrder,
+        outlet: Outlet,
     ) -> None:
         self.id = session_id
+        self.now = 0.0
         self.listener = listener
         self.outlet = outlet
         self._order = order
         self._ahead_milliseconds = ahead_milliseconds
-        self.begin(Snapshot(), None, 0)
+        self.interrupt_after_milliseconds = interrupt_after_milliseconds
+        self.judging: Ended | None = None
+        self.begin(Snapshot(), {}, 0, 0)
 
     @property
     def busy(self) -> bool:
         """Something is under way that the owner waits for."""
-        return bool(self.transcription or self.response)
+        return bool(self.transcriptions or self.again or self.responses)
+
+    @property
+    def responses(self) -> list[Response]:
+        """All that are under way."""
+        return [self.response, *self.out_of_band] if self.response else list(self.out_of_band)
+
+    @property
+    def deaf(self) -> bool:
+        """The recognizer has as much of this session as it may."""
+        return len(self.transcriptions) >= MAX_UNTRANSCRIBED
+
+    @property
+    def held_bytes(self) -> int:
+        """Of the utterances that the recognizer has."""
+        return sum(transcription.size for transcription in self.transcriptions)
 
     @property
     def boundary(self) -> Mark:
         """The last packet that is no longer needed."""
-        return self._boundary or Mark(self._order.epoch, -1)
+        return self._begin.mark or self._before_all
+
+    @property
+    def _begin(self) -> Place:
+        return self.transcriptions[0].begin if self.transcriptions else self.place
 
     # Beginning and end
 
-    def begin(self, snapshot: Snapshot, resume: ResumePoint | None, known_turn: int) -> None:
-        """Takes over a snapshot; `known_turn` is the newest turn that the owner knows of."""
+    def begin(self, snapshot: Snapshot, resume: Mapping[str, ResumePoint], known_turn: int, epoch: int) -> None:
+        """Takes over a snapshot, in this epoch, and the responses of which the client has got so far, by their ids;
+        `known_turn` is the newest turn that the owner knows of."""
+        self._before_all = Mark(epoch, -1)  # what follows may be needed although its epoch is over by now
         self.conversation = Conversation(snapshot.config, snapshot.items)
         self.turn = max(snapshot.turn, known_turn)
         # A turn that the owner knows of and the snapshot does not is an utterance whose beginning was announced.
         open_turn = snapshot.cursor.open_turn or (known_turn if known_turn > snapshot.turn else 0)
-        self.cursor = replace(snapshot.cursor, open_turn=open_turn)
-        self.listening = 0
-        self.listener.restart(snapshot.config.turn_detection, self.cursor.audio_ms, self.cursor.noise_floor)
-        self._boundary = snapshot.boundary
-        self.transcription: Transcription | None = None
+        self.cursor = cursor = replace(snapshot.cursor, open_turn=open_turn)
+        self.again = list(self.cursor.untranscribed)
+        self.transcriptions: list[Transcription] = []
+        detection = snapshot.config.turn_detection if cursor.detection is UNSET else cursor.detection
+        self._known_detection = self.rules = detection
+        self.place = Place(
+            snapshot.boundary,
+            cursor.audio_ms,
+            cursor.noise_floor,
+            cursor.packet,
+            cursor.packet_bytes,
+            detection,
+            parts=cursor.recognized.parts if cursor.recognized else 0,
+        )
+        self.idle_since = self.now
+        self.listening, self.judging, self.gave_up = 0, None, False
+        self.listener.restart(detection, cursor.audio_ms, cursor.noise_floor, continues=bool(self.place.parts))
         self.response: Response | None = None
-        pending = snapshot.pending
-        if pending is not None:
-            fits = resume is not None and resume.response_id == pending.response_id
-            self._respond(pending, resume=resume if fits else None)
+        self.out_of_band: list[Response] = []
+        for pending in [*([snapshot.pending] if snapshot.pending else []), *snapshot.out_of_band]:
+            self._respond(pending, resume=resume.get(pending.response_id))
 
     def stop(self) -> None:
         """Ends all work. What was to be published comes before any question, and counts."""
-        if self.transcription:
-            self.outlet.cancel(self.transcription.job)
-        if self.response:
-            self.response.stop()
-        self.listening, self.transcription, self.response = 0, None, None
+        for transcription in self.transcriptions:
+            self.outlet.cancel(transcription.job)
+        for response in self.responses:
+            response.stop()
+        self.listening, self.judging, self.response, self.out_of_band = 0, None, None, []
+        self.again, self.transcriptions = [], []
 
     def take_back(self) -> None:
         """What was not sent yet does not count any more, save for questions to the owner."""
@@ -121,10 +179,13 @@ class Dialogue:
 
     def progress(self) -> events.Progress:
         """To be told when the boundary has moved."""
-        return events.Progress(self.boundary, self.cursor.audio_ms, self.cursor.noise_floor)
+        return events.Progress(self.boundary, self._begin.audio_ms, self._begin.noise_floor)
 
     def tell(self) -> None:
-        """Lets the owner forget what is settled, without a reply."""
+        """Lets the owner forget what is settled, without a reply unless the rules for hearing are others there."""
+        if self._begin.detection != self._known_detection:
+            self.publish([self.progress()], snapshot=True)
+            return
         self.outlet.command(Tell(self.progress(), self._order.attempt, self.outlet.last))
 
     def ask(self, question: DownEnvelope) -> None:
@@ -133,38 +194,74 @@ class Dialogue:
         self.outlet.publish(question.epoch, self.turn, question.events, question.attempt)
 
     def _snapshot(self) -> Snapshot:
+        begin, config = self._begin, self.conversation.config
+        self._known_detection = begin.detection
         return Snapshot(
-            config=self.conversation.config,
+            config=config,
             items=self.conversation.items,
             turn=self.turn,
-            boundary=self._boundary,
+            boundary=begin.mark,
             pending=self.response.request if self.response else None,
-            cursor=replace(self.cursor, client_seq=self._order.settled_client_seq),
+            cursor=replace(
+                self.cursor,
+                packet=begin.packet,
+                packet_bytes=begin.packet_bytes,
+                audio_ms=begin.audio_ms,
+                noise_floor=begin.noise_floor,
+                client_seq=self._order.settled_client_seq,
+                untranscribed=self._untranscribed,
+                detection=UNSET if begin.detection == config.turn_detection else begin.detection,
+            ),
+            out_of_band=[response.request for response in self.out_of_band],
         )
 
     # Packets and audio
 
     def settle(self, mark: Mark) -> None:
-        """Nothing up to `mark` is needed any more."""
-        self._boundary = mark
-        self._order.settle(mark)
+        """The listener, which has heard nothing, needs nothing up to `mark` any more."""
+        self.place = dataclasses.replace(self.place, mark=mark)
+        self._order.settle(self.boundary)
 
     def take_effect(self, mark: Mark) -> bool:
         """The client event `mark` takes effect; False: it has already, before the snapshot's maker was replaced."""
-        if self.cursor.events is not None and mark <= self.cursor.events:
+        cursor, client_seq = self.cursor, self._order.client_seq(mark)
+        if cursor.events is not None and mark <= cursor.events:
             return False
-        self.cursor = replace(self.cursor, events=mark)
+        last = cursor.event_client_seq
+        if client_seq is not None and last is not None and client_seq <= last:
+            return False
+        self.cursor = replace(cursor, events=mark, event_client_seq=last if client_seq is None else client_seq)
         return True
 
-    def restart_listener(self, mark: Mark, audio_ms: int) -> None:
-        """Forgets the audio up to `mark`, which ends `audio_ms` after the session's first."""
-        self.settle(mark)
+    def restart_listener(self, mark: Mark, audio_ms: int, consumed: int | None = None, parts: int = 0) -> None:
+        """Forgets the audio up to `mark`, of whose bytes `consumed` are done with (None: all); it ends `audio_ms` after
+        the session's first. So many `parts` of an utterance that goes on come before; 0: none is open."""
+        if not parts:
+            self._forget_parts()
         if self.listener.gated:
             self.outlet.count(metrics.WORKER_WINDOWS, self.listener.gated, "gated")
             self.listener.gated = 0
-        floor = self.listener.noise_floor
-        self.cursor = replace(self.cursor, audio_ms=audio_ms, noise_floor=floor)
-        self.listener.restart(self.conversation.config.turn_detection, audio_ms, floor)
+        floor, detection = self.listener.noise_floor, self.place.detection if parts else self.rules
+        packet, done = (None, mark) if consumed is None else (mark, Mark(mark.epoch, mark.seq - 1))
+        self.place = Place(done, audio_ms, floor, packet, consumed or 0, detection, parts)
+        self._order.settle(self.boundary)
+        self.listener.restart(detection, audio_ms, floor, continues=bool(parts))
+
+    def _forget_parts(self) -> None:
+        """Of an open utterance, which is dropped."""
+        while self.transcriptions and self.transcriptions[-1].more:
+            self.outlet.cancel(self.transcriptions.pop().job)
+        if not self.transcriptions:
+            self.cursor = replace(self.cursor, recognized=None)
+
+    def change_rules(self, rules: TurnDetection | None, mark: Mark) -> None:
+        """From packet `mark` on, other rules for hearing: at once, or, when somebody (perhaps) speaks, once he has
+        finished. What the client has not committed is forgotten when it leaves that to the worker."""
+        before, self.rules = self.rules, rules
+        if alike(before, rules):
+            return
+        if self.place.detection is None or not (self.listener.open or self.listener.undecided):
+            self.restart_listener(mark, self.listener.audio_ms)
 
     def listen(self, portion: Portion) -> None:
         """Has the network hear a portion; nothing more is applied before it has."""
@@ -174,6 +271,21 @@ class Dialogue:
     def listened(self) -> None:
         self.listening = 0
 
+    def judge(self, pause: Ended) -> None:
+        """Has it judged whether the user has finished; nothing more is applied before."""
+        self.listening, self.judging = self.outlet.new_job(), pause
+        key = made_id("end", self.id, pause.utterance.audio_ms)
+        language = self.conversation.config.transcription_language
+        context = self.context(key, language=language)
+        self.outlet.command(Judge(self.listening, pause.utterance.samples, context))
+
+    def judged(self) -> Ended:
+        """Where the pause is."""
+        pause = self.judging
+        assert pause is not None
+        self.listening, self.judging = 0, None
+        return pause
+
     def drop_utterance(self, mark: Mark, unheard_ms: int = 0) -> None:
         """Forgets the open utterance, and all audio up to `mark`, of which so much never came."""
         self.cursor = replace(self.cursor, open_turn=0)
@@ -181,50 +293,163 @@ class Dialogue:
 
     # Turns
 
+    def context(self, key: str, said: str = "", *, language: str | None = None) -> StageContext:
+        """Of a stage's work that `key` names, after what was `said` of the answer."""
+        config = self.conversation.config
+        return StageContext(
+            session_id=self.id,
+            principal=config.principal,
+            model=config.model,
+            language=config.transcription_language if language is None else language,
+            turn=self.turn,
+            attempt=self._order.attempt,
+            idempotency_key=key,
+            said=said,
+            traceparent=config.traceparent,
+        )
+
     def begin_turn(self) -> int:
         self.turn += 1
         return self.turn
 
     def open_utterance(self) -> int:
-        """Begins a turn whose utterance is open until it is transcribed."""
+        """Begins a turn whose utterance is open until it ends."""
         self.cursor = replace(self.cursor, open_turn=self.begin_turn())
         return self.turn
 
-    def transcribe(self, utterance: Utterance, mark: Mark, consumed: int | None, respond: bool, now: float) -> None:
-        """Has an utterance transcribed that ended in packet `mark`, after `consumed` of its bytes (None: all)."""
+    def end_utterance(self) -> int:
+        """The turn of the open utterance, or a new one."""
         turn = self.cursor.open_turn or self.begin_turn()
-        cursor = replace(self.cursor, audio_ms=utterance.audio_ms, open_turn=0, packet=None, packet_bytes=0)
-        if consumed is not None:
-            cursor = replace(cursor, packet=mark, packet_bytes=consumed)
-            mark = Mark(mark.epoch, mark.seq - 1)
-        job = self.outlet.new_job()
-        self.transcription = Transcription(job, turn, utterance, respond, mark, cursor, now)
-        self.outlet.command(Transcribe(job, utterance.samples, self.conversation.config.transcription_language))
+        self.cursor = replace(self.cursor, open_turn=0)
+        return turn
 
-    def close_utterance(self, transcription: Transcription, item: Item) -> None:
-        """The utterance has become an item of the conversation."""
-        self.conversation.append(item)
-        self.transcription, self.cursor = None, transcription.cursor
-        self.restart_listener(transcription.boundary, transcription.utterance.audio_ms)
+    def transcribe(
+        self, utterance: Utterance, ended: Untranscribed, consumed: int | None, now: float, *, more: bool = False
+    ) -> Transcription:
+        """Has an utterance transcribed, or a part of it, that ended in packet `ended.end` after `consumed` bytes
+        (None: all)."""
+        job, samples, started_ms = self.outlet.new_job(), utterance.samples, self.listener.started_ms
+        transcription = Transcription(
+            job,
+            ended,
+            begin=self.place,
+            started_ms=utterance.audio_ms if started_ms is None else started_ms,
+            ended_ms=utterance.audio_ms,
+            seconds=utterance.seconds,
+            size=samples.nbytes,
+            ended_at=now,
+            more=more,
+        )
+        self.transcriptions.append(transcription)
+        if len(samples) and not self.listener.hushed:
+            key = made_id("asr", self.id, utterance.audio_ms)
+            self.outlet.command(Transcribe(job, samples, self.context(key, language=ended.language)))
+        else:
+            transcription.result = Transcribed(job, "")
+        self.restart_listener(ended.end, utterance.audio_ms, consumed, self.place.parts + 1 if more else 0)
+        return transcription
+
+    def transcription(self, job: int) -> Transcription | None:
+        return next((one for one in self.transcriptions if one.job == job and one.result is None), None)
+
+    def waits(self, response: Response) -> bool:
+        """It is made from something that is not understood yet."""
+        if not (self.transcriptions or self.again):
+            return False
+        items = {item.id for item in self.conversation.context(response.request)}
+        turns = (entry.turn for entry in self._untranscribed)
+        return any(made_id("item", self.id, turn) in items for turn in turns)
+
+    @property
+    def _untranscribed(self) -> list[Untranscribed]:
+        told = (transcription.ended for transcription in self.transcriptions if transcription.ended.turn)
+        return [*told, *self.again]
+
+    @property
+    def transcribed(self) -> Transcription | None:
+        """The oldest transcription, if the recognizer is done with it."""
+        oldest = self.transcriptions[0] if self.transcriptions else None
+        return oldest if oldest is not None and oldest.result is not None else None
+
+    def close_transcription(self) -> Recognized:
+        """Of the oldest one nothing is needed any more; returns what was recognized of its utterance so far."""
+        done = self.transcriptions.pop(0)
+        self._order.settle(self.boundary)
+        before = self.cursor.recognized or Recognized(0, "", 0)
+        text = done.result.text if isinstance(done.result, Transcribed) else ""
+        recognized = Recognized(
+            before.parts + 1,
+            f"{before.text} {text}" if before.text and text else before.text or text,
+            before.milliseconds + round(done.seconds * 1000),
+            done.result.message if isinstance(done.result, Failed) else before.failure,
+        )
+        self.cursor = replace(self.cursor, recognized=recognized if done.more else None)
+        return recognized
+
+    def give_up_transcriptions(self) -> list[Untranscribed]:
+        """Nothing comes of them, nor of those that were to be heard again."""
+        ended = self._untranscribed
+        for transcription in self.transcriptions:
+            self.outlet.cancel(transcription.job)
+        self.transcriptions, self.again = [], []
+        return ended
+
+    def withdraw(self) -> int:
+        """Nobody owes an answer any more; returns the newest turn that was owed one, or will have been, 0 for none."""
+        owed = self.cursor.owed_turn
+        for transcription in self.transcriptions:
+            if not transcription.ended.turn:
+                continue
+            owed = transcription.ended.turn if transcription.ended.respond else owed
+            transcription.ended = replace(transcription.ended, respond=False)
+        for entry in self.again:
+            owed = entry.turn if entry.respond else owed
+        self.again = [replace(entry, respond=False) for entry in self.again]
+        self.cursor = replace(self.cursor, owed_turn=0)
+        return owed
+
+    def fell_silent(self, audio_ms: int) -> None:
+        """Who spoke, the user or an answer that is heard up to there, speaks no more."""
+        self.cursor = replace(self.cursor, idle_from_ms=max(self.cursor.idle_from_ms or 0, audio_ms))
+        self.idle_since = self.now + max(0, audio_ms - self.listener.audio_ms) / 1000
+
+    def owe(self, turn: int) -> None:
+        self.cursor = replace(self.cursor, owed_turn=turn)
 
     # Responses
 
     def begin_response(
-        self, wish: packets.CreateResponse, turn: int, asked_at: float | None = None
+        self, wish: packets.CreateResponse, turn: int, asked_at: float | None = None, after_item_id: str | None = None
     ) -> events.ResponseStarted:
-        """Begins the response of `turn`; the event is to be published with the snapshot."""
-        previous = self.conversation.last_id
+        """Begins the response of `turn`, to the items up to `after_item_id` (None: all), as long as the wish has no
+        input of its own; the event is to be published with the snapshot."""
+        last = self.conversation.last_id
         request = ResponseRequest(
             response_id=made_id("resp", self.id, turn),
             item_id=made_id("answer", self.id, turn),
             instructions=wish.instructions or "",
             text_only=self.conversation.config.text_only if wish.text_only is None else wish.text_only,
             metadata=wish.metadata,
-            after_item_id=previous or "",
+            after_item_id=after_item_id or last or "",
+            max_output_tokens=wish.max_output_tokens,
+            tools=wish.tools,
+            tool_choice=wish.tool_choice,
+            voice=wish.voice,
+            codec=wish.codec,
+            out_of_band=wish.out_of_band,
+            input=wish.input,
         )
         self._respond(request, asked_at=asked_at)
         return events.ResponseStarted(
-            request.response_id, request.item_id, request.text_only, previous, request.metadata
+            request.response_id,
+            request.item_id,
+            request.text_only,
+            None if request.out_of_band else last,
+            request.metadata,
+            request.out_of_band,
+            request.voice,
+            request.codec,
+            request.max_output_tokens,
         )
 
     def finish_response(
@@ -235,17 +460,42 @@ class Dialogue:
         before: Sequence[events.DownEvent] = (),
         after: Sequence[events.DownEvent] = (),
     ) -> None:
-        """Ends the response; what was published of it becomes the item's text."""
-        self.response = None
+        """Ends the response; what was published of it becomes the item's text, if it was interrupted only as much as
+        can have been heard."""
+        self.publish([*before, self.end_response(response, outcome), *after], snapshot=True)
+
+    def end_response(
+        self, response: Response, outcome: Outcome, heard_milliseconds: int | None = None
+    ) -> events.ResponseFinished:
+        """Likewise; the event is to be published with the snapshot. The client may have said how much was heard."""
         response.stop()
-        if response.said:
-            audio, complete = not response.request.text_only, outcome.status == "completed"
-            self.conversation.append(Item(response.request.item_id, "assistant", response.said, audio, complete))
         self.outlet.count(metrics.WORKER_TURNS, label=outcome.status)
-        self.publish([*before, response.finished(outcome), *after], snapshot=True)
+        if response.request.out_of_band:
+            self.out_of_band.remove(response)
+            return response.finished(outcome, None)
+        self.response = None
+        detection = self.conversation.config.turn_detection
+        if detection is not None and detection.idle_timeout_ms:
+            unheard = 0 if outcome.status == "cancelled" else response.unheard_milliseconds(self.now)
+            self.fell_silent(self.listener.audio_ms + unheard)
+        if outcome.status == "cancelled" and heard_milliseconds is None:
+            heard_milliseconds = response.heard_milliseconds(self.now)
+        previous = self.conversation.before(response.request.item_id)
+        self.conversation.put(response.item(outcome, heard_milliseconds))
+        after = response.request.item_id
+        for _, call in response.calls(outcome):
+            self.conversation.insert(call, after)
+            after = call.id
+        return response.finished(outcome, previous)
 
     def _respond(
         self, request: ResponseRequest, *, resume: ResumePoint | None = None, asked_at: float | None = None
     ) -> None:
         ahead, outlet = self._ahead_milliseconds, self.outlet
-        self.response = Response(request, self.conversation, ahead, outlet, resume=resume, asked_at=asked_at)
+        response = Response(request, self.conversation, ahead, outlet, self.context, resume=resume, asked_at=asked_at)
+        if request.out_of_band:
+            self.out_of_band.append(response)
+            return
+        if self.conversation.find(request.item_id) is None:
+            self.conversation.append(Item(request.item_id, "assistant", "", not request.text_only, complete=False))
+        self.response = response

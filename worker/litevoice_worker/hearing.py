@@ -22,7 +22,7 @@ from litevoice_worker.audio import (
 )
 from litevoice_worker.endpointing import SAMPLE_RATE, START_WINDOWS, WINDOW_MILLISECONDS, WINDOW_SAMPLES, Endpointer
 from litevoice_worker.gate import HANGOVER_WINDOWS, PRE_ROLL_WINDOWS, Gate, energies
-from litevoice_worker.opening import Opening, Stream
+from litevoice_worker.opening import NO_SAMPLES, Opening, Stream
 from litevoice_worker.order import Numbered, joined
 
 MIN_COMMIT_MILLISECONDS = 100
@@ -55,18 +55,20 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An utterance ended.
+    """An utterance ended, or so much of it is there that it is recognized in parts.
 
     Attributes:
         mark: the packet that it ends in.
         consumed: how many of that packet's bytes are up to its end; None: all.
         rest: what comes after its end, to be heard after a restart.
+        more: the utterance goes on; the restart is to continue it.
     """
 
     utterance: Utterance
     mark: Mark
     consumed: int | None
     rest: list[Numbered]
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,14 @@ class Listener:
 
     Attributes:
         gated: windows that the network did not have to hear, since somebody last looked.
+        started_ms: where the utterance began that was detected last; None since the restart.
     """
 
     __slots__ = (
         "_base_ms",
         "_bytes",
         "_codec",
+        "_continues",
         "_detection",
         "_earlier",
         "_endpointer",
@@ -116,9 +120,11 @@ class Listener:
         "_units",
         "_windows",
         "gated",
+        "started_ms",
     )
 
     def __init__(self, max_utterance_seconds: int) -> None:
+        """An utterance that is longer comes in parts of this length."""
         self._max_seconds = max_utterance_seconds
         self._gate = Gate(QUIETEST_FLOOR)
         self._detection: TurnDetection | None = None
@@ -127,8 +133,11 @@ class Listener:
         self.gated = 0
         self.restart(None, 0, QUIETEST_FLOOR)
 
-    def restart(self, detection: TurnDetection | None, audio_ms: int, noise_floor: float) -> None:
-        """Forgets all audio; the next to arrive begins at `audio_ms`."""
+    def restart(
+        self, detection: TurnDetection | None, audio_ms: int, noise_floor: float, *, continues: bool = False
+    ) -> None:
+        """Forgets all audio; the next to arrive begins at `audio_ms`, in an open utterance if that `continues`."""
+        self._continues = continues
         if detection != self._detection:
             self._detection = detection
             self._kept_units = _kept_units(detection)
@@ -136,6 +145,7 @@ class Listener:
         self._gate.floor = noise_floor
         self._base_ms = audio_ms
         self._units = 0
+        self.started_ms: int | None = None
         self._earlier: list[Numbered] = []  # packets of former streams
         self._packets: list[Numbered] = []  # packets of the stream, the first of which ...
         self._begin_stream(None)
@@ -169,7 +179,18 @@ class Listener:
     @property
     def open(self) -> bool:
         """An utterance is open: its audio must not be forgotten."""
-        return self._endpointer.speaking if self._endpointer else bool(self._units)
+        return self._continues or (self._endpointer.speaking if self._endpointer else bool(self._units))
+
+    @property
+    def voiced_milliseconds(self) -> int:
+        """How much of the detected utterance was speech, so far."""
+        return self._endpointer.voiced * WINDOW_MILLISECONDS if self._endpointer else 0
+
+    @property
+    def hushed(self) -> bool:
+        """An utterance goes on of somebody who, it seemed, had not finished, and who has said nothing since."""
+        waits = self._continues and self._detection is not None and bool(self._detection.eagerness)
+        return waits and not self.voiced_milliseconds
 
     @property
     def undecided(self) -> bool:
@@ -200,6 +221,8 @@ class Listener:
             if self._endpointer and self._endpointer.speaking:
                 return [self._ended(self._bytes, packets)], None
             self._begin_stream(codec)
+            if self._continues:
+                self._continue(codec)
         audio = joined(packets)
         self._bytes += len(audio)
         self._units += len(audio) * UNITS_PER_BYTE[codec]
@@ -227,7 +250,7 @@ class Listener:
             samples = self._windows * WINDOW_SAMPLES - self._opening.start
             full = self._endpointer.speaking and samples >= self._max_seconds * SAMPLE_RATE
             if change == "stopped" or full:
-                found.append(self._ended(self._windows * self._window_bytes, ()))
+                found.append(self._ended(self._windows * self._window_bytes, (), more=full))
                 return found, None
             if self._opening.quiet >= HANGOVER_WINDOWS and not self._endpointer.speaking:
                 self._close()
@@ -237,12 +260,18 @@ class Listener:
         return found, self._next_portion()
 
     def commit(self) -> Utterance | None:
-        """The open utterance as it is now; None if there is (next to) none."""
+        """The open utterance, or the rest of it, as it is now; None if there is (next to) none."""
+        if self._continues and self._opening is None:
+            return Utterance(NO_SAMPLES, self.audio_ms)
         if not self.open or self._opening is None:
             return None
-        samples = self._opening.utterance(None)
-        if len(samples) < MIN_COMMIT_MILLISECONDS * SAMPLE_RATE // 1000:
+        if (
+            self._detection is None
+            and not self._continues
+            and self._units < MIN_COMMIT_MILLISECONDS * UNITS_PER_MILLISECOND
+        ):
             return None
+        samples = self._opening.utterance(None)
         return Utterance(samples, self.audio_ms)
 
     def quiet(self) -> Quiet | None:
@@ -282,7 +311,8 @@ class Listener:
         if len(pieces[-1]) < packet.length:
             consumed = packet.offset + len(pieces[-1])
             rest.insert(0, packet.after(consumed))
-        return [Ended(Utterance(self._opening.utterance(None), self.audio_ms), packet.mark, consumed, rest)]
+        utterance = Utterance(self._opening.utterance(None), self.audio_ms)
+        return [Ended(utterance, packet.mark, consumed, rest, more=True)]
 
     # With it
 
@@ -343,6 +373,13 @@ class Listener:
         self._opening.feed(b"".join(reversed(pieces)))
         self._opening.take(self._windows - first)
 
+    def _continue(self, codec: Codec) -> None:
+        """The next window is in an utterance that is open."""
+        assert self._endpointer is not None
+        assert self._detection is not None
+        self._opening = Opening(codec, 0)
+        self._endpointer.go_on(self._detection.patience_ms)
+
     def _close(self) -> None:
         self._opening = None
         self._endpointer = Endpointer(self._detection) if self._detection else None
@@ -351,23 +388,24 @@ class Listener:
         self._earlier = []
         padding = detection.prefix_padding_ms * SAMPLE_RATE // 1000
         opening.start = max(opening.first, (self._windows - START_WINDOWS) * WINDOW_SAMPLES - padding)
-        return Started(self._time(opening.start))
+        self.started_ms = self._time(opening.start)
+        return Started(self.started_ms)
 
-    def _ended(self, end: int, after: Sequence[Numbered]) -> Ended:
+    def _ended(self, end: int, after: Sequence[Numbered], *, more: bool = False) -> Ended:
         """The open utterance up to byte `end` of the stream; `after`: packets that are not in the stream."""
         assert self._codec is not None
         assert self._opening is not None
         sample = end // SAMPLE_BYTES[self._codec] * SAMPLE_RATE // SAMPLE_RATES[self._codec]
-        utterance = Utterance(self._opening.utterance(sample), self._time(sample))
+        utterance = Utterance(self._opening.utterance(None if after else sample), self._time(sample))
         begin = self._packets_at
         for index, packet in enumerate(self._packets):
             rest = [*self._packets[index + 1 :], *after]
             inside = end - begin
             if inside < packet.length:
                 consumed = packet.offset + inside
-                return Ended(utterance, packet.mark, consumed, [packet.after(consumed), *rest])
+                return Ended(utterance, packet.mark, consumed, [packet.after(consumed), *rest], more)
             if inside == packet.length:
-                return Ended(utterance, packet.mark, None, rest)
+                return Ended(utterance, packet.mark, None, rest, more)
             begin += packet.length
         raise AssertionError("an utterance ends in one of its packets")
 

@@ -6,9 +6,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from litevoice_contracts import metrics as names
 from litevoice_worker.commands import Count
+from litevoice_worker.stages.model_calls import ERROR_KINDS, CalledStage, ErrorKind, ModelCalls, Retry, Target
 from litevoice_worker.unheard import Unheard
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_MODEL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_MODEL = ("stage", "endpoint", "model")
 
 
 class Metrics:
@@ -33,6 +36,30 @@ class Metrics:
                     "Processes of the built-in recognizer that crashed or hung; each failed one utterance.",
                     ("how",),
                 ),
+                (
+                    names.WORKER_PLUGIN_DEATHS,
+                    "Processes of plug-ins that crashed, hung (their event loop stood still) or grew (beyond their "
+                    "memory); each was started again.",
+                    ("stage", "plugin", "how"),
+                ),
+                (
+                    names.WORKER_MODEL_ERRORS,
+                    "Failed calls of model endpoints: timeout, unreachable, unauthorized (401, 403), throttled (429), "
+                    "refused (another 4xx), failing (5xx), broken (the answer is none, or ends early), paused (not "
+                    "made: it has failed too often).",
+                    (*_MODEL, "kind"),
+                ),
+                (
+                    names.WORKER_MODEL_RETRIES,
+                    "Calls of model endpoints that were not the first choice: again (it has failed at the same thing "
+                    "before), elsewhere (another endpoint is preferred).",
+                    (*_MODEL, "how"),
+                ),
+                (
+                    names.WORKER_MODEL_TOKENS,
+                    "Tokens of answers, as their endpoints count them: input, output.",
+                    ("endpoint", "model", "kind"),
+                ),
                 (names.WORKER_REPLIES, "Messages published to sessions.", ()),
                 (
                     names.WORKER_DROPPED,
@@ -49,11 +76,26 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._arrival = Histogram(
+            names.WORKER_ARRIVAL_SECONDS,
+            "Gateway to worker: from the gateway's sending of a bundle until it is applied, by the clocks of both.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         stages = Histogram(
             names.WORKER_STAGE_SECONDS,
-            "One call of a stage: vad (and its wait for other sessions), asr, respond (until the first sentence), tts.",
+            "One call of a stage: vad (and its wait for other sessions), turn (its detector), asr, respond (until the "
+            "first sentence), tts.",
             ("stage",),
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._model_calls = Histogram(
+            names.WORKER_MODEL_CALL_SECONDS,
+            "Calls of model endpoints that were answered: until the answer was there, for respond until its first "
+            "piece. Stages: turn, asr, respond, tts.",
+            _MODEL,
+            buckets=_MODEL_SECONDS,
             registry=self.registry,
         )
         self._batch_rows = Histogram(
@@ -85,7 +127,7 @@ class Metrics:
         self._heals = Counter(
             names.BROKER_HEALS, "Takeovers repeated because a position was missing.", registry=self.registry
         )
-        self._stages = {stage: stages.labels(stage) for stage in ("vad", "asr", "respond", "tts")}
+        self._stages = {stage: stages.labels(stage) for stage in ("vad", "turn", "asr", "respond", "tts")}
         self._heard = self._counters[names.WORKER_WINDOWS].labels("heard")
         for how in ("crashed", "hung"):
             self._counters[names.WORKER_RECOGNIZER_DEATHS].labels(how)
@@ -100,14 +142,44 @@ class Metrics:
         counter = self._counters[count.metric]
         (counter.labels(count.label) if count.label else counter).inc(count.amount)
 
+    def arrived(self, seconds: float) -> None:
+        """A bundle was applied, so long after its gateway has sent it."""
+        self._arrival.observe(seconds)
+
     def stage(self, stage: str, seconds: float) -> None:
-        """`stage`: vad, asr, respond (until the first sentence) or tts."""
+        """`stage`: vad, turn, asr, respond (until the first sentence) or tts."""
         self._stages[stage].observe(seconds)
 
     def heard(self, rows: int, steps: int) -> None:
         """The network heard the next windows of so many sessions, so many of each."""
         self._heard.inc(rows * steps)
         self._batch_rows.observe(rows)
+
+    def plugin_died(self, stage: str, plugin: str, how: str) -> None:
+        self._counters[names.WORKER_PLUGIN_DEATHS].labels(stage, plugin, how).inc()
+
+    def watch_models(self, calls: ModelCalls) -> None:
+        """Their errors are counted from 0 on."""
+        calls.observer = self
+        for target in calls.targets:
+            for kind in ERROR_KINDS:
+                self._counters[names.WORKER_MODEL_ERRORS].labels(calls.stage, target.name, target.model, kind)
+
+    # litevoice_worker.stages.model_calls.ModelObserver
+
+    def model_called(self, stage: CalledStage, target: Target, seconds: float) -> None:
+        self._model_calls.labels(stage, target.name, target.model).observe(seconds)
+
+    def model_failed(self, stage: CalledStage, target: Target, kind: ErrorKind) -> None:
+        self._counters[names.WORKER_MODEL_ERRORS].labels(stage, target.name, target.model, kind).inc()
+
+    def model_retried(self, stage: CalledStage, target: Target, how: Retry) -> None:
+        self._counters[names.WORKER_MODEL_RETRIES].labels(stage, target.name, target.model, how).inc()
+
+    def model_used(self, target: Target, read: int, written: int) -> None:
+        counter = self._counters[names.WORKER_MODEL_TOKENS]
+        counter.labels(target.name, target.model, "input").inc(read)
+        counter.labels(target.name, target.model, "output").inc(written)
 
     def watch(self, unheard: Unheard) -> None:
         self._unheard_seconds.set_function(lambda: unheard.seconds)

@@ -10,7 +10,7 @@ from litevoice_worker.audio import SAMPLE_RATES, Samples, StreamResampler, decod
 from litevoice_worker.endpointing import SAMPLE_RATE, WINDOW_SAMPLES
 
 Floats = NDArray[np.float32]
-_NOTHING: Samples = np.empty(0, np.int16)
+NO_SAMPLES: Samples = np.empty(0, np.int16)
 
 
 class Stream:
@@ -40,7 +40,7 @@ class Opening:
         self._codec = codec
         self._resampler = StreamResampler(SAMPLE_RATES[codec], SAMPLE_RATE)
         self._chunks: list[Samples] = []
-        self._pending = _NOTHING  # what the network has not had
+        self._pending = NO_SAMPLES  # what the network has not had
 
     @property
     def ready(self) -> int:
@@ -50,6 +50,7 @@ class Opening:
     def convert(self, audio: bytes, codec: Codec) -> Samples:
         """More audio."""
         if codec != self._codec:
+            self._chunks.append(self._resampler.end())
             self._codec, self._resampler = codec, StreamResampler(SAMPLE_RATES[codec], SAMPLE_RATE)
         samples = self._resampler.feed(decode(audio, codec))
         self._chunks.append(samples)
@@ -67,6 +68,8 @@ class Opening:
         return taken.reshape(count, WINDOW_SAMPLES)
 
     def utterance(self, end: int | None) -> Samples:
-        """From `start` to `end`; None: as far as there is anything."""
-        samples = np.concatenate(self._chunks) if self._chunks else _NOTHING
+        """From `start` to `end`; None: as far as there is anything, and nothing may follow."""
+        if end is None:
+            self._chunks.append(self._resampler.end())
+        samples = np.concatenate(self._chunks) if self._chunks else NO_SAMPLES
         return samples[self.start - self.first : None if end is None else end - self.first].copy()

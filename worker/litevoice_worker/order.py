@@ -7,7 +7,7 @@ before the envelope and nobody else can have applied it; otherwise a TurnReplay 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,7 +19,7 @@ from msgspec import Struct
 from litevoice_contracts.conversation import Codec, Mark
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import TurnReplay
-from litevoice_contracts.packets import AUDIO, Audio, EpochEnd, Packet, Silence, audio_bytes, silence
+from litevoice_contracts.packets import AUDIO, Audio, EpochEnd, GiveUp, Packet, Silence, audio_bytes, silence
 from litevoice_worker.audio import SAMPLE_BYTES, UNITS_PER_BYTE
 
 MAX_HELD_ENVELOPES = 100
@@ -27,7 +27,7 @@ MAX_HELD_ENVELOPES = 100
 ASK_AGAIN_SECONDS = 2.0
 """A TurnReplay that brought nothing is repeated after this long, if packets still arrive."""
 REJECT_AGAIN_SECONDS = 1.0
-"""A former owner that goes on sending is told so this often."""
+"""A former owner that goes on sending is told so this often; whoever sends it again, as an answer, each time."""
 MAX_BACKLOG_BYTES = 8 << 20
 MAX_BACKLOG_PACKETS = 8192
 """Packets that wait for a transcript; beyond it the session is dropped and asked for again."""
@@ -165,12 +165,23 @@ class PacketOrder:
         """The last packet that was given out; its seq is -1 before the first."""
         return Mark(self.epoch, self.next_seq - 1)
 
+    @property
+    def asked(self) -> bool:
+        """A question was not answered yet."""
+        return self._asked is not None
+
     def settle(self, mark: Mark) -> None:
         """Nothing up to `mark` is needed any more."""
         settled = bisect_right(self._client_seqs, mark, key=itemgetter(0))
         if settled:
             self._settled_client_seq = self._client_seqs[settled - 1][1]
             del self._client_seqs[:settled]
+
+    def client_seq(self, mark: Mark) -> int | None:
+        """The client's own number of a packet that is not settled."""
+        at = bisect_left(self._client_seqs, mark, key=itemgetter(0))
+        found = at < len(self._client_seqs) and self._client_seqs[at][0] == mark
+        return self._client_seqs[at][1] if found else None
 
     @property
     def settled_client_seq(self) -> int | None:
@@ -258,13 +269,15 @@ class PacketOrder:
             self._ask(gap, now, arrival)
         if arrival.rejected is not None:
             epoch, rejected_at = self._rejected or (-1, 0.0)
-            if arrival.rejected == epoch and now - rejected_at < REJECT_AGAIN_SECONDS:
+            if arrival.rejected == epoch and now - rejected_at < REJECT_AGAIN_SECONDS and not envelope.asker:
                 arrival.rejected = None
             else:
                 self._rejected = (arrival.rejected, now)
 
     def _take(self, envelope: UpEnvelope, now: float, arrival: Arrival) -> None:
-        if envelope.epoch > self.epoch:
+        if envelope.epoch > self.epoch and not (envelope.packets or envelope.seq):
+            pass  # a new owner asks, and has said nothing yet: what the former one has sent may be on its way
+        elif envelope.epoch > self.epoch:
             self._held.append(envelope)
             if self.deadline is None:
                 self.deadline = now + self._epoch_wait_seconds
@@ -272,9 +285,11 @@ class PacketOrder:
             known = envelope.epoch == self._previous.epoch and envelope.last <= self._previous
             arrival.duplicates += len(envelope.packets) if known else 0
             arrival.rejected = arrival.rejected if known else envelope.epoch
-        elif envelope.seq > self.next_seq:
+        elif envelope.seq > self.next_seq and not envelope.continues:
             arrival.gap = True
         else:
+            if envelope.continues:
+                self.next_seq = max(self.next_seq, envelope.seq)
             seen = self.next_seq - envelope.seq
             arrival.duplicates += min(seen, len(envelope.packets))
             self._give_out(envelope.packets[seen:], (envelope.client_seqs or [])[seen:], envelope.codec, arrival)
@@ -337,6 +352,15 @@ class Backlog:
     def next_is_audio(self) -> bool:
         return isinstance(self._packets[0].packet, AUDIO)
 
+    @property
+    def gives_up(self) -> bool:
+        """The next packet ends what is open, though it was not heard."""
+        return bool(self._packets) and isinstance(self._packets[0].packet, GiveUp)
+
+    @property
+    def next_mark(self) -> Mark | None:
+        return self._packets[0].mark if self._packets else None
+
     def add(self, packets: list[Numbered]) -> None:
         self._packets += packets
         self._count(packets, 1)
@@ -381,9 +405,11 @@ class Backlog:
 
 
 def _is_complete(envelope: UpEnvelope) -> bool:
-    """It has a snapshot, and while a response is under way, how far that has got: only a replay tells."""
+    """It has a snapshot, and while responses are under way, how far those have got: only a replay tells."""
     snapshot = envelope.snapshot
-    return snapshot is not None and (snapshot.pending is None or envelope.resume is not None)
+    if snapshot is None or (snapshot.pending is not None and envelope.resume is None):
+        return False
+    return not snapshot.out_of_band or envelope.resume_out_of_band is not None
 
 
 def _begins_cleanly(envelope: UpEnvelope) -> bool:

@@ -19,7 +19,7 @@ _ALONE = (events.TurnReplay, events.EpochRejected, events.SessionUpdated)
 
 
 class Outlet:
-    """Collects the commands of one input. `ids`: see `message_ids`.
+    """Collects the commands of one input. `ids`: see MessageIds.
 
     Attributes:
         last: the newest message that was published, sent or not, since the session began (anew); None for none.

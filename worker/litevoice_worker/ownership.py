@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
+from litevoice_broker.producer import SENT_AGAIN
 from litevoice_contracts.names import Names
 from litevoice_worker.claims import LOOK_SECONDS, Action, Claims, Drop, Leave, Listed, Take
 from litevoice_worker.members import Members
@@ -32,8 +35,24 @@ WATCH_SECONDS, WATCH_STEP_SECONDS = 7.0, 0.5
 """How long, and how often, a partition that was taken is watched: a poll that its dead owner had open, of 5 s at most,
 may still swallow a batch."""
 
-Handler = Callable[[int, Sequence[PartitionMessage], int], Awaitable[None]]
-"""Partition, messages, and the offset below which a former owner may have handled them."""
+
+@dataclass(frozen=True, slots=True)
+class Certain:
+    """The messages of a partition that no former owner can have handled: stored from `offset` on, sent once, and made
+    since `born_at` (Unix seconds), when the partition was taken. Of what is sent again, as there was no answer, a
+    former owner may have handled the first; or the second, when the first was held up on its way: that is older.
+    """
+
+    offset: int
+    born_at: float
+
+    def __contains__(self, message: PartitionMessage) -> bool:
+        late = message.born_at < self.born_at or SENT_AGAIN in message.properties
+        return message.offset >= self.offset and not late
+
+
+Handler = Callable[[int, Sequence[PartitionMessage], Certain], Awaitable[None]]
+"""Partition, messages, and which of them no former owner can have handled."""
 Peek = Callable[[int, Sequence[PartitionMessage]], None]
 """Partition, and messages that a former owner has handled."""
 
@@ -96,6 +115,12 @@ class Ownership:
     def doubtful(self) -> bool:
         """Whether this process stood still and does not know yet whose its partitions are: nothing may be published."""
         return self._claims.doubtful(self._loop.time())
+
+    async def certain(self) -> None:
+        """Returns when there is no doubt (any more), or nobody looks any more."""
+        while self.doubtful and not self._leaving:
+            self._looked.clear()
+            await self._looked.wait()
 
     async def start(self) -> None:
         """Returns at once."""
@@ -198,6 +223,7 @@ class Ownership:
         await self._fence.acquire(partition)
         topic = self._names.partition_topic(partition)
         new_from, certain_from = await self._reset_order_lock(topic)
+        taken_at = time.time()
 
         progress = _Progress()
 
@@ -207,11 +233,9 @@ class Ownership:
 
         async def apply(messages: Sequence[PartitionMessage]) -> None:
             nonlocal certain_from
-            while self.doubtful:
-                if self._leaving:
-                    raise RuntimeError("nobody looks any more whose the partition is")
-                self._looked.clear()
-                await self._looked.wait()
+            await self.certain()
+            if self.doubtful:
+                raise RuntimeError("nobody looks any more whose the partition is")
             if self._consumers.get(partition) is not consumer:
                 raise RuntimeError("the partition is no longer owned")
             if certain_from is None:
@@ -219,7 +243,7 @@ class Ownership:
             handled = [message for message in messages if message.offset < new_from]
             if handled:
                 self._peek(partition, handled)
-            await self._handler(partition, messages[len(handled) :], certain_from)
+            await self._handler(partition, messages[len(handled) :], Certain(certain_from, taken_at))
 
         if not self._fence.owns(partition):
             return False  # taken from us in the meantime
@@ -235,7 +259,7 @@ class Ownership:
         """Frees what a dead owner took and never acknowledged: the topic would stand still for half a minute otherwise.
 
         Returns the offset below which the former owner has handled every message, and the one from which it has handled
-        none; None when that is unknown.
+        none of what was sent once; None when that is unknown.
         """
         group = self._names.worker_group
         try:

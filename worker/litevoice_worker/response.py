@@ -6,12 +6,16 @@ waits for the broker, so what it has given out is what the client has got, save 
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
+from collections.abc import Callable
 
 from litevoice_contracts import events, metrics
-from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, ResponseRequest
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Item, ResponseRequest
 from litevoice_contracts.envelopes import ResumePoint
+from litevoice_worker.calls import Calls, TooLong
 from litevoice_worker.commands import (
+    Called,
     Failed,
     Outcome,
     Prompt,
@@ -19,20 +23,27 @@ from litevoice_worker.commands import (
     Responded,
     Result,
     Sentence,
+    StageContext,
     Synthesize,
     Synthesized,
 )
 from litevoice_worker.conversation import Conversation
+from litevoice_worker.heard import heard
 from litevoice_worker.outlet import Outlet
+from litevoice_worker.speakable import speakable
 
 CHUNK_MILLISECONDS = 400
 """Audio per event, at most; no more than a response may be ahead of real time."""
+CHARACTER_MILLISECONDS = 65
+"""About as long as a character takes to say: a guess at a sentence that another worker began to say."""
 MAX_RESPONSE_CHARACTERS = 32_768
 """A longer response ends as incomplete: it has to fit into the conversation."""
 
+ResponseEvent = events.TextDelta | events.AudioDelta | events.CallStarted | events.CallDelta
+
 
 class Response:
-    """The response to one request.
+    """The response to one request. `context` gets a key and what was said (see Dialogue.context).
 
     Attributes:
         said: text that was published, from the response's beginning.
@@ -45,6 +56,7 @@ class Response:
         conversation: Conversation,
         ahead_milliseconds: int,
         outlet: Outlet,
+        context: Callable[[str, str], StageContext],
         *,
         resume: ResumePoint | None = None,
         asked_at: float | None = None,
@@ -53,62 +65,84 @@ class Response:
         self.said = resume.text_before + resume.sentence if resume else ""
         self.wait_until: float | None = None
         self._conversation = conversation
-        self._codec = conversation.config.output_codec
-        self._items = conversation.up_to(request.after_item_id)
+        self._codec = request.codec or conversation.config.output_codec
         self._bytes_per_second = CODEC_BYTES_PER_SECOND[self._codec]
         self._ahead_seconds = ahead_milliseconds / 1000
         self._chunk_milliseconds = min(CHUNK_MILLISECONDS, ahead_milliseconds)
         self._outlet = outlet
+        self._context = context
         self._asked_at = asked_at
         self._respond_job = 0  # 0: not asked yet
         self._speak_job = 0  # 0: nothing is being synthesized
+        self._next_job = 0  # for the sentence after the one that is spoken; 0: it was not begun
+        self._prepared: Synthesized | Failed | None = None  # its result
         self._sentences: deque[str] = deque()
+        self._calls = Calls(request.item_id, resume.calls if resume else ())
         self._characters = len(self.said)
         self._tokens = (0, 0)  # input and output, as the responder counted them
         self._outcome: Outcome | None = None
         self._unsaid = ""
-        self._to_speak = resume.sentence if resume and not request.text_only else ""
+        self._to_speak = resume.sentence if resume and not request.text_only and speakable(resume.sentence) else ""
         self._skip_bytes = resume.sentence_audio_bytes if resume else 0
         self._audio = b""
         self._offset = 0
         self._clock_start: float | None = None
         self._sent_bytes = 0
+        bytes_before = resume.audio_bytes_before if resume else 0
+        self._speech = list[tuple[int, int]]()
+        if resume and resume.text_before:
+            self._speech.append((len(resume.text_before), self._milliseconds(bytes_before)))
+        if resume and resume.sentence:
+            guess = max(self._milliseconds(self._skip_bytes), len(resume.sentence) * CHARACTER_MILLISECONDS)
+            self._speech.append((len(resume.sentence), guess if self._to_speak else 0))
+        self._milliseconds_before = self._milliseconds(bytes_before + self._skip_bytes)
 
-    def fail(self, message: str) -> None:
+    def _fail(self, message: str) -> None:
         """Ends the response where it is."""
         self.stop()
         self._sentences.clear()
         self._to_speak, self._speak_job, self._audio, self._offset = "", 0, b"", 0
+        self._next_job, self._prepared = 0, None
         self._outcome = Outcome("failed", message)
 
     def stop(self) -> None:
         """Results are no longer wanted."""
         self._outlet.cancel(self._respond_job)
         self._outlet.cancel(self._speak_job)
+        self._outlet.cancel(self._next_job)
 
     def take(self, result: Result) -> None:
         """A stage's result, ignored unless it is for this response."""
         match result:
             case Sentence(job, text) if job == self._respond_job:
                 self._add(text)
+            case Called(job, call) if job == self._respond_job:
+                try:
+                    self._calls.add(call)
+                except TooLong as error:
+                    self._fail(str(error))
             case Responded(job, outcome) if job == self._respond_job:
                 self._tokens = (outcome.input_tokens, outcome.output_tokens)
                 if outcome.status == "failed":
-                    self.fail(outcome.reason)
+                    self._fail(outcome.reason)
+                self._calls.end()
                 self._outcome = self._outcome or outcome
+            case Synthesized(job) | Failed(job) if job == self._next_job:
+                self._prepared = result
             case Synthesized(job, audio) if job == self._speak_job:
-                self._speak_job = 0
-                self._audio, self._offset = audio, min(self._skip_bytes, len(audio))
-                self._skip_bytes = 0
+                self._begin_to_speak(audio)
             case Failed(job, message) if job in (self._respond_job, self._speak_job):
-                self.fail(message)
+                self._fail(message)
             case _:
                 pass
 
-    def next(self, now: float) -> events.TextDelta | events.AudioDelta | Outcome | None:
+    def next(self, now: float) -> ResponseEvent | Outcome | None:
         """The next event to publish, how the response ended, or None when it is not time for either."""
         self.wait_until = None
+        if call := self._next_call():
+            return call
         if self._offset < len(self._audio):
+            self._prepare()
             return self._say() if self._unsaid else self._next_chunk(now)
         if not (self._speak_job or self._to_speak or self._unsaid):
             self._next_sentence()
@@ -123,9 +157,32 @@ class Response:
             self._respond()
         return None
 
-    def finished(self, outcome: Outcome) -> events.ResponseFinished:
+    def heard_milliseconds(self, now: float) -> int:
+        """How much of its audio can have been heard by now, if the client plays it without a pause."""
+        if self._clock_start is None:
+            return self._milliseconds_before
+        sent_seconds = self._sent_bytes / self._bytes_per_second
+        return self._milliseconds_before + round(1000 * min(sent_seconds, now - self._clock_start))
+
+    def unheard_milliseconds(self, now: float) -> int:
+        """How much of the audio that was sent is still to be played."""
+        return self._milliseconds_before + self._milliseconds(self._sent_bytes) - self.heard_milliseconds(now)
+
+    def item(self, outcome: Outcome, heard_milliseconds: int | None) -> Item:
+        """What is remembered of a response that ends like this; None: it was heard to the end."""
+        request, audio = self.request, not self.request.text_only
+        text, speech = self.said, self._speech
+        if audio and heard_milliseconds is not None:
+            text, speech = heard(text, speech, heard_milliseconds)
+        return Item(request.item_id, "assistant", text, audio, outcome.status == "completed", speech)
+
+    def calls(self, outcome: Outcome) -> list[tuple[int, Item]]:
+        """Of functions, once the response is complete: items that stand after its own, each with its index."""
+        return self._calls.made() if outcome.status == "completed" else []
+
+    def finished(self, outcome: Outcome, previous_item_id: str | None) -> events.ResponseFinished:
         """The event for a response that ends like this, whatever its stages would have made of it."""
-        request = self.request
+        request, calls = self.request, self.calls(outcome)
         return events.ResponseFinished(
             request.response_id,
             request.item_id,
@@ -135,7 +192,17 @@ class Response:
             outcome.reason,
             request.metadata,
             *self._tokens,
+            previous_item_id,
+            [call for _, call in calls] or None,
+            [index for index, _ in calls] or None,
+            request.out_of_band,
+            request.voice,
+            request.codec,
+            request.max_output_tokens,
         )
+
+    def _milliseconds(self, audio_bytes: int) -> int:
+        return audio_bytes * 1000 // self._bytes_per_second
 
     def _add(self, sentence: str) -> None:
         if self._outcome is None:
@@ -150,24 +217,70 @@ class Response:
         config = self._conversation.config
         instructions = self.request.instructions or config.instructions
         self._respond_job = self._outlet.new_job()
-        prompt = Prompt(instructions, self._items, self.said, config.max_output_tokens)
-        self._outlet.command(Respond(self._respond_job, prompt))
+        items = self._conversation.context(self.request)  # as it is now: some may have waited for a transcript
+        items = [item for item in items if not item.is_noise or item is items[-1]]
+        request = self.request
+        prompt = Prompt(
+            instructions,
+            items,
+            self.said,
+            config.max_output_tokens if request.max_output_tokens is None else request.max_output_tokens,
+            config.tools if request.tools is None else request.tools,
+            request.tool_choice or config.tool_choice,
+        )
+        self._outlet.command(Respond(self._respond_job, prompt, self._context(request.response_id, self.said)))
 
     def _synthesize(self) -> None:
-        config = self._conversation.config
-        text, self._to_speak, self._speak_job = self._to_speak.strip(), "", self._outlet.new_job()
-        self._outlet.command(Synthesize(self._speak_job, text, config.voice, config.speed, self._codec))
+        text, self._to_speak = self._to_speak, ""
+        job, prepared, self._next_job, self._prepared = self._next_job, self._prepared, 0, None
+        match prepared:
+            case Synthesized(_, audio):
+                self._begin_to_speak(audio)
+            case Failed(_, message):
+                self._fail(message)
+            case None:
+                self._speak_job = job or self._command(text)
+
+    def _prepare(self) -> None:
+        """While a sentence is spoken the next one is made: there is no silence between them that need not be."""
+        if self._next_job or not self._sentences or self.request.text_only:
+            return
+        if speakable(self._sentences[0]):
+            self._next_job = self._command(self._sentences[0])
+
+    def _command(self, sentence: str) -> int:
+        job, config = self._outlet.new_job(), self._conversation.config
+        text = speakable(sentence)
+        context = self._context(sentence_key(self.request.response_id, text), self.said)
+        voice = self.request.voice or config.voice
+        self._outlet.command(Synthesize(job, text, voice, config.speed, self._codec, context))
+        return job
+
+    def _begin_to_speak(self, audio: bytes) -> None:
+        self._speak_job = 0
+        if not self._unsaid:
+            self._speech[-1] = (self._speech[-1][0], self._milliseconds(len(audio)))  # no guess any more
+        self._audio, self._offset = audio, min(self._skip_bytes, len(audio))
+        self._skip_bytes = 0
+
+    def _next_call(self) -> events.CallStarted | events.CallDelta | None:
+        """An answer that does not end well calls nothing."""
+        ends_well = self._outcome is None or self._outcome.status == "completed"
+        return self._calls.next(self.request.response_id) if ends_well else None
 
     def _next_sentence(self) -> None:
         """Its text is published with its first audio: one message, and the audio waits for no confirmation."""
         if self._sentences:
             self._unsaid = self._sentences.popleft()
-            if not self.request.text_only and self._unsaid.strip():
+            if not self.request.text_only and speakable(self._unsaid):
                 self._to_speak = self._unsaid
 
     def _say(self) -> events.TextDelta:
         text, self._unsaid = self._unsaid, ""
         self.said += text
+        if not self.request.text_only:
+            audio = self._audio if self._offset < len(self._audio) else b""
+            self._speech.append((len(text), self._milliseconds(len(audio))))
         return events.TextDelta(self.request.response_id, self.request.item_id, text)
 
     def _next_chunk(self, now: float) -> events.AudioDelta | None:
@@ -186,3 +299,8 @@ class Response:
             self._outlet.count(metrics.WORKER_FIRST_AUDIO_SECONDS, now - self._asked_at)
             self._asked_at = None
         return events.AudioDelta(self.request.response_id, self.request.item_id, chunk)
+
+
+def sentence_key(response_id: str, text: str) -> str:
+    """The same text is the same work, wherever it stands in the response."""
+    return f"{response_id}_{hashlib.blake2b(text.encode(), digest_size=5).hexdigest()}"

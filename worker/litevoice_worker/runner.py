@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_contracts import metrics as names
+from litevoice_contracts.control import StageFailure, WorkerSession, WorkerStage
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_worker import commands
 from litevoice_worker.audio import Samples
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.opening import Stream
-from litevoice_worker.stages import Responder, StageDied, StageError, Synthesizer, Transcriber
+from litevoice_worker.plugins import Pipelines
+from litevoice_worker.stages import Responder, StageDied, StageError, Synthesizer, Transcriber, TurnDetector
+from litevoice_worker.stages.model_calls import calls_of
 from litevoice_worker.turn import Turns
 from litevoice_worker.unheard import Unheard
 
@@ -27,18 +30,28 @@ OVERLOADED_PAUSE_SECONDS = 0.2
 ABANDON_SECONDS = 5.0
 """How long a session that is handed over may take to have its last message confirmed."""
 
+JUDGE_SECONDS = 1.0
+"""A turn detector that takes longer is not waited for."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A stage at work; `since`: when it began or last gave something, in loop time."""
+
+    task: asyncio.Task[None]
+    stage: WorkerStage
+    plugin: object
+    since: float
+
 
 @dataclass(frozen=True, slots=True)
-class Stages:
-    """What all sessions of a worker share."""
+class _Failure:
+    """How a stage failed; `at`: in loop time."""
 
-    transcriber: Transcriber
-    responder: Responder
-    synthesizer: Synthesizer
-
-    async def close(self) -> None:
-        for stage in (self.transcriber, self.responder, self.synthesizer):
-            await stage.close()
+    stage: WorkerStage
+    endpoint: str
+    says: str
+    at: float
 
 
 class Hearing(Protocol):
@@ -53,7 +66,8 @@ class Publisher(Protocol):
 
 class SessionRunner:
     """One session. `on_broken` is called when it cannot go on; its owner then replays to a fresh one. `on_settled` gets
-    gateway, session id and what the gateway may forget.
+    gateway, session id and what the gateway may forget. No stage begins before `certain` returns: what it gives is paid
+    for, and the session may be another worker's.
 
     Attributes:
         gateway: where the session's owner reads news; of the newest envelope.
@@ -62,18 +76,22 @@ class SessionRunner:
     """
 
     __slots__ = (
+        "_certain",
         "_closed",
         "_ears",
+        "_failure",
         "_jobs",
         "_loop",
         "_metrics",
         "_moved",
+        "_moved_at",
         "_on_broken",
         "_on_settled",
+        "_pipelines",
         "_publish",
         "_results",
-        "_stages",
         "_timer",
+        "_timer_at",
         "_unheard",
         "_waiting",
         "gateway",
@@ -84,16 +102,17 @@ class SessionRunner:
     def __init__(
         self,
         machine: Turns,
-        stages: Stages,
+        pipelines: Pipelines,
         ears: Hearing,
         unheard: Unheard,
         publish: Publisher,
         metrics: Metrics,
         on_broken: Callable[[str], None],
         on_settled: Callable[[str, str, commands.Tell], None],
+        certain: Callable[[], Awaitable[object]],
     ) -> None:
         self.machine = machine
-        self._stages = stages
+        self._pipelines = pipelines
         self._ears = ears
         self._unheard = unheard
         self._waiting = (0, 0)
@@ -101,14 +120,17 @@ class SessionRunner:
         self._metrics = metrics
         self._on_broken = on_broken
         self._on_settled = on_settled
+        self._certain = certain
         self.gateway = ""
         self._loop = asyncio.get_running_loop()
-        self._jobs: dict[int, asyncio.Task[None]] = {}
+        self._jobs: dict[int, _Job] = {}
+        self._failure: _Failure | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._closed = False
         self._results: tuple[commands.Result, ...] = ()
         self._moved: asyncio.Event | None = None  # for whom a message was confirmed; an event takes 600 bytes
-        self.last_active = self._loop.time()
+        self.last_active = self._moved_at = self._loop.time()
 
     def deliver(self, envelope: UpEnvelope, gateway: str, *, uncertain: bool) -> None:
         """The session's next envelope, from that gateway."""
@@ -135,10 +157,34 @@ class SessionRunner:
         self._wake()
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._jobs.values():
-            task.cancel()
+        for job in self._jobs.values():
+            job.task.cancel()
         self._jobs.clear()
         self._count_waiting((0, 0))
+
+    def report(self, partition: int) -> WorkerSession:
+        """Where the session stands. A stage at work comes first, of several the one that is silent for longest."""
+        now, machine = self._loop.time(), self.machine
+        longest = min(self._jobs.values(), key=lambda job: job.since, default=None)
+        calls = calls_of(longest.plugin) if longest else None
+        asking, failure = calls.of(machine.id) if calls else None, self._failure
+        return WorkerSession(
+            session_id=machine.id,
+            partition=partition,
+            turn=machine.turn,
+            stage=longest.stage if longest else machine.stage,
+            stage_seconds=round(now - (longest.since if longest else self._moved_at), 3),
+            heard_seconds=round(now - self.last_active, 3),
+            queued_packets=machine.queued,
+            queued_bytes=machine.unheard[0],
+            endpoint=str(asking.target) if asking and asking.target else "",
+            tries=asking.tries if asking else 0,
+            failed_endpoint=str(asking.failed) if asking and asking.failed else "",
+            failed_says=asking.failure if asking else "",
+            failure=StageFailure(failure.stage, failure.endpoint, failure.says, round(now - failure.at, 3))
+            if failure
+            else None,
+        )
 
     def _result(self, result: commands.Result) -> None:
         if self._results:
@@ -162,6 +208,8 @@ class SessionRunner:
         self._carry_out(self.machine.tick(self._loop.time()))
 
     def _carry_out(self, todo: list[commands.Command]) -> None:
+        if todo:
+            self._moved_at = self._loop.time()
         for command in todo:
             if self._closed:
                 return
@@ -174,25 +222,32 @@ class SessionRunner:
                     self._on_settled(self.gateway, self.machine.id, command)
                 case commands.Listen():
                     self._listen(command)
+                case commands.Judge(job):
+                    detector = self._pipelines.of(command.context.model).turn_detector
+                    self._start(job, "turn", detector, self._judge(command, detector))
                 case commands.Transcribe(job):
-                    self._start(job, self._transcribe(command))
+                    transcriber = self._pipelines.of(command.context.model).transcriber
+                    self._start(job, "asr", transcriber, self._transcribe(command, transcriber))
                 case commands.Respond(job):
-                    self._start(job, self._respond(command))
+                    responder = self._pipelines.of(command.context.model).responder
+                    self._start(job, "respond", responder, self._respond(command, responder))
                 case commands.Synthesize(job):
-                    self._start(job, self._synthesize(command))
+                    synthesizer = self._pipelines.of(command.context.model).synthesizer
+                    self._start(job, "tts", synthesizer, self._synthesize(command, synthesizer))
                 case commands.CancelJob(job):
-                    task = self._jobs.pop(job, None)
-                    if task is not None:
-                        task.cancel()
+                    cancelled = self._jobs.pop(job, None)
+                    if cancelled is not None:
+                        cancelled.task.cancel()
         if self._closed:
             return
         self._count_waiting(self.machine.unheard)
         wake_at = self.machine.wake_at
         # A timer that is too early does no harm, and is much cheaper than a new one for every envelope.
-        if wake_at is not None and (self._timer is None or wake_at < self._timer.when()):
+        if wake_at is not None and (self._timer is None or wake_at < self._timer_at):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(wake_at, self._tick)
+            # Not asked of the timer: for a moment that has passed, uvloop's cannot say.
+            self._timer, self._timer_at = self._loop.call_at(wake_at, self._tick), wake_at
 
     def _count_waiting(self, now: tuple[int, int]) -> None:
         before, self._waiting = self._waiting, now
@@ -238,39 +293,67 @@ class SessionRunner:
 
     # Stages
 
-    def _start(self, job: int, work: Coroutine[Any, Any, None]) -> None:
-        task = self._jobs[job] = self._loop.create_task(self._guard(job, work))
+    def _start(self, job: int, stage: WorkerStage, plugin: object, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(self._guard(job, stage, work))
+        self._jobs[job] = _Job(task, stage, plugin, self._loop.time())
         task.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
 
-    async def _guard(self, job: int, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, job: int, stage: WorkerStage, work: Coroutine[Any, Any, None]) -> None:
         try:
+            await self._certain()
             await work
+            if self._failure is not None and self._failure.stage == stage:
+                self._failure = None
         except StageError as error:
-            logger.warning("a stage failed", extra={"session": self.machine.id, "reason": str(error)})
+            about = {"session": self.machine.id, "reason": str(error), "endpoint": error.endpoint}
+            logger.warning("a stage failed", extra=about)
+            self._failure = _Failure(stage, error.endpoint, str(error), self._loop.time())
             if isinstance(error, StageDied):
                 self._metrics.count(commands.Count(names.WORKER_RECOGNIZER_DEATHS, error.how))
             self._result(commands.Failed(job, str(error)))
         except Exception as error:
             # The exception's own text could hold what was said.
             logger.error("a stage crashed", extra={"session": self.machine.id, "error": type(error).__name__})
+            self._failure = _Failure(stage, "", "internal error", self._loop.time())
             self._result(commands.Failed(job, "internal error"))
         finally:
+            work.close()  # it was not begun, if it was cancelled while that waited
             self._jobs.pop(job, None)
 
-    async def _transcribe(self, work: commands.Transcribe) -> None:
+    async def _judge(self, work: commands.Judge, detector: TurnDetector | None) -> None:
+        """The session hears nothing meanwhile."""
+        began, finished = time.perf_counter(), 1.0
+        if detector is not None:
+            try:
+                async with asyncio.timeout(JUDGE_SECONDS):
+                    finished = await detector.finished(work.samples, work.context)
+            except TimeoutError as error:
+                raise StageError(f"the turn detector took longer than {JUDGE_SECONDS:.0f} s") from error
+            self._metrics.stage("turn", time.perf_counter() - began)
+        self._result(commands.Judged(work.job, finished))
+
+    async def _transcribe(self, work: commands.Transcribe, transcriber: Transcriber) -> None:
         began = time.perf_counter()
-        text = await self._stages.transcriber.transcribe(work.samples, work.language)
+        text = await transcriber.transcribe(work.samples, work.context)
         self._metrics.stage("asr", time.perf_counter() - began)
         self._result(commands.Transcribed(work.job, text))
 
-    async def _respond(self, work: commands.Respond) -> None:
+    def _gave(self, job: int) -> None:
+        if (at_work := self._jobs.get(job)) is not None:
+            at_work.since = self._loop.time()
+
+    async def _respond(self, work: commands.Respond, responder: Responder) -> None:
         began: float | None = time.perf_counter()
         outcome = commands.Outcome()
-        sentences = self._stages.responder.respond(work.prompt)
+        sentences = responder.respond(work.prompt, work.context)
         async with aclosing(cast(Any, sentences)):
             async for piece in sentences:
+                self._gave(work.job)
                 if isinstance(piece, commands.Outcome):
                     outcome = piece
+                    continue
+                if isinstance(piece, commands.FunctionCall | commands.FunctionCallPart):
+                    self._result_soon(commands.Called(work.job, piece))
                     continue
                 if began is not None:
                     self._metrics.stage("respond", time.perf_counter() - began)
@@ -278,8 +361,8 @@ class SessionRunner:
                 self._result_soon(commands.Sentence(work.job, piece))
         self._result_soon(commands.Responded(work.job, outcome))
 
-    async def _synthesize(self, work: commands.Synthesize) -> None:
+    async def _synthesize(self, work: commands.Synthesize, synthesizer: Synthesizer) -> None:
         began = time.perf_counter()
-        audio = await self._stages.synthesizer.synthesize(work.text, work.voice, work.speed, work.codec)
+        audio = await synthesizer.synthesize(work.text, work.voice, work.speed, work.codec, work.context)
         self._metrics.stage("tts", time.perf_counter() - began)
         self._result(commands.Synthesized(work.job, audio))

@@ -7,7 +7,14 @@ import re
 MAX_SENTENCE_CHARACTERS = 400
 """A sentence that does not end is cut at the last space before this length: speech must not wait forever."""
 
-_END = re.compile(r"(?:[.!?…]+[\"')\]»”’]*(?=\s))|\n")
+_CLOSING = r"\"')\]»”’*_~」』）】》〉"
+_SPACED = ".!?…؟۔।॥։።፧။៕"  # ends a sentence before white space
+_UNSPACED = "。！？｡．"  # ends a sentence wherever it stands
+_END = re.compile(
+    rf"[{_SPACED}]+[{_CLOSING}]*(?=\s)"
+    rf"|[{_UNSPACED}]+[{_CLOSING}]*(?=[^{_UNSPACED}{_CLOSING}])"  # what follows is known, however the text is cut
+    r"|\n"
+)
 
 
 class SentenceSplitter:
@@ -46,3 +53,13 @@ def split(text: str) -> list[str]:
     """All sentences of a text."""
     splitter = SentenceSplitter()
     return splitter.feed(text) + splitter.flush()
+
+
+def unsaid(text: str, said: str) -> list[str]:
+    """The sentences of an answer that are still to be said, after `said` of it."""
+    position, rest = 0, []
+    for sentence in split(text):
+        position += len(sentence)
+        if position > len(said):
+            rest.append(sentence)
+    return rest

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from litevoice_contracts import metrics as names
+from litevoice_contracts.control import WorkerSession
 from litevoice_worker.commands import Count
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner
@@ -48,6 +49,14 @@ class Sessions:
             self._metrics.sessions.set(len(self._entries))
         self._entries.move_to_end(session_id)
         return entry.runner
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def report(self, session_id: str) -> WorkerSession | None:
+        """Where a session stands; None when it is not in memory."""
+        entry = self._entries.get(session_id)
+        return entry.runner.report(entry.partition) if entry is not None else None
 
     def at_work(self) -> Iterator[tuple[str, str]]:
         """Gateway and id of each session whose owner waits for something."""

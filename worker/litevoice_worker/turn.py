@@ -2,21 +2,22 @@
 clock go in, commands come out, so a conversation of half a minute is tested in milliseconds and replayed to the byte.
 
 Each input walks one way: order → utterances or client events → response → outlet. What makes a successor's work exact:
-- packets are applied in order, and none while the network hears or an utterance is being transcribed;
+- packets are applied in order, and none while the network hears;
 - what becomes of an utterance, or of a client event, is published at one position together with the snapshot;
 - a response's next message is made when the one before is confirmed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from litevoice_contracts import events, metrics, packets
-from litevoice_contracts.conversation import Snapshot
-from litevoice_contracts.envelopes import MessageId, UpEnvelope
-from litevoice_worker import client_events, utterances
-from litevoice_worker.commands import Command, Failed, Listened, Outcome, Published, Result, Transcribed
+from litevoice_contracts.control import WorkerStage
+from litevoice_contracts.conversation import Mark, Snapshot
+from litevoice_contracts.envelopes import MessageIds, UpEnvelope
+from litevoice_worker import client_events, idleness, utterances
+from litevoice_worker.commands import Command, Failed, Judged, Listened, Outcome, Published, Result, Transcribed
 from litevoice_worker.dialogue import Dialogue
 from litevoice_worker.hearing import Listener
 from litevoice_worker.order import Arrival, Backlog, PacketOrder
@@ -24,22 +25,25 @@ from litevoice_worker.outlet import MAX_EVENTS, Outlet
 
 PAUSE_SECONDS = 2.0
 """A pause in the audio this long ends its padding."""
-UNDECIDED_PAUSE_SECONDS = 30.0
-"""The same for audio that may have begun an utterance: a proxy or a broker may hold up the rest of it."""
+UNDECIDED_PAUSE_SECONDS = 90.0
+"""The same for audio that may have begun an utterance: an outage may hold up the rest of it, for as long as gateways
+keep what they cannot send (60 s). One that is open by then ends there: its gateway, which puts silence in for a client
+that stops sending, is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """See PipelineSettings and WorkerSettings."""
 
-    max_utterance_seconds: int = 60
+    max_utterance_seconds: int = 30
     ahead_milliseconds: int = 2000
+    interrupt_after_milliseconds: int = 300
     epoch_wait_seconds: float = 0.5
 
 
 class Turns:
     """The state machine of one session; every input returns the commands that follow from it. `ids`: of the messages
-    that it publishes, shared by all sessions of a process (see `message_ids`).
+    that it publishes, shared by all sessions of a process.
 
     Attributes:
         wake_at: when `tick` wants to be called; None for never.
@@ -51,19 +55,24 @@ class Turns:
         "_last_audio",
         "_order",
         "_outlet",
+        "_question",
+        "_sender",
         "id",
         "wake_at",
     )
 
-    def __init__(self, session_id: str, limits: Limits, ids: Iterator[MessageId]) -> None:
+    def __init__(self, session_id: str, limits: Limits, ids: MessageIds) -> None:
         self.id = session_id
         self.wake_at: float | None = None
+        self._sender = ids.sender
+        self._question = 0  # number of the first that was not answered yet
         self._outlet = Outlet(ids)
         self._order = PacketOrder(limits.epoch_wait_seconds)
         self._backlog = Backlog()
         self._last_audio = 0.0
         listener = Listener(limits.max_utterance_seconds)
-        self._dialogue = Dialogue(session_id, listener, limits.ahead_milliseconds, self._order, self._outlet)
+        ahead, interrupt_after = limits.ahead_milliseconds, limits.interrupt_after_milliseconds
+        self._dialogue = Dialogue(session_id, listener, ahead, interrupt_after, self._order, self._outlet)
 
     @property
     def idle(self) -> bool:
@@ -72,8 +81,8 @@ class Turns:
 
     @property
     def unheard(self) -> tuple[int, int]:
-        """What waits: bytes of audio, and, when it waits for the network, units of audio (see audio.py)."""
-        return self._backlog.bytes, self._backlog.units if self._dialogue.listening else 0
+        """What waits: bytes of audio, for the recognizer too, and units of it (see audio.py) for the network."""
+        return self._backlog.bytes + self._dialogue.held_bytes, self._backlog.units if self._dialogue.listening else 0
 
     @property
     def confirmed(self) -> bool:
@@ -85,11 +94,37 @@ class Turns:
         """The owner waits for something: the end of an utterance, its transcript, or a response."""
         return self._dialogue.busy or self._dialogue.listener.open or bool(self._backlog) or not self._outlet.empty
 
+    @property
+    def turn(self) -> int:
+        return self._dialogue.turn
+
+    @property
+    def queued(self) -> int:
+        """Packets that wait to be applied."""
+        return len(self._backlog)
+
+    @property
+    def stage(self) -> WorkerStage:
+        """What the session is in, as far as the machine knows: not which stage is at work on it."""
+        dialogue = self._dialogue
+        if dialogue.listening:
+            return "turn" if dialogue.judging else "vad"
+        if not self._outlet.empty:
+            return "publishing"
+        if dialogue.responses:
+            return "speaking"
+        if dialogue.busy:
+            return "asr"
+        return "listening" if dialogue.listener.open else "idle"
+
     # Inputs
 
     def receive(self, envelope: UpEnvelope, now: float, *, uncertain: bool = False) -> list[Command]:
-        """The session's next envelope; `uncertain`: a former owner of the partition may have applied it already."""
-        arrival = self._order.receive(envelope, now, uncertain=uncertain)
+        """The session's next envelope; `uncertain`: a former owner of the partition may have applied it already.
+
+        Not so the answer to this one's own question: it begins from that, whatever its clock says."""
+        answer = envelope.asker == self._sender and 0 < self._question <= envelope.question
+        arrival = self._order.receive(envelope, now, uncertain=uncertain and not answer)
         if not envelope.packets and self._order.known and not arrival.begin:
             self._dialogue.tell()  # the owner wonders: perhaps something has not reached it
         return self._walk(arrival, now)
@@ -97,26 +132,27 @@ class Turns:
     def handle(self, results: Iterable[Result], now: float) -> list[Command]:
         """Results of the stages and of the broker, in their order. Those of jobs that are no longer wanted are ignored;
         what follows from several of them is published in one message."""
+        self._dialogue.now = now
         for result in results:
             self._handle(result, now)
         return self._walk(Arrival(), now)
 
     def _handle(self, result: Result, now: float) -> None:
-        transcription, response = self._dialogue.transcription, self._dialogue.response
         match result:
             case Published():
                 self._outlet.confirmed()
             case Listened(job, probabilities):
                 if job == self._dialogue.listening:
                     self._backlog.put_back(utterances.listened(self._dialogue, probabilities, now))
+            case Judged(job) | Failed(job) if self._dialogue.judging and job == self._dialogue.listening:
+                utterances.judged(self._dialogue, result, now)
             case Failed(job) if job == self._dialogue.listening:
                 self._drop()
-            case Transcribed(job, text) if transcription and job == transcription.job:
-                utterances.transcribed(self._dialogue, transcription, text)
-            case Failed(job, message) if transcription and job == transcription.job:
-                utterances.not_transcribed(self._dialogue, transcription, message)
-            case _ if response:
-                response.take(result)
+            case Transcribed(job) | Failed(job) if transcription := self._dialogue.transcription(job):
+                utterances.recognized(self._dialogue, transcription, result)
+            case _:
+                for response in self._dialogue.responses:
+                    response.take(result)
 
     def tick(self, now: float) -> list[Command]:
         """The clock alone; harmless at any time."""
@@ -127,22 +163,27 @@ class Turns:
         self._order.forget(failed=True)
 
     def abandon(self, now: float) -> list[Command]:
-        """Another worker takes over: stops everything and asks the owner to send what is unfinished again."""
-        dialogue = self._dialogue
+        """Another worker takes over: stops everything and asks the owner to send what is unfinished again. Who has
+        asked, and has no answer yet, says as well that it leaves, in the attempt that its question has begun: nothing
+        may have been tried."""
+        dialogue, order = self._dialogue, self._order
         open_work = dialogue.busy or dialogue.listening or self._backlog or dialogue.listener.open
-        unfinished = self._order.known and open_work
+        attempt, unfinished = order.attempt + order.asked, order.asked or (order.known and open_work)
         self._forget()
         if unfinished:
-            self._dialogue.publish([events.TurnReplay("handed_over", self._order.applied)])
+            self._outlet.publish(order.epoch, dialogue.turn, [events.TurnReplay("handed_over", order.applied)], attempt)
         return self._walk(Arrival(), now)
 
     # The way of every input
 
     def _walk(self, arrival: Arrival, now: float) -> list[Command]:
+        self._dialogue.now = now
         self._take(arrival, now)
         self._apply(now)
         if self._pausable and self._pause_ends(now):
-            utterances.pause(self._dialogue, self._order.applied)
+            utterances.pause(self._dialogue, self._order.applied, now)
+        if self._all_heard and idleness.timed_out(self._dialogue, now, self._last_audio):
+            idleness.time_out(self._dialogue, now)
         self._respond(now)
         self._report()
         self.wake_at = self._next_wake(now)
@@ -151,11 +192,12 @@ class Turns:
     def _take(self, arrival: Arrival, now: float) -> None:
         """What the packet order says of an envelope."""
         if arrival.begin:
+            self._question = 0
             self._stop()
             self._dialogue.take_back()
-            snapshot = arrival.begin.snapshot or Snapshot()
-            self._dialogue.begin(snapshot, arrival.begin.resume, arrival.begin.turn)
-            self._last_audio = 0.0
+            begin, snapshot = arrival.begin, arrival.begin.snapshot or Snapshot()
+            self._dialogue.begin(snapshot, begin.resume_points, begin.turn, begin.epoch)
+            self._last_audio = now
         if arrival.duplicates:
             self._outlet.count(metrics.WORKER_DUPLICATES, arrival.duplicates)
         if arrival.packets:
@@ -164,6 +206,8 @@ class Turns:
             self._outlet.count(metrics.WORKER_GAPS)
             self._stop()
             self._dialogue.ask(arrival.question)
+            if self._outlet.last is not None:
+                self._question = self._question or self._outlet.last.number
             return
         if arrival.rejected is not None:
             self._dialogue.publish([events.EpochRejected(arrival.rejected, self._order.epoch)])
@@ -173,27 +217,40 @@ class Turns:
 
     def _apply(self, now: float) -> None:
         dialogue, backlog = self._dialogue, self._backlog
-        while backlog and not (dialogue.transcription or dialogue.listening):
+        while not (dialogue.deaf or dialogue.listening):
+            if not backlog.gives_up and utterances.end_again(dialogue, self._unheard_mark, now):
+                continue
+            if not backlog:
+                break
             if backlog.next_is_audio:
                 audio = backlog.take_audio(dialogue.listener.appetite)
                 backlog.put_back(utterances.hear(dialogue, audio, now))
             else:
                 client_events.apply(dialogue, backlog.take(), now)
         if backlog.full:
+            message = "audio came faster than it could be recognized, and too much waited: some of it was dropped"
+            dialogue.publish([events.SessionError("input_audio_dropped", message)])
             self._drop()
 
+    @property
+    def _unheard_mark(self) -> Mark:
+        """Everything before that packet was heard, once the network has."""
+        return self._backlog.next_mark or Mark(self._order.epoch, self._order.next_seq)
+
     def _respond(self, now: float) -> None:
-        """All that is due of the response, in one message."""
+        """All that is due of the responses, in one message; the conversation's comes first."""
         news: list[events.DownEvent] = []
-        while self._outlet.empty and (response := self._dialogue.response) and len(news) < MAX_EVENTS:
-            match response.next(now):
-                case None:
-                    break
-                case Outcome() as outcome:
-                    self._dialogue.finish_response(response, outcome, before=news)
-                    news = []
-                case event:
-                    news.append(event)
+        for response in self._dialogue.responses:
+            waits = self._dialogue.waits(response)
+            while not waits and self._outlet.empty and len(news) < MAX_EVENTS:
+                match response.next(now):
+                    case None:
+                        break
+                    case Outcome() as outcome:
+                        self._dialogue.finish_response(response, outcome, before=news)
+                        news = []
+                    case event:
+                        news.append(event)
         if news:
             self._dialogue.publish(news)
 
@@ -208,20 +265,31 @@ class Turns:
         if self._pausable:
             pause = PAUSE_SECONDS if now - self._last_audio < PAUSE_SECONDS else UNDECIDED_PAUSE_SECONDS
             wake = _earlier(wake, self._last_audio + pause)
-        if self._outlet.empty and self._dialogue.response:
-            wake = _earlier(wake, self._dialogue.response.wait_until)
+        if self._all_heard:
+            wake = _earlier(wake, idleness.wake_at(self._dialogue, self._last_audio))
+        if self._outlet.empty:
+            for response in self._dialogue.responses:
+                wake = _earlier(wake, response.wait_until)
         return wake
+
+    @property
+    def _all_heard(self) -> bool:
+        """Of what has come."""
+        waits = self._dialogue.deaf or self._dialogue.listening or self._backlog
+        return self._order.known and not waits
 
     @property
     def _pausable(self) -> bool:
         listener = self._dialogue.listener
-        waits = self._dialogue.transcription or self._dialogue.listening or self._backlog
-        return self._order.known and not (waits or listener.open or listener.empty)
+        detected = self._dialogue.place.detection is not None
+        return self._all_heard and (detected if listener.open else not listener.empty)
 
     def _pause_ends(self, now: float) -> bool:
         """What comes does not continue what was heard."""
         pause = now - self._last_audio
-        return pause >= UNDECIDED_PAUSE_SECONDS or (pause >= PAUSE_SECONDS and not self._dialogue.listener.undecided)
+        listener = self._dialogue.listener
+        undecided = listener.open or listener.undecided
+        return pause >= UNDECIDED_PAUSE_SECONDS or (pause >= PAUSE_SECONDS and not undecided)
 
     def _stop(self) -> None:
         self._dialogue.stop()

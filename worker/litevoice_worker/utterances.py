@@ -1,23 +1,36 @@
-"""What becomes of a session's utterances: announced when they begin, transcribed when they end, then responded to."""
+"""What becomes of a session's utterances: announced when they begin and when they end, transcribed meanwhile, then
+responded to. While the recognizer works, the session goes on; transcripts come in the order of their items.
+
+A worker that begins before utterances whose end is in the log hears them again, ends each where it ended, and says so
+no second time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from litevoice_contracts import events, packets
-from litevoice_contracts.conversation import Item, Mark
-from litevoice_worker.commands import Outcome
+from litevoice_contracts.conversation import Eagerness, Item, Mark, Recognized, Untranscribed
+from litevoice_worker.commands import Failed, Judged, Outcome, Transcribed
 from litevoice_worker.conversation import made_id
-from litevoice_worker.dialogue import Dialogue, Transcription
-from litevoice_worker.hearing import Ended, Found, Portion, Started
+from litevoice_worker.dialogue import Dialogue
+from litevoice_worker.hearing import Ended, Found, Portion, Started, Utterance
 from litevoice_worker.order import Numbered
+from litevoice_worker.transcriptions import Transcription
+
+MAX_PARTS = 40
+"""A longer utterance is committed, though the user speaks on."""
+ENOUGH: dict[Eagerness, float] = {"": 0.0, "low": 0.7, "medium": 0.5, "auto": 0.5, "high": 0.3}
+"""How probable it must be that the user has finished."""
 
 
 def hear(dialogue: Dialogue, packets: list[Numbered], now: float) -> list[Numbered]:
     """Hears packets of audio; returns what has to be heard (again) before anything else."""
-    cursor = dialogue.cursor
-    if cursor.packet is not None:
-        packets = [packet.after(cursor.packet_bytes) if packet.mark == cursor.packet else packet for packet in packets]
+    place = dialogue.place
+    if place.packet is not None:
+        packets = [packet.after(place.packet_bytes) if packet.mark == place.packet else packet for packet in packets]
     found, portion = dialogue.listener.hear(packets)
     return _heard(dialogue, found, portion, now)
 
@@ -32,63 +45,204 @@ def listened(dialogue: Dialogue, probabilities: Sequence[float], now: float) -> 
 def _heard(dialogue: Dialogue, found: list[Found], portion: Portion | None, now: float) -> list[Numbered]:
     for event in found:
         match event:
-            case Started(audio_ms):
-                _started(dialogue, audio_ms)
-            case Ended(utterance, mark, consumed, rest):
-                detection = dialogue.conversation.config.turn_detection
-                respond = detection is not None and detection.create_response
-                dialogue.transcribe(utterance, mark, consumed, respond, now)
-                return rest
+            case Started():
+                tell_speech(dialogue)
+            case Ended() as ended:
+                tell_speech(dialogue, surely=ended.more)
+                if _may_go_on(dialogue, ended):
+                    dialogue.judge(ended)
+                else:
+                    _stopped(dialogue, ended, now, more=ended.more or _went_on(dialogue, ended))
+                return ended.rest
+    if dialogue.listener.open:
+        tell_speech(dialogue)
     if portion is not None:
         dialogue.listen(portion)
         return []
     return _forget_silence(dialogue)
 
 
-def pause(dialogue: Dialogue, mark: Mark) -> None:
-    """Audio that stopped in silence at `mark` is needed for nothing: what comes later does not continue it."""
+def _may_go_on(dialogue: Dialogue, ended: Ended) -> bool:
+    """A turn detector is to say whether the user has finished; not after a cough that the client knows nothing of."""
+    detection = dialogue.place.detection
+    asked = detection is not None and bool(detection.eagerness) and not dialogue.listener.hushed
+    return asked and bool(dialogue.cursor.open_turn) and not (ended.more or dialogue.again)
+
+
+def _went_on(dialogue: Dialogue, ended: Ended) -> bool:
+    """As a former worker's turn detector has said: the utterance ends later."""
+    detection = dialogue.place.detection
+    asked = detection is not None and bool(detection.eagerness)
+    return asked and bool(dialogue.again) and ended.mark < dialogue.again[0].end
+
+
+def judged(dialogue: Dialogue, result: Judged | Failed, now: float) -> None:
+    """The turn detector has spoken. When it cannot, the silence is the end."""
+    pause, detection = dialogue.judged(), dialogue.place.detection
+    least = ENOUGH[detection.eagerness] if detection is not None else 0.0
+    _stopped(dialogue, pause, now, more=isinstance(result, Judged) and not result.finished >= least)
+
+
+def _stopped(dialogue: Dialogue, ended: Ended, now: float, *, more: bool) -> None:
+    if more and dialogue.place.parts + 1 < MAX_PARTS:
+        part = Untranscribed(0, ended.mark, language=dialogue.conversation.config.transcription_language)
+        dialogue.transcribe(ended.utterance, part, ended.consumed, now, more=True)
+        _close(dialogue)
+    else:
+        end(dialogue, ended.utterance, ended.mark, ended.consumed, now)
+
+
+def pause(dialogue: Dialogue, mark: Mark, now: float) -> None:
+    """Audio stopped at `mark`, and what comes later does not continue it: an open utterance ends, silence is needed for
+    nothing."""
+    if (utterance := dialogue.listener.commit()) is not None:
+        end(dialogue, utterance, mark, None, now)
+        return
     dialogue.restart_listener(mark, dialogue.listener.audio_ms)
     dialogue.tell()
 
 
-def transcribed(dialogue: Dialogue, transcription: Transcription, text: str) -> None:
-    """The transcript is there; "" when nothing was understood."""
-    news, item_id, previous = _close(dialogue, transcription, text)
-    news += [
-        events.InputTranscribed(item_id, text, transcription.utterance.seconds, previous),
-        dialogue.progress(),
-    ]
-    if transcription.respond and dialogue.response:
-        news.append(already_active(None))
-    elif transcription.respond:
-        wish = packets.CreateResponse()
-        news.append(dialogue.begin_response(wish, transcription.turn, asked_at=transcription.ended_at))
+def end(dialogue: Dialogue, utterance: Utterance, mark: Mark, consumed: int | None, now: float) -> None:
+    """The open utterance ended in packet `mark`, after `consumed` of its bytes (None: all)."""
+    config = dialogue.conversation.config
+    if dialogue.again and dialogue.again[0].end == mark:
+        dialogue.transcribe(utterance, dialogue.again.pop(0), consumed, now)
+        _close(dialogue)
+        return
+    detected = dialogue.place.detection is not None
+    answers = config.turn_detection is not None and config.turn_detection.create_response
+    respond = detected and answers and not config.transcription_only
+    ended = Untranscribed(0, mark, respond, config.transcription_language)
+    transcription = dialogue.transcribe(utterance, ended, consumed, now)
+    if dialogue.cursor.open_turn or not detected:
+        _tell_end(dialogue, transcription, detected=detected)
+    _close(dialogue)
+
+
+def _tell_end(dialogue: Dialogue, transcription: Transcription, *, detected: bool = True) -> None:
+    turn, previous = dialogue.end_utterance(), dialogue.conversation.last_id
+    item_id = made_id("item", dialogue.id, turn)
+    transcription.ended = replace(transcription.ended, turn=turn)
+    if dialogue.cursor.idle_from_ms is not None:
+        dialogue.fell_silent(transcription.ended_ms)
+    dialogue.conversation.append(Item(item_id, "user", "", audio=True))
+    news: list[events.DownEvent] = [events.SpeechStopped(item_id, transcription.ended_ms)] if detected else []
+    dialogue.publish([*news, events.InputCommitted(item_id, previous)], snapshot=True)
+
+
+def end_again(dialogue: Dialogue, unheard: Mark, now: float) -> bool:
+    """Everything before packet `unheard` was heard: an utterance that a former worker has ended there ends, too. False
+    if there is none."""
+    if not dialogue.again or dialogue.again[0].end >= unheard:
+        return False
+    ended = dialogue.again[0]
+    utterance = dialogue.listener.commit()
+    if utterance is not None:
+        end(dialogue, utterance, ended.end, None, now)
+    else:
+        dialogue.again.pop(0)
+        message = "its audio is lost: it was not kept until it was understood"
+        news = [*_not_understood(dialogue, ended.turn, message), dialogue.progress()]
+        if owes := ended.respond and not dialogue.cursor.owed_turn:
+            dialogue.owe(ended.turn)
+        dialogue.publish([*news, *answer(dialogue, failure=message if owes else "")], snapshot=True)
+    return True
+
+
+def recognized(dialogue: Dialogue, transcription: Transcription, result: Transcribed | Failed) -> None:
+    """The recognizer is done with an utterance, or has failed."""
+    transcription.result = result
+    _close(dialogue)
+
+
+def _close(dialogue: Dialogue) -> None:
+    """What is recognized is told, in order."""
+    while (done := dialogue.transcribed) is not None:
+        if not (done.ended.turn or done.more) and done.result != Transcribed(done.job, ""):
+            _tell_whole(dialogue, done)
+        whole = dialogue.close_transcription()
+        if done.more:
+            dialogue.publish([dialogue.progress()], snapshot=True)
+        elif done.ended.turn:
+            _recognized(dialogue, done, whole)
+        elif news := answer(dialogue):
+            dialogue.publish([dialogue.progress(), *news], snapshot=True)  # it was only a cough that held it up
+        else:
+            dialogue.tell()  # a cough: nobody was told that it began
+
+
+def _recognized(dialogue: Dialogue, done: Transcription, whole: Recognized) -> None:
+    turn, respond = done.ended.turn, done.ended.respond
+    item_id = made_id("item", dialogue.id, turn)
+    dialogue.conversation.understood(item_id, whole.text)
+    if whole.failure:
+        news = _not_understood(dialogue, turn, whole.failure)
+    else:
+        previous = dialogue.conversation.before(item_id)
+        news = [events.InputTranscribed(item_id, whole.text, whole.milliseconds / 1000, previous)]
+    news.append(dialogue.progress())
+    owes = respond and bool(not dialogue.cursor.owed_turn if whole.failure else whole.text)
+    if owes:
+        dialogue.owe(turn)
+    news += answer(dialogue, asked_at=done.ended_at, failure=whole.failure if owes else "")
     dialogue.publish(news, snapshot=True)
 
 
-def not_transcribed(dialogue: Dialogue, transcription: Transcription, message: str) -> None:
-    """The recognizer failed."""
-    news, item_id, previous = _close(dialogue, transcription, "")
-    news += [events.TranscriptionFailed(item_id, message, previous), dialogue.progress()]
-    if transcription.respond and not dialogue.response:
-        # The client waits for a response: it gets one that has failed, rather than none.
-        news.append(dialogue.begin_response(packets.CreateResponse(), transcription.turn))
-        if dialogue.response:
-            dialogue.response.fail(message)
-    dialogue.publish(news, snapshot=True)
+def answer(dialogue: Dialogue, asked_at: float | None = None, failure: str = "") -> list[events.DownEvent]:
+    """The response that is owed begins, unless the user goes on, who may add to what he has said. One to what was not
+    understood (`failure`: why) has failed: the client waits for it."""
+    turn = dialogue.cursor.owed_turn
+    if not turn or _user_goes_on(dialogue):
+        return []
+    dialogue.owe(0)
+    item = dialogue.conversation.find(made_id("item", dialogue.id, turn))
+    understood = not failure and (item is None or bool(item.text))
+    if dialogue.response:
+        return [already_active(None)] if understood else []
+    if understood:
+        said = dialogue.conversation.last_said_id
+        return [dialogue.begin_response(packets.CreateResponse(), turn, asked_at, after_item_id=said)]
+    begun = dialogue.begin_response(packets.CreateResponse(), turn)
+    if not dialogue.response:
+        return [begun]
+    failed = Outcome("failed", failure or "what was said was not understood")
+    return [begun, dialogue.end_response(dialogue.response, failed)]  # in one message: it is not gone on with elsewhere
+
+
+def _user_goes_on(dialogue: Dialogue) -> bool:
+    """He speaks, or has spoken and is not understood yet, and speech interrupts a response."""
+    goes_on = bool(dialogue.cursor.open_turn or dialogue.transcriptions or dialogue.again)
+    return goes_on and _interrupts(dialogue)
+
+
+def _not_understood(dialogue: Dialogue, turn: int, message: str) -> list[events.DownEvent]:
+    item_id = made_id("item", dialogue.id, turn)
+    return [events.TranscriptionFailed(item_id, message, dialogue.conversation.before(item_id))]
 
 
 def give_up(dialogue: Dialogue, packet: packets.GiveUp, mark: Mark) -> None:
-    """The open utterance, and the response, end as failed: what becomes of them may be what kills workers."""
+    """The open utterance, and all responses, end as failed: what becomes of them may be what kills workers. The next
+    owner gives the same attempt up once more, when it does not know of that yet, and the client was told."""
+    told, dialogue.gave_up = dialogue.gave_up, True
+    if told and not (dialogue.busy or dialogue.cursor.open_turn):
+        dialogue.drop_utterance(mark, packet.audio_ms)
+        dialogue.publish([dialogue.progress()], snapshot=True)
+        return
     message = f"the turn was given up: nothing came of {packet.attempts} attempts"
+    failed = Outcome("failed", message)
     news: list[events.DownEvent] = [events.SessionError("turn_given_up", message)]
+    news += [dialogue.end_response(response, failed) for response in list(dialogue.out_of_band)]
     turn, detection = dialogue.cursor.open_turn, dialogue.conversation.config.turn_detection
+    for ended in dialogue.give_up_transcriptions():
+        news += _not_understood(dialogue, ended.turn, message)
+        turn = turn or (ended.turn if ended.respond else 0)
+    open_turn = dialogue.cursor.open_turn
     dialogue.drop_utterance(mark, packet.audio_ms)
-    if turn:
-        item_id, previous = made_id("item", dialogue.id, turn), dialogue.conversation.last_id
+    if open_turn:
+        item_id, previous = made_id("item", dialogue.id, open_turn), dialogue.conversation.last_id
         dialogue.conversation.append(Item(item_id, "user", "", audio=True))
         news += [
-            events.SpeechStopped(item_id, dialogue.cursor.audio_ms),
+            events.SpeechStopped(item_id, dialogue.listener.audio_ms),
             events.InputCommitted(item_id, previous),
             events.TranscriptionFailed(item_id, message, previous),
         ]
@@ -96,7 +250,7 @@ def give_up(dialogue: Dialogue, packet: packets.GiveUp, mark: Mark) -> None:
     if turn and not dialogue.response and detection is not None and detection.create_response:
         news.append(dialogue.begin_response(packets.CreateResponse(), turn))  # the client waits for one
     if dialogue.response:
-        dialogue.finish_response(dialogue.response, Outcome("failed", message), before=news)
+        dialogue.finish_response(dialogue.response, failed, before=news)
     else:
         dialogue.publish(news, snapshot=True)
 
@@ -109,16 +263,39 @@ def already_active(event_id: str | None) -> events.SessionError:
     )
 
 
-def _started(dialogue: Dialogue, audio_ms: int) -> None:
+def tell_speech(dialogue: Dialogue, *, surely: bool = False) -> None:
+    """Tells that speech has begun, unless that is known, or an answer is spoken and it may (`surely`: it cannot) be a
+    cough."""
+    started_ms = dialogue.listener.started_ms
+    if started_ms is None or dialogue.cursor.open_turn or dialogue.again:
+        return  # in the last two cases it was told, and a response interrupted, by the worker before this one
+    too_short = dialogue.listener.voiced_milliseconds < dialogue.interrupt_after_milliseconds
+    if too_short and not surely and dialogue.response and _interrupts(dialogue):
+        return
+    for transcription in dialogue.transcriptions:
+        if not (transcription.ended.turn or transcription.more):
+            _tell_whole(dialogue, transcription)
+    _tell_start(dialogue, started_ms)
+
+
+def _tell_whole(dialogue: Dialogue, transcription: Transcription) -> None:
+    """It was no cough, or is followed by more."""
+    _tell_start(dialogue, transcription.started_ms)
+    _tell_end(dialogue, transcription)
+
+
+def _tell_start(dialogue: Dialogue, audio_ms: int) -> None:
     """Speech began; a response under way is interrupted."""
-    if dialogue.cursor.open_turn:
-        return  # announced, and any response interrupted, by the worker before this one
     news = events.SpeechStarted(made_id("item", dialogue.id, dialogue.open_utterance()), audio_ms)
-    detection = dialogue.conversation.config.turn_detection
-    if dialogue.response and detection is not None and detection.interrupt_response:
+    if dialogue.response and _interrupts(dialogue):
         dialogue.finish_response(dialogue.response, Outcome("cancelled", "turn_detected"), before=[news])
     else:
         dialogue.publish([news])
+
+
+def _interrupts(dialogue: Dialogue) -> bool:
+    detection = dialogue.conversation.config.turn_detection
+    return detection is not None and detection.interrupt_response
 
 
 def _forget_silence(dialogue: Dialogue) -> list[Numbered]:
@@ -130,16 +307,3 @@ def _forget_silence(dialogue: Dialogue) -> list[Numbered]:
     dialogue.restart_listener(quiet.mark, quiet.audio_ms)
     dialogue.tell()
     return quiet.rest
-
-
-def _close(
-    dialogue: Dialogue, transcription: Transcription, text: str
-) -> tuple[list[events.DownEvent], str, str | None]:
-    item_id, previous = made_id("item", dialogue.id, transcription.turn), dialogue.conversation.last_id
-    detected = dialogue.conversation.config.turn_detection is not None
-    dialogue.close_utterance(transcription, Item(item_id, "user", text, audio=True))
-    news: list[events.DownEvent] = []
-    if detected:
-        news.append(events.SpeechStopped(item_id, transcription.utterance.audio_ms))
-    news.append(events.InputCommitted(item_id, previous))
-    return news, item_id, previous

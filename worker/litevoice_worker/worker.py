@@ -18,20 +18,23 @@ from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
 from litevoice_contracts import metrics as metric_names
-from litevoice_contracts.envelopes import Bundle, UpEnvelope, message_ids
+from litevoice_contracts.control import WorkerStatus
+from litevoice_contracts.envelopes import Bundle, MessageIds, UpEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import ClientId, is_gateway_id
 from litevoice_contracts.settings import WorkerSettings
 from litevoice_worker.admin import AdminServer
+from litevoice_worker.apart.watch import Deaths
 from litevoice_worker.commands import Count
 from litevoice_worker.ears import Ears
 from litevoice_worker.members import Members
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.news import NEWS_SECONDS, Load, News
-from litevoice_worker.ownership import Ownership
-from litevoice_worker.runner import SessionRunner, Stages
+from litevoice_worker.ownership import Certain, Ownership
+from litevoice_worker.plugins import Pipelines
+from litevoice_worker.runner import SessionRunner
 from litevoice_worker.sessions import NoRoom, Sessions
-from litevoice_worker.settings import names_of
+from litevoice_worker.stages.model_calls import calls_of
 from litevoice_worker.stages.vad import SileroNetwork
 from litevoice_worker.turn import Limits, Turns
 from litevoice_worker.unheard import Unheard
@@ -42,32 +45,41 @@ SWEEP_SECONDS = 15.0
 
 
 class Worker:
-    """`environment` gives POD_NAME and POD_IP."""
+    """`environment` gives POD_NAME and POD_IP; `deaths`: of the plug-ins in `pipelines`."""
 
     def __init__(
         self,
         settings: WorkerSettings,
-        stages: Stages,
+        pipelines: Pipelines,
         members: Members,
         environment: Mapping[str, str],
+        deaths: Deaths | None = None,
     ) -> None:
         self._settings = settings
-        self._stages = stages
+        self._pipelines = pipelines
         self._members = members
-        self._names = names_of(settings)
+        self._names = settings.broker.names
         self._pod = environment["POD_NAME"]
         self._address = environment["POD_IP"]
         self._leaving = False
-        self._message_ids = message_ids(secrets.randbits(63))
+        self._message_ids = MessageIds(secrets.randbits(63))
         self._metrics = Metrics()
+        self._deaths = deaths or Deaths()
+        self._deaths.on_death = self._metrics.plugin_died
         self._ears = Ears(SileroNetwork(), self._metrics.heard)
         self._unheard = Unheard()
         self._metrics.watch(self._unheard)
+        for calls in filter(None, map(calls_of, pipelines.each())):
+            self._metrics.watch_models(calls)
         self._admin = Admin.from_settings(settings.broker)
-        self._producer = Producer(self._config("worker-replies"), [self._names.reply_topic], observer=self._metrics)
+        self._producers = [
+            Producer(self._config("worker-replies"), [topic], observer=self._metrics)
+            for topic in self._names.reply_topics  # one per broker: what one is away for does not hold up the others
+        ]
         fence = self._config("worker-fence")
         self._fence = Fence(fence, self._names, on_lost=self._lost, admin=self._admin, observer=self._metrics)
         self._worked = False
+        self._busy = 0.0
         self._sessions = Sessions(settings.max_sessions, self._make_session, self._metrics)
         self._ownership = Ownership(
             names=self._names,
@@ -83,17 +95,25 @@ class Worker:
         self._news = News(str(self._fence.me))  # another one after a restart: gateways ask about what is open then
         self._news_due = asyncio.Event()
         self._cpu = CpuMeter(settings.cpu_millicores / 1000)
-        self._server = AdminServer(self._metrics.registry, self._unready_reason)
+        self._server = AdminServer(
+            self._metrics.registry,
+            self._unready_reason,
+            settings.admin_token_sha256,
+            self._status,
+            self._sessions.report,
+        )
         self._limits = Limits(
             max_utterance_seconds=settings.pipeline.max_utterance_seconds,
             ahead_milliseconds=settings.pipeline.ahead_milliseconds,
+            interrupt_after_milliseconds=settings.pipeline.interrupt_after_milliseconds,
             epoch_wait_seconds=settings.epoch_wait_milliseconds / 1000,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop`, then hands over its partitions. Raises OSError when the port is taken."""
         await self._server.start(self._settings.admin_host, self._settings.admin_port)
-        await self._producer.start()
+        for producer in self._producers:
+            await producer.start()
         await self._fence.start()
         await self._members.start()
         await self._ownership.start()
@@ -108,11 +128,11 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await self._ownership.leave()
-            await self._producer.close()
+            await asyncio.gather(*(producer.close() for producer in self._producers))
             await self._fence.close()
             await self._members.close()
             await self._admin.close()
-            await self._stages.close()
+            await self._pipelines.close()
             await self._ears.close()
             await self._server.close()
 
@@ -123,8 +143,8 @@ class Worker:
             return "shutting down"
         if self._worked:
             return ""
-        if not self._producer.ready:
-            return self._producer.unready_reason
+        if not any(producer.ready for producer in self._producers):
+            return self._producers[0].unready_reason
         if not self._fence.ready:
             return self._fence.unready_reason
         if self._members.ready is None:
@@ -133,6 +153,19 @@ class Worker:
             return "the other workers cannot see this one yet"
         self._worked = True
         return ""
+
+    def _status(self) -> WorkerStatus:
+        reason = self._unready_reason()
+        return WorkerStatus(
+            pod=self._pod,
+            ready=not reason,
+            reason=reason,
+            sessions=len(self._sessions),
+            max_sessions=self._settings.max_sessions,
+            partitions=sorted(self._ownership.owned),
+            busy=round(self._busy, 3),
+            failing=self._deaths.failing(time.monotonic()),
+        )
 
     def _config(self, role: str) -> BrokerConfig:
         return BrokerConfig.from_settings(self._settings.broker, ClientId.new(self._pod, self._address, role))
@@ -147,13 +180,20 @@ class Worker:
 
     def _make_session(self, session_id: str) -> SessionRunner:
         machine = Turns(session_id, self._limits, self._message_ids)
-        shared = (self._stages, self._ears, self._unheard, self._publish, self._metrics)
-        return SessionRunner(machine, *shared, self._sessions.forget, self._news.settled)
+        shared = (self._pipelines, self._ears, self._unheard, self._publish, self._metrics)
+        return SessionRunner(machine, *shared, self._sessions.forget, self._news.settled, self._certain)
+
+    async def _certain(self) -> None:
+        await self._ownership.certain()
 
     def _publish(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
         if self._ownership.doubtful:
             raise Overloaded("it is not known yet whether the session is still this worker's")
-        self._producer.enqueue_lite(self._names.reply_topic, session_id, body, done)
+        self._send_down(session_id, body, done)
+
+    def _send_down(self, lite_topic: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
+        producer = self._producers[self._names.broker_of(lite_topic)]
+        producer.enqueue_lite(self._names.reply_topic_of(lite_topic), lite_topic, body, done)
 
     def _lost(self, partition: int) -> None:
         self._ownership.lost(partition)
@@ -166,7 +206,7 @@ class Worker:
                 self._news.arrived(gateway, partition, 0.0, time.monotonic())
         self._news_due.set()
 
-    async def _handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
+    async def _handle(self, partition: int, messages: Sequence[PartitionMessage], certain: Certain) -> None:
         """Applies a batch, and waits while too much is unheard. What cannot be applied is counted and skipped."""
         for message in messages:
             try:
@@ -174,9 +214,12 @@ class Worker:
             except InvalidField as error:
                 self._skipped(partition, message.offset, error.field)
                 continue
+            uncertain = message not in certain
             for data in bundle.envelopes:
-                self._apply(partition, message.offset, bundle.gateway, data, uncertain=message.offset < certain_from)
-            self._news.arrived(bundle.gateway, partition, max(0.0, time.time() - message.born_at), time.monotonic())
+                self._apply(partition, message.offset, bundle.gateway, data, uncertain=uncertain)
+            behind_seconds = max(0.0, time.time() - message.born_at)
+            self._metrics.arrived(behind_seconds)
+            self._news.arrived(bundle.gateway, partition, behind_seconds, time.monotonic())
             await asyncio.sleep(0)  # the event loop must not wait for the whole batch
             await self._unheard.room()
 
@@ -207,12 +250,12 @@ class Worker:
                 await asyncio.wait_for(self._news_due.wait(), NEWS_SECONDS)
             self._news_due.clear()
             self._news.keep_partitions(self._ownership.owned)
-            busy = max(self._cpu.look(), self._ears.busy)
+            busy = self._busy = max(self._cpu.look(), self._ears.busy)
             self._metrics.busy.set(busy)
             load = Load(self._sessions.full, busy, self._ears.seconds_to_hear(self._unheard.seconds))
             for gateway, news in self._news.take(self._sessions.at_work(), load, time.monotonic()):
                 try:
-                    self._producer.enqueue_lite(self._names.reply_topic, gateway, news.encode(), self._told)
+                    self._send_down(gateway, news.encode(), self._told)
                 except BrokerError as error:
                     self._told(error)
 

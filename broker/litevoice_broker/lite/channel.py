@@ -27,6 +27,7 @@ from litevoice_broker.lite.full_sync import Postponed
 from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.lite.receiver import LiteReceiver
 from litevoice_broker.lite.subscription import Subscriptions
+from litevoice_broker.lite.topic import Heal
 from litevoice_broker.observing import Observer
 
 logger = logging.getLogger(__name__)
@@ -43,17 +44,20 @@ UNREST_SECONDS = 5.0
 """After an outage. A restarted broker may not know the receipts of what it has just handed out, and wait for them."""
 EXPIRES_SECONDS = 600.0
 """A LiteTopic that was silent for so long may have expired: brokers wait for 15 minutes at least."""
+STOOD_STILL_SECONDS = 2.0
+"""A process whose timers come so late stood still."""
 LOOK_SECONDS = 2.0
 """After polls that did not wait for acknowledgements: what they lost is looked for, once for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message. `position`: its offset in the LiteTopic."""
+    """One message. `position`: its offset in the LiteTopic; `born_at`: Unix seconds, by the sender's clock."""
 
     name: str
     position: int
     body: bytes
+    born_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ class LiteChannel(ConnectedClient):
         self._sync_soon = asyncio.Event()
         self._synced_at = 0.0
         self._back_at = -UNREST_SECONDS
+        self._beat_at = time.monotonic()
+        self._stood_still = False
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._alarm = Alarm(self._tick)
@@ -141,6 +147,7 @@ class LiteChannel(ConnectedClient):
         """Returns at once; connects, and keeps trying, in the background."""
         self._connection.start()
         if self._sync_task is None:
+            self._beat_at = time.monotonic()
             self._sync_task = asyncio.create_task(self._sync_forever(), name="lite channel sync")
             self._way_task = asyncio.create_task(self._give_way(), name="lite channel way")
 
@@ -199,6 +206,21 @@ class LiteChannel(ConnectedClient):
         """
         await self._wait(self._ownership.release(name, time.monotonic()))
 
+    def yield_to_others(self, name: str) -> None:
+        """What comes is delivered, but nothing is claimed again: whoever takes it over keeps it, whatever was lost.
+        Until it is taken over by this process. A takeover that is not done is given up."""
+        self._ownership.yield_to_others(name, time.monotonic())
+        self._carry_out()
+
+    def claim_again(self, name: str) -> bool:
+        """Takes over once more what this process owns, at the next position, whoever the broker lists: for somebody who
+        knows that it is ours. Goes on until it has worked. False when it is not owned."""
+        if self.position(name) is None:
+            return False
+        self._ownership.heal([name], time.monotonic(), Heal.CLAIM)
+        self._carry_out()
+        return True
+
     def pause(self, name: str) -> None:
         """Stops delivering. What comes is left un-acknowledged: the broker holds it, and counts it as backlog."""
         self._ownership.pause_delivery(name)
@@ -212,6 +234,11 @@ class LiteChannel(ConnectedClient):
         last message is being acknowledged (upstream issue 11191). Costs it a look at each. Never raises for the broker.
         """
         await self._subscriptions.wake()
+
+    async def look_again(self) -> None:
+        """After this process stood still: what has been taken over meanwhile is found out before it returns, and
+        `on_evicted` told. What the broker does not answer for is still ours."""
+        await self._wait(self._ownership.look_again())
 
     # --- carrying out
 
@@ -261,6 +288,7 @@ class LiteChannel(ConnectedClient):
 
     async def _call(self, call: Call) -> None:
         answer = await self._subscriptions.call(call.what)
+        self._beat()  # the first to go on may be this one
         self._ownership.answered(call.number, answer, time.monotonic())
         self._carry_out()
 
@@ -288,6 +316,7 @@ class LiteChannel(ConnectedClient):
             syncs += 1
             failing = backoff > 0.0 or self._polls_fail
             try:
+                await self._look_if_stood_still()
                 await self._sync()
                 if failing or syncs % _REFRESH_ASSIGNMENTS_SYNCS == 0:
                     await self._receiver.assign()
@@ -306,6 +335,21 @@ class LiteChannel(ConnectedClient):
                 if failing:
                     self._back_at = self._synced_at
                     await self.wake()  # what came before our subscription was there again
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._beat_at > STOOD_STILL_SECONDS:
+            self._stood_still = True
+            self._ownership.stood_still()
+        self._beat_at = now
+
+    async def _look_if_stood_still(self) -> None:
+        """A full sync would put us back beside whoever has taken something over meanwhile, and the broker would list us
+        to everybody who asks."""
+        self._beat()
+        if self._stood_still:
+            self._stood_still = False
+            await self.look_again()
 
     async def _sync(self) -> None:
         await self._wait(self._ownership.full_sync(self._connection.generation))
@@ -348,6 +392,7 @@ class LiteChannel(ConnectedClient):
     async def _give_way(self) -> None:
         while True:
             await asyncio.sleep(GIVE_WAY_SECONDS)
+            self._beat()
             self._ownership.give_way(time.monotonic())
             self._carry_out()
 
@@ -362,7 +407,9 @@ class LiteChannel(ConnectedClient):
         if silent and fate is Fate.ACKNOWLEDGE:
             self._spawn(self._look_for_expiry(name))
         if fate is Fate.DELIVER:
-            self._tell(self._on_delivery, Delivery(name, position, message.body), "delivery callback failed")
+            born = message.system_properties.born_timestamp
+            delivery = Delivery(name, position, message.body, born.seconds + born.nanos / 1e9)
+            self._tell(self._on_delivery, delivery, "delivery callback failed")
         elif fate is Fate.WAIT:
             self._carry_out()
         return fate

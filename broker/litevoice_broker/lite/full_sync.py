@@ -123,6 +123,16 @@ class Survey:
     recent: Collection[str] = ()
     left: list[str] = field(default_factory=list)
     asked: Collection[str] = ()
+    is_alone: bool = False
+    remembers: bool = False
+    """The broker has not been away: it lists us for everything that is ours."""
+
+    @classmethod
+    def alone(cls, request: int, link: int, topics: Iterable[Topic]) -> Survey:
+        """No full sync follows: the link was there, but nobody listened."""
+        survey = cls.before_full_sync(request, link, topics)
+        survey.is_alone = True
+        return survey
 
     @classmethod
     def before_full_sync(cls, request: int, link: int, topics: Iterable[Topic]) -> Survey:
@@ -152,7 +162,8 @@ class Survey:
         self, me: str, topics: Mapping[str, Topic], known: Mapping[str, Collection[str]]
     ) -> Iterator[tuple[Topic, Heal | None]]:
         """What of the asked is to be healed, and how; None: evicted. Ours if nobody else is listed; if somebody is
-        listed beside us, a full sync has put one of us back. When nobody answers, nobody is asked any more."""
+        listed beside us, a full sync has put one of us back. If nobody at all is, whoever has taken it has left since,
+        as far as the broker remembers. When nobody answers, nobody is asked any more."""
         if not known:
             self.left = []
         for name in self.asked:
@@ -160,8 +171,9 @@ class Survey:
             if topic is None or not topic.wanted or topic.number != self.numbers[name] or topic.ignores_notices:
                 continue
             others = set(subscribers) - {me}
-            if others and me not in subscribers:
-                topic.synced &= self.settles  # else the full sync that follows takes us out
+            left = self.remembers and name in known and not subscribers and topic.work is None
+            if left or (others and me not in subscribers):
+                topic.synced &= self.settles or self.is_alone  # else the full sync that follows takes us out
                 yield topic, None
             elif self.settles and (others or name in self.recent):
                 yield topic, Heal.ASK if others else Heal.CLAIM

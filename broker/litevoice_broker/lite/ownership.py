@@ -112,6 +112,15 @@ class Ownership:
             elif topic.resuming:
                 topic.pause_again()
 
+    def yield_to_others(self, name: str, now: float) -> None:
+        """A takeover that is not done goes no further: its last step would come after somebody else's."""
+        topic = self.get(name)
+        if topic is not None and topic.taking and not topic.fresh:
+            self._lose(topic)
+            self._go_on(topic, now)
+        elif topic is not None:
+            topic.yields = True
+
     def pause_delivery(self, name: str) -> None:
         topic = self.get(name)
         if topic is not None and not topic.paused:
@@ -176,10 +185,7 @@ class Ownership:
         survey = Survey.before_full_sync(next(self._numbers), link, self._unsettled(link))
         if survey.numbers:
             self._settling = None
-            self._call(survey, do.AskOwn())
-        else:
-            self._after_survey(survey)
-        return survey.request
+        return self._ask_own(survey)
 
     def lost(self, now: float) -> None:
         """The broker did not answer: it may have forgotten who subscribed, and will tell nobody of a takeover. The next
@@ -189,12 +195,21 @@ class Ownership:
             self._settled_link = -1
             self._lost_at = now if self._lost_at is None else self._lost_at
 
+    def look_again(self) -> int:
+        """What was taken over while we did not listen is found out."""
+        return self._ask_own(Survey.alone(next(self._numbers), self._link, self._topics.values()))
+
     def settled(self, link: int, now: float) -> int:
         """Messages come over the new link."""
         if self._settled_link != -1:
             return self._settle(link, now)
         self._out.append(do.Finished(request := next(self._numbers), None))  # after the next full sync
         return request
+
+    def stood_still(self) -> None:
+        """This process did: whoever was taking over may have been overtaken meanwhile."""
+        for topic in self._topics.values():
+            topic.stood_still()
 
     def _settle(self, link: int, now: float) -> int:
         lost_at = now if self._lost_at is None else self._lost_at
@@ -287,26 +302,28 @@ class Ownership:
         match topic.work:
             case Claim() as claim:
                 current = topic.wanted and claim.number == topic.number
-                if error is None and current and claim.steps:
+                goes_on = error is None and current and claim.steps
+                if goes_on and not topic.is_overtaken(claim):
                     self._changes.add(topic, claim.steps.pop(0))
                     return
                 self._changed(topic)
                 if error is not None:
                     topic.claimed_in = None
-                if current and error is None:
+                if goes_on:
+                    topic.break_off(claim)
+                    self._healed(topic, now)
+                elif current and error is None:
                     if topic.for_user:
                         self._finish(topic)
                     topic.claimed(now)
                     self._healed(topic, now)
+                elif current and error is not None and topic.for_user:
+                    if topic.gives_up(claim, error, now):
+                        self._give_up(topic, error, now)
                 elif current and error is not None:
-                    for_user = topic.for_user
-                    if topic.gives_up(error, now):
-                        if for_user:
-                            self._give_up(topic, error, now)
-                        else:
-                            self._fail(topic, error)
-                    if not for_user:
-                        self._healed(topic, now)  # until it tries again, others heal
+                    if topic.gives_up(claim, error, now):
+                        self._fail(topic, error)
+                    self._healed(topic, now)  # until it tries again, others heal
             case Leave():
                 self._changed(topic)
                 topic.subscribed = False  # if the broker could not be told now, the next full sync tells it
@@ -403,6 +420,7 @@ class Ownership:
             if isinstance(topic.work, Look) and topic.work.stage is Stage.STEPPING_OUT:
                 self._step_out(topic)
             else:
+                topic.asks_anew()
                 self._go_on(topic, now)
         self._gate.shut()
         self._begin_full_sync()
@@ -413,6 +431,13 @@ class Ownership:
         us there has been put back by a full sync of its own, and must go by itself."""
         lost = self._topics.values() if self._settled_link not in (0, link) else ()
         return [topic for topic in lost if topic.claimed_in != self._losses]
+
+    def _ask_own(self, survey: Survey) -> int:
+        if survey.numbers:
+            self._call(survey, do.AskOwn())
+        else:
+            self._after_survey(survey)
+        return survey.request
 
     def _ask_on(self, survey: Survey) -> None:
         if (question := survey.ask(self._pause)) is not None:
@@ -427,6 +452,7 @@ class Ownership:
             return
         if not survey.settles and not survey.asked:  # what the broker still lists us for
             survey.left = [name for name in survey.numbers if name not in known]
+            survey.remembers = survey.is_alone and bool(known) and self._settled_link == self._link
         else:
             for topic, heal in survey.verdicts(self._me, self._topics, known):
                 if heal is not None:
@@ -440,8 +466,8 @@ class Ownership:
         if survey.settles:
             self._settling = None
             self._out.append(do.Finished(survey.request, None))
-        elif survey.link < self._link:
-            self._out.append(do.Finished(survey.request, None))  # of a link that is gone
+        elif survey.is_alone or survey.link < self._link:
+            self._out.append(do.Finished(survey.request, None))  # or of a link that is gone
         else:
             self._link = survey.link
             self._gate.request(survey.request, survey.link)

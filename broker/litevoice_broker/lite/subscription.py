@@ -93,7 +93,8 @@ class Subscriptions:
 
     async def wake(self) -> None:
         """See `LiteChannel.wake`."""
-        await self._answer(self._admin.dispatch_lite_topics(self._group, str(self._connection.config.client_id)))
+        me = str(self._connection.config.client_id)
+        await self._answer(self._admin.dispatch_lite_topics(self._parent_topic, self._group, me))
 
     async def _answer(self, question: Coroutine[Any, Any, T]) -> T | None:
         try:

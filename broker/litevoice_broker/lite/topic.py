@@ -44,10 +44,16 @@ class Heal(Enum):
 @dataclass(slots=True)
 class Claim:
     """One attempt to become the owner. `number`: of the user's wish it serves; `steps`: offsets that are still to be
-    subscribed at, None where to unsubscribe."""
+    subscribed at, None where to unsubscribe; `old`: this process has stood still since it began."""
 
     number: int
     steps: list[int | None]
+    old: bool = False
+
+    def may_be_overtaken(self, *, failed: bool = False) -> bool:
+        """Its first subscription has told everybody else to leave: who is listed now has come while we stood still.
+        `failed`: the step before the next one."""
+        return self.old and len(self.steps) < (2 if failed else 3)
 
 
 class Stage(Enum):
@@ -96,6 +102,8 @@ class Topic:
     """It is new: nobody can own it and nothing waits in it, so one subscription is enough."""
     resuming: bool = False
     paused: bool = False
+    yields: bool = False
+    """The user takes what comes, but nothing is claimed again: a heal asks, and leaves if somebody else is there."""
     withheld: bool = False
     """Something came while paused and waits at the broker."""
     subscribed: bool = False
@@ -107,6 +115,8 @@ class Topic:
     noticed: bool = False
     """The broker said that somebody else has taken it over: now, or before our last takeover."""
     heal: Heal | None = None
+    asks_first: bool = False
+    """Its takeover was broken off, and may come too late: only if nobody else is there it begins again."""
     work: Claim | Look | Leave | None = None
     attempts: int = 0
     refused: int = 0
@@ -126,13 +136,13 @@ class Topic:
     def todo(self) -> Todo:
         if not self.wanted:
             return Todo.LEAVE if self.subscribed else Todo.FORGET
-        if self.taking or self.resuming:
-            return Todo.CLAIM
+        if self.for_user:
+            return Todo.LOOK if self.asks_first else Todo.CLAIM
         if self.noticed:
             return Todo.LOOK
         if self.heal is None or self.paused:
             return Todo.NOTHING
-        return Todo.LOOK if self.heal is Heal.ASK else Todo.CLAIM
+        return Todo.LOOK if self.heal is Heal.ASK or self.yields else Todo.CLAIM
 
     @property
     def for_user(self) -> bool:
@@ -183,8 +193,30 @@ class Topic:
             else:
                 self.verified = None
 
-    def gives_up(self, error: BrokerError, now: float) -> bool:
+    def stood_still(self) -> None:
+        if isinstance(self.work, Claim):
+            self.work.old = not self.fresh
+
+    def is_overtaken(self, claim: Claim) -> bool:
+        """Somebody else takes over while a heal is on its way, which nobody waits for, or has while we stood still: it
+        must not take that back."""
+        return claim.may_be_overtaken() or (self.noticed and not self.for_user)
+
+    def break_off(self, claim: Claim) -> None:
+        """Before its next step. Whose it is will be asked, and only then is it healed, or taken over."""
+        self.subscribed = claim.steps[0] is None
+        self.claimed_in = None
+        self.asks_first = self.for_user
+        self.heal = Heal.CLAIM if self.noticed else Heal.ASK
+
+    def asks_anew(self) -> None:
+        """What was known has grown old while a heal was held up: somebody may have come meanwhile."""
+        if self.heal is Heal.CLAIM and not self.for_user:
+            self.heal = Heal.ASK
+
+    def gives_up(self, claim: Claim, error: BrokerError, now: float) -> bool:
         """A claim failed; unless it is given up, it will be tried again."""
+        self.asks_first = claim.may_be_overtaken(failed=True)
         if not self.for_user:
             self.heal = Heal.ASK  # another try may come over another link, after an eviction nobody told us of
             self.retry_at = now + self.order.gap_wait_seconds()
@@ -284,11 +316,11 @@ class Topic:
 
     def keeps(self, look: Look, ours: bool | None) -> bool:
         """`ours` is None when nobody answered: after a notice it is believed, before a heal it is not."""
-        self.work = None
+        self.work, self.asks_first = None, False
         if ours is False or (look.notice and not ours):
             return False
         if not look.notice or not (self.subscribed or self.noticed):  # once, after the last notice of several
-            self.heal = Heal.CLAIM
+            self.heal = None if self.yields else Heal.CLAIM
         return True
 
     # --- left
@@ -296,7 +328,7 @@ class Topic:
     def give_up(self) -> None:
         """Not ours any more."""
         self.wanted = self.taking = self.fresh = self.resuming = False
-        self.paused = self.withheld = self.noticed = False
+        self.paused = self.yields = self.withheld = self.noticed = self.asks_first = False
         self.heal = self.retry_at = None
         self.cancel_timers()
 

@@ -51,8 +51,27 @@ imagePullSecrets:
 {{- .Values.rocketmq.dev.enabled | ternary (printf "%s.%s.svc:9876" (include "litevoice.rocketmq" .) .Release.Namespace) .Values.rocketmq.nameServer -}}
 {{- end -}}
 
+{{/* Takes alerts.channels: as the operator reads them, without the names of Secrets. */}}
+{{- define "litevoice.channels" -}}
+{{- $channels := list -}}
+{{- range . -}}
+{{- $webhook := dict -}}
+{{- if .webhook -}}
+{{- $webhook = dict "webhook" (dict "url" .webhook.url "signed" (not (empty .webhook.hmacSecret))) -}}
+{{- end -}}
+{{- $channels = append $channels (merge $webhook (omit . "webhook")) -}}
+{{- end -}}
+{{- toJson $channels -}}
+{{- end -}}
+
 {{/* What a schema cannot say: values that exclude one another. */}}
 {{- define "litevoice.validate" -}}
+{{- if not .Values.watchNamespaces -}}
+{{- fail "watchNamespaces: name the namespaces whose VoiceGateways the operator looks after, like --set watchNamespaces={voice}; {*} for all of the cluster" -}}
+{{- end -}}
+{{- if and (has "*" .Values.watchNamespaces) (gt (len .Values.watchNamespaces) 1) -}}
+{{- fail "watchNamespaces: \"*\" stands for all namespaces, so it stands alone" -}}
+{{- end -}}
 {{- if and .Values.rocketmq.dev.enabled (or .Values.rocketmq.endpoints .Values.rocketmq.nameServer) -}}
 {{- fail "rocketmq.endpoints and rocketmq.nameServer must be empty when rocketmq.dev.enabled is true: the release then brings its own RocketMQ" -}}
 {{- end -}}
@@ -62,6 +81,11 @@ imagePullSecrets:
 {{- range $field := list "credentialsSecret" "adminTls" -}}
 {{- if and (get $.Values.rocketmq $field) (not $.Values.rocketmq.nameServer) -}}
 {{- fail (printf "rocketmq.%s needs rocketmq.nameServer: it is for these name servers and their brokers only" $field) -}}
+{{- end -}}
+{{- end -}}
+{{- range $index, $channel := .Values.alerts.channels -}}
+{{- if eq (empty $channel.alertmanager) (empty $channel.webhook) -}}
+{{- fail (printf "alerts.channels[%d] (%s): one of alertmanager and webhook is needed" $index $channel.name) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.rocketmq.caSecret (not .Values.rocketmq.adminTls) -}}

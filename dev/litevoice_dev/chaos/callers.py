@@ -27,8 +27,9 @@ from litevoice_dev.microphone import Microphone
 from litevoice_dev.unconfirmed import Unconfirmed
 from litevoice_dev.voice_client import CONFIRMED, KEPT_BYTES
 
-PATIENCE_SECONDS = 60.0
-"""An answer that has not ended by then does not count as late but as missing."""
+PATIENCE_SECONDS = 120.0
+"""An answer that has not ended by then does not count as late but as missing. Answers take up to half a minute, and
+faults of up to a minute follow one another."""
 RESEND_SECONDS = 2.0
 """After a connection was lost: how long a question's confirmation may take before it is asked again."""
 PING_SECONDS, PONG_SECONDS = 2.0, 4.0
@@ -115,7 +116,7 @@ class Line:
             backoff = min(backoff * 1.5, _LONGEST_BACKOFF_SECONDS)
 
     async def _connect_once(self) -> None:
-        query = {"model": "litevoice"}
+        query = {"model": "litevoice", "can_return": "true"}
         if self.call.session_id:
             seen = next((s.event_id for s in reversed(self.call.seen) if s.event_id), "")
             query |= {"session_id": self.call.session_id, **({"last_event_id": seen} if seen else {})}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from litevoice_dev.chaos.records import Answer, Asked, Call, Cut, Happened, Owners, Use
+from litevoice_dev.chaos.records import OUR_PARTS, Answer, Asked, Call, Cut, Happened, Owners, Use
 from litevoice_dev.tally import Tally, tally_events, tally_packets
 
 OWNERS_SECONDS = 5.0
@@ -16,8 +16,6 @@ OWNERS_SECONDS = 5.0
 _HIDDEN_SECONDS = 10.0
 """A connection may be dead for that long before the caller notices: it asks with pings."""
 MORE_MEMORY, MORE_MEMORY_MEBIBYTES = 1.3, 40.0
-OUR_PARTS = ("gateways", "workers")
-"""RocketMQ's processes fill the memory that they are given, which is bounded, in their first minutes."""
 MORE_DESCRIPTORS = 24
 """Per part: caches fill, and connections are kept for a while."""
 
@@ -90,16 +88,18 @@ def judge_call(
     where = f"caller {call.caller}, session {call.session_id}"
     judged.findings += _of_tally(packets, left, where) + _of_tally(events, events.lost, where)
     judged.findings += [Finding("told", where, problem) for problem in call.problems]
-    if call.gave_up:
-        judged.findings.append(Finding("missing", where, call.gave_up))
     judged.findings += computed_twice(log, where) + two_workers(log, where)
+    excused = False
     for number, asked in enumerate(call.asked):
         spoiled = any(asked.first_mark <= mark <= asked.last_mark for mark in in_flight)
         judged.spoiled += spoiled
         given_up = bool(call.gave_up) and asked.done_at is None
+        excused |= spoiled and given_up
         if not spoiled and not given_up and len(control.asked) > number:
             judged.answers += 1
             judged.findings += _compare(call, control, number, asked, where)
+    if call.gave_up and not excused:
+        judged.findings.append(Finding("missing", where, call.gave_up))
     return judged
 
 

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 
 from litevoice_dev.chaos.records import Visit
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 MOST_AT_ONCE = 100
 _QUESTION = "how many days are in a week"
 _ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": _QUESTION}]}

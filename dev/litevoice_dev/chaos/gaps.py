@@ -38,10 +38,13 @@ class Silence:
 
 
 def silences(call: Call, now: float) -> list[Silence]:
-    """All stretches between two events while an answer was due; an answer that never came is due until `now`."""
+    """All stretches between two events while an answer was due; an answer that has not come is due until `now`. One
+    that the caller gave up is missing, or its question was lost in flight: the checker says which."""
     found = []
     times = [seen.at for seen in call.seen if seen.type not in _NO_ANSWER]
     for asked in call.asked:
+        if asked.done_at is None and call.gave_up:
+            continue
         until = now if asked.done_at is None else asked.done_at
         position = bisect.bisect_right(times, asked.asked_at)
         inside = times[position : bisect.bisect_right(times, until)]
@@ -73,11 +76,13 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What one fault cost one caller: seconds beyond the usual, or after the return of what was away."""
+    """What one fault cost one caller: seconds beyond the usual, or after the return of what was away. `alone`: no fault
+    of another kind was there at the time, or a moment before."""
 
     fault: Happened
     at: float
     seconds: float
+    alone: bool = True
 
 
 def gaps(faults: Sequence[Happened], calls: Sequence[tuple[Call, Usual]], now: float) -> list[Gap]:
@@ -103,7 +108,8 @@ def gaps(faults: Sequence[Happened], calls: Sequence[tuple[Call, Usual]], now: f
                 seconds = min(seconds, max(0.0, silence.ended - max(fault.back_at, silence.began)))
             known = found.get((number, caller))
             if known is None or seconds > known.seconds:
-                found[number, caller] = Gap(fault, silence.began, seconds)
+                alone = len({faults[cause].kind for cause in causes}) == 1
+                found[number, caller] = Gap(fault, silence.began, seconds, alone)
     return list(found.values())
 
 

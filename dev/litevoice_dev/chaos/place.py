@@ -30,7 +30,6 @@ _TARGETS = {
     "name-server": 1,
 }
 GRACE_SECONDS = 30.0
-NAMES = Names("chaos-requests", "chaos-replies", PARTITIONS)
 
 
 def targets(brokers: int = BROKERS) -> dict[str, int]:
@@ -42,19 +41,21 @@ class ChaosPlace:
     """The parts and links of one run. Enter it; everything has ended when it is left.
 
     Attributes:
+        names: topics and groups.
         urls: where callers find the gateways; a replaced gateway is found where the old one was.
     """
 
     def __init__(self, folder: Path, brokers: int = BROKERS) -> None:
         self.rocketmq = LocalRocketMQ(folder / "rocketmq", brokers=brokers, fresh=True, progress=say)
         self.rocketmq.add_proxy()
+        self.names = Names("chaos-requests", "chaos-replies", PARTITIONS, brokers)
         names = [f"gateway-{number}" for number in range(GATEWAYS)] + [f"worker-{number}" for number in range(WORKERS)]
         self._ways = {name: [Link(proxy.port) for proxy in self.rocketmq.proxy_parts] for name in names}
         self.stack = LocalStack(
             folder / "stack",
             self.rocketmq.endpoints,
             self.rocketmq.name_server,
-            NAMES,
+            self.names,
             worker_names=tuple(names[GATEWAYS:]),
             ways={name: ";".join(link.address for link in links) for name, links in self._ways.items()},
             progress=say,
@@ -108,6 +109,8 @@ class ChaosPlace:
             await self._strike_member(kind.role, kind.how, fault)
         else:
             await self._strike_part(self._part(kind.role, fault.target), kind.how, fault.seconds)
+            if kind.role == "name-server":
+                await in_daemon_thread(self._wait_until_brokers_are_known)
 
     def _link(self, role: str, target: int) -> Link:
         if role == "client-link":
@@ -142,6 +145,16 @@ class ChaosPlace:
         await successor.wait_ready()
         if hung:
             raise RuntimeError(f"{member.name} had not ended {GRACE_SECONDS:.0f} s after SIGTERM")
+
+    def _wait_until_brokers_are_known(self) -> None:
+        """A name server that is back knows nothing of them until they tell it, every 10 s: to proxies, and so to all
+        others, they are away until then."""
+
+        def known() -> bool:
+            running = {part.name for part in self.rocketmq.broker_parts if part.running}
+            return running <= set(self.rocketmq.registered_brokers())
+
+        self.rocketmq.name_server_part.wait_until(known, "knew the brokers again")
 
     async def _strike_part(self, part: Part, how: str, seconds: float) -> None:
         if how == "freeze":

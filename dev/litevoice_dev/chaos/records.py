@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+OUR_PARTS = ("gateways", "workers")
+"""RocketMQ's processes fill the memory that they are given, which is bounded, in their first minutes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -133,8 +136,8 @@ class Owners:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What the processes hold. `memory`: MiB by part, `descriptors` likewise; `subscriptions` and
-    `lite_topics` at the brokers, -1 when these did not answer."""
+    """What the processes hold. `memory`: MiB by part, `descriptors` likewise, of RocketMQ only sockets; `subscriptions`
+    and `lite_topics` at the brokers, -1 when these did not answer."""
 
     memory: Mapping[str, float]
     descriptors: Mapping[str, int]

@@ -59,8 +59,8 @@ class Result:
         return not self.findings and not (self.hold_gaps and self.missed_gaps)
 
     def seconds(self, kind: str) -> list[float]:
-        """All gaps of one kind of fault."""
-        return [gap.seconds for gap in self.gaps if gap.fault.kind == kind]
+        """Gaps that only this kind of fault explains; in a short run, whose faults follow at once, all of its own."""
+        return [gap.seconds for gap in self.gaps if gap.fault.kind == kind and (gap.alone or not self.hold_gaps)]
 
 
 def lines(result: Result) -> list[str]:
@@ -123,6 +123,10 @@ def _gap_table(result: Result) -> list[str]:
         times = sum(fault.kind == kind for fault in result.faults)
         figures = [f"{quantile(seconds, share):.2f} s" for share in (0.5, 0.99, 1.0)]
         rows.append([kind, str(times), str(len(seconds)), *figures, f"{bar:g} s" if bar else ""])
+    together = [gap.seconds for gap in result.gaps if not gap.alone and result.hold_gaps]
+    if together:
+        figures = [f"{quantile(together, share):.2f} s" for share in (0.5, 0.99, 1.0)]
+        rows.append(["several kinds at once", "", str(len(together)), *figures, ""])
     return columns(rows)
 
 
@@ -150,7 +154,7 @@ def raw(result: Result) -> dict[str, Any]:
     data = asdict(result)
     for fault in data["faults"]:
         fault["began"], fault["back_at"] = fault["began"] - result.began, fault["back_at"] - result.began
-    data["gaps"] = [[gap.at - result.began, gap.seconds, gap.fault.what] for gap in result.gaps]
+    data["gaps"] = [[gap.at - result.began, gap.seconds, gap.fault.what, gap.alone] for gap in result.gaps]
     data["visits"] = [[visit.at - result.began, visit.outcome, visit.seconds] for visit in result.visits]
     return data
 

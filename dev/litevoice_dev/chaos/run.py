@@ -34,6 +34,8 @@ LONG = (FIRST, "tell me a story", "please count to ten", "tell me about the ocea
 FINISH_SECONDS = 75.0
 """How long the last answers may take; longer than a caller's patience."""
 SETTLE_SECONDS, BRIEF_SETTLE_SECONDS = 20.0, 4.0
+RELEASE_SECONDS = 40.0
+"""By then gateways have heard out, and released, the sessions whose clients have left."""
 ARRIVE_SECONDS = 5.0
 LOG_SECONDS, PACKETS_SECONDS = 20.0, 30.0
 
@@ -100,12 +102,15 @@ async def run(options: Options, faults: Sequence[Fault], stop: asyncio.Event) ->
         helpers[0].cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
         calls = [call for caller in callers for call in caller.calls if call.session_id]
-        after = await use(place, [*(call.session_id for call in calls), *churn.sessions])
+        sessions = [*(call.session_id for call in calls), *churn.sessions]
+        patience = time.monotonic() + RELEASE_SECONDS
+        while (after := await use(place, sessions)).subscriptions and time.monotonic() < patience:  # noqa: ASYNC110
+            await asyncio.sleep(2)
         (options.folder / "calls.json").write_text(json.dumps([asdict(call) for call in calls]))
         say(f"audit of {len(calls)} calls")
         try:
             judged, unread = await audit(place, calls, control, requests, happened)
-            unread += split(await homes(place, [call.session_id for call in calls]))
+            unread += split(await homes(place.stack.broker_settings, [call.session_id for call in calls]))
         except (BrokerError, TimeoutError) as error:
             judged, unread = Judged(), [Finding("lost", "audit", f"the broker cannot be read: {error!r}")]
         findings = [*judged.findings, *unread, *failed, *broken, *second_owners(watch.samples, PARTITIONS)]

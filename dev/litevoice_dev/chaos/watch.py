@@ -19,8 +19,9 @@ from litevoice_broker.lag import lite_topic_info
 from litevoice_broker.remoting import Refused, RemotingClient
 from litevoice_contracts import metrics
 from litevoice_contracts.control import MAX_LISTED_SESSIONS, METRICS_PATH, SESSIONS_PATH
-from litevoice_dev.chaos.place import NAMES, ChaosPlace
-from litevoice_dev.chaos.records import Owners, Use
+from litevoice_contracts.settings import BrokerSettings
+from litevoice_dev.chaos.place import ChaosPlace
+from litevoice_dev.chaos.records import OUR_PARTS, Owners, Use
 from litevoice_dev.rocketmq import Part
 from litevoice_dev.stack import Member, sample
 
@@ -90,7 +91,7 @@ async def use(place: ChaosPlace, sessions: list[str]) -> Use:
     for role, pid in (*members, *((role, part.pid) for role, part in parts)):
         with contextlib.suppress(OSError):  # it has ended, which is a finding of its own
             memory[role] += resident_mebibytes(pid)
-            descriptors[role] += open_files(pid)
+            descriptors[role] += open_files(pid) if role in OUR_PARTS else open_sockets(pid)
     subscriptions, lite_topics = await _at_the_brokers(place, sessions)
     return Use(dict(memory), dict(descriptors), subscriptions, lite_topics)
 
@@ -100,10 +101,12 @@ async def _at_the_brokers(place: ChaosPlace, sessions: list[str]) -> tuple[int, 
     subscriptions = lite_topics = 0
     admin = Admin.from_settings(place.stack.broker_settings)
     try:
-        for first in range(0, len(sessions), QUESTIONS_AT_ONCE):
-            infos = await admin.lite_topics(NAMES.reply_topic, sessions[first : first + QUESTIONS_AT_ONCE])
-            subscriptions += sum(len(info.subscribers) for info in infos if info)
-            lite_topics += sum(info is not None for info in infos)
+        for topic in place.names.reply_topics:
+            there = [session for session in sessions if place.names.reply_topic_of(session) == topic]
+            for first in range(0, len(there), QUESTIONS_AT_ONCE):
+                infos = await admin.lite_topics(topic, there[first : first + QUESTIONS_AT_ONCE])
+                subscriptions += sum(len(info.subscribers) for info in infos if info)
+                lite_topics += sum(info is not None for info in infos)
     except BrokerError:
         return -1, -1
     finally:
@@ -111,10 +114,10 @@ async def _at_the_brokers(place: ChaosPlace, sessions: list[str]) -> tuple[int, 
     return subscriptions, lite_topics
 
 
-async def homes(place: ChaosPlace, sessions: Collection[str]) -> dict[str, dict[str, int]]:
+async def homes(settings: BrokerSettings, sessions: Collection[str]) -> dict[str, dict[str, int]]:
     """Session → broker → how many messages its LiteTopic has there, for LiteTopics that stand on any broker."""
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    admin = Admin.from_settings(place.stack.broker_settings)
+    admin = Admin.from_settings(settings)
     try:
         masters = await admin.masters()
     finally:
@@ -122,8 +125,9 @@ async def homes(place: ChaosPlace, sessions: Collection[str]) -> dict[str, dict[
     for broker, address in masters.items():
         client = RemotingClient(address, access=AdminAccess(), timeout_seconds=5.0)
         for session in sessions:
+            topic = settings.names.reply_topic_of(session)
             with contextlib.suppress(Refused):
-                answer = await client.call(_LITE_TOPIC, {"parentTopic": NAMES.reply_topic, "liteTopic": session})
+                answer = await client.call(_LITE_TOPIC, {"parentTopic": topic, "liteTopic": session})
                 if count := lite_topic_info(parse(answer.body)).max_offset:
                     found[session][broker] = count
         await client.close()
@@ -138,3 +142,12 @@ def resident_mebibytes(pid: int) -> float:
 
 def open_files(pid: int) -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def open_sockets(pid: int) -> int:
+    """Of RocketMQ, whose files are as many as what it holds wants: a connection that is left over is ours."""
+    count = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            count += str(descriptor.readlink()).startswith("socket:")
+    return count

@@ -12,6 +12,7 @@ from litevoice_dev.reference.metrics import metrics
 from litevoice_dev.reference.protocol import protocol
 from litevoice_dev.reference.resources import resources
 from litevoice_dev.reference.settings import settings
+from litevoice_dev.reference.support import protocol_support
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FOLDER = REPOSITORY / "docs" / "reference"
@@ -23,6 +24,7 @@ def pages() -> dict[str, str]:
         "resources.md": resources(),
         "conditions-and-events.md": conditions_and_events(),
         "protocol.md": protocol(),
+        "protocol-support.md": protocol_support(),
         "metrics.md": metrics(),
         "settings.md": settings(),
         "chart.md": chart(REPOSITORY / "charts" / "litevoice" / "values.yaml"),

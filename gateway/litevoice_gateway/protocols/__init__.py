@@ -5,6 +5,7 @@ A factory recognizes its upgrade requests and makes one protocol object per conn
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,26 +18,44 @@ from litevoice_contracts.packets import Packet
 from litevoice_contracts.positions import EventId
 from litevoice_gateway.session_state import LogEvent
 
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRequest:
     """Attributes:
     headers: with lower-case names.
     subprotocols: offered in Sec-WebSocket-Protocol, in order.
+    principal: whose API key it has, once that is known.
+    models: what clients may ask for, the default first; empty: anything.
+    semantic_models: those that have a turn detector.
     """
 
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     subprotocols: tuple[str, ...]
+    principal: str = ""
+    models: tuple[str, ...] = ()
+    semantic_models: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, target: str, headers: Mapping[str, str]) -> UpgradeRequest:
-        """`target` is the request's path and query; the last of several values of a parameter counts."""
-        parts = urlsplit(target)
+        """`target` is the request's path and query; the last of several values of a parameter counts. One that is
+        neither has the path ""."""
+        try:
+            parts = urlsplit(target)
+        except ValueError:  # //[ begins like the address of a host
+            parts = urlsplit("")
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         offered = headers.get("sec-websocket-protocol", "").split(",")
         return cls(parts.path.rstrip("/"), query, headers, tuple(name.strip() for name in offered))
+
+    @property
+    def traceparent(self) -> str:
+        """The caller's W3C trace context; "" when there is none, or no valid one."""
+        value = self.headers.get("traceparent", "")
+        return value if _TRACEPARENT.fullmatch(value) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +76,16 @@ class Problem:
 
 
 class Refusal(Exception):  # noqa: N818 - reads as what it is
-    """Raised by `ClientProtocol.decode` (the session lives on) and `ProtocolFactory.connect` (answered with 400)."""
+    """Raised by `ClientProtocol.decode` (the session lives on) and `ProtocolFactory.connect` (answered with 400, an
+    unknown model with 404)."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+MODEL_NOT_FOUND = "model_not_found"
+"""Code of the problem with a model that is not there."""
 
 
 class ClientEvent(msgspec.Struct, frozen=True):
@@ -106,8 +130,11 @@ class ClientProtocol(Protocol):
     to continue. So the same log always becomes the same frames.
     """
 
-    can_return: bool
-    """Whether clients of this protocol come back after Close 1012; `drain.policy: Auto` moves only those."""
+    @property
+    def can_return(self) -> bool:
+        """Whether this client comes back after Close 1012, as far as it has shown; `drain.policy: Auto` moves only who
+        does."""
+
     subprotocol: str
     """To answer in Sec-WebSocket-Protocol, "" for nothing."""
     session_id: str

@@ -3,20 +3,21 @@ changes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from litevoice_broker.admin import Admin
+from litevoice_broker.at_once import each
 from litevoice_broker.config import AdminAccess
-from litevoice_broker.lag import LiteTopicInfo, LiteTopicLag
+from litevoice_broker.lag import LiteTopicInfo, joined
 from litevoice_contracts.names import ClientId, Names
 from litevoice_operator.observe.backlogs import Waiting
 
-LARGEST = 500
-"""LiteTopics per measurement: far more than any top list shows, because their ages count, too (a broker that does not
-collect latencies lists no oldest ones)."""
-OLDEST_CHECKED = 10
-"""LiteTopics with the oldest messages whose existence is checked: the broker also lists expired ones."""
+LARGEST = 100_000
+"""LiteTopics per measurement, 124 bytes each: all that have a backlog. The broker looks at each of them anyway, and the
+smallest may be the oldest."""
+AT_ONCE = 16
+"""Questions about clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +65,84 @@ class Broker:
         return await self._connected.names_exist(names)
 
     async def delete(self, names: Names) -> None:
+        """Topics and groups, then the marks."""
         await self._connected.delete_names(names)
+        for group in names.owner_groups:
+            await self._connected.delete_group(group)
 
-    async def requests(self, names: Names) -> list[Waiting]:
-        """What waits in each partition, by number."""
-        lags = await self._connected.partition_lag(names)
+    async def marks(self, names: Names) -> list[str]:
+        """Of the owner groups, in their order; empty where there is none."""
+        return [await self._connected.group_mark(group) for group in names.owner_groups]
+
+    async def mark(self, names: Names, text: str) -> None:
+        """Say whose these topics are from now on."""
+        for group in names.owner_groups:
+            await self._connected.mark_group(group, text)
+
+    async def exist(self, names: Names) -> bool:
+        """Whether any of the topics does."""
+        missing = await self._connected.names_exist(names)
+        return any(f"topic {topic}" not in missing for topic in (*names.partition_topics, *names.reply_topics))
+
+    async def requests(self, names: Names, partitions: Sequence[int] | None = None) -> list[Waiting]:
+        """What waits in each partition, or in these."""
+        lags = await self._connected.partition_lag(names, partitions)
         return [Waiting(lag.topic, lag.lag, lag.oldest_seconds) for lag in lags]
 
-    async def replies(self, names: Names) -> tuple[int, list[Waiting], list[Waiting], set[str]]:
-        """Messages in all, the largest LiteTopics, the oldest ones, and which of both exist."""
-        lag = await self._connected.lite_lag(names.gateway_group, LARGEST)
-        largest, oldest = [_waiting(topic) for topic in lag.by_count], [_waiting(topic) for topic in lag.by_age]
-        existing = {waiting.name for waiting in largest}
-        unsure = [waiting.name for waiting in oldest[:OLDEST_CHECKED] if waiting.name not in existing]
-        found = await self._connected.lite_topics(names.reply_topic, unsure)
-        existing |= {name for name, info in zip(unsure, found, strict=True) if info is not None}
-        return lag.total, largest, oldest, existing
+    async def replies(self, names: Names) -> tuple[int, list[Waiting]]:
+        """Messages in all, and the LiteTopics that they wait in. Costs the broker a walk over all offsets."""
+        topics = zip(names.gateway_groups, names.reply_topics, strict=True)
+        lags = [await self._connected.lite_lag(group, LARGEST, parent=topic) for group, topic in topics]
+        lag = joined(lags, LARGEST)
+        return lag.total, [Waiting(topic.name, topic.count, topic.oldest_seconds) for topic in lag.by_count]
 
     async def owners(self, names: Names, session_ids: Collection[str]) -> dict[str, str]:
         """Session → the pod that is subscribed to its LiteTopic; empty when none is."""
-        found = await self._connected.lite_topics(names.reply_topic, session_ids)
-        return {session_id: _owner(info) for session_id, info in zip(session_ids, found, strict=True)}
+        found = await self._lite_topics(names, session_ids)
+        return {session_id: _owner(info) for session_id, info in found.items()}
+
+    async def subscribers(self, names: Names, session_ids: Collection[str]) -> dict[str, list[str]]:
+        """Session → the clients that are subscribed to its LiteTopic, one of which is its owner."""
+        found = await self._lite_topics(names, session_ids)
+        return {session_id: info.subscribers if info else [] for session_id, info in found.items()}
+
+    async def subscribed(self, names: Names, clients: Collection[tuple[int, str]]) -> dict[str, set[str]]:
+        """Client → the LiteTopics that it is subscribed to, 10,000 at most: one call for each. `clients`: the broker's
+        number, and the client's id there."""
+
+        async def ask(client: tuple[int, str]) -> set[str]:
+            broker, client_id = client
+            parent, group = names.reply_topic_on(broker), names.gateway_group_on(broker)
+            return await self._connected.lite_topics_of(parent, group, client_id)
+
+        found: dict[str, set[str]] = {}
+        for (_, client_id), listed in zip(clients, await each(clients, ask, AT_ONCE), strict=True):
+            found.setdefault(client_id, set()).update(listed)
+        return found
+
+    async def written(self, names: Names, session_id: str) -> tuple[str, int]:
+        """The pod that is subscribed to the session's LiteTopic, "" for none, and how many messages were written to it;
+        -1 when there is no such LiteTopic."""
+        info = (await self._lite_topics(names, [session_id]))[session_id]
+        return _owner(info), info.max_offset if info else -1
+
+    async def holders(self, names: Names, partitions: Sequence[int]) -> dict[int, list[str]]:
+        """Partition → the worker pods that hold its fence: one, unless something is wrong or just changing."""
+        fences = [names.fence(partition) for partition in partitions]
+        infos = await self._connected.lite_topics(names.control_topic, fences)
+        return {partition: _pods(info) for partition, info in zip(partitions, infos, strict=True)}
+
+    async def settings(self) -> dict[str, dict[str, str]]:
+        """Broker → its settings."""
+        return await self._connected.settings()
+
+    async def _lite_topics(self, names: Names, session_ids: Collection[str]) -> dict[str, LiteTopicInfo | None]:
+        found: dict[str, LiteTopicInfo | None] = {}
+        for reply_topic in names.reply_topics:
+            some = [session_id for session_id in session_ids if names.reply_topic_of(session_id) == reply_topic]
+            infos = await self._connected.lite_topics(reply_topic, some)
+            found |= dict(zip(some, infos, strict=True))
+        return found
 
     @property
     def _connected(self) -> Admin:
@@ -95,9 +153,9 @@ class Broker:
 
 
 def _owner(info: LiteTopicInfo | None) -> str:
-    owners = [ClientId.parse(subscriber) for subscriber in info.subscribers] if info else []
-    return next((owner.pod for owner in owners if owner is not None), "")
+    return next(iter(_pods(info)), "")
 
 
-def _waiting(topic: LiteTopicLag) -> Waiting:
-    return Waiting(topic.name, topic.count, topic.oldest_seconds)
+def _pods(info: LiteTopicInfo | None) -> list[str]:
+    clients = [ClientId.parse(subscriber) for subscriber in info.subscribers] if info else []
+    return [client.pod for client in clients if client is not None]

@@ -1,21 +1,65 @@
-"""The gateways' admin API: their status, their sessions."""
+"""The admin API of gateways and workers: their status, their sessions, the gateways' drains."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Self, TypeVar
+import json
+import time
+from dataclasses import dataclass
+from typing import Literal, Self, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
 
 from litevoice_contracts.addresses import url_host
-from litevoice_contracts.control import SESSIONS_PATH, STATUS_PATH, GatewayStatus, SessionInfo, SessionList
+from litevoice_contracts.control import (
+    DRAIN_PATH,
+    HOLDINGS_PATH,
+    SESSIONS_PATH,
+    STATUS_PATH,
+    ActRequest,
+    DrainReport,
+    DrainRequest,
+    GatewayStatus,
+    Holdings,
+    SessionInfo,
+    SessionList,
+    WorkerSession,
+    WorkerStatus,
+)
+from litevoice_operator.observe.clocks import clock_offset
 
 TIMEOUT_SECONDS = 2.0
 MAX_CONCURRENT = 16
-MAX_ANSWER_BYTES = 4 << 20
+MAX_CLOCKS = 10_000
+MAX_ANSWER_BYTES = 6 << 20
+"""As many as 100,000 session ids take."""
 
 T = TypeVar("T")
+
+
+class NotHere:
+    """The pod answers, and does not hold the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Attributes:
+    pod: that holds the session; "" when none says so.
+    all_answered: also those that do not.
+    """
+
+    pod: str
+    session: SessionInfo | None
+    all_answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a gateway does not do what it was told to, in its words."""
+
+    why: str
 
 
 class Gateways:
@@ -26,6 +70,7 @@ class Gateways:
         self._admin_port = admin_port
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._clocks: dict[str, float] = {}  # by address
 
     async def __aenter__(self) -> Self:
         return self
@@ -33,37 +78,130 @@ class Gateways:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
+    def clocks(self, addresses: dict[str, str]) -> dict[str, float]:
+        """Pod name → how many seconds its clock was ahead of ours at its last answer; below 0: behind."""
+        return {pod: self._clocks[address] for pod, address in addresses.items() if address in self._clocks}
+
     async def statuses(self, addresses: dict[str, str], token: str) -> dict[str, GatewayStatus]:
         """Pod name → status; `addresses`: pod name → IP."""
         return await self._ask_all(addresses, token, STATUS_PATH, GatewayStatus)
 
-    async def sessions(self, addresses: dict[str, str], token: str, limit: int) -> dict[str, list[SessionInfo]]:
-        """Pod name → its sessions with the most waiting requests."""
-        path = f"{SESSIONS_PATH}?sort=requests&limit={limit}"
+    async def worker_statuses(self, addresses: dict[str, str], token: str) -> dict[str, WorkerStatus]:
+        """The same of workers; their token is another one."""
+        return await self._ask_all(addresses, token, STATUS_PATH, WorkerStatus)
+
+    async def sessions(
+        self, addresses: dict[str, str], token: str, sort: str, limit: int
+    ) -> dict[str, list[SessionInfo]]:
+        """Pod name → its first sessions in that order (SESSION_SORTS); pods that do not answer are missing."""
+        path = f"{SESSIONS_PATH}?sort={sort}&limit={limit}"
         answers = await self._ask_all(addresses, token, path, SessionList)
         return {pod: answer.sessions for pod, answer in answers.items()}
 
-    async def session(self, addresses: dict[str, str], token: str, session_id: str) -> tuple[str, SessionInfo] | None:
-        """The pod that holds the session, and what it says about it; None if no pod does."""
-        answers = await self._ask_all(addresses, token, f"{SESSIONS_PATH}/{session_id}", SessionInfo)
-        return next(iter(answers.items()), None)
+    async def pages(self, addresses: dict[str, str], token: str, query: dict[str, str]) -> dict[str, SessionList]:
+        """Pod name → what it lists, and how many there are; `query` as at SESSIONS_PATH."""
+        return await self._ask_all(addresses, token, f"{SESSIONS_PATH}?{urlencode(query)}", SessionList)
+
+    async def holdings(self, addresses: dict[str, str], token: str) -> dict[str, Holdings]:
+        """Pod name → every LiteTopic that it has; pods that do not answer are missing."""
+        return await self._ask_all(addresses, token, HOLDINGS_PATH, Holdings)
+
+    async def worker_session(self, address: str, token: str, session_id: str) -> WorkerSession | NotHere | None:
+        """NotHere: it answers, and does not have the session in memory; None: it does not answer."""
+        return await self._ask(address, token, f"{SESSIONS_PATH}/{session_id}", WorkerSession, or_404=True)
+
+    async def session(self, addresses: dict[str, str], token: str, session_id: str) -> Holder:
+        """Which of these pods holds the session."""
+        holders, silent = await self.holders(addresses, token, session_id)
+        for pod, session in holders.items():
+            return Holder(pod, session, all_answered=True)
+        return Holder("", None, all_answered=not silent)
+
+    async def holders(
+        self, addresses: dict[str, str], token: str, session_id: str
+    ) -> tuple[dict[str, SessionInfo], list[str]]:
+        """Which of these pods hold the session, one as a rule, and which do not answer."""
+        path = f"{SESSIONS_PATH}/{session_id}"
+        asked = (self._ask(address, token, path, SessionInfo, or_404=True) for address in addresses.values())
+        answers = list(zip(addresses, await asyncio.gather(*asked), strict=True))
+        holders = {pod: answer for pod, answer in answers if isinstance(answer, SessionInfo)}
+        return holders, [pod for pod, answer in answers if answer is None]
+
+    async def tell(
+        self, address: str, token: str, session_id: str, act: Literal["move", "heal"], request: ActRequest
+    ) -> SessionInfo | Refused:
+        """What `act` is about to do to the session; nothing was done when it is refused."""
+        path, body = f"{SESSIONS_PATH}/{session_id}/{act}", msgspec.json.encode(request)
+        answer = await self._request("POST", address, token, path, body)
+        if answer is None:
+            return Refused(f"no answer within {TIMEOUT_SECONDS:.0f} s: whether it has done it is not known")
+        status, text = answer
+        if status == 202:
+            return msgspec.json.decode(text, type=SessionInfo)
+        try:
+            return Refused(str(json.loads(text)["error"]["message"]))
+        except (ValueError, KeyError, TypeError):
+            return Refused(f"HTTP {status}")
+
+    async def drain(self, address: str, token: str, rate_per_second: int | None = None) -> DrainReport | None:
+        """Begins a drain, or asks about the one under way; None when the pod does not answer. `rate_per_second`: at
+        most so many sessions are told in a second; None: as the gateway's settings say."""
+        body = msgspec.json.encode(DrainRequest(rate_per_second=rate_per_second))
+        report = await self._ask(address, token, DRAIN_PATH, DrainReport, method="POST", body=body)
+        return report if isinstance(report, DrainReport) else None
+
+    async def take_drain_back(self, address: str, token: str) -> DrainReport | None:
+        """What had become of it; None when the pod does not answer, or ends."""
+        report = await self._ask(address, token, DRAIN_PATH, DrainReport, method="DELETE")
+        return report if isinstance(report, DrainReport) else None
 
     async def _ask_all(self, addresses: dict[str, str], token: str, path: str, kind: type[T]) -> dict[str, T]:
         answers = await asyncio.gather(*(self._ask(address, token, path, kind) for address in addresses.values()))
-        return {pod: answer for pod, answer in zip(addresses, answers, strict=True) if answer is not None}
+        return {pod: answer for pod, answer in zip(addresses, answers, strict=True) if isinstance(answer, kind)}
 
-    async def _ask(self, address: str, token: str, path: str, kind: type[T]) -> T | None:
-        url = f"http://{url_host(address)}:{self._admin_port}{path}"
-        try:
-            async with (
-                self._slots,
-                self._session.get(url, headers={"Authorization": f"Bearer {token}"}) as response,
-            ):
-                if response.status != 200:
-                    return None
-                body = await response.content.read(MAX_ANSWER_BYTES)
-                while not response.content.at_eof() and len(body) < MAX_ANSWER_BYTES:
-                    body += await response.content.read(MAX_ANSWER_BYTES - len(body))
-                return msgspec.json.decode(body, type=kind)
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    async def _ask(
+        self,
+        address: str,
+        token: str,
+        path: str,
+        kind: type[T],
+        *,
+        or_404: bool = False,
+        method: str = "GET",
+        body: bytes | None = None,
+    ) -> T | NotHere | None:
+        answer = await self._request(method, address, token, path, body)
+        if answer is None:
             return None
+        status, text = answer
+        if status == 404 and or_404:
+            return NotHere()
+        try:
+            return msgspec.json.decode(text, type=kind) if status in (200, 202) else None
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+
+    async def _request(
+        self, method: str, address: str, token: str, path: str, sent: bytes | None = None
+    ) -> tuple[int, bytes] | None:
+        """Status and body; None when there is no answer."""
+        url, headers = f"http://{url_host(address)}:{self._admin_port}{path}", {"Authorization": f"Bearer {token}"}
+        try:
+            async with self._slots:
+                asked_at = time.time()
+                async with self._session.request(method, url, headers=headers, data=sent) as response:
+                    self._set_clock(address, response.headers.get("Date", ""), asked_at)
+                    body = await response.content.read(MAX_ANSWER_BYTES)
+                    while not response.content.at_eof() and len(body) < MAX_ANSWER_BYTES:
+                        body += await response.content.read(MAX_ANSWER_BYTES - len(body))
+                    return response.status, body
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return None
+
+    def _set_clock(self, address: str, date: str, asked_at: float) -> None:
+        offset = clock_offset(date, asked_at, time.time())
+        self._clocks.pop(address, None)
+        if offset is not None:
+            self._clocks[address] = offset
+            if len(self._clocks) > MAX_CLOCKS:
+                del self._clocks[next(iter(self._clocks))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 GROUP = "litevoice.dev"
@@ -34,6 +34,11 @@ def rules(*rule_and_message: tuple[str, str]) -> ConfigDict:
     )
 
 
+def keyed_by(key: str) -> dict[str, Any]:
+    """Schema of a list of objects that the API server merges by this key, in which it is unique."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
 Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 ObjectName = Annotated[
@@ -41,3 +46,11 @@ ObjectName = Annotated[
     Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
 ]
 """Name of a Kubernetes object in the same namespace."""
+
+# The API server's own pattern for quantities, in two halves: an amount, and a suffix or an exponent.
+_AMOUNT = r"([0-9]+(\.[0-9]*)?)|(\.[0-9]+)"
+_SUFFIX = rf"([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?({_AMOUNT}))"
+Quantity = Annotated[
+    int | str,
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": rf"^(\+|-)?({_AMOUNT})({_SUFFIX})?$"}),
+]

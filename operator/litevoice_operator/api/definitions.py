@@ -112,8 +112,12 @@ def _column(name: str, json_path: str, kind: str = "string", *, wide: bool = Fal
     return {"name": name, "type": kind, "jsonPath": json_path, **({"priority": 1} if wide else {})}
 
 
+def _condition(kind: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+
 def _ready(field: str) -> str:
-    return f'.status.conditions[?(@.type=="Ready")].{field}'
+    return _condition("Ready", field)
 
 
 def _definition(
@@ -187,12 +191,19 @@ def definitions() -> dict[str, dict[str, Any]]:
             VoiceGatewayStatus,
             [
                 _column("Ready", _ready("status")),
+                _column("State", _condition("Reconciling", "reason")),
                 _column("Gateways", ".status.readyReplicas", "integer"),
+                _column("Desired", ".status.desiredReplicas", "integer"),
                 _column("Workers", ".status.workers.readyReplicas", "integer"),
                 _column("Sessions", ".status.sessions", "integer"),
+                _column("Capacity", ".status.capacity", "integer"),
                 _column("Full", ".status.full"),
+                _column("Paused", ".spec.paused", "boolean"),
                 _column("Reason", _ready("reason"), wide=True),
                 _column("Message", _ready("message"), wide=True),
+                _column("Accepting", ".status.acceptingReplicas", "integer", wide=True),
+                _column("Draining", ".status.drainingReplicas", "integer", wide=True),
+                _column("Scaling", _condition("ScalingLimited", "reason"), wide=True),
             ],
             description="A fleet of gateways and workers that hold voice sessions over RocketMQ LiteTopics.",
             rules=OBJECT_RULES,

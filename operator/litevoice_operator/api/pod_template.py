@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
-from litevoice_operator.api.base import Api, Int64
+from litevoice_operator.api.base import Api, Int32, Int64, ObjectName, Quantity, keyed_by, rules
+from litevoice_operator.api.placement import Affinity, Spread
+from litevoice_operator.api.pod_contents import Variable, VariablesSource, Volume, VolumeMount
 
-# The API server's own pattern for quantities, in two halves: an amount, and a suffix or an exponent.
-_AMOUNT = r"([0-9]+(\.[0-9]*)?)|(\.[0-9]+)"
-_SUFFIX = rf"([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?({_AMOUNT}))"
-Quantity = Annotated[
-    int | str,
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": rf"^(\+|-)?({_AMOUNT})({_SUFFIX})?$"}),
-]
 LabelValues = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
+
+Annotations = Annotated[dict[str, Annotated[str, Field(max_length=65536)]], Field(max_length=64)]
 
 
 class Resources(Api):
@@ -43,8 +40,19 @@ class Toleration(Api):
 
 
 class PodSettings(Api):
-    """Where pods run and what they may use."""
+    """Where pods run, what they may use, and what is added to them."""
 
+    model_config = rules(
+        (
+            "!has(self.volumeMounts) || self.volumeMounts.all(mount, has(self.volumes) && "
+            "self.volumes.exists(volume, volume.name == mount.name))",
+            "volumeMounts: each must name one of volumes",
+        )
+    )
+
+    max_unavailable_percent: Annotated[Int32 | None, Field(ge=1, le=100)] = None
+    """Pods that drains of nodes may evict at a time, in percent of all, rounded up; absent: one. A gateway that is
+    alone is evicted only once the operator has started another one."""
     resources: Resources = Resources()
     """Resources of the container; absent requests are filled with 100m CPU and 256Mi memory."""
     node_selector: LabelValues = Field(default_factory=dict)
@@ -53,11 +61,46 @@ class PodSettings(Api):
     """Taints that the pods tolerate."""
     labels: LabelValues = Field(default_factory=dict)
     """Labels added to the pods; the operator's own (app.kubernetes.io/…) win."""
-    annotations: Annotated[dict[str, Annotated[str, Field(max_length=65536)]], Field(max_length=64)] = Field(
-        default_factory=dict
-    )
+    annotations: Annotations = Field(default_factory=dict)
     """Annotations added to the pods; the operator's own (litevoice.dev/…) win."""
     image_pull_secrets: Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(max_length=8)] = (
         Field(default_factory=list)
     )
     """Names of Secrets with registry credentials."""
+    service_account_annotations: Annotations = Field(default_factory=dict)
+    """Annotations of the pods' own ServiceAccount, `<name>-gateway` or `<name>-worker`: how clouds give it an identity.
+    Another ServiceAccount cannot be named: who may write a VoiceGateway would have the permissions of any of them."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """When the image is pulled; absent: as Kubernetes does by its tag."""
+    affinity: Affinity | None = None
+    """Which nodes and neighbours the pods have."""
+    topology_spread_constraints: Annotated[list[Spread], Field(max_length=8)] = Field(default_factory=list)
+    """How pods are spread; absent: over nodes and zones, as far as possible."""
+    priority_class_name: ObjectName | None = None
+    """PriorityClass of the pods."""
+    env: Annotated[
+        list[Variable],
+        Field(
+            max_length=64,
+            json_schema_extra=keyed_by("name"),
+        ),
+    ] = Field(default_factory=list)
+    """Environment variables added to the container."""
+    env_from: Annotated[list[VariablesSource], Field(max_length=16)] = Field(default_factory=list)
+    """Secrets and ConfigMaps whose keys are added as variables."""
+    volumes: Annotated[
+        list[Volume],
+        Field(
+            max_length=16,
+            json_schema_extra=keyed_by("name"),
+        ),
+    ] = Field(default_factory=list)
+    """Volumes added to the pods: Secrets, ConfigMaps, empty folders, claims."""
+    volume_mounts: Annotated[
+        list[VolumeMount],
+        Field(
+            max_length=16,
+            json_schema_extra=keyed_by("mountPath"),
+        ),
+    ] = Field(default_factory=list)
+    """Where they are in the container."""

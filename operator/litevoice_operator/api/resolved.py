@@ -30,26 +30,36 @@ class Gateway:
     name: str
     uid: str
     spec: VoiceGatewaySpec
+    topic_prefix: str
     names: Names
     endpoints: str
     name_server: str
     admin_tls: bool
     gateway_image: str
     worker_image: str
+    worker_token_sha256: str = ""
+    """Of the token that the workers' admin port wants."""
+    alone: bool = False
+    """There is to be one gateway, and the operator makes another one before its node is drained."""
+    routed_by_label: bool = True
+    """Every gateway pod has the label that the Service would select by."""
 
     def object_name(self, component: Component) -> str:
-        """Name of a component's Deployment, Service, ConfigMap …"""
+        """Name of a component's Service, ConfigMap, ServiceAccount …"""
         return f"{self.name}-{component}"
 
 
-def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> Gateway:
-    """Raises InvalidField (field relative to `spec`) if something is missing or invalid."""
+def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults, topic_prefix: str = "") -> Gateway:
+    """Raises InvalidField (field relative to `spec`) if something is missing or invalid. `topic_prefix`: of topics that
+    the spec does not name; empty: a new VoiceGateway's."""
     rocketmq = spec.rocketmq
-    standard = Names.default(metadata.namespace, metadata.name, rocketmq.partitions)
+    prefix = topic_prefix or Names.prefix(metadata.namespace, metadata.name)
+    standard = Names.with_prefix(prefix, rocketmq.partitions, rocketmq.brokers)
     names = Names(
         rocketmq.request_topic or standard.request_topic,
         rocketmq.reply_topic or standard.reply_topic,
         rocketmq.partitions,
+        rocketmq.brokers,
     )
     names.validate()
     return Gateway(
@@ -57,6 +67,7 @@ def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> G
         name=metadata.name,
         uid=metadata.uid,
         spec=spec,
+        topic_prefix=prefix,
         names=names,
         endpoints=_needed("rocketmq.endpoints", rocketmq.endpoints, defaults.endpoints),
         name_server=_needed("rocketmq.nameServer", rocketmq.name_server, defaults.name_server),
@@ -66,9 +77,9 @@ def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults) -> G
     )
 
 
-def read_gateway(resource: Resource, defaults: Defaults) -> Gateway:
+def read_gateway(resource: Resource, defaults: Defaults, topic_prefix: str) -> Gateway:
     """The same, from the raw resource. Raises pydantic's ValidationError, too."""
-    return resolve(resource.metadata, VoiceGatewaySpec.model_validate(resource.spec), defaults)
+    return resolve(resource.metadata, VoiceGatewaySpec.model_validate(resource.spec), defaults, topic_prefix)
 
 
 def _needed(field: str, given: str | None, default: str) -> str:

@@ -15,12 +15,14 @@ from litevoice_contracts.settings import (
     OpenAICompatible,
     Partitions,
     PipelineSettings,
-    SynthesizerSettings,
+    StageSettings,
+    TurnSettings,
     WorkerSettings,
 )
-from litevoice_operator.api.base import IMMUTABLE, Api, Int32, ObjectName, rules
-from litevoice_operator.api.pod_template import PodSettings
+from litevoice_operator.api.base import IMMUTABLE, Api, Int32, ObjectName, keyed_by, rules
+from litevoice_operator.api.pod_template import Annotations, PodSettings
 from litevoice_operator.api.program_settings import setting
+from litevoice_operator.api.scaling import Autoscaling, Rebalance, WorkerAutoscaling
 
 OBJECT_RULES = [
     {
@@ -46,6 +48,10 @@ class Listen(Api):
             "self.externalTrafficPolicy == 'Cluster' || self.serviceType != 'ClusterIP'",
             "externalTrafficPolicy requires serviceType NodePort or LoadBalancer",
         ),
+        (
+            "!has(self.loadBalancerClass) || self.serviceType == 'LoadBalancer'",
+            "loadBalancerClass requires serviceType LoadBalancer",
+        ),
     )
 
     port: Annotated[Int32, Field(ge=1, le=65535)] = 8080
@@ -58,6 +64,10 @@ class Listen(Api):
     """Local: a node passes clients only to its own gateways, which then see (and BacklogAlerts show) the clients' own
     addresses; nodes without a gateway do not answer, which load balancers notice by themselves. Cluster: every node
     answers, and clients appear with the address of the node they came through."""
+    annotations: Annotations = Field(default_factory=dict)
+    """Annotations of the Service: how clouds and DNS controllers are told what it should be like."""
+    load_balancer_class: Annotated[str | None, Field(min_length=1, max_length=317)] = None
+    """Who makes the load balancer; absent: the cluster's own. Kubernetes lets it be set once."""
 
 
 class Auth(Api):
@@ -103,11 +113,19 @@ class Drain(Api):
     timeout_seconds: int = setting(
         GatewaySettings,
         "drain_timeout_seconds",
-        "The pod's grace period is 30 s longer. Cluster autoscalers (600 s by default), spot nodes and a kubelet's "
-        "graceful shutdown may end the pod earlier.",
+        "The pod's grace period is 30 s longer. Others may end the pod earlier: the cluster autoscaler after 600 s "
+        "(`--max-graceful-termination-sec`), a node that shuts down after its kubelet's `shutdownGracePeriod`, spot "
+        "nodes after 30 to 120 s. The condition DrainFits says whether this and `ratePerSecond` suffice for "
+        "`session.maxPerPod`.",
     )
     turn_wait_seconds: int = setting(GatewaySettings, "drain_turn_wait_seconds")
     rate_per_second: int = setting(GatewaySettings, "drain_rate_per_second")
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long a pod may take to end: after the drain come the broker's confirmations, closing connections, and the
+        preStop second."""
+        return self.timeout_seconds + 30
 
 
 class SecretKey(Api):
@@ -148,33 +166,64 @@ class Synthesizer(Api):
 
     openai: OpenAIEndpoint | None = None
     """Speech endpoint; absent: espeak-ng in the worker."""
-    voice: str = setting(SynthesizerSettings, "voice")
+    voice: Annotated[str, Field(min_length=1, max_length=128)] = "en"
+    """Voice of espeak-ng or of the endpoint, unless the session names one."""
 
 
 class Pipeline(Api):
-    """The stages of a turn."""
+    """What goes for the turns of all pipelines; and, without `spec.pipelines`, the stages of the only one."""
 
     transcriber: Transcriber = Transcriber()
-    """Speech to text."""
+    """Speech to text, without `spec.pipelines`."""
     responder: Responder = Responder()
-    """Text to answer."""
+    """Text to answer, without `spec.pipelines`."""
     synthesizer: Synthesizer = Synthesizer()
-    """Text to speech."""
-    ahead_milliseconds: int = setting(PipelineSettings, "ahead_milliseconds")
-    max_utterance_seconds: int = setting(PipelineSettings, "max_utterance_seconds")
+    """Text to speech, without `spec.pipelines`."""
+    ahead_milliseconds: int = setting(TurnSettings, "ahead_milliseconds")
+    interrupt_after_milliseconds: int = setting(TurnSettings, "interrupt_after_milliseconds")
+    max_utterance_seconds: int = setting(TurnSettings, "max_utterance_seconds")
+
+
+class Stage(Api):
+    """One stage of a pipeline."""
+
+    use: str = setting(StageSettings, "use")
+    options: dict[str, Any] = setting(StageSettings, "options")
+
+
+class NamedPipeline(Api):
+    """The stages of the turns of those sessions that ask for it."""
+
+    name: str = setting(PipelineSettings, "name")
+    transcriber: Stage | None = None
+    """Speech to text: an entry point of `litevoice.transcribers`; absent: `pocketsphinx`, for development."""
+    responder: Stage | None = None
+    """Text to answer: an entry point of `litevoice.responders`; absent: `demo`, for development."""
+    synthesizer: Stage | None = None
+    """Text to speech: an entry point of `litevoice.synthesizers`; absent: `espeak-ng`."""
+    turn_detector: Stage | None = None
+    """Whether a user who pauses has finished, where a client asks for `semantic_vad`: an entry point of
+    `litevoice.turn_detectors`; absent: silence alone tells."""
 
 
 class Workers(Api):
     """The pods that hear, answer and speak."""
 
     replicas: Annotated[Int32, Field(ge=0, le=1000)] = 2
-    """Number of workers; any beyond `rocketmq.partitions` are idle."""
+    """Number of workers, without `autoscaling`; any beyond `rocketmq.partitions` are idle."""
+    autoscaling: WorkerAutoscaling | None = None
+    """Scale by what workers have to do; absent: `replicas` decides."""
     image: Image | None = None
     """Image of the workers; absent: the one that the operator was installed with."""
     max_sessions: int = setting(WorkerSettings, "max_sessions")
     epoch_wait_milliseconds: int = setting(WorkerSettings, "epoch_wait_milliseconds")
     pipeline: Pipeline = Pipeline()
-    """The stages of a turn."""
+    """What goes for the turns of all pipelines; and, without `spec.pipelines`, the stages of the only one."""
+    secrets: Annotated[list[ObjectName], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
+        Field(default_factory=list)
+    )
+    """Secrets of the same namespace that the workers get as folders, `/etc/litevoice/secrets/<name>`: for API keys that
+    the options of pipelines name by file. A changed value arrives there within about a minute."""
     pod: PodSettings = PodSettings()
     """Where workers run and what they may use."""
 
@@ -199,6 +248,7 @@ class RocketMQ(Api):
     model_config = rules(
         _immutable_even_when_absent("requestTopic"),
         _immutable_even_when_absent("replyTopic"),
+        ("self.brokers <= self.partitions", "brokers must not exceed partitions"),
         (
             "!has(self.caSecret) || self.tls || (has(self.adminTls) && self.adminTls)",
             "caSecret requires tls: true or adminTls: true",
@@ -208,11 +258,15 @@ class RocketMQ(Api):
     endpoints: str | None = setting(BrokerSettings, "endpoints", INSTALLED, default=None)
     name_server: str | None = setting(BrokerSettings, "name_server", INSTALLED, default=None)
     request_topic: Annotated[str | None, _topic(REQUEST_TOPIC_MAX_LENGTH)] = None
-    """Base name of the request topics; absent: `lv-<namespace>-<name>-requests`."""
+    """Base name of the request topics; absent: `<status.topicPrefix>-requests`."""
     reply_topic: Annotated[str | None, _topic(REPLY_TOPIC_MAX_LENGTH)] = None
-    """Parent topic of the sessions' LiteTopics; absent: `lv-<namespace>-<name>-replies`."""
+    """Parent topic of the sessions' LiteTopics; absent: `<status.topicPrefix>-replies`. With several `brokers`
+    there is one for each: `Y`, `Y-01` …"""
     partitions: Annotated[Partitions, Field(json_schema_extra={"format": "int32", **IMMUTABLE})] = 8
     """Number of request partitions: how many workers can share the load."""
+    brokers: Annotated[Partitions, Field(json_schema_extra={"format": "int32", **IMMUTABLE})] = 1
+    """How many brokers of the cluster share the sessions. Each session lives on one of them entirely: when one of n is
+    away, a share of 1/n of the sessions waits for it."""
     expiration_minutes: Annotated[Int32, Field(ge=15, le=35_791)] = 60
     """How long after its connection, or its last reply, a session can be resumed. RocketMQ computes in 32 bits:
     anything above 35,791 minutes would expire at once."""
@@ -231,8 +285,29 @@ class RocketMQ(Api):
 class VoiceGatewaySpec(Api):
     """Desired state."""
 
+    model_config = rules(
+        (
+            "!has(self.autoscaling) || self.autoscaling.sessionsPerPod <= self.session.maxPerPod",
+            "autoscaling.sessionsPerPod must not exceed session.maxPerPod, beyond which a gateway refuses new sessions",
+        ),
+        (
+            "!has(self.pipelines) || size(self.pipelines) == 0 || !has(self.workers) || !has(self.workers.pipeline) || "
+            "!(has(self.workers.pipeline.transcriber) && has(self.workers.pipeline.transcriber.openai)) && "
+            "!(has(self.workers.pipeline.responder) && has(self.workers.pipeline.responder.openai)) && "
+            "!(has(self.workers.pipeline.synthesizer) && has(self.workers.pipeline.synthesizer.openai))",
+            "pipelines: workers.pipeline must not name stages, too",
+        ),
+    )
+
+    paused: bool = False
+    """The operator changes nothing: no objects, no labels, no topics, and it scales nothing. Sessions, drains that have
+    begun, the status and BacklogAlerts go on; deletion works."""
     replicas: Annotated[Int32, Field(ge=0, le=1000)] = 2
-    """Number of gateways (`kubectl scale` changes it)."""
+    """Number of gateways, without `autoscaling`. `kubectl scale`, a HorizontalPodAutoscaler or KEDA change it."""
+    autoscaling: Autoscaling | None = None
+    """Scale by sessions; absent: `replicas` decides."""
+    rebalance: Rebalance = Rebalance()
+    """How sessions are spread over the gateways."""
     image: Image | None = None
     """Image of the gateways; absent: the one that the operator was installed with."""
     listen: Listen = Listen()
@@ -245,6 +320,15 @@ class VoiceGatewaySpec(Api):
     """How audio is sent to the workers."""
     drain: Drain = Drain()
     """How a gateway hands over its sessions before it stops."""
+    pipelines: Annotated[
+        list[NamedPipeline],
+        Field(
+            max_length=16,
+            json_schema_extra=keyed_by("name"),
+        ),
+    ] = Field(default_factory=list)
+    """What answers: clients choose one by name, `?model=<name>`; without `model=` they get the first. Any other name is
+    refused with 404. Absent: every name is served by the stages of `workers.pipeline`."""
     workers: Workers = Workers()
     """The pods that hear, answer and speak."""
     rocketmq: RocketMQ = RocketMQ()

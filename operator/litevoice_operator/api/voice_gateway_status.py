@@ -10,6 +10,8 @@ from litevoice_operator.api.base import Api, Int32, Int64
 from litevoice_operator.api.conditions import Conditions
 
 MAX_LISTED_PODS = 50
+MAX_LISTED_REVISIONS = 10
+MAX_LISTED_DRAINS = 10
 
 
 class WorkersStatus(Api):
@@ -19,6 +21,8 @@ class WorkersStatus(Api):
     """Workers that exist."""
     ready_replicas: Int32 = 0
     """Workers that are ready."""
+    desired_replicas: Int32 = 0
+    """Workers that there should be: `workers.replicas`, or what `workers.autoscaling` makes of their load."""
 
 
 class GatewayPod(Api):
@@ -32,6 +36,8 @@ class GatewayPod(Api):
     """Address of the pod."""
     ready: bool = False
     """Whether it accepts new sessions."""
+    accepting: bool | None = None
+    """Whether the Service sends new clients to it (label `litevoice.dev/accepting`), once it is ready."""
     sessions: Int32 | None = None
     """Sessions it holds."""
     pending_requests: Int32 | None = None
@@ -46,8 +52,27 @@ class GatewayPod(Api):
     worker_cpu (they use nearly all of it)."""
 
 
+class Revision(Api):
+    """The gateways of one version of their pod template."""
+
+    revision: str
+    """Its pods' label `pod-template-hash`."""
+    newest: bool = False
+    """Whether it is what the spec asks for now; the others are being replaced."""
+    desired: Int32 = 0
+    """Gateways that its ReplicaSet is to have."""
+    ready: Int32 = 0
+    """Gateways that are ready and stay."""
+    draining: Int32 = 0
+    """Gateways that were told to go, or end, and are not gone yet."""
+    sessions: Int32 = 0
+    """Sessions of its gateways that answered."""
+    capacity: Int32 = 0
+    """Sessions that those of its gateways can hold that are ready and stay."""
+
+
 class LastDrain(Api):
-    """The last gateway that finished draining."""
+    """A gateway that finished draining."""
 
     pod: str
     """Name of the pod."""
@@ -71,11 +96,24 @@ class VoiceGatewayStatus(Api):
     observed_generation: Int64 | None = None
     """metadata.generation that this status refers to."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, Reconciling, Stalled, CRDOutdated."""
+    """Ready, Reconciling, Stalled, PluginsHealthy, Available, BrokerReady, DrainFits, ScalingLimited, Paused,
+    CRDOutdated."""
+    topic_prefix: Annotated[str, Field(max_length=256)] = ""
+    """Begins the names of topics that the spec does not name: `lv-<namespace>_<name>`. A VoiceGateway of an early
+    release keeps `lv-<namespace>-<name>`."""
     replicas: Int32 = 0
     """Gateways that exist."""
     ready_replicas: Int32 = 0
     """Gateways that are ready."""
+    accepting_replicas: Int32 = 0
+    """Ready gateways that the Service sends new clients to: not those that drain or are nearly full."""
+    desired_replicas: Int32 = 0
+    """Gateways that there should be: `spec.replicas`, or what `spec.autoscaling` makes of the sessions."""
+    draining_replicas: Int32 = 0
+    """Gateways that were told to go, or end, and are not gone yet."""
+    revisions: Annotated[list[Revision], Field(max_length=MAX_LISTED_REVISIONS)] = Field(default_factory=list)
+    """The versions of their pod template that gateways are of, at most 10: the newest first, then those with the most
+    sessions."""
     selector: str = ""
     """Label selector of the gateways, for autoscalers."""
     full: Annotated[str, Field(max_length=256)] = ""
@@ -84,7 +122,12 @@ class VoiceGatewayStatus(Api):
     """The workers."""
     sessions: Int32 = 0
     """Sessions of all gateways that answered."""
+    capacity: Int32 = 0
+    """Sessions that the gateways can hold that are ready and stay (`session.maxPerPod` of each), those that they hold
+    among them."""
     pods: Annotated[list[GatewayPod], Field(max_length=MAX_LISTED_PODS)] = Field(default_factory=list)
     """The gateways by name, the first 50."""
     last_drain: LastDrain | None = None
     """The last gateway that finished draining."""
+    last_drains: Annotated[list[LastDrain], Field(max_length=MAX_LISTED_DRAINS)] = Field(default_factory=list)
+    """The last 10 of them, the newest first."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from litevoice_operator.api.backlog_alert import (
     SEVERITIES,
     AlertPhase,
     BacklogAlertSpec,
-    BacklogValue,
+    PerSession,
     Severity,
     Threshold,
 )
+from litevoice_operator.observe.backlogs import Load, Sample
 
 Transition = Literal["Firing", "Escalated", "Resolved"]
+_PHASES: tuple[AlertPhase, ...] = get_args(AlertPhase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +35,28 @@ class AlertState:
 
 
 def next_state(
-    state: AlertState, spec: BacklogAlertSpec, value: BacklogValue, now: float
+    state: AlertState, spec: BacklogAlertSpec, sample: Sample, now: float
 ) -> tuple[AlertState, Transition | None]:
-    """The state after one more measurement; a transition is worth an Event. `now` in Unix seconds.
+    """The state after one more measurement; a transition is worth telling. `now` in Unix seconds.
 
     Pending → Firing once exceeded for `forSeconds`, with the severity of that moment. While firing, a severity holds
     until the value is below `clearBelowPercent` of its threshold; below all of them for `keepFiringForSeconds`, the
-    alert is resolved. Thresholds removed from the spec no longer count.
+    alert is resolved. Thresholds removed from the spec no longer count. What is not seen may be there: a sample that
+    lacks something makes nothing better.
     """
+    after, transition = _next_state(state, spec, sample, now)
+    milder = (_PHASES.index(after.phase), rank(after.severity)) < (_PHASES.index(state.phase), rank(state.severity))
+    if sample.unseen and (milder or after.clearing_since is not None):
+        return replace(state, clearing_since=None), None
+    return after, transition
+
+
+def _next_state(
+    state: AlertState, spec: BacklogAlertSpec, sample: Sample, now: float
+) -> tuple[AlertState, Transition | None]:
     if state.phase == "Firing":
-        return _while_firing(state, spec, value, now)
-    severity = _worst(spec.thresholds, value, percent=100)
+        return _while_firing(state, spec, sample, now)
+    severity = _worst(spec.thresholds, sample, percent=100)
     if severity is None:
         since = state.since if state.phase == "Inactive" and state.since is not None else now
         return AlertState("Inactive", None, since), None
@@ -62,15 +75,21 @@ def seconds_until_change(state: AlertState, spec: BacklogAlertSpec, now: float) 
     return None
 
 
+def worst_first(spec: BacklogAlertSpec, severity: Severity | None, loads: Sequence[Load]) -> list[Load]:
+    """Sessions over the severity's own bound come before those that are not."""
+    bounds = [one.per_session for one in spec.thresholds if one.severity == severity and one.per_session is not None]
+    return sorted(loads, key=lambda load: not any(_over(bound, load, 100) for bound in bounds))
+
+
 def _while_firing(
-    state: AlertState, spec: BacklogAlertSpec, value: BacklogValue, now: float
+    state: AlertState, spec: BacklogAlertSpec, sample: Sample, now: float
 ) -> tuple[AlertState, Transition | None]:
-    exceeded = _worst(spec.thresholds, value, percent=100)
-    up_to_now = [threshold for threshold in spec.thresholds if _rank(threshold.severity) <= _rank(state.severity)]
-    held = _worst(up_to_now, value, percent=spec.clear_below_percent)
-    severity = max((exceeded, held), key=_rank)
+    exceeded = _worst(spec.thresholds, sample, percent=100)
+    up_to_now = [threshold for threshold in spec.thresholds if rank(threshold.severity) <= rank(state.severity)]
+    held = _worst(up_to_now, sample, percent=spec.clear_below_percent)
+    severity = max((exceeded, held), key=rank)
     if severity is not None:
-        escalated = _rank(severity) > _rank(state.severity)
+        escalated = rank(severity) > rank(state.severity)
         return AlertState("Firing", severity, state.since), "Escalated" if escalated else None
     clearing_since = state.clearing_since if state.clearing_since is not None else now
     if now - clearing_since < spec.keep_firing_for_seconds:
@@ -78,20 +97,33 @@ def _while_firing(
     return AlertState("Inactive", None, now), "Resolved"
 
 
-def _worst(thresholds: Sequence[Threshold], value: BacklogValue, percent: int) -> Severity | None:
-    reached = [threshold.severity for threshold in thresholds if _reached(threshold, value, percent)]
-    return max(reached, key=_rank, default=None)
+def _worst(thresholds: Sequence[Threshold], sample: Sample, percent: int) -> Severity | None:
+    reached = [threshold.severity for threshold in thresholds if _reached(threshold, sample, percent)]
+    return max(reached, key=rank, default=None)
 
 
-def _reached(threshold: Threshold, value: BacklogValue, percent: int) -> bool:
-    """Either bound is enough. With no messages waiting nothing is reached, however low the level."""
-    if value.messages == 0:
+def _reached(threshold: Threshold, sample: Sample, percent: int) -> bool:
+    """Any bound is enough. With nothing waiting none is reached, however low the level."""
+    value = sample.value
+    if not value.messages and not value.age_seconds:
         return False
-    return any(
-        bound is not None and measured * 100 >= bound * percent
-        for bound, measured in ((threshold.messages, value.messages), (threshold.age_seconds, value.age_seconds))
-    )
+    if _at_least(threshold.messages, value.messages, percent):
+        return True
+    if _at_least(threshold.age_seconds, value.age_seconds, percent):
+        return True
+    if threshold.per_session is None:
+        return False
+    over = sum(1 for load in sample.loads if load.session and _over(threshold.per_session, load, percent))
+    return over > 0 and _at_least(threshold.sessions or 1, over, percent)
 
 
-def _rank(severity: Severity | None) -> int:
+def _over(bound: PerSession, load: Load, percent: int) -> bool:
+    return _at_least(bound.messages, load.backlog, percent) or _at_least(bound.age_seconds, load.age_seconds, percent)
+
+
+def _at_least(bound: int | None, measured: int, percent: int) -> bool:
+    return bound is not None and measured * 100 >= bound * percent
+
+
+def rank(severity: Severity | None) -> int:
     return -1 if severity is None else SEVERITIES.index(severity)

@@ -30,6 +30,15 @@ class Problem:
     lasting: bool
 
 
+def together(problems: Sequence[Problem]) -> Problem | None:
+    """One for all, under the reason of the first that somebody must do something about."""
+    if not problems:
+        return None
+    first = next((problem for problem in problems if problem.lasting), problems[0])
+    message = "; ".join(dict.fromkeys(problem.message for problem in (first, *problems)))
+    return Problem(first.reason, message, first.lasting)
+
+
 def conditions(
     previous: Sequence[Condition], findings: Sequence[Finding], generation: int, now: float
 ) -> list[Condition]:

@@ -65,7 +65,7 @@ def compare(built: Schema, installed: Schema) -> Difference:
 
 
 def _differences(path: str, built: Schema, installed: Schema) -> Iterator[tuple[str, str]]:
-    if installed.get("x-kubernetes-preserve-unknown-fields"):
+    if installed.get("x-kubernetes-preserve-unknown-fields") or built == installed:
         return
     if built.get("type") != installed.get("type"):
         yield "refuses", f"{path} of type {built.get('type', 'int-or-string')}"

@@ -8,6 +8,9 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class EventText:
+    """`once`: what it tells, and since when (Unix seconds). The same is posted once, whoever tries it again."""
+
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    once: tuple[str, float] | None = None

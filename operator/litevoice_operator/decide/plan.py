@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from litevoice_contracts.names import Names
+from litevoice_operator.api.labels import COMPONENTS
 from litevoice_operator.api.resolved import Gateway
+from litevoice_operator.decide.ownership import Owner, early_prefix
+from litevoice_operator.observe.replica_sets import ReplicaSet
 
 RESYNC_SECONDS = 60.0
 """Unchanged things are done again after this time, which repairs what others changed or removed."""
 
 NAMES = "names at the broker"
+SEEN_NAMES = "names at the broker, not changed"
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerNames:
-    """Topics and groups, and the name servers of their brokers."""
+    """Topics and groups, the name servers of their brokers, and whose they are.
+
+    Attributes:
+        had_them: the VoiceGateway is of a release that made topics without a mark.
+    """
 
     name_server: str
     admin_tls: bool
     names: Names
     expiration_minutes: int
+    owner: Owner
+    had_them: bool
 
     @classmethod
-    def of(cls, gateway: Gateway) -> BrokerNames:
+    def of(cls, gateway: Gateway, line: str) -> BrokerNames:
         expiration_minutes = gateway.spec.rocketmq.expiration_minutes
-        return cls(gateway.name_server, gateway.admin_tls, gateway.names, expiration_minutes)
+        owner = Owner(gateway.uid, line)
+        had_them = gateway.topic_prefix == early_prefix(gateway.namespace, gateway.name)
+        return cls(gateway.name_server, gateway.admin_tls, gateway.names, expiration_minutes, owner, had_them)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +58,56 @@ class EnsureNames:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteDeployment:
-    """With its pods, which drain."""
+class ReadNames:
+    """Find out whether topics and groups are there, and the VoiceGateway's own; change nothing."""
+
+    wanted: BrokerNames
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The Deployment by which an earlier release kept the gateways goes; its ReplicaSets and their pods stay."""
 
     name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """A ReplicaSet that is nobody's becomes the VoiceGateway's."""
+
+    replica_set: ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A ReplicaSet is to have so many pods; its template stays."""
+
+    replica_set: ReplicaSet
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSet:
+    """A ReplicaSet without pods."""
+
+    replica_set: ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDeployment:
+    """With its pods, which drain; only if it belongs to the VoiceGateway with that uid."""
+
+    name: str
+    owner_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSets:
+    """All ReplicaSets of the gateways, with their pods; only those that belong to the VoiceGateway with that uid, or to
+    nobody any more."""
+
+    owner_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +119,14 @@ class AwaitNoPods:
 
 @dataclass(frozen=True, slots=True)
 class DeleteNames:
-    """Delete topics and groups."""
+    """Delete topics and groups that belong to the VoiceGateway."""
 
     unwanted: BrokerNames
 
 
-Action: TypeAlias = Apply | EnsureNames
-Removal: TypeAlias = DeleteDeployment | AwaitNoPods | DeleteNames
+SetAction: TypeAlias = Release | Adopt | Scale | DeleteSet
+Action: TypeAlias = Apply | EnsureNames | ReadNames | SetAction
+Removal: TypeAlias = DeleteDeployment | DeleteSets | AwaitNoPods | DeleteNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +143,47 @@ def subject(manifest: Mapping[str, Any]) -> str:
 
 
 def plan(
-    gateway: Gateway, manifests: Sequence[Mapping[str, Any]], done: Mapping[str, Done], now: float
+    wanted_names: BrokerNames,
+    manifests: Sequence[Mapping[str, Any]],
+    done: Mapping[str, Done],
+    now: float,
+    *,
+    paused: bool = False,
 ) -> list[Action]:
-    """`manifests` in the order of creation; keys of `done`: `subject` of each object, and NAMES. Names come last:
-    gateways wait for a broker by themselves."""
+    """`manifests` in the order of creation; keys of `done`: `subject` of each object, NAMES and SEEN_NAMES. Names come
+    last: gateways wait for a broker by themselves."""
+    if paused:
+        return [ReadNames(wanted_names)] if _is_due(done.get(SEEN_NAMES), wanted_names, now) else []
     actions: list[Action] = [Apply(wanted) for wanted in manifests if _is_due(done.get(subject(wanted)), wanted, now)]
-    names, before = BrokerNames.of(gateway), done.get(NAMES)
-    if _is_due(before, names, now):
-        actions.append(EnsureNames(names, only_if_missing=before is not None and before.wanted == names))
+    before = done.get(NAMES)
+    if _is_due(before, wanted_names, now):
+        repeated = before is not None and before.wanted == wanted_names
+        actions.append(EnsureNames(wanted_names, only_if_missing=repeated))
     return actions
 
 
-def removal_plan(name: str, gateway: Gateway | None, pod_seconds: int) -> list[Removal]:
+def set_plan(
+    sets: Sequence[ReplicaSet], replicas: Mapping[str, int], newest: str, applied: str, with_pods: Collection[str]
+) -> list[SetAction]:
+    """For the ReplicaSets that exist. `replicas` by revision; `applied`: name of the one that is applied as a whole;
+    `with_pods`: revisions of which pods exist, also such as end."""
+    actions: list[SetAction] = []
+    for one in sets:
+        wanted = one.wanted if one.name == applied else replicas.get(one.revision, one.wanted)
+        if one.revision != newest and not (wanted or one.wanted or one.revision in with_pods):
+            actions.append(DeleteSet(one))
+        elif wanted != one.wanted:
+            actions.append(Scale(one, wanted))
+    return actions
+
+
+def removal_plan(name: str, uid: str, unwanted: BrokerNames | None, pod_seconds: int) -> list[Removal]:
     """Before a VoiceGateway may disappear, its sessions end in peace, then its names are deleted at the broker; the
-    garbage collector does the rest. `gateway`: None if it was never valid, so nothing was created at any broker.
+    garbage collector does the rest. `unwanted`: None if it was never valid, so nothing was created at any broker.
     `pod_seconds`: how long its pods may take to end."""
-    pods: list[Removal] = [DeleteDeployment(f"{name}-gateway"), DeleteDeployment(f"{name}-worker")]
-    return [*pods, AwaitNoPods(pod_seconds), DeleteNames(BrokerNames.of(gateway))] if gateway else pods
+    pods: list[Removal] = [DeleteDeployment(f"{name}-{component}", uid) for component in COMPONENTS]
+    pods.append(DeleteSets(uid))
+    return [*pods, AwaitNoPods(pod_seconds), DeleteNames(unwanted)] if unwanted else pods
 
 
 def _is_due(before: Done | None, wanted: object, now: float) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import kopf
 
 from litevoice_operator.api.base import GROUP
-from litevoice_operator.api.labels import MANAGED_SELECTOR
+from litevoice_operator.api.labels import COMPONENT_LABEL, MANAGED_SELECTOR
 
 
 class EndlessBackoffs:
@@ -29,8 +29,10 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 5
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
-    # Only our own pods cross the network, not the cluster's.
+    # Only what is ours crosses the network, not the cluster's.
     settings.watching.label_selectors["", "v1", "pods"] = MANAGED_SELECTOR
+    gateways = f"{MANAGED_SELECTOR},{COMPONENT_LABEL}=gateway"
+    settings.watching.label_selectors["apps", "v1", "replicasets"] = gateways
     # CRDs and namespaces need not be watched, so the operator needs no permission for them.
     settings.scanning.disabled = True
     # Peers of equal priority pause one another.

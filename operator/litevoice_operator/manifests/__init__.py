@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 from litevoice_operator.api.labels import COMPONENTS
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests.configs import config_map
 from litevoice_operator.manifests.disruption import disruption_budget
-from litevoice_operator.manifests.gateway import gateway_deployment
+from litevoice_operator.manifests.gateway import gateway_set
 from litevoice_operator.manifests.identities import service_account, worker_role, worker_role_binding
 from litevoice_operator.manifests.keys import Keys, keys_secret
 from litevoice_operator.manifests.objects import Manifest
@@ -16,6 +19,7 @@ from litevoice_operator.manifests.worker import worker_deployment
 
 def all_manifests(gateway: Gateway, keys: Keys) -> list[Manifest]:
     """Everything in the order of creation: what pods mount comes before the pods."""
+    gateway = replace(gateway, worker_token_sha256=hashlib.sha256(keys.worker_token.encode()).hexdigest())
     return [
         keys_secret(gateway, keys),
         *(config_map(gateway, component) for component in COMPONENTS),
@@ -25,6 +29,6 @@ def all_manifests(gateway: Gateway, keys: Keys) -> list[Manifest]:
         gateway_service(gateway),
         worker_service(gateway),
         *(disruption_budget(gateway, component) for component in COMPONENTS),
-        gateway_deployment(gateway),
+        gateway_set(gateway, keys),
         worker_deployment(gateway),
     ]

@@ -1,18 +1,17 @@
-"""The gateways' Deployment."""
+"""The gateways' ReplicaSet: one for each revision of their template."""
 
 from __future__ import annotations
 
+from litevoice_operator.api.labels import ACCEPTING_LABEL
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests import paths
-from litevoice_operator.manifests.deployment import Program, deployment, secret_mount
-from litevoice_operator.manifests.keys import keys_secret_name
+from litevoice_operator.manifests.keys import Keys, keys_secret_name
 from litevoice_operator.manifests.objects import Manifest
-
-GRACE_BEYOND_DRAIN_SECONDS = 30
-"""After the drain: the broker's confirmations, closing connections, and the preStop second."""
+from litevoice_operator.manifests.pods import Program, replica_set, secret_mount
 
 
-def gateway_deployment(gateway: Gateway) -> Manifest:
+def gateway_set(gateway: Gateway, keys: Keys) -> Manifest:
+    """The newest one, with `spec.replicas`."""
     spec = gateway.spec
     program = Program(
         component="gateway",
@@ -20,15 +19,12 @@ def gateway_deployment(gateway: Gateway) -> Manifest:
         replicas=spec.replicas,
         mounts=[
             secret_mount("api-keys", paths.API_KEYS_DIR, spec.auth.api_keys_secret),
-            secret_mount("keys", paths.KEYS_DIR, keys_secret_name(gateway)),
+            secret_mount("keys", paths.KEYS_DIR, keys_secret_name(gateway, keys)),
         ],
-        grace_seconds=grace_seconds(gateway),
+        grace_seconds=spec.drain.grace_seconds,
         ports={"ws": paths.CLIENT_PORT},
         # Endpoints are updated while the process still accepts: no client is sent to a draining pod.
         pre_stop={"sleep": {"seconds": 1}},
+        labels={ACCEPTING_LABEL: "true"},
     )
-    return deployment(gateway, program, spec.pod)
-
-
-def grace_seconds(gateway: Gateway) -> int:
-    return gateway.spec.drain.timeout_seconds + GRACE_BEYOND_DRAIN_SECONDS
+    return replica_set(gateway, program, spec.pod)

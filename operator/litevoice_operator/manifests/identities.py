@@ -10,7 +10,11 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 def service_account(gateway: Gateway, component: Component) -> Manifest:
-    return manifest(gateway, component, "v1", "ServiceAccount", automountServiceAccountToken=False)
+    account = manifest(gateway, component, "v1", "ServiceAccount", automountServiceAccountToken=False)
+    pod = gateway.spec.pod if component == "gateway" else gateway.spec.workers.pod
+    if pod.service_account_annotations:
+        account["metadata"]["annotations"] = dict(pod.service_account_annotations)
+    return account
 
 
 def worker_role(gateway: Gateway) -> Manifest:

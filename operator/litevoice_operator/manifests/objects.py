@@ -22,16 +22,19 @@ def manifest(
             "namespace": gateway.namespace,
             "name": name or gateway.object_name(component),
             "labels": labels(gateway.name, component),
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": "VoiceGateway",
-                    "name": gateway.name,
-                    "uid": gateway.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [controller(gateway.name, gateway.uid)],
         },
         **content,
+    }
+
+
+def controller(name: str, uid: str) -> dict[str, Any]:
+    """The owner reference to the VoiceGateway."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "VoiceGateway",
+        "name": name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
     }

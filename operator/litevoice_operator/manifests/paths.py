@@ -10,6 +10,7 @@ BROKER_CREDENTIALS_DIR = "/etc/litevoice/broker"
 BROKER_CA_DIR = "/etc/litevoice/broker-ca"
 BROKER_CA_FILE = "ca.crt"
 PIPELINE_DIR = "/etc/litevoice/pipeline"
+SECRETS_DIR = "/etc/litevoice/secrets"
 
 CLIENT_PORT = 8080
 ADMIN_PORT = 9090

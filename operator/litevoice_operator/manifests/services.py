@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from litevoice_operator.api.labels import selector_labels
+from typing import Any
+
+from litevoice_operator.api.labels import ACCEPTING_LABEL, selector_labels
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests.objects import Manifest, manifest
 from litevoice_operator.manifests.paths import ADMIN_PORT
@@ -15,8 +17,15 @@ def gateway_service(gateway: Gateway) -> Manifest:
         port["nodePort"] = listen.node_port
     policy = {"externalTrafficPolicy": listen.external_traffic_policy} if listen.service_type != "ClusterIP" else {}
     selector = selector_labels(gateway.name, "gateway")
-    spec = {"type": listen.service_type, "selector": selector, "ports": [port], **policy}
-    return manifest(gateway, "gateway", "v1", "Service", spec=spec)
+    if gateway.routed_by_label:
+        selector[ACCEPTING_LABEL] = "true"
+    spec: dict[str, Any] = {"type": listen.service_type, "selector": selector, "ports": [port], **policy}
+    if listen.load_balancer_class:
+        spec["loadBalancerClass"] = listen.load_balancer_class
+    service = manifest(gateway, "gateway", "v1", "Service", spec=spec)
+    if listen.annotations:
+        service["metadata"]["annotations"] = dict(listen.annotations)
+    return service
 
 
 def worker_service(gateway: Gateway) -> Manifest:

@@ -8,14 +8,13 @@ from litevoice_contracts.settings import (
     MembersSettings,
     OpenAICompatible,
     PipelineSettings,
-    ResponderSettings,
-    SynthesizerSettings,
-    TranscriberSettings,
+    StageSettings,
+    TurnSettings,
     WorkerSettings,
 )
 from litevoice_operator.api.program_settings import settings_of
 from litevoice_operator.api.resolved import Gateway
-from litevoice_operator.api.voice_gateway import OpenAIEndpoint, Pipeline
+from litevoice_operator.api.voice_gateway import NamedPipeline, OpenAIEndpoint, Pipeline, VoiceGatewaySpec
 from litevoice_operator.manifests import paths
 
 
@@ -26,6 +25,8 @@ def gateway_settings(gateway: Gateway) -> GatewaySettings:
         admin_port=paths.ADMIN_PORT,
         api_keys_dir=paths.API_KEYS_DIR,
         keys_dir=paths.KEYS_DIR,
+        models=[pipeline.name for pipeline in gateway.spec.pipelines],
+        semantic_models=[pipeline.name for pipeline in gateway.spec.pipelines if pipeline.turn_detector],
         **settings_of(gateway.spec, GatewaySettings),
     )
 
@@ -34,8 +35,10 @@ def worker_settings(gateway: Gateway) -> WorkerSettings:
     return WorkerSettings(
         broker=_broker_settings(gateway),
         admin_port=paths.ADMIN_PORT,
+        admin_token_sha256=gateway.worker_token_sha256,
         members=MembersSettings(service=f"{gateway.namespace}/{gateway.object_name('worker')}"),
-        pipeline=_pipeline_settings(gateway.spec.workers.pipeline),
+        pipelines=_pipelines(gateway.spec),
+        pipeline=TurnSettings(**settings_of(gateway.spec.workers.pipeline, TurnSettings)),
         log_level=gateway.spec.log_level,
         **settings_of(gateway.spec, WorkerSettings),
     )
@@ -49,6 +52,7 @@ def _broker_settings(gateway: Gateway) -> BrokerSettings:
         request_topic=gateway.names.request_topic,
         reply_topic=gateway.names.reply_topic,
         partitions=gateway.names.partitions,
+        brokers=gateway.names.brokers,
         tls=rocketmq.tls,
         admin_tls=gateway.admin_tls,
         ca_file=f"{paths.BROKER_CA_DIR}/{paths.BROKER_CA_FILE}" if rocketmq.ca_secret else "",
@@ -56,20 +60,38 @@ def _broker_settings(gateway: Gateway) -> BrokerSettings:
     )
 
 
-def _pipeline_settings(pipeline: Pipeline) -> PipelineSettings:
-    synthesizer = pipeline.synthesizer
-    return PipelineSettings(
-        transcriber=TranscriberSettings(openai=_endpoint("transcriber", pipeline.transcriber.openai)),
-        responder=ResponderSettings(openai=_endpoint("responder", pipeline.responder.openai)),
-        synthesizer=SynthesizerSettings(
-            openai=_endpoint("synthesizer", synthesizer.openai), **settings_of(synthesizer, SynthesizerSettings)
-        ),
-        **settings_of(pipeline, PipelineSettings),
-    )
+def _pipelines(spec: VoiceGatewaySpec) -> list[PipelineSettings]:
+    return [_named(pipeline) for pipeline in spec.pipelines] or [_only(spec.workers.pipeline)]
 
 
-def _endpoint(stage: str, endpoint: OpenAIEndpoint | None) -> OpenAICompatible | None:
-    if endpoint is None:
-        return None
-    key_file = paths.pipeline_key_file(stage) if endpoint.api_key_secret else ""
-    return OpenAICompatible(api_key_file=key_file, **settings_of(endpoint, OpenAICompatible))
+def _named(pipeline: NamedPipeline) -> PipelineSettings:
+    named = {
+        "transcriber": pipeline.transcriber,
+        "responder": pipeline.responder,
+        "synthesizer": pipeline.synthesizer,
+        "turn_detector": pipeline.turn_detector,
+    }
+    stages = {
+        kind: StageSettings(use=stage.use, options=stage.options) for kind, stage in named.items() if stage is not None
+    }
+    return PipelineSettings(name=pipeline.name, **stages)
+
+
+def _only(pipeline: Pipeline) -> PipelineSettings:
+    """The fields that were there before `spec.pipelines`."""
+    endpoints = {
+        "transcriber": pipeline.transcriber.openai,
+        "responder": pipeline.responder.openai,
+        "synthesizer": pipeline.synthesizer.openai,
+    }
+    stages = {kind: _openai(kind, endpoint) for kind, endpoint in endpoints.items() if endpoint is not None}
+    speech = stages.get("synthesizer", StageSettings(use="espeak-ng"))
+    options = {**speech.options, "voice": pipeline.synthesizer.voice}
+    stages["synthesizer"] = speech.model_copy(update={"options": options})
+    return PipelineSettings(name="litevoice", **stages)
+
+
+def _openai(kind: str, endpoint: OpenAIEndpoint) -> StageSettings:
+    key_file = paths.pipeline_key_file(kind) if endpoint.api_key_secret else ""
+    settings = OpenAICompatible(api_key_file=key_file, **settings_of(endpoint, OpenAICompatible))
+    return StageSettings(use="openai", options={"endpoints": [settings.model_dump(mode="json", by_alias=True)]})

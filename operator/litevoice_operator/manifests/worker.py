@@ -5,8 +5,8 @@ from __future__ import annotations
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.api.voice_gateway import OpenAIEndpoint
 from litevoice_operator.manifests import paths
-from litevoice_operator.manifests.deployment import Mount, Program, deployment, secret_mount
 from litevoice_operator.manifests.objects import Manifest
+from litevoice_operator.manifests.pods import Mount, Program, deployment, secret_mount
 
 GRACE_SECONDS = 30
 
@@ -17,7 +17,7 @@ def worker_deployment(gateway: Gateway) -> Manifest:
         component="worker",
         image=gateway.worker_image,
         replicas=workers.replicas,
-        mounts=_endpoint_keys(gateway),
+        mounts=[*_endpoint_keys(gateway), *_secrets(gateway)],
         grace_seconds=GRACE_SECONDS,
         service_account_token=True,
     )
@@ -41,3 +41,9 @@ def _endpoint_keys(gateway: Gateway) -> list[Mount]:
         for stage, endpoint in stages.items()
         if endpoint is not None and endpoint.api_key_secret is not None
     ]
+
+
+def _secrets(gateway: Gateway) -> list[Mount]:
+    """Volumes are numbered: the name of a Secret may be longer than that of a volume."""
+    names = gateway.spec.workers.secrets
+    return [secret_mount(f"secret-{index}", f"{paths.SECRETS_DIR}/{name}", name) for index, name in enumerate(names)]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from litevoice_contracts.control import SessionInfo
 from litevoice_contracts.names import is_gateway_id, partition_of
-from litevoice_operator.api.backlog_alert import BacklogValue, Culprit
+from litevoice_operator.api.backlog_alert import BacklogValue, Culprit, Owner
+
+MAX_NAMED = 5
+MIN_STALL_SECONDS = 1.0
+"""Every turn waits for a moment; before this it is no news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,69 +25,139 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What waits for one session, or in one partition where no session is known.
+
+    Attributes:
+        session: "" when only the partition is known.
+        age_seconds: of the oldest message; of a turn, since it last made progress.
+        owner: who holds the session, as far as broker and gateways tell; "" while nobody was asked.
+    """
+
+    session: str
+    backlog: int
+    age_seconds: int
+    partition: int | None = None
+    pod: str = ""
+    node: str = ""
+    client: str = ""
+    owner: Owner | None = None
+
+    def held_by(self, owner: Owner, pod: str = "", client: str = "") -> Load:
+        return replace(self, owner=owner, pod=pod or self.pod, client=client or self.client)
+
+    @property
+    def culprit(self) -> Culprit:
+        return Culprit(
+            session=self.session,
+            partition=self.partition,
+            backlog=self.backlog,
+            age_seconds=self.age_seconds,
+            pod=self.pod,
+            node=self.node,
+            client=self.client,
+            owner=self.owner,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement; `culprits`: largest first, without what only their owner can tell."""
+    """One measurement.
+
+    Attributes:
+        loads: all of them, worst first.
+        unseen: who did not answer, in words; there may be more than was seen.
+    """
 
     value: BacklogValue
-    culprits: tuple[Culprit, ...]
+    loads: tuple[Load, ...] = ()
+    unseen: str = ""
+
+    @classmethod
+    def of(cls, loads: Iterable[Load], total: int | None = None, age_seconds: int | None = None) -> Sample:
+        """`total` and `age_seconds`: when more is known than the loads tell."""
+        ordered = tuple(sorted(loads, key=lambda load: (-load.backlog, -load.age_seconds, load.session)))
+        value = BacklogValue(
+            messages=sum(load.backlog for load in ordered) if total is None else total,
+            age_seconds=max((load.age_seconds for load in ordered), default=0) if age_seconds is None else age_seconds,
+            sessions=sum(1 for load in ordered if load.session),
+        )
+        return cls(value, ordered)
 
 
-def reply_sample(
-    total: int, largest: Sequence[Waiting], oldest: Sequence[Waiting], existing: set[str], abandoned: set[str]
-) -> Sample:
-    """`total`: messages not taken by the gateways, over all sessions. `oldest` may name sessions whose LiteTopic has
-    expired (the broker keeps listing them); only those in `existing` count. What waits for a session in `abandoned` is
-    no backlog: its client has left, and the LiteTopic will expire. Nor is what a gateway has not read of its own
-    LiteTopic."""
-    abandoned = abandoned | {waiting.name for waiting in (*largest, *oldest) if is_gateway_id(waiting.name)}
-    left = sum(waiting.messages for waiting in largest if waiting.name in abandoned)
-    counted = [waiting for waiting in largest if waiting.messages > 0 and waiting.name not in abandoned]
-    relevant = existing - abandoned
-    ages = {waiting.name: waiting.age_seconds for waiting in oldest if waiting.name in relevant and waiting.age_seconds}
-    ages |= {waiting.name: waiting.age_seconds for waiting in counted if waiting.age_seconds}
-    culprits = tuple(
-        Culprit(session=waiting.name, backlog=waiting.messages, age_seconds=_seconds(ages.get(waiting.name)))
-        for waiting in counted
-    )
-    messages = max(0, total - left)
-    age = max((_seconds(value) for value in ages.values()), default=0) if messages else 0
-    return Sample(BacklogValue(messages=messages, age_seconds=age), culprits)
+def reply_sample(total: int, waiting: Sequence[Waiting]) -> Sample:
+    """`total`: messages that gateways have not taken, over all LiteTopics; `waiting`: the largest of them, perhaps all,
+    and one more than once when brokers share it.
+
+    Nothing waits for a client that has left, so whatever waits counts, whether or not its session has an owner. What a
+    gateway has not read of its own LiteTopic is no session's.
+    """
+    loads: dict[str, Load] = {}
+    for entry in waiting:
+        if is_gateway_id(entry.name):
+            total -= entry.messages
+        elif entry.messages > 0:
+            before = loads.get(entry.name, Load(entry.name, 0, 0))
+            age = max(before.age_seconds, whole_seconds(entry.age_seconds))
+            loads[entry.name] = Load(entry.name, before.backlog + entry.messages, age)
+    return Sample.of(loads.values(), max(total, sum(load.backlog for load in loads.values())))
 
 
-def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequence[SessionInfo]], top: int) -> Sample:
+def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequence[SessionInfo]]) -> Sample:
     """`partitions` by number; `sessions`: what each gateway pod lists. If no gateway can say whose requests wait (all
-    are gone), the culprits are partitions.
+    are gone), partitions take the sessions' place.
 
     What a gateway retains of an utterance that a worker is hearing is no backlog: a session counts only if its
     partition has one, and with no more than that."""
-    culprits = [
-        Culprit(
-            session=session.session_id,
-            partition=number,
-            backlog=min(session.pending_requests, partitions[number].messages),
-            age_seconds=_seconds(session.oldest_request_seconds),
-            pod=pod,
+    loads = [
+        Load(
+            session.session_id,
+            min(session.pending_requests, partitions[number].messages),
+            whole_seconds(session.oldest_request_seconds),
+            number,
+            pod,
             client=session.client,
+            owner="Held",
         )
         for pod, listed in sessions.items()
         for session in listed
         if session.pending_requests > 0
         and partitions[number := partition_of(session.session_id, len(partitions))].messages > 0
     ] or [
-        Culprit(partition=number, backlog=waiting.messages, age_seconds=_seconds(waiting.age_seconds))
+        Load("", waiting.messages, whole_seconds(waiting.age_seconds), number)
         for number, waiting in enumerate(partitions)
         if waiting.messages > 0
     ]
-    culprits.sort(key=lambda culprit: (-culprit.backlog, -culprit.age_seconds, culprit.session))
     total = sum(waiting.messages for waiting in partitions)
-    age = max((_seconds(waiting.age_seconds) for waiting in partitions if waiting.messages), default=0)
-    return Sample(BacklogValue(messages=total, age_seconds=age), tuple(culprits[:top]))
+    age = max((whole_seconds(waiting.age_seconds) for waiting in partitions if waiting.messages), default=0)
+    return Sample.of(loads, total, age)
 
 
-def located(culprit: Culprit, pod: str, node: str, client: str) -> Culprit:
-    """The culprit with who holds it; unknown parts are empty."""
-    return culprit.model_copy(update={"pod": pod, "node": node, "client": client})
+def turn_sample(partitions: int, sessions: Mapping[str, Sequence[SessionInfo]], silent: Sequence[str] = ()) -> Sample:
+    """Open turns that have made no progress for a moment. The worst is the one that has waited longest. `silent`: pods
+    that should have answered."""
+    loads = [
+        Load(
+            session.session_id,
+            session.pending_requests,
+            whole_seconds(session.stalled_seconds),
+            partition_of(session.session_id, partitions),
+            pod,
+            client=session.client,
+            owner="Held",
+        )
+        for pod, listed in sessions.items()
+        for session in listed
+        if session.stalled_seconds >= MIN_STALL_SECONDS
+    ]
+    sample = Sample.of(loads)
+    more = ", …" if len(silent) > MAX_NAMED else ""
+    return replace(
+        sample,
+        loads=tuple(sorted(loads, key=lambda load: (-load.age_seconds, load.session))),
+        unseen=f"gateway pods do not answer: {', '.join(silent[:MAX_NAMED])}{more}" if silent else "",
+    )
 
 
-def _seconds(age: float | None) -> int:
+def whole_seconds(age: float | None) -> int:
     return math.floor(age) if age else 0

@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
-from litevoice_contracts.control import DrainReport
-from litevoice_operator.api.labels import COMPONENT_LABEL, INSTANCE_LABEL
+from litevoice_contracts.control import DrainReport, RefusedSettings
+from litevoice_operator.api.labels import ACCEPTING_LABEL, COMPONENT_LABEL, INSTANCE_LABEL, REVISION_LABEL
 from litevoice_operator.api.times import from_text, to_text
-from litevoice_operator.api.voice_gateway_status import LastDrain
+from litevoice_operator.api.voice_gateway_status import MAX_LISTED_DRAINS, LastDrain
 
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""Annotation: of ready pods a ReplicaSet removes the one that costs least; without it a pod costs 0."""
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -25,6 +27,12 @@ class Pod:
         created_at: Unix seconds.
         starting: scheduled, but its container does not exist yet.
         trouble: why it is not ready, as far as the pod itself says; else empty.
+        refused: the setting that it ended at its start for, as a field of the VoiceGateway where it is one; else empty.
+        goes_first: its ReplicaSet removes it before others.
+        revision: of the pod template, as its controllers name it.
+        over: it has ended and stays as an object; it is no one's replica any more.
+        accepting: whether its Service sends new clients to it; None without the label.
+        unready_since: Unix seconds; 0 while it is ready, or was never looked at by its node.
     """
 
     namespace: str
@@ -40,12 +48,18 @@ class Pod:
     starting: bool
     trouble: str
     drained: LastDrain | None
+    goes_first: bool = False
+    refused: str = ""
+    revision: str = ""
+    over: bool = False
+    accepting: bool | None = None
+    unready_since: float = 0.0
 
 
 def read_pod(body: Mapping[str, Any]) -> Pod:
     """A pod as the API server (or a watch) returns it."""
     metadata, status = body.get("metadata", {}), body.get("status", {})
-    labels = metadata.get("labels") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     conditions = {condition.get("type"): condition for condition in status.get("conditions") or []}
     containers = status.get("containerStatuses") or []
     scheduled = conditions.get("PodScheduled", {}).get("status") == "True"
@@ -66,11 +80,28 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         and not any("running" in c.get("state", {}) or "terminated" in c.get("state", {}) for c in containers),
         trouble="" if ready else _trouble(conditions, containers),
         drained=_drained(name, containers),
+        refused="" if ready else _refused(containers),
+        goes_first=str(annotations.get(DELETION_COST, "0")).startswith("-"),
+        revision=str(labels.get(REVISION_LABEL, "")),
+        over=status.get("phase") in ("Failed", "Succeeded"),
+        accepting={"true": True, "false": False}.get(str(labels.get(ACCEPTING_LABEL))),
+        unready_since=0.0 if ready else from_text(conditions.get("Ready", {}).get("lastTransitionTime")) or 0.0,
     )  # fmt: skip
 
 
-def newest_drain(drains: Iterable[LastDrain | None]) -> LastDrain | None:
-    return max((drain for drain in drains if drain), key=lambda drain: drain.finished_at, default=None)
+def addresses(pods: Iterable[Pod]) -> dict[str, str]:
+    """Name → IP of those that may answer."""
+    return {pod.name: pod.ip for pod in pods if pod.ip and not pod.starting}
+
+
+def should_answer(pod: Pod) -> bool:
+    return bool(pod.ip) and not (pod.starting or pod.terminating or pod.trouble)
+
+
+def newest_drains(drains: Iterable[LastDrain | None]) -> tuple[LastDrain, ...]:
+    """The newest first, each once, and not more than a status lists."""
+    by_end = {(drain.finished_at, drain.pod): drain for drain in drains if drain}
+    return tuple(by_end[end] for end in sorted(by_end, reverse=True)[:MAX_LISTED_DRAINS])
 
 
 def _trouble(conditions: Mapping[Any, Any], containers: list[Mapping[str, Any]]) -> str:
@@ -91,11 +122,23 @@ def _waiting(container: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _drained(pod: str, containers: list[Mapping[str, Any]]) -> LastDrain | None:
     """The newest drain report among its containers' termination messages."""
-    return newest_drain(
+    drains = newest_drains(
         _last_drain(pod, report, from_text(terminated.get("finishedAt")) or 0.0)
         for terminated in _terminations(containers)
         if (report := _report(terminated.get("message"))) is not None
     )
+    return next(iter(drains), None)
+
+
+def _refused(containers: list[Mapping[str, Any]]) -> str:
+    for terminated in _terminations(containers):
+        try:
+            refused = msgspec.json.decode(str(terminated.get("message") or ""), type=RefusedSettings)
+        except (msgspec.MsgspecError, UnicodeEncodeError):
+            continue
+        prefix = "spec." if refused.field.startswith("pipelines[") else ""
+        return f"{prefix}{refused.field}: expected {refused.expected}"
+    return ""
 
 
 def _terminations(containers: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a Deployment tells: how far its rollout is, and what stops it."""
+"""What a Deployment tells: how far its rollout is, and what stops it. Of gateways, see `replica_sets`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ class Rollout:
     ready: int = 0
     settled: bool = False
     failure: str = ""
+    exists: bool = True
 
     @property
-    def complete(self) -> bool:
-        return self.ready >= self.wanted
+    def current(self) -> int:
+        """Replicas of now: none before it was made, whatever its default would be."""
+        return self.wanted if self.exists else 0
 
 
 def read_rollout(deployment: Mapping[str, Any]) -> Rollout:
@@ -33,15 +35,20 @@ def read_rollout(deployment: Mapping[str, Any]) -> Rollout:
     wanted = int(spec.get("replicas", 1))
     replicas = int(status.get("replicas", 0))
     seen = int(status.get("observedGeneration", 0)) >= int(deployment.get("metadata", {}).get("generation", 0))
-    failures = [
-        f"{condition.get('reason')}: {condition.get('message')}"
-        for condition in status.get("conditions") or []
-        if (condition.get("type"), condition.get("status")) in (("ReplicaFailure", "True"), ("Progressing", "False"))
-    ]
     return Rollout(
         wanted=wanted,
         replicas=replicas,
         ready=int(status.get("readyReplicas", 0)),
         settled=seen and int(status.get("updatedReplicas", 0)) == wanted == replicas,
-        failure="; ".join(failures),
+        failure=failures(status),
+        exists=bool(deployment),
+    )
+
+
+def failures(status: Mapping[str, Any]) -> str:
+    """Of a Deployment or ReplicaSet, in the words of its controller."""
+    return "; ".join(
+        f"{condition.get('reason')}: {condition.get('message')}"
+        for condition in status.get("conditions") or []
+        if (condition.get("type"), condition.get("status")) in (("ReplicaFailure", "True"), ("Progressing", "False"))
     )

@@ -4,84 +4,152 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
 
+from litevoice_contracts.addresses import is_from
+from litevoice_contracts.control import MAX_LISTED_SESSIONS, SessionInfo
 from litevoice_contracts.names import Names
 from litevoice_operator.adapters.broker import Broker
 from litevoice_operator.adapters.gateways import Gateways
-from litevoice_operator.api.backlog_alert import MAX_TOP, Culprit, Target
+from litevoice_operator.api.backlog_alert import Target
 from litevoice_operator.api.resource import Key
 from litevoice_operator.metrics import BACKLOG
-from litevoice_operator.observe.backlogs import Sample, located, reply_sample, request_sample
+from litevoice_operator.observe.backlogs import Load, Sample, reply_sample, request_sample, turn_sample
 from litevoice_operator.reconcile.pod_cache import PodCache
 
 SHARED_SECONDS = 2.0
-"""A measurement is shared by all who ask within this time."""
+"""A measurement is shared by all who ask within this time,"""
+MAX_SEEN = 50_000
+"""Sessions of which is remembered who served them: some 20 MB."""
+SHARED_FACTOR = 20.0
+"""or within so many times as long as the broker's walk over all replies took: a twentieth of a core at most."""
 
-SUSPECTS = 50
-"""For this many of the largest and of the oldest LiteTopics, a measurement asks whether their client is still there."""
+
+class Seen(NamedTuple):
+    """Who served a session when it was last seen. `node`, `client`: "" not known."""
+
+    pod: str
+    node: str
+    client: str
 
 
 class Backlogs:
-    """Raises BrokerError when the broker cannot tell."""
+    """Raises BrokerError when the broker cannot tell.
+
+    Attributes:
+        broker: of this VoiceGateway, for other questions.
+        seen: session → who served it, of the latest MAX_SEEN.
+    """
 
     def __init__(self, key: Key, broker: Broker, gateways: Gateways, pods: PodCache, token: str) -> None:
         self._key = key
-        self._broker = broker
+        self.broker = self._broker = broker
         self._gateways = gateways
         self._pods = pods
         self._token = token
         self._lock = asyncio.Lock()
         self._samples: dict[Target, tuple[Sample, float]] = {}
+        """And until when each may be shared (monotonic seconds)."""
+        self._published: set[Target] = set()
+        self.seen: dict[str, Seen] = {}
+
+    @property
+    def draining(self) -> bool:
+        """A gateway is ending, and its sessions move."""
+        return self._pods.draining(self._key)
 
     async def measure(self, names: Names, target: Target) -> Sample:
+        """Publishes the number, too."""
+        sample = await self.look(names, target)
+        self._published.add(target)
+        BACKLOG.labels(*self._key, target.lower()).set(sample.value.messages)
+        return sample
+
+    async def look(self, names: Names, target: Target) -> Sample:
         async with self._lock:
-            sample, at = self._samples.get(target, (None, 0.0))
-            if sample is None or time.monotonic() - at > SHARED_SECONDS:
-                sample = await (self._replies(names) if target == "Replies" else self._requests(names))
-                self._samples[target] = (sample, time.monotonic())
-                BACKLOG.labels(*self._key, target.lower()).set(sample.value.messages)
+            began = time.monotonic()
+            sample, shared_until = self._samples.get(target, (None, 0.0))
+            if sample is None or began > shared_until:
+                sample = await self._measured(names, target)
+                now = time.monotonic()
+                scan_seconds = now - began if target == "Replies" else 0.0
+                self._samples[target] = sample, now + max(SHARED_SECONDS, SHARED_FACTOR * scan_seconds)
             return sample
+
+    def fresh_in(self, target: Target) -> float:
+        """Seconds until who asks gets a new measurement, 0 at least."""
+        _, shared_until = self._samples.get(target, (None, 0.0))
+        return max(0.0, shared_until - time.monotonic())
+
+    def saw(self, pod: str, clients: Mapping[str, str]) -> None:
+        """At that pod: session → its client, "" where that was not said."""
+        found = self._pods.get(self._key, pod)
+        node = found.node if found else ""
+        for session, client in clients.items():
+            before = self.seen.pop(session, None)
+            known = before.client if before is not None and before.pod == pod else ""
+            self.seen[session] = Seen(pod, node, client or known)
+        for session in list(islice(self.seen, max(0, len(self.seen) - MAX_SEEN))):
+            del self.seen[session]
+
+    def last_seen(self, client: str, pods: Collection[str]) -> list[tuple[str, Seen]]:
+        """Sessions that these pods had of the client (its address, with or without port), the latest first."""
+        return [
+            (session, seen)
+            for session, seen in reversed(self.seen.items())
+            if seen.pod in pods and is_from(seen.client, client)
+        ]
 
     def forget(self) -> None:
         """Stops publishing its numbers."""
-        for target in self._samples:
+        for target in self._published:
             BACKLOG.remove(*self._key, target.lower())
+        self._published.clear()
         self._samples.clear()
 
-    async def locate(self, names: Names, culprits: Sequence[Culprit]) -> list[Culprit]:
-        """The same with owner pod, node and client address, as far as they are known."""
-        unknown = {culprit.session for culprit in culprits if culprit.session and not culprit.pod}
-        owners = await self._broker.owners(names, unknown)
-        return await asyncio.gather(*(self._locate(culprit, owners.get(culprit.session)) for culprit in culprits))
+    async def locate(self, names: Names, loads: Sequence[Load]) -> list[Load]:
+        """The same with owner, pod, node and client address, as far as they are known."""
+        unknown = {load.session for load in loads if load.session and load.owner is None}
+        subscribers = await self._broker.owners(names, unknown)
+        return await asyncio.gather(*(self._locate(load, subscribers.get(load.session, "")) for load in loads))
 
-    async def _replies(self, names: Names) -> Sample:
-        total, largest, oldest, existing = await self._broker.replies(names)
-        by_age = sorted((*largest, *oldest), key=lambda waiting: waiting.age_seconds or 0.0, reverse=True)
-        suspects = {w.name for w in (*largest[:SUSPECTS], *by_age[:SUSPECTS]) if w.messages and w.name in existing}
-        owners = await self._broker.owners(names, suspects)
-        ownerless = [name for name in suspects if not owners[name]]
-        # A slow reader's session may have no subscriber while its replies wait: then only its gateway knows.
+    async def _measured(self, names: Names, target: Target) -> Sample:
         addresses = self._pods.addresses(self._key)
-        held = await asyncio.gather(*(self._gateways.session(addresses, self._token, name) for name in ownerless))
-        abandoned = {name for name, holder in zip(ownerless, held, strict=True) if holder is None}
-        return reply_sample(total, largest, oldest, existing, abandoned)
+        if target == "Replies":
+            return reply_sample(*await self._broker.replies(names))
+        if target == "Requests":
+            listing = self._gateways.sessions(addresses, self._token, "requests", MAX_LISTED_SESSIONS)
+            partitions, sessions = await asyncio.gather(self._broker.requests(names), listing)
+            self._saw(sessions)
+            return request_sample(partitions, sessions)
+        sessions = await self._gateways.sessions(addresses, self._token, "stalled", MAX_LISTED_SESSIONS)
+        self._saw(sessions)
+        silent = sorted(name for name in addresses.keys() - sessions.keys() if self._should_answer(name))
+        return turn_sample(names.partitions, sessions, silent)
 
-    async def _requests(self, names: Names) -> Sample:
-        addresses = self._pods.addresses(self._key)
-        partitions, sessions = await asyncio.gather(
-            self._broker.requests(names), self._gateways.sessions(addresses, self._token, MAX_TOP)
-        )
-        return request_sample(partitions, sessions, MAX_TOP)
+    def _saw(self, listed: Mapping[str, Sequence[SessionInfo]]) -> None:
+        for pod, sessions in listed.items():
+            self.saw(pod, {session.session_id: session.client for session in sessions})
 
-    async def _locate(self, culprit: Culprit, owner: str | None) -> Culprit:
-        """`owner` by the broker's subscriptions, None when it was not asked."""
-        pod, client = culprit.pod, culprit.client
-        if owner is not None:
+    def _should_answer(self, name: str) -> bool:
+        pod = self._pods.get(self._key, name)
+        return pod is not None and pod.ready and not pod.terminating
+
+    async def _locate(self, load: Load, subscriber: str) -> Load:
+        """`subscriber`: the pod that the broker names as the owner. A slow reader's session may have none: then only
+        its gateway knows."""
+        if load.session and load.owner is None:
             addresses = self._pods.addresses(self._key)
-            pod = owner
-            asked = {pod: addresses[pod]} if pod in addresses else addresses
-            if found := await self._gateways.session(asked, self._token, culprit.session):
-                pod, client = found[0], found[1].client
-        holder = self._pods.get(self._key, pod)
-        return located(culprit, pod, holder.node if holder else "", client)
+            asked = {subscriber: addresses[subscriber]} if subscriber in addresses else addresses
+            holder = await self._gateways.session(asked, self._token, load.session)
+            if holder.session is not None:
+                load = load.held_by("Held", holder.pod, holder.session.client)
+            elif subscriber:
+                load = load.held_by("Held", subscriber)
+            else:
+                load = load.held_by("Orphaned" if holder.all_answered else "Unknown")
+        pod = self._pods.get(self._key, load.pod)
+        return replace(load, node=pod.node) if pod else load

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from litevoice_operator.api.resource import Key, Resource
 from litevoice_operator.observe.pods import read_pod
+from litevoice_operator.observe.replica_sets import gateway_key, read_replica_set
 from litevoice_operator.reconcile.backlog_alert import AlertReconciler
+from litevoice_operator.reconcile.healing import Healer
 from litevoice_operator.reconcile.loop import Loop
 from litevoice_operator.reconcile.shared import Shared
 from litevoice_operator.reconcile.voice_gateway import GatewayReconciler, finalize
 
+_log = logging.getLogger(__name__)
+
 
 class Controller:
-    """Events only say where to look; each loop reads the current state itself, so missed or repeated events are
-    harmless."""
+    """Events only say where to look, and that there is nothing to look at; each loop lists the current state before it
+    acts, so missed or repeated events are harmless."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, healer: Healer, own_namespace: str) -> None:
         self._shared = shared
+        self._healer = healer
+        self._own_namespace = own_namespace
+        self._cleanups: set[asyncio.Task[None]] = set()
         self._loops: dict[tuple[str, Key], Loop] = {}
         self._generations: dict[tuple[str, Key], int] = {}
 
@@ -28,6 +37,8 @@ class Controller:
         resource = Resource.model_validate(body)
         key = (resource.kind, resource.key)
         if deleted:
+            if resource.kind == "VoiceGateway" and resource.metadata.namespace == self._own_namespace:
+                self._clean_up(body)
             return self._wake(*key)
         if resource.metadata.deletion_timestamp is not None:
             return None  # a VoiceGateway: gateway_deleted handles it
@@ -44,6 +55,7 @@ class Controller:
         loop = self._loops.get((resource.kind, resource.key))
         if loop is not None:
             await loop.stop()
+        await self._shared.acting.wait()
         await finalize(self._shared, resource)
         self._shared.pods.forget(resource.key)
 
@@ -52,9 +64,31 @@ class Controller:
         (cache.remove if deleted else cache.put)(pod)
         self._wake("VoiceGateway", (pod.namespace, pod.instance))
 
+    def replica_set_event(self, body: Mapping[str, Any], *, deleted: bool) -> None:
+        """Wakes nobody: what it makes of its pods, they tell."""
+        key, one = gateway_key(body), read_replica_set(body)
+        if deleted:
+            self._shared.sets.remove(key, one.name)
+        else:
+            self._shared.sets.put(key, one)
+
     async def close(self) -> None:
+        for task in self._cleanups:
+            task.cancel()
+        await asyncio.gather(*self._cleanups, return_exceptions=True)
         for loop in list(self._loops.values()):
             await loop.stop()
+
+    def _clean_up(self, body: Mapping[str, Any]) -> None:
+        """What a finalizer would have waited for, as far as there is time."""
+        task = asyncio.create_task(self.gateway_deleted(body))
+        self._cleanups.add(task)
+        task.add_done_callback(self._cleaned_up)
+
+    def _cleaned_up(self, task: asyncio.Task[None]) -> None:
+        self._cleanups.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.warning("topics and groups may be left at the broker", extra={"error": str(error)})
 
     def _new_loop(self, resource: Resource) -> Loop:
         shared, key = self._shared, (resource.kind, resource.key)
@@ -62,14 +96,14 @@ class Controller:
         if resource.kind == "VoiceGateway":
             reconciler = GatewayReconciler(shared, resource.key)
         else:
-            reconciler = AlertReconciler(shared.resources, shared.outbox, shared.views, resource.key)
+            reconciler = AlertReconciler(shared, self._healer, resource.key)
 
         async def on_end() -> None:
             self._loops.pop(key, None)
             self._generations.pop(key, None)
             await reconciler.close()
 
-        return Loop(resource.kind, resource.key, reconciler.reconcile, on_end)
+        return Loop(resource.kind, resource.key, reconciler.reconcile, on_end, shared.acting)
 
     def _wake(self, kind: str, key: Key) -> None:
         if (loop := self._loops.get((kind, key))) is not None:

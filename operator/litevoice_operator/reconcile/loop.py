@@ -23,13 +23,22 @@ _log = logging.getLogger(__name__)
 
 class Loop:
     """Runs `reconcile` until it says that the resource is gone, then calls `on_end`. Failures are retried for ever,
-    with back-off: an API server or a broker that is down for minutes is nothing special."""
+    with back-off: an API server or a broker that is down for minutes is nothing special. A pass begins only while
+    `acting` is set."""
 
-    def __init__(self, kind: str, key: Key, reconcile: Reconcile, on_end: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        key: Key,
+        reconcile: Reconcile,
+        on_end: Callable[[], Awaitable[None]],
+        acting: asyncio.Event,
+    ) -> None:
         self._kind = kind
         self._key = key
         self._reconcile = reconcile
         self._on_end = on_end
+        self._acting = acting
         self._wake = asyncio.Event()
         self._backoff_seconds = 0.0
         self._task = asyncio.create_task(self._run(), name=f"{kind} {key[0]}/{key[1]}")
@@ -54,6 +63,7 @@ class Loop:
             await self._on_end()
 
     async def _pass(self) -> float | None:
+        await self._acting.wait()
         began = time.monotonic()
         try:
             pause_seconds = await self._reconcile()

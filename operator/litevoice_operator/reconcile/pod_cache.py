@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from litevoice_operator.api.labels import Component
 from litevoice_operator.api.resource import Key
 from litevoice_operator.api.voice_gateway_status import LastDrain
-from litevoice_operator.observe.pods import Pod, newest_drain
+from litevoice_operator.observe.pods import Pod, newest_drains
 
 
 class PodCache:
-    """Bounded by the number of existing pods, plus one drain report per VoiceGateway."""
+    """Bounded by the number of existing pods, plus the newest drain reports per VoiceGateway."""
 
     def __init__(self) -> None:
         self._pods: dict[Key, dict[str, Pod]] = {}
-        self._drains: dict[Key, LastDrain] = {}
+        self._drains: dict[Key, tuple[LastDrain, ...]] = {}
 
     def put(self, pod: Pod) -> None:
         """A pod was seen."""
@@ -41,17 +42,26 @@ class PodCache:
     def get(self, gateway: Key, name: str) -> Pod | None:
         return self._pods.get(gateway, {}).get(name)
 
-    def last_drain(self, gateway: Key) -> LastDrain | None:
-        return self._drains.get(gateway)
+    def of(self, gateway: Key) -> list[Pod]:
+        return list(self._pods.get(gateway, {}).values())
 
-    def addresses(self, gateway: Key) -> dict[str, str]:
-        """Name → IP of the gateway pods that can answer requests."""
+    def last_drains(self, gateway: Key) -> tuple[LastDrain, ...]:
+        """The newest first."""
+        return self._drains.get(gateway, ())
+
+    def draining(self, gateway: Key) -> bool:
+        """A gateway pod is ending."""
+        pods = self._pods.get(gateway, {}).values()
+        return any(pod.component == "gateway" and pod.terminating for pod in pods)
+
+    def addresses(self, gateway: Key, component: Component = "gateway") -> dict[str, str]:
+        """Name → IP of the component's pods that can answer requests."""
         return {
             pod.name: pod.ip
             for pod in self._pods.get(gateway, {}).values()
-            if pod.component == "gateway" and pod.ip and not pod.starting
+            if pod.component == component and pod.ip and not pod.starting
         }
 
     def _remember_drain(self, gateway: Key, pod: Pod) -> None:
-        if pod.component == "gateway" and (drain := newest_drain([self._drains.get(gateway), pod.drained])):
-            self._drains[gateway] = drain
+        if pod.component == "gateway" and pod.drained:
+            self._drains[gateway] = newest_drains([pod.drained, *self.last_drains(gateway)])

@@ -22,6 +22,9 @@ from litevoice_operator.reconcile.installed_crds import InstalledCrds
 REFUSED = (422, 500)
 """A value out of bounds; a value of another type, which server-side apply reports as an internal error."""
 
+INDISPENSABLE = ("conditions", "topicPrefix")
+"""What users must be told, and what the operator must remember."""
+
 T = TypeVar("T")
 
 
@@ -54,9 +57,14 @@ class Resources:
             return None
         return resource, validated(resource, read)
 
+    async def keeps(self, kind: Kind, field: str) -> bool:
+        """Whether the installed CRD has that field, ``status.topicPrefix`` for example."""
+        difference = (await self._crds.get(kind.kind)).difference
+        return difference is None or field not in difference.lacks
+
     async def write_status(self, resource: Resource, status: VoiceGatewayStatus | BacklogAlertStatus) -> None:
-        """Only if it changed; adds the condition CRDOutdated. If an older CRD refuses `status`, only the conditions are
-        written."""
+        """Only if it changed; adds the condition CRDOutdated. If an older CRD refuses `status`, only what is
+        INDISPENSABLE is written."""
         crd = await self._crds.get(resource.kind)
         previous = [Condition.model_validate(condition) for condition in resource.status.get("conditions", ())]
         finding = crd_finding(crd.name, crd.difference)
@@ -71,7 +79,7 @@ class Resources:
         except ClusterError as error:
             if error.status not in REFUSED or crd.difference is None or not crd.difference.refuses:
                 raise
-            await self._apply(resource, {"conditions": content.get("conditions", [])})
+            await self._apply(resource, {name: content[name] for name in INDISPENSABLE if name in content})
 
     async def _apply(self, resource: Resource, content: dict[str, Any]) -> None:
         metadata = resource.metadata

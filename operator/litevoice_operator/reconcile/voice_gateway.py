@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from litevoice_operator.adapters.broker import Broker
 from litevoice_operator.adapters.cluster import DEPLOYMENT, EVENT, POD, VOICE_GATEWAY
 from litevoice_operator.api.labels import owned_selector
 from litevoice_operator.api.resolved import Gateway, read_gateway
 from litevoice_operator.api.resource import Key, Resource
+from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 from litevoice_operator.api.voice_gateway_status import VoiceGatewayStatus
-from litevoice_operator.decide.conditions import Problem
+from litevoice_operator.decide.available import available_finding, broker_finding
+from litevoice_operator.decide.conditions import Finding, Problem
+from litevoice_operator.decide.drain_limits import drain_finding
 from litevoice_operator.decide.gateway_status import gateway_status
 from litevoice_operator.decide.notifications import EventText
-from litevoice_operator.decide.plan import plan, removal_plan
+from litevoice_operator.decide.ownership import topic_prefix
+from litevoice_operator.decide.pausing import paused_event, paused_finding, scaling_paused, scaling_taken_over
+from litevoice_operator.decide.plan import Action, BrokerNames, plan, removal_plan, set_plan, subject
+from litevoice_operator.decide.rest import at_rest, vouched
+from litevoice_operator.decide.rollout import taken_over
+from litevoice_operator.decide.scale_workers import both
 from litevoice_operator.manifests import all_manifests
-from litevoice_operator.manifests.gateway import grace_seconds
-from litevoice_operator.manifests.keys import Keys, derive_keys
+from litevoice_operator.manifests.gateway import gateway_set
+from litevoice_operator.manifests.keys import Keys, derive_keys, derive_line
 from litevoice_operator.observe.events import messages
-from litevoice_operator.observe.mounts import mount_problem
-from litevoice_operator.observe.pods import Pod, read_pod
+from litevoice_operator.observe.mounts import added_volumes, mount_problem
+from litevoice_operator.observe.pods import Pod, addresses, read_pod
+from litevoice_operator.observe.replica_sets import ReplicaSet, fleet, newest, read_replica_set
 from litevoice_operator.observe.rollouts import Rollout, read_rollout
 from litevoice_operator.observe.voice_gateway import Observed
+from litevoice_operator.reconcile.accepting import AcceptingLabels
 from litevoice_operator.reconcile.backlogs import Backlogs
-from litevoice_operator.reconcile.execute import BROKER_ATTEMPTS, Executor, Outcome, remove
+from litevoice_operator.reconcile.execute import Executor, Outcome, remove
+from litevoice_operator.reconcile.rebalance import Rebalancing
+from litevoice_operator.reconcile.replica_sets import GatewaySets
 from litevoice_operator.reconcile.resources import validated
+from litevoice_operator.reconcile.scaling import Scaling
 from litevoice_operator.reconcile.shared import GatewayView, Shared
+from litevoice_operator.reconcile.worker_scaling import WorkerScaling
 
 SETTLED_PAUSE_SECONDS = 10.0
 UNSETTLED_PAUSE_SECONDS = 2.0
@@ -43,62 +60,174 @@ class GatewayReconciler:
         self._shared = shared
         self._key = key
         self._keys: Keys = derive_keys(shared.root_key, *key)
+        self._line = derive_line(shared.root_key, *key)
         self._broker = Broker(shared.installed)
-        self._executor = Executor(shared.cluster, self._broker)
+        self._executor = Executor(shared.cluster, self._broker, key)
+        self._sets = GatewaySets(shared.cluster, shared.sets, key)
+        self._scaling = Scaling(shared, key, self._keys.admin_token)
+        self._workers = WorkerScaling(shared, key)
+        self._rebalancing = Rebalancing(shared, key, self._keys.admin_token)
+        self._labels = AcceptingLabels(shared.cluster, key)
         self._backlogs = Backlogs(key, self._broker, shared.gateways, shared.pods, self._keys.admin_token)
 
     async def close(self) -> None:
         self._shared.views.pop(self._key, None)
+        self._shared.turns.forget(self._key)
+        self._shared.sets.forget(self._key)
         self._backlogs.forget()
         await self._broker.close()
 
     async def reconcile(self) -> float | None:
         """Seconds until the next pass, None when the VoiceGateway is gone."""
         shared = self._shared
-        found = await shared.resources.read(VOICE_GATEWAY, self._key, lambda body: read_gateway(body, shared.defaults))
+        recordable = await _recordable(shared)
+        found = await shared.resources.read(VOICE_GATEWAY, self._key, lambda body: _read(shared, body, recordable))
         if found is None:
             return None
         resource, gateway = found
-        observed = await self._observe()
+        prefix = _prefix(resource, recordable)
+        previous = VoiceGatewayStatus.model_validate({**resource.status, "topicPrefix": prefix})
+        observed = await self._observe(
+            None if isinstance(gateway, Problem) else gateway, resource.metadata.uid, previous.desired_replicas
+        )
+        problem: Problem | None
+        more: list[Finding] = []
+        rolling: Finding | None = None
+        paused = False
         if isinstance(gateway, Problem):
-            problem: Problem | None = gateway
+            problem = gateway
+            shared.turns.forget(self._key)
             shared.views[self._key] = GatewayView(gateway, None, self._backlogs)
         else:
-            outcome = await self._execute(gateway)
-            problem = outcome.refused or outcome.names
-            observed = observed.after(outcome.applied)
-        previous = VoiceGatewayStatus.model_validate(resource.status)
-        status = gateway_status(resource.metadata, observed, problem, previous, time.time())
+            paused = gateway.spec.paused
+            if paused:
+                shared.turns.forget(self._key)
+                outcome, scaling = await self._execute(gateway, []), scaling_paused()
+            elif self._sets.taking_over(observed.sets):
+                outcome = await self._execute(gateway, self._sets.to_take_over(observed.sets), without_set=True)
+                scaling, rolling = scaling_taken_over(), taken_over()
+            else:
+                observed, outcome, scaling, rolling = await self._act(gateway, observed, resource.reference)
+            problem = outcome.problem
+            if event := paused_event(previous.conditions, paused, resource.metadata.generation):
+                await shared.outbox.send(resource.reference, event)
+            more = [broker_finding(outcome.names), drain_finding(gateway.spec), scaling, paused_finding(paused)]
+        more = [available_finding(observed, None if isinstance(gateway, Problem) else gateway.spec), *more]
+        status = gateway_status(
+            resource.metadata, observed, problem, previous, time.time(), more, paused=paused, rolling=rolling
+        )
         await shared.resources.write_status(resource, status)
-        settled = problem is None and observed.gateways.settled and observed.workers.settled
+        settled = problem is None and rolling is None and observed.gateways.settled and observed.workers.settled
         return SETTLED_PAUSE_SECONDS if settled else UNSETTLED_PAUSE_SECONDS
 
-    async def _execute(self, gateway: Gateway) -> Outcome:
-        manifests = all_manifests(gateway, self._keys)
-        outcome = await self._executor.execute(plan(gateway, manifests, self._executor.done, time.monotonic()))
-        names = gateway.names if outcome.names is None else None
-        self._shared.views[self._key] = GatewayView(outcome.names, names, self._backlogs)
+    async def _act(
+        self, gateway: Gateway, observed: Observed, about: Mapping[str, str]
+    ) -> tuple[Observed, Outcome, Finding, Finding | None]:
+        """What is seen afterwards, what came of it, what limits scaling, and what is replaced."""
+        rebalance = gateway.spec.rebalance
+        gateway = replace(gateway, routed_by_label=await self._labels.keep(observed, rebalance.imbalance_percent))
+        scaled = await self._scaling.scale(gateway, observed, self._scaling.decide(gateway, observed), about)
+        if rebalance.move_sessions and gateway.spec.drain.policy != "Complete":
+            await self._rebalancing.move(scaled.pods, self._labels.crowded, scaled.left_per_second, about)
+        gateway, workers = await self._workers.scale(scaled.gateway, observed)
+        made = gateway_set(gateway, self._keys)
+        name = made["metadata"]["name"]
+        # One that a Deployment has left bears another name: its template stays as it is.
+        adopted = any(one.revision == observed.newest and one.name != name for one in observed.sets)
+        if not any((one.name, one.wanted) == (name, gateway.spec.replicas) for one in observed.sets):
+            self._executor.done.pop(subject(made), None)
+        with_pods = {pod.revision for pod in observed.pods if pod.component == "gateway"}
+        actions = set_plan(observed.sets, scaled.step.replicas, observed.newest, "" if adopted else name, with_pods)
+        seen = {} if observed.listed else {one.name: one.version for one in observed.sets}
+        outcome = await self._execute(gateway, actions, without_set=adopted, seen=seen)
+        after = observed.after(outcome.applied, None if outcome.sets_failed else scaled.step.desired)
+        if not outcome.sets_failed:
+            await self._scaling.tell(scaled, observed, about)
+        if event := self._workers.told(workers, observed, after):
+            await self._shared.outbox.send(about, event)
+        return after, outcome, both(scaled.finding, workers), scaled.rolling
+
+    async def _execute(
+        self,
+        gateway: Gateway,
+        before: Sequence[Action],
+        *,
+        without_set: bool = False,
+        seen: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """`before`: what is done first; `without_set`: the ReplicaSet of the newest revision is not the operator's to
+        write as a whole; `seen`: as for Executor."""
+        manifests = [
+            one for one in all_manifests(gateway, self._keys) if not (without_set and one["kind"] == "ReplicaSet")
+        ]
+        names = BrokerNames.of(gateway, self._line)
+        actions = plan(names, manifests, self._executor.done, time.monotonic(), paused=gateway.spec.paused)
+        outcome = await self._executor.execute([*before, *actions], gateway.uid, seen)
+        measured = gateway.names if outcome.names is None else None
+        self._shared.views[self._key] = GatewayView(outcome.names, measured, self._backlogs)
         return outcome
 
-    async def _observe(self) -> Observed:
+    async def _observe(self, gateway: Gateway | None, uid: str, desired: int) -> Observed:
+        """As watches say while the fleet is at rest and nothing is to be done; else as the API server lists it.
+
+        `gateway`: None when it is invalid; `desired`: gateways that there were to be when it was looked last.
+        """
+        workers = await self._rollout(f"{self._key[1]}-worker")
+        sets = self._sets.remembered(uid)
+        seen: Observed | None = None
+        if gateway is not None and sets is not None:
+            seen = self._view(gateway, desired, workers, sets, listed=False)
+            seen = await self._asked(seen) if at_rest(seen) else None
+            if seen is not None and vouched(seen) and not self._acts(gateway, seen):
+                return seen
+        listed = await self._listed(gateway, uid, desired, workers)
+        if seen is not None and addresses(seen.pods) == addresses(listed.pods):
+            return replace(listed, answers=seen.answers, worker_answers=seen.worker_answers, at=seen.at)
+        return await self._asked(listed)
+
+    def _acts(self, gateway: Gateway, seen: Observed) -> bool:
+        return not gateway.spec.paused and self._scaling.decide(gateway, seen).acts
+
+    async def _listed(self, gateway: Gateway | None, uid: str, desired: int, workers: Rollout) -> Observed:
         namespace, name = self._key
-        cluster, cache = self._shared.cluster, self._shared.pods
-        bodies = await cluster.list(POD, namespace, labels=owned_selector(name), limit=2000)
+        bodies = await self._shared.cluster.list(POD, namespace, labels=owned_selector(name), limit=2000)
         pods = [read_pod(body) for body in bodies]
-        cache.replace(self._key, pods)
+        self._shared.pods.replace(self._key, pods)
+        listed = self._view(gateway, desired, workers, await self._sets.observe(uid), listed=True)
+        mounts = await self._mount_problems(pods, gateway.spec if gateway is not None else None)
+        return replace(listed, pods=pods, mount_problems=mounts)
+
+    def _view(
+        self, gateway: Gateway | None, desired: int, workers: Rollout, sets: Sequence[ReplicaSet], *, listed: bool
+    ) -> Observed:
+        """Without what the pods themselves say."""
+        cache, nodes, revision = self._shared.pods, self._shared.nodes, ""
+        if gateway is not None:
+            wanted = read_replica_set(gateway_set(gateway, self._keys))
+            revision = (newest(sets, wanted.template) or wanted).revision
         return Observed(
-            gateways=await self._rollout(f"{name}-gateway"),
-            workers=await self._rollout(f"{name}-worker"),
-            pods=pods,
-            answers=await self._shared.gateways.statuses(cache.addresses(self._key), self._keys.admin_token),
-            mount_problems=await self._mount_problems(pods),
-            last_drain=cache.last_drain(self._key),
+            gateways=fleet(sets, revision, desired),
+            workers=workers,
+            pods=cache.of(self._key),
+            last_drains=cache.last_drains(self._key),
+            cordoned=nodes.cordoned if nodes.known else None,
+            sets=tuple(sets),
+            newest=revision,
+            listed=listed,
         )
+
+    async def _asked(self, seen: Observed) -> Observed:
+        asked, cache = self._shared.gateways, self._shared.pods
+        answers, worker_answers = await asyncio.gather(
+            asked.statuses(cache.addresses(self._key), self._keys.admin_token),
+            asked.worker_statuses(cache.addresses(self._key, "worker"), self._keys.worker_token),
+        )
+        return replace(seen, answers=answers, worker_answers=worker_answers, at=time.monotonic())
 
     async def _rollout(self, name: str) -> Rollout:
         return read_rollout(await self._shared.cluster.get(DEPLOYMENT, self._key[0], name) or {})
 
-    async def _mount_problems(self, pods: list[Pod]) -> dict[str, str]:
+    async def _mount_problems(self, pods: list[Pod], spec: VoiceGatewaySpec | None) -> dict[str, str]:
         """Why pods are stuck before their container exists, which only their Events tell."""
         stuck = [pod for pod in pods if pod.starting and time.time() - pod.created_at > MOUNT_GRACE_SECONDS]
         problems = {}
@@ -106,7 +235,8 @@ class GatewayReconciler:
             events = await self._shared.cluster.list(
                 EVENT, pod.namespace, fields=f"involvedObject.uid={pod.uid},reason=FailedMount", limit=50
             )
-            if problem := mount_problem(messages(events)):
+            added = added_volumes(spec, pod.component) if spec is not None else {}
+            if problem := mount_problem(messages(events), added):
                 problems[pod.name] = problem
         return problems
 
@@ -116,20 +246,36 @@ async def finalize(shared: Shared, resource: Resource) -> None:
 
     Raises ClusterError if the API server cannot be reached: the caller retries.
     """
-    read = validated(resource, lambda body: read_gateway(body, shared.defaults))
+    recordable = await _recordable(shared)
+    read = validated(resource, lambda body: _read(shared, body, recordable))
     gateway = None if isinstance(read, Problem) else read
-    pod_seconds = grace_seconds(gateway) + KILL_MARGIN_SECONDS if gateway else 0
+    unwanted = BrokerNames.of(gateway, derive_line(shared.root_key, *resource.key)) if gateway else None
+    pod_seconds = gateway.spec.drain.grace_seconds + KILL_MARGIN_SECONDS if gateway else 0
     broker = Broker(shared.installed)
     try:
-        actions = removal_plan(resource.metadata.name, gateway, pod_seconds)
-        error = await remove(shared.cluster, broker, resource.key, actions)
+        actions = removal_plan(resource.metadata.name, resource.metadata.uid, unwanted, pod_seconds)
+        remains = await remove(shared.cluster, broker, resource.key, actions)
     finally:
         await broker.close()
-    if gateway is None or error is None:
+    if gateway is None or remains is None:
         return
     message = (
         f"topics and groups of {gateway.names.request_topic} and {gateway.names.reply_topic} may remain at "
-        f"{gateway.name_server}: gave up after {BROKER_ATTEMPTS} attempts: {error}"
+        f"{gateway.name_server}: {remains.why}"
     )
-    _log.warning("topics and groups left at the broker", extra={"object": "/".join(resource.key), "error": str(error)})
-    await shared.outbox.send(resource.reference, EventText("Warning", "BrokerCleanupFailed", message))
+    _log.warning("topics and groups left at the broker", extra={"object": "/".join(resource.key), "why": remains.why})
+    text = EventText("Warning", "BrokerCleanupFailed" if remains.gave_up else "NamesKept", message)
+    await shared.outbox.send(resource.reference, text)
+
+
+async def _recordable(shared: Shared) -> bool:
+    return await shared.resources.keeps(VOICE_GATEWAY, "status.topicPrefix")
+
+
+def _prefix(resource: Resource, recordable: bool) -> str:
+    recorded = str(resource.status.get("topicPrefix", ""))
+    return topic_prefix(resource.metadata, recorded, seen_before=bool(resource.status), recordable=recordable)
+
+
+def _read(shared: Shared, resource: Resource, recordable: bool) -> Gateway:
+    return read_gateway(resource, shared.defaults, _prefix(resource, recordable))

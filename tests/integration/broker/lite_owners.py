@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections import defaultdict
 from typing import Any
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.lite.channel import Delivery
+from litevoice_broker.lite.full_sync import Postponed
 from litevoice_broker.producer import Producer
 from tests.integration.sending import send_lite
 
@@ -44,3 +46,11 @@ async def owner(kit: Any, pod: str, **options: Any) -> tuple[Any, Log]:
     log = Log()
     options = {"config": kit.config(pod), **options}
     return await kit.channel(log.take, log.evicted.append, **options), log
+
+
+async def synced(channel: Any) -> None:
+    """A full sync that the broker answered. On a busy machine one gives way to a subscription without an answer."""
+    while True:
+        with contextlib.suppress(Postponed):
+            await channel._sync()
+            return

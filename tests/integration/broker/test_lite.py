@@ -11,7 +11,7 @@ from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.lite.commands import Fate
-from tests.integration.broker.lite_owners import Log, new_name, owner, send, subscribers
+from tests.integration.broker.lite_owners import Log, new_name, owner, send, subscribers, synced
 from tests.integration.sending import send_lite
 from tests.waiting import until
 
@@ -54,7 +54,7 @@ async def test_release_gives_up_and_is_idempotent(kit: Any, admin: Admin) -> Non
     await channel.release(name)
     assert (channel.owned, channel.position(name)) == (0, None)
     await send(producer, kit, name, 0, 2)
-    await channel._sync()
+    await synced(channel)
     assert await subscribers(admin, kit, name) == []
     assert log.positions[name] == []
     assert log.evicted == []

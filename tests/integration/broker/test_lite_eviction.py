@@ -12,7 +12,7 @@ import pytest
 from litevoice_broker.admin import Admin, LiteTopicInfo
 from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.rocketmq_jars import version
-from tests.integration.broker.lite_owners import Log, new_name, owner, send, subscribers
+from tests.integration.broker.lite_owners import Log, new_name, owner, send, subscribers, synced
 from tests.integration.gateway.process import Wire
 from tests.integration.shared_rocketmq import SharedRocketMQ
 from tests.waiting import until
@@ -62,7 +62,7 @@ async def test_trap_full_sync_never_brings_an_evicted_owner_back(kit: Any, admin
     await second.take_over(name, 3)
     await until(lambda: first_log.evicted == [name])
     assert first.position(name) is None
-    await first._sync()  # after the one, if any, that was on its way and is taken back
+    await synced(first)  # after the one, if any, that was on its way and is taken back
     for number in range(3, 23):  # twenty messages, over at least ten full syncs of both
         await send(producer, kit, name, number, number + 1)
         await asyncio.sleep(0.05)
@@ -78,9 +78,9 @@ async def test_eviction_that_races_with_a_full_sync(kit: Any, admin: Admin) -> N
     for round_number in range(15):
         name = await message(kit)
         await take(kit, first, first_log, name)
-        await asyncio.gather(first._sync(), take(kit, second, second_log, name), first._sync())
+        await asyncio.gather(synced(first), take(kit, second, second_log, name), synced(first))
         await until(lambda name=name: name in first_log.evicted)
-        await first._sync()
+        await synced(first)
         assert await subscribers(admin, kit, name) == ["second"], f"round {round_number}"
 
 
@@ -93,7 +93,7 @@ async def test_a_takeover_that_waits_for_a_full_sync_does_not_evict_itself(kit: 
     producer = await kit.producer()
     names = [new_name() for _ in range(10)]
     for before, name in itertools.pairwise(names):  # the first one holds up the sync, the sync the second one
-        await asyncio.gather(channel.take_over(before, 0), channel._sync(), channel.take_over(name, 0))
+        await asyncio.gather(channel.take_over(before, 0), synced(channel), channel.take_over(name, 0))
     last = new_name()
     other, _ = await owner(kit, "b")
     await channel.take_over(last, 0)
@@ -160,7 +160,7 @@ async def test_a_loser_that_its_full_sync_has_put_back_leaves_at_once(kit: Any, 
     await take(kit, first, first_log, name)
     _, let_through = hold_notices(first)
     await take(kit, second, second_log, name)
-    await first._sync()
+    await synced(first)
     assert await subscribers(admin, kit, name) == ["first", "second"], "else RocketMQ has mended it: simplify"
     let_through()
     await until(lambda: first_log.evicted == [name])
@@ -177,7 +177,7 @@ async def test_the_newest_owner_keeps_what_a_loser_was_put_back_to(kit: Any, adm
     (_, old_notice), (_, new_notice) = hold_notices(second), hold_notices(first)
     await take(kit, first, first_log, name)
     await take(kit, second, second_log, name)
-    await first._sync()
+    await synced(first)
     assert await subscribers(admin, kit, name) == ["first", "second"]
     old_notice()
     await until(lambda: second._ownership.idle)
@@ -201,7 +201,7 @@ async def test_a_loser_that_its_full_sync_has_put_back_alone_takes_over_again(ki
     await take(kit, first, first_log, last)
     notices, let_through = hold_notices(first)
     await take(kit, second, second_log, name)
-    await first._sync()
+    await synced(first)
     await second.release(name)
     assert await subscribers(admin, kit, name) == ["first"]
     await send(producer, kit, name, 1, 2)
@@ -235,8 +235,8 @@ async def test_two_that_cannot_know_who_is_newest_end_as_one(
     notices = [hold_notices(second), hold_notices(first)]
     await take(kit, first, first_log, name)
     await take(kit, second, second_log, name)
-    await first._sync()
-    await second._sync()
+    await synced(first)
+    await synced(second)
     assert await subscribers(admin, kit, name) == ["first", "second"]
     for _, let_through in notices:
         for _ in range(times):

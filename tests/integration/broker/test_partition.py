@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from litevoice_broker.admin import HEARTBEAT_SYNC_GROUP, Admin
+from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable, Overloaded
-from litevoice_broker.partition_consumer import PartitionMessage
-from litevoice_contracts.names import Names
+from litevoice_broker.partition_consumer import INVISIBLE_SECONDS, PartitionMessage
+from litevoice_contracts.names import ClientId, Names
+from tests.conformance.client import PartitionClient
 from tests.integration.sending import send_fifo
 from tests.waiting import until
 
@@ -200,6 +202,39 @@ async def test_trap_order_lock_of_a_killed_worker_is_freed_at_once(kit: Any, adm
     await until(lambda: len(worker.messages) >= 9)
 
 
+async def test_trap_a_lock_that_a_forgotten_poll_took_is_freed_when_nothing_comes(kit: Any, admin: Admin) -> None:
+    """As when a poll is given up and repeated by another proxy, and the broker hands the messages to the first."""
+    producer, worker = await kit.producer(), Worker()
+    topic, group = kit.names.partition_topic(0), kit.names.worker_group
+    await kit.consumer(0, worker.handle)
+
+    sent = 0
+
+    async def committed() -> bool:
+        return await admin.offsets(topic, group) == (sent, sent)
+
+    forgotten = PartitionClient(BrokerConfig(kit.endpoints, ClientId.new("forgotten", "127.0.0.1", "test")), kit.names)
+    await forgotten.start()
+    try:
+        lost: list[Any] = []
+        poll: asyncio.Task[list[Any]] | None = None
+        while not lost:  # both poll; one of them gets it
+            if poll is None or poll.done():
+                poll = asyncio.create_task(forgotten.poll())
+                await asyncio.sleep(0.2)
+            await send_fifo(producer, topic, "s", {}, b"%d" % sent)
+            sent += 1
+            await until(lambda now=sent, opened=poll: len(worker.messages) == now or opened.done())
+            lost = poll.result() if poll.done() else []
+        started = time.monotonic()
+        await until(lambda: len(worker.messages) == sent)
+        assert time.monotonic() - started < INVISIBLE_SECONDS / 2
+        assert worker.bodies == [b"%d" % number for number in range(sent)]
+        await until(committed)
+    finally:
+        await forgotten.close()
+
+
 async def test_failing_handler_gets_the_batch_again_and_nothing_is_acknowledged(kit: Any, admin: Admin) -> None:
     seen: list[list[bytes]] = []
 
@@ -262,7 +297,7 @@ async def test_topic_of_another_form_is_refused_by_name(admin: Admin, names: Nam
     with pytest.raises(BrokerError, match=r"expected LITE; delete it first"):
         await admin.ensure_lite_topic(names.partition_topic(0), expiration_minutes=30)
     with pytest.raises(BrokerError, match=r"expected 1 queue and FIFO; delete it first"):
-        await admin.ensure_fifo_topic(names.reply_topic, broker_index=0)
+        await admin.ensure_fifo_topic(names.reply_topic)
 
 
 async def test_unreachable_name_server_says_so() -> None:

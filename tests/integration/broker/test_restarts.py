@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import Counter, defaultdict
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from litevoice_broker.admin import Admin
-from litevoice_broker.errors import BrokerUnavailable
+from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.fence import Fence
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionMessage
@@ -22,12 +23,14 @@ from litevoice_broker.remoting import RemotingClient
 from litevoice_contracts.conversation import SessionConfig, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, MessageId, UpEnvelope
 from litevoice_contracts.events import AudioDelta
+from litevoice_contracts.names import Names
 from litevoice_contracts.packets import Audio
 from litevoice_dev import class_archive
 from litevoice_dev.processes import last_lines
 from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_gateway.session_state import SessionState
 from litevoice_worker.order import PacketOrder
+from tests.conformance.client import PartitionClient, Sender, positions
 from tests.integration.sending import send_fifo, send_lite
 from tests.waiting import until
 
@@ -168,7 +171,7 @@ async def test_broker_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocket
 
 
 async def test_trap_a_broker_that_missed_its_registration_can_be_told_to_register(
-    admin: Admin, rocketmq: LocalRocketMQ
+    admin: Admin, names: Names, rocketmq: LocalRocketMQ
 ) -> None:
     """By itself it would do so 10 s after its start, and every 30 s."""
     fields = {"brokerName": "broker-a", "clusterName": "DefaultCluster", "brokerId": 0}
@@ -182,6 +185,7 @@ async def test_trap_a_broker_that_missed_its_registration_can_be_told_to_registe
             if not registered:
                 break
             await asyncio.sleep(0.02)
+    assert await admin.offsets(names.partition_topic(0), names.worker_group) == (0, 0), "asked where it was last"
     await rocketmq.broker.register()
     assert await asyncio.to_thread(rocketmq.registered_brokers) == ["broker-a"]
 
@@ -225,7 +229,8 @@ async def test_a_client_whose_proxy_died_asks_once_for_all_it_owns(
     assert questions[200077] >= 1
     await until(lambda: questions[200076] >= len(names))
     await until(lambda: channel._ownership.idle)
-    assert len(names) <= questions[200076] < 2 * len(names)
+    # On a busy machine the link may break again, and the question before the next full sync is one more.
+    assert len(names) <= questions[200076] < (questions[200077] + 1) * len(names), questions
     assert channel.owned == len(names)
     await send_lite(producer, kit.names.reply_topic, names[0], b"0")
     await until(lambda: channel.position(names[0]) == 1)
@@ -297,7 +302,7 @@ async def test_missing_topic_at_start_is_waited_for(kit: Any, admin: Admin) -> N
     kit.closed_later(producer)
     await producer.start()
     await until(lambda: topic in producer.unready_reason)
-    await admin.ensure_fifo_topic(topic, broker_index=0)
+    await admin.ensure_fifo_topic(topic)
     await producer.wait_ready(60)
     await send_fifo(producer, topic, "g", {}, b"x")
 
@@ -377,3 +382,87 @@ async def test_parts_start_from_the_classes_of_an_earlier_start(rocketmq: LocalR
         assert str(archive) in Path(f"/proc/{part._process.pid}/maps").read_text()
     finally:
         own.kill()
+
+
+async def test_what_is_sent_and_read_while_the_proxy_knows_neither_topic_nor_group(
+    kit: Any, rocketmq: LocalRocketMQ
+) -> None:
+    """After a restart of the name server a proxy knows the partition sooner than group and type. It read without
+    the order lock then: what its reader did not acknowledge in time went to a retry topic that nobody reads. And it
+    refused what was sent, as of the wrong type."""
+    producer = await kit.producer()
+    await send_fifo(producer, kit.names.partition_topic(0), "g", {}, b"locked")
+    first, second = (PartitionClient(kit.config(pod), kit.names) for pod in ("first", "second"))
+    sender = Sender(kit.config("sender"), kit.names.partition_topic(1))
+    refusals: set[str] = set()
+
+    async def sent() -> bool:
+        try:
+            await sender.send("")
+        except BrokerError as error:
+            refusals.add(str(error))
+            return False
+        return True
+
+    async def sends() -> None:
+        while True:
+            await sent()
+            await asyncio.sleep(0.02)
+
+    async def answer() -> list[int] | str:
+        try:
+            return positions(await second.poll())
+        except BrokerError as error:
+            return str(error)
+
+    async def knows_nothing() -> bool:
+        return "No topic route" in str(await answer())
+
+    sending = asyncio.create_task(sends())
+    try:
+        await asyncio.gather(first.start(), second.start(), sender.start())
+        assert positions(await first.poll(invisible=300.0)) == [0]
+        for _ in range(10):  # the broker registers every 10 s, on a busy machine before the proxy has asked
+            await asyncio.to_thread(rocketmq.name_server_part.kill)
+            await asyncio.to_thread(rocketmq.name_server_part.start)
+            with contextlib.suppress(AssertionError):
+                await until(knows_nothing, timeout_seconds=12)
+                break
+        else:
+            pytest.fail("the proxy never believed that there is no topic")
+        await asyncio.sleep(1.5)  # nor a group: it remembers that for a second
+        await rocketmq.broker.register()
+        found: list[list[int]] = []
+
+        async def polled() -> bool:
+            polled = await answer()
+            if isinstance(polled, list):
+                found.append(polled)
+            return bool(found)
+
+        await until(polled, "the proxy knows the topic again", 60)
+        assert found == [[]], "the first still has the lock"
+        await until(sent, lambda: f"a message is taken again, not {refusals}", 60)
+        assert refusals, "or nothing was tried"
+        assert not [refusal for refusal in refusals if "CONFLICT_WITH_TYPE" in refusal]
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, first.close(), second.close(), sender.close(), return_exceptions=True)
+
+
+@pytest.mark.timeout(420)
+async def test_a_name_server_that_waits_for_brokers_is_not_missed(traffic: Traffic, rocketmq: LocalRocketMQ) -> None:
+    """The last test here: no new topic is found for 15 s, and no proxy starts."""
+    await asyncio.to_thread(rocketmq.name_server_part.kill)
+    with (rocketmq.folder / "conf" / "namesrv.conf").open("a") as settings:
+        settings.write("needWaitForService=true\nwaitSecondsForService=15\n")
+    await asyncio.to_thread(rocketmq.name_server_part.start)
+    began, unknown, slowest = time.monotonic(), 0, 0.0
+    while time.monotonic() - began < 4.0:  # proxies ask it every second
+        unknown += not await asyncio.to_thread(rocketmq.registered_brokers)
+        sent = time.monotonic()
+        await traffic.goes_on()
+        slowest = max(slowest, time.monotonic() - sent)
+    assert unknown, "the broker had registered again before anybody asked"
+    assert slowest < 8.0, "it takes the broker 10 s to register"
+    await traffic.end()

@@ -59,7 +59,7 @@ class Helm:
         return result.stdout
 
     def install(self, *values: str, release: str = "litevoice", namespace: str = NAMESPACE, chart: Path = CHART) -> str:
-        settings = [part for value in values for part in ("--set", value)]
+        settings = [part for value in ("watchNamespaces={*}", *values) for part in ("--set", value)]
         return self("upgrade", "--install", "--create-namespace", release, str(chart), *settings, namespace=namespace)
 
 
@@ -194,13 +194,15 @@ def test_operator_may_what_it_needs_everywhere(server: ApiServer, helm: Helm) ->
         ("watch", GATEWAYS),
         ("patch", "deployments.apps"),
         ("create", "secrets"),
-        ("patch", "secrets"),
         ("list", "pods"),
     ]:
         assert may(server, verb, resource, "one"), (verb, resource)
     for verb, resource in [
         ("get", "secrets"),
         ("list", "secrets"),
+        ("patch", "secrets"),
+        ("update", "secrets"),
+        ("delete", "secrets"),
         ("create", "pods"),
         ("get", "customresourcedefinitions.apiextensions.k8s.io"),
         ("delete", "nodes"),

@@ -47,10 +47,12 @@ class Gateway(Member):
     port: int = 0
     admin_port: int = 0
 
-    async def request(self, path: str, *, post: bool = False, token: str = ADMIN, body: Any = None) -> httpx.Response:
+    async def request(
+        self, path: str, *, post: bool = False, method: str = "", token: str = ADMIN, body: Any = None
+    ) -> httpx.Response:
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             return await http.request(
-                "POST" if post else "GET",
+                method or ("POST" if post else "GET"),
                 f"{self.admin_url}{path}",
                 headers={"Authorization": f"Bearer {token}"} if token else {},
                 json=body,
@@ -94,7 +96,8 @@ class Gateways:
     async def start(
         self, *, ready: bool = True, endpoints: str = "", module: str = "litevoice_gateway", **changes: Any
     ) -> Gateway:
-        number, port, admin_port = len(self.running), free_port(), free_port()
+        number, port = len(self.running), free_port()
+        admin_host, admin_port = changes.get("adminHost", HOST), changes.get("adminPort", 0) or free_port()
         settings = {
             "broker": {
                 "endpoints": endpoints or self.endpoints,
@@ -106,7 +109,7 @@ class Gateways:
             },
             "listenHost": HOST,
             "listenPort": port,
-            "adminHost": HOST,
+            "adminHost": admin_host,
             "adminPort": admin_port,
             "apiKeysDir": str(self._folder / "api"),
             "keysDir": str(self._folder / "keys"),
@@ -116,7 +119,7 @@ class Gateways:
         }
         config, log = self._folder / f"gateway-{number}.json", self._folder / f"gateway-{number}.log"
         config.write_text(json.dumps(settings))
-        name, admin_url = f"gateway-{number}", f"http://{HOST}:{admin_port}"
+        name, admin_url = f"gateway-{number}", f"http://{admin_host}:{admin_port}"
         process = processes.spawn(
             [sys.executable, "-X", "dev", "-W", "ignore", "-m", module, "--config", str(config)],
             log=log,

@@ -37,7 +37,7 @@ async def test_binary_frames_acknowledgements_and_goaway(gateways: Gateways, pla
             pass
     assert refusal.value.response.body == b'{"no": "invalid_api_key"}'
 
-    async with gateway.connect() as openai, echo(ALICE) as socket:
+    async with gateway.connect(query="can_return=true") as openai, echo(ALICE) as socket:
         await opened(openai)
         hello = await receive(socket)
         session, codec = hello.removeprefix(HELLO).decode().split()

@@ -10,6 +10,7 @@ import json
 import struct
 from typing import Any
 
+import httpx
 import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -75,9 +76,10 @@ async def test_another_gateway_takes_over_after_the_last_event(gateways: Gateway
             assert newest.seq == 0
             assert newest.snapshot is None, "only a worker that asks has it: the log is read to its end by then"
             await played_worker.say(session, events.TurnReplay("unknown_session"))
-            await until(lambda: played_worker.of(session)[-1].snapshot is not None)
-            replay = played_worker.of(session)[-1]
-            assert (replay.epoch, replay.attempt) == (newest.epoch, 1)
+            await until(lambda: [envelope.attempt for envelope in played_worker.of(session)][-2:] == [1, 1])
+            replay, own = played_worker.of(session)[-2:]
+            assert [type(packet) for packet in replay.packets] == [Audio, EpochEnd], "what the other gateway has left"
+            assert (replay.epoch, own.epoch) == (min(one, two), newest.epoch)
             assert replay.snapshot is not None
             assert [item.text for item in replay.snapshot.items] == ["hi"]
             await play_log(played_worker, session, 5, start=20, attempt=1)
@@ -248,7 +250,11 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
             return {"extra_query": target}
 
         async with client.realtime.connect(
-            model="test", on_reconnecting=reconnecting, initial_delay=0.02, max_retries=50
+            model="test",
+            extra_query={"can_return": "true"},
+            on_reconnecting=reconnecting,
+            initial_delay=0.02,
+            max_retries=50,
         ) as connection:
 
             async def listen() -> None:
@@ -308,8 +314,16 @@ async def test_a_drain_under_load_loses_nothing(gateways: Gateways, played_worke
     assert over.get("forced", 0) == 0
 
 
-async def test_a_draining_gateway_takes_nobody_and_reports(gateways: Gateways) -> None:
-    gateway = await gateways.start(drainTurnWaitSeconds=30, drainTimeoutSeconds=30)
+async def probes(gateway: Gateway) -> dict[str, tuple[int, str]]:
+    """What load balancers are told on the clients' port, without a key."""
+    async with httpx.AsyncClient() as client:
+        answers = {path: await client.get(f"http://{HOST}:{gateway.port}{path}") for path in ("/", "/healthz")}
+    return {path: (answer.status_code, answer.text) for path, answer in answers.items()}
+
+
+async def test_a_draining_gateway_takes_nobody_reports_and_comes_back(gateways: Gateways) -> None:
+    gateway = await gateways.start(drainPolicy="Complete", drainTimeoutSeconds=30)
+    assert await probes(gateway) == {"/": (200, "ok\n"), "/healthz": (200, "ok\n")}
     async with gateway.connect() as socket:
         await opened(socket)
         assert (await gateway.request("/v1/drain")).json() == {}
@@ -318,6 +332,7 @@ async def test_a_draining_gateway_takes_nobody_and_reports(gateways: Gateways) -
         assert begun.json()["state"] == "draining"
         ready = await gateway.request("/readyz")
         assert (ready.status_code, ready.json()["reason"]) == (503, "draining")
+        assert await probes(gateway) == {"/": (503, "not ready\n"), "/healthz": (503, "not ready\n")}
         with pytest.raises(InvalidStatus) as refusal:
             async with gateway.connect():
                 pass
@@ -328,5 +343,21 @@ async def test_a_draining_gateway_takes_nobody_and_reports(gateways: Gateways) -
         while (report := (await gateway.request("/v1/drain")).json())["state"] != "drained":
             await asyncio.sleep(0.05)
     assert (report["sessions"], report["completed"]) == (1, 1)
-    gateway.terminate()
+    back = await gateway.request("/v1/drain", method="DELETE")
+    assert (back.status_code, back.json()) == (200, report)
+    async with gateway.connect() as socket:
+        await opened(socket)
+        begun = await gateway.request("/v1/drain", post=True, body={"policy": "Complete", "rate_per_second": 1})
+        assert (begun.json()["sessions"], begun.json().get("completed", 0)) == (1, 0), "a drain of its own"
+        back = await gateway.request("/v1/drain", method="DELETE")
+        assert (back.status_code, back.json()["state"]) == (200, "draining")
+        assert (await gateway.request("/readyz")).status_code == 200
+        assert (await gateway.request("/v1/drain")).json() == {}
+        gateway.terminate()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await gateway.request("/v1/drain")).json() == {}:
+                await asyncio.sleep(0.05)
+        late = await gateway.request("/v1/drain", method="DELETE")
+        assert (late.status_code, "was told to end" in late.text) == (409, True)
+        await socket.close()
     assert await gateway.wait_gone(PATIENCE_SECONDS) == 0

@@ -113,6 +113,10 @@ async def test_conformance(gateways: Gateways, played_worker: PlayedWorker) -> N
         assert (error["error"]["param"], error["error"]["event_id"]) == ("audio", "mine")
         await socket.send(numbered_audio(3))
         await until(lambda: played_worker.audio_numbers(session) == [1, 3])
+        socket.transport.write(b"\x89\x80\0\0\0\0" * 500)  # empty pings: more than a client may send of anything
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await gateway.metric("litevoice_gateway_client_errors_total", code="rate_limited"):
+                await asyncio.sleep(0.02)
         await socket.close(1000, "done")
         assert socket.close_code == 1000
     await until(lambda: played_worker.packets(session)[-1:] == [EpochEnd()])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import secrets
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ import yaml
 
 from litevoice_dev import processes
 from litevoice_dev.ports import free_port
+from litevoice_operator.api.labels import REVISION_LABEL
 from tests.integration.apiserver import HOST, REPOSITORY, ApiServer, Json, clean_environment, wait_until
 from tests.integration.shared_rocketmq import AnyRocketMQ, SharedRocketMQ
 
@@ -24,7 +28,19 @@ ROOT_KEY = b"integration tests' root key, 32+ bytes"
 RESOURCES = "/apis/litevoice.dev/v1alpha1/namespaces"
 
 
+def pod_ip(number: int) -> str:
+    """An address for pods of a test: ports are the same in each, so no two jobs may use the same one."""
+    job = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return f"127.0.{88 + int(job)}.{number}"
+
+
 class OperatorProcess:
+    """Attributes:
+    module: what is run as the operator.
+    """
+
+    module = "litevoice_operator"
+
     def __init__(self, server: ApiServer, rocketmq: AnyRocketMQ, folder: Path, **environment: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "root-key").write_bytes(ROOT_KEY)
@@ -47,7 +63,7 @@ class OperatorProcess:
         # A stand-in for the whole environment of a pod: nothing of this machine's.
         environment = clean_environment(**self._environment)
         command = ["env", "-i", *(f"{name}={value}" for name, value in environment.items())]
-        self._process = processes.spawn([*command, sys.executable, "-m", "litevoice_operator"], log=self.log)
+        self._process = processes.spawn([*command, sys.executable, "-m", self.module], log=self.log)
         if wait:
             wait_until(lambda: self.answers("/readyz"), "the operator to be ready", 120)
 
@@ -110,6 +126,53 @@ def grant_chart_rules(server: ApiServer, namespace: str = "") -> None:
             "subjects": [{"apiGroup": group, "kind": "User", "name": "operator"}],
         },
     )
+    nodes = next(d for d in chart_documents("rbac.yaml") if d["metadata"]["name"].endswith("-nodes"))
+    subjects = [{"apiGroup": group, "kind": "User", "name": "operator"}]
+    role = {"apiGroup": group, "kind": "ClusterRole", "name": "nodes"}
+    cluster = f"/apis/{group}/v1/cluster"
+    server.create(f"{cluster}roles", {"metadata": {"name": "nodes"}, "rules": nodes["rules"]})
+    server.create(f"{cluster}rolebindings", {"metadata": {"name": "nodes"}, "roleRef": role, "subjects": subjects})
+    for policy in chart_policies():
+        plural = policy["kind"].lower() + "s" if policy["kind"].endswith("g") else "validatingadmissionpolicies"
+        server.create(f"/apis/admissionregistration.k8s.io/v1/{plural}", policy)
+
+
+def grant_reviews(server: ApiServer, namespace: str, viewer: str, manager: str = "") -> None:
+    """The chart's rules for the user `operator` to ask who somebody is, and for these ServiceAccounts to see, and to
+    change, the sessions of this namespace alone."""
+    documents = (*chart_documents("rbac.yaml"), *chart_documents("manager.yaml"))
+    rules = {d["metadata"]["name"]: d["rules"] for d in documents if d["kind"] == "ClusterRole"}
+    group = "rbac.authorization.k8s.io"
+    cluster, own = f"/apis/{group}/v1/cluster", f"/apis/{group}/v1/namespaces/{namespace}/"
+    subjects = [{"apiGroup": group, "kind": "User", "name": "operator"}]
+    grants = [(cluster, "reviews", "ClusterRole", rules["default-t-litevoice-operator-reviews"], subjects)]
+    for granted_role, account in (("viewer", viewer), ("manager", manager)):
+        if account:
+            account_namespace, _, name = account.partition("/")
+            accounts = [{"kind": "ServiceAccount", "namespace": account_namespace, "name": name}]
+            allowed = rules[f"default-t-litevoice-operator-{granted_role}"]
+            grants.append((own, granted_role, "Role", allowed, accounts))
+    for path, name, kind, granted, to in grants:
+        named = {"metadata": {"name": name}}
+        server.create(f"{path}roles", {**named, "rules": granted})
+        role = {"apiGroup": group, "kind": kind, "name": name}
+        server.create(f"{path}rolebindings", {**named, "roleRef": role, "subjects": to})
+
+
+@functools.cache
+def chart_documents(template: str) -> tuple[Json, ...]:
+    """What a template of the chart makes for the release `t` in the namespace `default`."""
+    helm = subprocess.run([REPOSITORY / "scripts/install-helm"], stdout=subprocess.PIPE, text=True, check=True)
+    chart, values = str(REPOSITORY / "charts/litevoice"), ("--set", "watchNamespaces={*}", "--kube-version", "1.37.0")
+    command = [helm.stdout.strip(), "template", "t", chart, *values, "--show-only", f"templates/{template}"]
+    text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    text = text.replace("system:serviceaccount:default:t-litevoice-operator", "operator")
+    return tuple(document for document in yaml.safe_load_all(text) if document)
+
+
+def chart_policies() -> tuple[Json, ...]:
+    """The chart's admission policies with their bindings, for the user `operator`."""
+    return chart_documents("admission.yaml")
 
 
 def voice_gateway(name: str, **spec: Any) -> Json:
@@ -153,6 +216,29 @@ class Namespace:
     def get(self, api: str, plural: str, name: str) -> Json | None:
         return self.server.get(self.path(api, plural, name))
 
+    def gateway_sets(self, gateway: str) -> list[Json]:
+        """The ReplicaSets of its gateways, the newest last."""
+        selector = f"app.kubernetes.io/instance={gateway},app.kubernetes.io/component=gateway"
+        path = f"{self.path('apps/v1', 'replicasets')}?labelSelector={urllib.parse.quote(selector)}"
+        found: list[Json] = self.server.request("GET", path)["items"]
+        return sorted(found, key=lambda one: str(one["metadata"]["creationTimestamp"]))
+
+    def gateway_set(self, gateway: str) -> Json:
+        """The only one; {} while there is none."""
+        found = self.gateway_sets(gateway)
+        assert len(found) <= 1, [one["metadata"]["name"] for one in found]
+        return found[0] if found else {}
+
+    def gateway_replicas(self, gateway: str) -> int:
+        """Gateways that there are to be, of all revisions."""
+        return sum(int(one["spec"]["replicas"]) for one in self.gateway_sets(gateway))
+
+    def keys_secret(self, gateway: str) -> Json:
+        """The Secret that the operator made for the VoiceGateway."""
+        listed = self.server.request("GET", self.path("v1", "secrets"))["items"]
+        (found,) = [secret for secret in listed if secret["metadata"]["name"].startswith(f"{gateway}-keys-")]
+        return dict(found)
+
     def condition(self, path: str, kind: str) -> Json:
         """The condition, {} when there is none yet."""
         resource = self.server.get(path) or {}
@@ -176,8 +262,11 @@ class Namespace:
         return sorted(found, key=lambda event: str(event["metadata"]["name"]))
 
     def make_pod(self, name: str, gateway: str, component: str, node: str, **status: Any) -> None:
-        """A pod as the Deployment's controllers and a kubelet would write it."""
+        """A pod as its controllers and a kubelet would write it, of the newest revision."""
+        sets = self.gateway_sets(gateway) if component == "gateway" else []
+        revision = {REVISION_LABEL: sets[-1]["metadata"]["labels"][REVISION_LABEL]} if sets else {}
         labels = {
+            **revision,
             "app.kubernetes.io/name": "litevoice",
             "app.kubernetes.io/instance": gateway,
             "app.kubernetes.io/component": component,

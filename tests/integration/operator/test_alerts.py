@@ -26,6 +26,7 @@ from tests.integration.operator.process import (
     Namespace,
     OperatorProcess,
     backlog_alert,
+    pod_ip,
     voice_gateway,
 )
 from tests.integration.sending import send_fifo, send_lite
@@ -34,8 +35,8 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
-NODE, GATEWAY_POD, POD_IP = "node-7", "demo-gateway-0", "127.0.88.1"
-AUDIO_100_MILLISECONDS = base64.b64encode(bytes(4800)).decode()
+NODE, GATEWAY_POD, POD_IP = "node-7", "demo-gateway-0", pod_ip(1)
+AUDIO_100_MILLISECONDS = base64.b64encode(b"\x00\x10" * 2400).decode()
 
 
 @pytest.fixture
@@ -57,12 +58,12 @@ async def broker(rocketmq: SharedRocketMQ, namespace: Namespace) -> AsyncIterato
     await kit.close()
 
 
-def pod_status() -> dict[str, Any]:
+def pod_status(ip: str = POD_IP) -> dict[str, Any]:
     """As a kubelet writes it for a pod that works."""
     return {
         "phase": "Running",
-        "podIP": POD_IP,
-        "podIPs": [{"ip": POD_IP}],
+        "podIP": ip,
+        "podIPs": [{"ip": ip}],
         "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
         "containerStatuses": [
             {"name": "gateway", "image": "x", "imageID": "", "ready": True, "restartCount": 0,
@@ -74,24 +75,28 @@ def pod_status() -> dict[str, Any]:
 class GatewayPod:
     """The gateway, run as the operator's ConfigMap and Secret say, in a pod that only the API server knows."""
 
-    def __init__(self, namespace: Namespace, folder: Path) -> None:
-        self.port = free_port()
+    def __init__(self, namespace: Namespace, folder: Path, number: int = 0, node: str = NODE) -> None:
+        self.name, self.ip, self.port = f"demo-gateway-{number}", pod_ip(number + 1), free_port()
+        folder.mkdir(exist_ok=True)
         settings = json.loads((namespace.get("v1", "configmaps", "demo-gateway") or {})["data"]["settings.json"])
-        files = {
-            f"keys/{name}": content
-            for name, content in decoded(namespace.get("v1", "secrets", "demo-keys") or {}).items()
-        }
+        files = {f"keys/{name}": content for name, content in decoded(namespace.keys_secret("demo")).items()}
         for name, content in {**files, "api-keys/tester": "secret-key"}.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(content)
-        settings |= {"apiKeysDir": f"{folder}/api-keys", "keysDir": f"{folder}/keys", "adminHost": POD_IP,
+        settings |= {"apiKeysDir": f"{folder}/api-keys", "keysDir": f"{folder}/keys", "adminHost": self.ip,
                      "listenHost": "127.0.0.1", "listenPort": self.port}  # fmt: skip
-        (folder / "settings.json").write_text(json.dumps(settings))
-        self._environment = {**os.environ, "POD_NAME": GATEWAY_POD, "POD_IP": POD_IP,
+        self.settings, self._folder = settings, folder
+        self.change({})
+        self._environment = {**os.environ, "POD_NAME": self.name, "POD_IP": self.ip,
                              "LITEVOICE_CONFIG": f"{folder}/settings.json"}  # fmt: skip
         self._log = folder / "gateway.log"
         self._process: subprocess.Popen[bytes] | None = None
-        namespace.make_pod(GATEWAY_POD, "demo", "gateway", NODE, **pod_status())
+        namespace.make_pod(self.name, "demo", "gateway", node, **pod_status(self.ip))
+
+    def change(self, settings: dict[str, Any]) -> None:
+        """Before it starts, what the operator says."""
+        self.settings |= settings
+        (self._folder / "settings.json").write_text(json.dumps(self.settings))
 
     def __enter__(self) -> GatewayPod:
         self._process = processes.spawn(
@@ -105,14 +110,15 @@ class GatewayPod:
 
     def ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{POD_IP}:{ADMIN_PORT}/readyz", timeout=5) as response:
+            with urllib.request.urlopen(f"http://{self.ip}:{ADMIN_PORT}/readyz", timeout=5) as response:
                 return bool(response.status == 200)
         except OSError:
             return False
 
     def connect(self) -> websockets.connect:
         return websockets.connect(
-            f"ws://127.0.0.1:{self.port}/v1/realtime", additional_headers={"Authorization": "Bearer secret-key"}
+            f"ws://127.0.0.1:{self.port}/v1/realtime?can_return=true",
+            additional_headers={"Authorization": "Bearer secret-key"},
         )
 
 
@@ -125,6 +131,9 @@ async def test_requests_that_wait_are_told_by_session_pod_node_and_client(
     namespace: Namespace, broker: BrokerKit, tmp_path: Path
 ) -> None:
     alert, gateway = f"{namespace.alerts}/requests", f"{namespace.gateways}/demo"
+    bound = [{"severity": "critical", "perSession": {"ageSeconds": 3}}]
+    turns = backlog_alert("turns", "demo", "Turns", thresholds=bound, forSeconds=0)
+    namespace.server.create(namespace.alerts, turns)
     with GatewayPod(namespace, tmp_path) as pod:
 
         def answers() -> bool:
@@ -152,6 +161,11 @@ async def test_requests_that_wait_are_told_by_session_pod_node_and_client(
             assert (event["reason"], event["type"]) == ("Firing", "Warning")
             for part in (created["session"]["id"], GATEWAY_POD, NODE, f"{host}:{port}"):
                 assert part in event["message"]
+            await asyncio.to_thread(namespace.wait_condition, f"{namespace.alerts}/turns", "Firing", "True")
+            (stuck,) = status(namespace, f"{namespace.alerts}/turns")["top"]
+            assert (stuck["session"], stuck["client"]) == (culprit["session"], culprit["client"])
+            assert (stuck["pod"], stuck["node"], stuck["owner"]) == (GATEWAY_POD, NODE, "Held")
+            assert stuck["ageSeconds"] >= 3
             row = status(namespace, gateway)["pods"][0]
             assert (row["name"], row["node"], row["sessions"]) == (GATEWAY_POD, NODE, 1)
 
@@ -187,7 +201,7 @@ async def test_replies_that_wait_are_told_by_session_and_owner(
     assert found["value"]["messages"] == 15
     (culprit,) = found["top"]
     assert (culprit["session"], culprit["backlog"]) == (session, 15)
-    assert (culprit["pod"], culprit["node"]) == (GATEWAY_POD, NODE)
+    assert (culprit["pod"], culprit["node"], culprit["owner"]) == (GATEWAY_POD, NODE, "Held")
     (event,) = namespace.events("replies")
     for part in (session, GATEWAY_POD, NODE):
         assert part in event["message"]
@@ -211,9 +225,15 @@ def test_an_alert_about_nothing_says_so(namespace: Namespace) -> None:
 
 
 async def test_an_alert_ends_with_its_gateway_and_not_with_its_broker(
-    namespace: Namespace, broker: BrokerKit, rocketmq: SharedRocketMQ
+    namespace: Namespace, broker: BrokerKit, rocketmq: SharedRocketMQ, operator: OperatorProcess
 ) -> None:
     path = f"{namespace.alerts}/requests"
+    fires = f'litevoice_alerts_firing{{alert="requests",namespace="{namespace.name}",severity="warning"}} 1.0'
+    is_blind = f'litevoice_alerts_blind{{alert="requests",namespace="{namespace.name}"}} 1.0'
+
+    def reasons() -> list[str]:
+        return [event["reason"] for event in namespace.events("requests")]
+
     producer = await broker.producer()
     for _ in range(12):
         await send_fifo(producer, broker.names.partition_topic(0), "s_1", {}, b"waits")
@@ -223,12 +243,21 @@ async def test_an_alert_ends_with_its_gateway_and_not_with_its_broker(
     blind = await asyncio.to_thread(namespace.wait_condition, path, "Ready", "False", "BrokerUnavailable")
     assert nowhere in blind["message"]
     assert status(namespace, path)["state"] == "Firing"
+    operator.kill()
+    await asyncio.to_thread(operator.start)
+    await asyncio.to_thread(wait_until, lambda: fires in operator.metrics(), "the gauge, as the status says")
+    await asyncio.to_thread(wait_until, lambda: "Blind" in reasons(), "an Event")
+    assert namespace.condition(path, "Blind")["status"] == "True"
+    assert fires in operator.metrics()
+    assert is_blind in operator.metrics()
     namespace.server.merge(f"{namespace.gateways}/demo", {"spec": {"rocketmq": {"nameServer": rocketmq.name_server}}})
-    await asyncio.to_thread(namespace.wait_condition, path, "Ready", "True")
+    await asyncio.to_thread(wait_until, lambda: "Seeing" in reasons(), "another Event")
+    assert fires in operator.metrics()
+    assert is_blind not in operator.metrics()
     namespace.server.request("DELETE", f"{namespace.gateways}/demo")
     await asyncio.to_thread(namespace.wait_condition, path, "Ready", "False", "GatewayNotFound")
     assert status(namespace, path)["state"] == "Inactive"
-    assert [event["reason"] for event in namespace.events("requests")] == ["Firing", "Resolved"]
+    assert reasons() == ["Firing", "Blind", "Seeing", "Resolved"]
 
 
 async def test_the_operator_goes_on_where_it_stopped(

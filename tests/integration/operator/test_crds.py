@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 
 from litevoice_contracts.names import Names
 from tests.integration.apiserver import CRDS, ApiServer, running, wait_until
-from tests.integration.conftest import BrokerKit
+from tests.integration.operator.at_the_broker import pile_up
 from tests.integration.operator.process import (
     Namespace,
     OperatorProcess,
@@ -21,7 +20,6 @@ from tests.integration.operator.process import (
     grant_chart_rules,
     voice_gateway,
 )
-from tests.integration.sending import send_fifo
 from tests.integration.shared_rocketmq import SharedRocketMQ
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
@@ -77,7 +75,7 @@ def test_crds_that_come_late_are_older_and_are_upgraded(
     server.kill_server()
     operator.start(wait=False)
     wait_until(lambda: operator.answers("/healthz"), "the operator to live", 120)
-    assert operator.waits_for() == "the API server\n"
+    wait_until(lambda: operator.waits_for() == "the API server\n", "the operator to miss the API server")
     server.start()
     missing = "CRDs that serve v1alpha1: backlogalerts.litevoice.dev, voicegateways.litevoice.dev; install them: "
     wait_until(lambda: operator.waits_for() == f"{missing}{INSTALL}\n", "the operator to miss its CRDs")
@@ -100,7 +98,7 @@ def test_crds_that_come_late_are_older_and_are_upgraded(
     assert "It drops spec.keepFiringForSeconds, status.since, status.top." in told
     ready = namespace.wait_condition(alert, "Ready", "True", "CRDOutdated")
     assert "status.top" in ready["message"], "what older CRDs print with -o wide says it, too"
-    asyncio.run(pile_up(rocketmq, Names.default(namespace.name, "demo", 1)))
+    pile_up(rocketmq, Names.default(namespace.name, "demo", 1))
     namespace.wait_condition(alert, "Firing", "True")
     assert (server.get(alert) or {})["status"]["state"] == "Firing", "the rest of the status is written"
     (logged,) = [line for line in log_lines(operator) if line.get("crd") == "voicegateways.litevoice.dev"]
@@ -119,17 +117,6 @@ def test_crds_that_come_late_are_older_and_are_upgraded(
     server.merge(gateway, {"spec": wanted["spec"]})
     wait_until(lambda: batch_milliseconds(namespace) == 20, "the gateways' setting")
     assert operator.pid == pid
-
-
-async def pile_up(rocketmq: SharedRocketMQ, names: Names) -> None:
-    """Requests that no worker takes."""
-    kit = BrokerKit(rocketmq, names)
-    try:
-        producer = await kit.producer()
-        for _ in range(20):
-            await send_fifo(producer, names.partition_topic(0), "s_1", {}, b"waits")
-    finally:
-        await kit.close()
 
 
 def batch_milliseconds(namespace: Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import copy
 import json
 import secrets
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from litevoice_broker.admin import Admin
 from litevoice_contracts.control import DrainReport
 from litevoice_contracts.names import Names
 from litevoice_dev.ports import free_port
+from litevoice_operator.api.labels import REVISION_LABEL, TEMPLATE_HASH_ANNOTATION
 from litevoice_operator.manifests.keys import derive_keys
 from tests.integration.apiserver import ApiServer, decoded, wait_until
+from tests.integration.operator.at_the_broker import missing
 from tests.integration.operator.process import ROOT_KEY, Namespace, OperatorProcess, voice_gateway
 from tests.integration.shared_rocketmq import SharedRocketMQ
 
@@ -28,21 +29,12 @@ def operator_server(operator_server: ApiServer) -> ApiServer:
     return operator_server
 
 
-def missing(rocketmq: SharedRocketMQ, names: Names) -> list[str]:
-    """What the broker does not have."""
-
-    async def ask() -> list[str]:
-        admin = Admin(rocketmq.name_server)
-        try:
-            return await admin.names_exist(names)
-        finally:
-            await admin.close()
-
-    return asyncio.run(ask())
-
-
 def deployment(namespace: Namespace, name: str) -> dict[str, Any]:
     return namespace.get("apps/v1", "deployments", name) or {}
+
+
+def reasons(namespace: Namespace) -> list[str]:
+    return sorted(event["reason"] for event in namespace.events("demo") if event["reason"] in ("Paused", "Resumed"))
 
 
 def test_from_creation_to_removal(namespace: Namespace, rocketmq: SharedRocketMQ) -> None:
@@ -56,65 +48,147 @@ def test_from_creation_to_removal(namespace: Namespace, rocketmq: SharedRocketMQ
     settings = json.loads((namespace.get("v1", "configmaps", "demo-gateway") or {})["data"]["settings.json"])
     assert settings["broker"]["nameServer"] == rocketmq.name_server
     keys = derive_keys(ROOT_KEY, namespace.name, "demo")
-    secret = namespace.get("v1", "secrets", "demo-keys") or {}
+    secret = namespace.keys_secret("demo")
     assert decoded(secret) == {"session-signing-key": keys.session_signing_key, "admin-token": keys.admin_token}
     for api, plural in (
         ("v1", "services"),
         ("v1", "serviceaccounts"),
         ("policy/v1", "poddisruptionbudgets"),
-        ("apps/v1", "deployments"),
     ):
         for name in ("demo-gateway", "demo-worker"):
             assert namespace.get(api, plural, name), f"{plural} {name}"
+    assert deployment(namespace, "demo-worker")
+    assert namespace.gateway_set("demo")
     assert namespace.get("rbac.authorization.k8s.io/v1", "rolebindings", "demo-worker")
 
     server.merge(f"{path}/scale", {"spec": {"replicas": 5}})
-    wait_until(lambda: deployment(namespace, "demo-gateway")["spec"]["replicas"] == 5, "the Deployment to be scaled")
+    wait_until(lambda: namespace.gateway_replicas("demo") == 5, "the ReplicaSet to be scaled")
     selector = server.request("GET", f"{path}/scale")["status"]["selector"]
     assert selector == (
         "app.kubernetes.io/name=litevoice,app.kubernetes.io/instance=demo,app.kubernetes.io/component=gateway"
     )
 
+    # Paused: whoever changes the spec or an object, it stays; the status is written, and the rest works while paused.
+    server.merge(path, {"spec": {"paused": True}})
+    namespace.wait_condition(path, "Paused", "True")
+    server.merge(path, {"spec": {"replicas": 6, "workers": {"replicas": 4}}})
+    generation = server.request("GET", path)["metadata"]["generation"]
+    wait_until(
+        lambda: server.request("GET", path)["status"]["observedGeneration"] == generation, "the new spec to be seen"
+    )
+    assert namespace.condition(path, "ScalingLimited")["reason"] == "Paused"
+    assert namespace.condition(path, "Ready")["reason"] == "GatewaysNotReady"
+    assert namespace.gateway_replicas("demo") == 5
+    assert deployment(namespace, "demo-worker")["spec"]["replicas"] == 2
+    server.merge(path, {"spec": {"paused": False}})
+    wait_until(lambda: namespace.gateway_replicas("demo") == 6, "the operator to act again")
+    namespace.wait_condition(path, "Paused", "False")
+    server.merge(path, {"spec": {"paused": True}})
+    wait_until(lambda: reasons(namespace) == ["Paused", "Paused", "Resumed"], "each transition to be told once")
+
     server.request("DELETE", path)
     wait_until(lambda: server.get(path) is None, "the VoiceGateway to be gone")
     assert set(missing(rocketmq, names)) >= {f"topic {names.reply_topic}", f"topic {names.partition_topic(0)}"}
     for api, plural, name in (
-        ("v1", "secrets", "demo-keys"),
+        ("v1", "secrets", secret["metadata"]["name"]),
         ("v1", "services", "demo-gateway"),
         ("apps/v1", "deployments", "demo-worker"),
         ("rbac.authorization.k8s.io/v1", "roles", "demo-worker"),
     ):
         wait_until(lambda a=api, p=plural, n=name: namespace.get(a, p, n) is None, f"{plural} {name} to be gone")  # type: ignore[misc]
+    wait_until(lambda: namespace.gateway_sets("demo") == [], "the ReplicaSet to be gone")
 
 
-def rolled_out(namespace: Namespace, name: str) -> None:
-    """As the Deployment's controller writes it when all pods run."""
-    found = deployment(namespace, name)
+def rolled_out(namespace: Namespace, component: str) -> None:
+    """As its controller writes it when all pods run."""
+    worker = component == "worker"
+    found = deployment(namespace, "demo-worker") if worker else namespace.gateway_set("demo")
     replicas = found["spec"]["replicas"]
     status = {
         "observedGeneration": found["metadata"]["generation"],
         "replicas": replicas,
-        "updatedReplicas": replicas,
         "readyReplicas": replicas,
         "availableReplicas": replicas,
+        **({"updatedReplicas": replicas} if worker else {}),
     }
-    namespace.server.merge(namespace.path("apps/v1", "deployments", name) + "/status", {"status": status})
+    path = namespace.path("apps/v1", "deployments" if worker else "replicasets", found["metadata"]["name"])
+    namespace.server.merge(f"{path}/status", {"status": status})
 
 
 def test_ready_and_back(namespace: Namespace) -> None:
     path = f"{namespace.gateways}/demo"
     created = namespace.server.create(namespace.gateways, voice_gateway("demo"))
-    wait_until(lambda: bool(deployment(namespace, "demo-worker")), "the Deployments")
-    rolled_out(namespace, "demo-gateway")
+    wait_until(lambda: bool(deployment(namespace, "demo-worker")), "the Deployment")
+    rolled_out(namespace, "gateway")
     assert "0 of 2 workers" in namespace.wait_condition(path, "Ready", "False", "WorkersNotReady")["message"]
-    rolled_out(namespace, "demo-worker")
+    rolled_out(namespace, "worker")
     ready = namespace.wait_condition(path, "Ready", "True")
     assert ready["observedGeneration"] == created["metadata"]["generation"]
     assert namespace.condition(path, "Reconciling")["status"] == "False"
     assert namespace.condition(path, "Stalled")["status"] == "False"
+    cells = namespace.server.kubectl("get", "vgw", "demo", "-n", namespace.name, "--no-headers").split()
+    assert cells[:8] == ["demo", "True", "Settled", "2", "2", "2", "0", "0"]
+    (revision,) = (namespace.server.get(path) or {})["status"]["revisions"]
+    assert (revision["newest"], revision["desired"]) == (True, 2)
     namespace.server.merge(path, {"spec": {"logLevel": "debug"}})  # rolls the pods, one by one
     namespace.wait_condition(path, "Reconciling", "True", "RollingOut")
     assert namespace.condition(path, "Ready")["status"] == "True"
+
+
+def test_a_fleet_of_an_earlier_release_is_taken_over(namespace: Namespace, operator: OperatorProcess) -> None:
+    """Its Deployment goes without its pods; one of the current template stays the newest, under its old name."""
+    server, path = namespace.server, f"{namespace.gateways}/demo"
+    server.create(namespace.gateways, voice_gateway("demo"))
+    wait_until(lambda: bool(namespace.gateway_set("demo")), "the ReplicaSet")
+    assert operator.stop() == 0
+    made = namespace.gateway_set("demo")
+    own = namespace.path("apps/v1", "replicasets", made["metadata"]["name"])
+    server.request("DELETE", own)
+    wait_until(lambda: namespace.gateway_set("demo") == {}, "no ReplicaSet")
+    template = copy.deepcopy(made["spec"]["template"])
+    labels = template["metadata"]["labels"]
+    del labels[REVISION_LABEL]
+    metadata = {"name": "demo-gateway", "labels": made["metadata"]["labels"], **shared(made, "ownerReferences")}
+    del metadata["labels"][REVISION_LABEL]
+    before = server.create(
+        namespace.path("apps/v1", "deployments"),
+        {"metadata": metadata, "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}},
+    )
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "demo-gateway", "controller": True,
+             "blockOwnerDeletion": True, "uid": before["metadata"]["uid"]}  # fmt: skip
+    for revision, image, count in (("7f9b", None, 2), ("6d8c", "older:1", 1), ("5bbf", "oldest:1", 0)):
+        pod = copy.deepcopy(template)
+        pod["metadata"]["labels"][REVISION_LABEL] = revision
+        if image:
+            pod["spec"]["containers"][0]["image"] = image
+            pod["metadata"]["annotations"][TEMPLATE_HASH_ANNOTATION] = f"hash-of-{image}"
+            # What the VoiceGateway does not name any more.
+            pod["spec"]["volumes"].append({"name": "was-named", "secret": {"secretName": "was-named"}})
+        pods = {"matchLabels": pod["metadata"]["labels"]}
+        left = {"name": f"demo-gateway-{revision}", "labels": pod["metadata"]["labels"], "ownerReferences": [owner]}
+        spec = {"replicas": count, "selector": pods, "template": pod}
+        server.create(namespace.path("apps/v1", "replicasets"), {"metadata": left, "spec": spec})
+    operator.start()
+    wait_until(lambda: deployment(namespace, "demo-gateway") == {}, "the Deployment to be gone")
+
+    def taken() -> bool:
+        sets = {one["metadata"]["name"]: one for one in namespace.gateway_sets("demo")}
+        owners = [owner["kind"] for one in sets.values() for owner in one["metadata"].get("ownerReferences", [])]
+        return sorted(sets) == ["demo-gateway-6d8c", "demo-gateway-7f9b"] and owners == ["VoiceGateway"] * 2
+
+    wait_until(taken, "its ReplicaSets to be the VoiceGateway's, and the one without pods to be gone")
+    assert namespace.condition(path, "Ready")["reason"] == "GatewaysNotReady"
+    server.merge(f"{path}/scale", {"spec": {"replicas": 4}})
+
+    def replicas() -> dict[str, int]:
+        return {one["metadata"]["name"]: one["spec"]["replicas"] for one in namespace.gateway_sets("demo")}
+
+    wait_until(lambda: replicas().get("demo-gateway-7f9b") == 4, "the newest one to be scaled")
+    wait_until(lambda: list(replicas()) == ["demo-gateway-7f9b"], "the one of the older template, without pods, to go")
+
+
+def shared(body: dict[str, Any], field: str) -> dict[str, Any]:
+    return {field: body["metadata"][field]}
 
 
 def test_what_is_removed_by_hand_comes_back_when_the_operator_restarts(
@@ -122,7 +196,7 @@ def test_what_is_removed_by_hand_comes_back_when_the_operator_restarts(
 ) -> None:
     namespace.server.create(namespace.gateways, voice_gateway("demo"))
     wait_until(lambda: namespace.get("v1", "services", "demo-gateway") is not None, "the Service")
-    wait_until(lambda: bool(deployment(namespace, "demo-worker")), "the Deployments")
+    wait_until(lambda: bool(deployment(namespace, "demo-worker")), "the Deployment")
     namespace.server.request("DELETE", namespace.path("v1", "services", "demo-gateway"))
     assert operator.stop() == 0
     operator.start()
@@ -135,7 +209,7 @@ def test_a_broker_that_is_not_there_is_told_and_then_used(namespace: Namespace, 
     condition = namespace.wait_condition(path, "Ready", "False", "BrokerUnavailable")
     assert condition["message"].startswith(f"nameServer: cannot reach {nowhere}")
     assert namespace.condition(path, "Stalled")["status"] == "False"
-    assert deployment(namespace, "demo-gateway"), "gateways wait for a broker by themselves"
+    assert namespace.gateway_set("demo"), "gateways wait for a broker by themselves"
     namespace.server.merge(path, {"spec": {"rocketmq": {"nameServer": rocketmq.name_server}}})
     namespace.wait_condition(path, "Ready", "False", "GatewaysNotReady")
     assert missing(rocketmq, Names.default(namespace.name, "demo", 8)) == []
@@ -150,7 +224,7 @@ def test_a_name_too_long_for_a_topic_names_the_field(server: ApiServer, operator
     assert condition["message"].startswith("spec.rocketmq.requestTopic: ")
     assert namespace.condition(path, "Stalled")["status"] == "True"
     # Names of one's own are the way out.
-    assert deployment(namespace, f"{name}-gateway") == {}
+    assert namespace.gateway_set(name) == {}
     server.request("DELETE", path)
     wait_until(lambda: server.get(path) is None, "the VoiceGateway to be gone")
 
@@ -238,7 +312,9 @@ def test_a_whole_namespace_can_be_deleted(namespace: Namespace) -> None:
     path = f"{namespace.gateways}/demo"
     namespace.server.create(namespace.gateways, voice_gateway("demo"))
     namespace.wait_condition(path, "Ready", "False", "GatewaysNotReady")
-    for api, plural, name in (("v1", "secrets", "demo-keys"), ("apps/v1", "deployments", "demo-gateway")):
+    secret = namespace.keys_secret("demo")["metadata"]["name"]
+    made = namespace.gateway_set("demo")["metadata"]["name"]
+    for api, plural, name in (("v1", "secrets", secret), ("apps/v1", "replicasets", made)):
         namespace.server.request("DELETE", namespace.path(api, plural, name))
     namespace.server.request("DELETE", path)
     wait_until(lambda: namespace.server.get(path) is None, "the VoiceGateway to be gone")

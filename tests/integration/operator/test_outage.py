@@ -77,12 +77,12 @@ async def test_an_outage_of_the_api_server(
     server.create(namespace.alerts, backlog_alert("again", "demo", "Requests"))
 
     def scaled() -> bool:
-        return bool((namespace.get("apps/v1", "deployments", "demo-gateway") or {})["spec"]["replicas"] == 5)
+        return namespace.gateway_replicas("demo") == 5
 
-    await asyncio.to_thread(wait_until, scaled, "the Deployment to follow", BACK_SECONDS)
+    await asyncio.to_thread(wait_until, scaled, "the ReplicaSet to follow", BACK_SECONDS)
     await asyncio.to_thread(
         wait_until,
-        lambda: namespace.get("apps/v1", "deployments", "newcomer-gateway") is not None,
+        lambda: bool(namespace.gateway_sets("newcomer")),
         "a new VoiceGateway to be seen",
         BACK_SECONDS,
     )

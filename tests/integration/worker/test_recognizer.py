@@ -15,8 +15,9 @@ import pytest
 from litevoice_contracts.errors import InvalidField
 from litevoice_worker.audio import Samples
 from litevoice_worker.stages import StageDied, StageError, transcribe_pocketsphinx
-from litevoice_worker.stages.transcribe_pocketsphinx import PocketsphinxTranscriber, default_grammar
-from tests.waiting import until
+from litevoice_worker.stages.transcribe_pocketsphinx import PocketsphinxOptions, PocketsphinxTranscriber
+from tests.stage_context import CONTEXT
+from tests.waiting import until, watching_the_loop
 
 PROGRAMS = ("pocketsphinx_child", "failing_recognizer")
 FAILING = Path(__file__).parent / "processes" / "failing_recognizer.py"
@@ -34,8 +35,8 @@ GOOD, SEGFAULT, HANG, HANG_WITHOUT_ALARM = (utterance(first) for first in (0, 1,
 @pytest.fixture
 async def recognizer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PocketsphinxTranscriber]:
     monkeypatch.setattr(transcribe_pocketsphinx, "DECODE_SECONDS", 0.5)
-    made = PocketsphinxTranscriber("any", FAILING)
-    await made.prepare()
+    made = PocketsphinxTranscriber(PocketsphinxOptions(), FAILING)
+    await made.start()
     yield made
     await made.close()
 
@@ -45,62 +46,54 @@ async def test_one_that_fails_costs_one_utterance(
     recognizer: PocketsphinxTranscriber, utterance: Samples, how: str
 ) -> None:
     """Also with others waiting behind it; and the event loop goes on."""
-    slowest = 0.0
-
-    async def watch() -> None:
-        nonlocal slowest
-        while True:
-            began = time.monotonic()
-            await asyncio.sleep(0.01)
-            slowest = max(slowest, time.monotonic() - began)
-
-    watching = asyncio.create_task(watch())
-    for _ in range(2):
-        results = await asyncio.gather(
-            *(recognizer.transcribe(samples, "en") for samples in (GOOD, utterance, GOOD, GOOD)), return_exceptions=True
-        )
-        failure = results.pop(1)
-        assert isinstance(failure, StageDied)
-        assert failure.how == how
-        assert results == ["16000 samples"] * 3
-    watching.cancel()
-    assert slowest < 1.0, "nothing waited for the process but the utterances"
+    async with watching_the_loop() as pauses:
+        for _ in range(2):
+            results = await asyncio.gather(
+                *(recognizer.transcribe(samples, CONTEXT) for samples in (GOOD, utterance, GOOD, GOOD)),
+                return_exceptions=True,
+            )
+            failure = results.pop(1)
+            assert isinstance(failure, StageDied)
+            assert failure.how == how
+            assert results == ["16000 samples"] * 3
+    assert pauses.longest < 1.0, "nothing waited for the process but the utterances"
 
 
 async def test_many_failures_in_a_row_are_slowed_down_but_end(recognizer: PocketsphinxTranscriber) -> None:
     began = time.monotonic()
     for _ in range(4):
         with pytest.raises(StageDied):
-            await recognizer.transcribe(SEGFAULT, "en")
+            await recognizer.transcribe(SEGFAULT, CONTEXT)
     assert time.monotonic() - began > 0.2 + 0.4, "backoff"
-    assert await recognizer.transcribe(GOOD, "en") == "16000 samples"
+    assert await recognizer.transcribe(GOOD, CONTEXT) == "16000 samples"
 
 
 async def test_a_long_utterance_may_take_longer(recognizer: PocketsphinxTranscriber) -> None:
-    assert await recognizer.transcribe(utterance(0, 16_000 * 60), "en") == "960000 samples"
+    assert await recognizer.transcribe(utterance(0, 16_000 * 60), CONTEXT) == "960000 samples"
 
 
 async def test_a_process_that_somebody_kills_is_replaced() -> None:
-    recognizer = PocketsphinxTranscriber(default_grammar())
-    await recognizer.prepare()
+    recognizer = PocketsphinxTranscriber(PocketsphinxOptions())
+    await recognizer.start()
     (pid,) = children()
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(StageError):
-        await recognizer.transcribe(GOOD, "en")
-    assert await recognizer.transcribe(GOOD, "en") == ""
+        await recognizer.transcribe(GOOD, CONTEXT)
+    assert await recognizer.transcribe(GOOD, CONTEXT) == ""
     await recognizer.close()
     await until(lambda: not children(), "no process stays")
 
 
-async def test_one_that_does_not_start_is_named() -> None:
-    recognizer = PocketsphinxTranscriber("", FAILING)
-    with pytest.raises(InvalidField, match=r"pipeline\.transcriber"):
-        await recognizer.prepare()
+async def test_one_that_does_not_start_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    recognizer = PocketsphinxTranscriber(PocketsphinxOptions(grammar_file=str(tmp_path / "empty")), FAILING)
+    with pytest.raises(InvalidField, match="a recognizer that starts"):
+        await recognizer.start()
     await recognizer.close()
 
 
 async def test_closing_ends_it_in_the_middle_of_an_utterance(recognizer: PocketsphinxTranscriber) -> None:
-    waiting = asyncio.create_task(recognizer.transcribe(HANG, "en"))
+    waiting = asyncio.create_task(recognizer.transcribe(HANG, CONTEXT))
     await asyncio.sleep(0)
     await recognizer.close()
     with pytest.raises((StageError, asyncio.CancelledError)):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from litevoice_contracts.conversation import (
     ResponseRequest,
     SessionConfig,
 )
-from litevoice_contracts.envelopes import ResumePoint, message_ids
+from litevoice_contracts.envelopes import MessageIds, ResumePoint
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import AudioDelta
 from litevoice_dev.speech import speak
@@ -29,10 +30,15 @@ from litevoice_worker.response import Response
 from litevoice_worker.sentences import split
 from litevoice_worker.stages import StageError
 from litevoice_worker.stages.respond_local import respond_to
-from litevoice_worker.stages.synthesize_espeak import EspeakSynthesizer
-from litevoice_worker.stages.transcribe_pocketsphinx import PocketsphinxTranscriber, default_grammar, read_grammar
+from litevoice_worker.stages.synthesize_espeak import EspeakOptions, EspeakSynthesizer
+from litevoice_worker.stages.transcribe_pocketsphinx import (
+    PocketsphinxOptions,
+    PocketsphinxTranscriber,
+    default_grammar,
+)
 from litevoice_worker.stages.vad import SileroNetwork
 from tests.ear import Ear, sliced
+from tests.stage_context import CONTEXT, context
 
 DEMO_QUESTIONS = [
     "what is the capital of france",
@@ -46,7 +52,7 @@ PCM: Codec = "pcm16/24000"
 
 @pytest.fixture
 async def transcriber() -> AsyncIterator[PocketsphinxTranscriber]:
-    made = PocketsphinxTranscriber(default_grammar())
+    made = PocketsphinxTranscriber(PocketsphinxOptions())
     yield made
     await made.close()
 
@@ -76,7 +82,7 @@ async def test_questions_in_a_stream_are_understood_exactly(
     for question in DEMO_QUESTIONS:
         stream += await speak(question, voice=voice) + silence(1.2)
     utterances = hear(network, stream).utterances
-    assert [await transcriber.transcribe(utterance.samples, "") for utterance in utterances] == DEMO_QUESTIONS
+    assert [await transcriber.transcribe(utterance.samples, CONTEXT) for utterance in utterances] == DEMO_QUESTIONS
 
 
 @pytest.mark.parametrize("codec", ["g711_ulaw/8000", "g711_alaw/8000"])
@@ -86,7 +92,7 @@ async def test_a_telephone_is_understood_too(
     speech = resample(decode(await speak(DEMO_QUESTIONS[0]), PCM), 24_000, 8_000)
     stream = silence(0.6, codec) + encode(speech, codec) + silence(1.2, codec)
     (utterance,) = hear(network, stream, codec).utterances
-    assert await transcriber.transcribe(utterance.samples, "en") == DEMO_QUESTIONS[0]
+    assert await transcriber.transcribe(utterance.samples, context(language="en")) == DEMO_QUESTIONS[0]
 
 
 async def test_the_size_of_packets_changes_nothing(
@@ -95,7 +101,7 @@ async def test_the_size_of_packets_changes_nothing(
     stream = silence(0.5) + await speak(DEMO_QUESTIONS[1]) + silence(1.0)
     for milliseconds in (10, 100, 10_000):
         (utterance,) = hear(network, stream, packet_milliseconds=milliseconds).utterances
-        assert await transcriber.transcribe(utterance.samples, "") == DEMO_QUESTIONS[1]
+        assert await transcriber.transcribe(utterance.samples, CONTEXT) == DEMO_QUESTIONS[1]
 
 
 def noises() -> dict[str, Samples]:
@@ -114,7 +120,7 @@ def noises() -> dict[str, Samples]:
 @pytest.mark.parametrize("noise", noises())
 async def test_noise_is_not_speech(transcriber: PocketsphinxTranscriber, network: SileroNetwork, noise: str) -> None:
     samples = noises()[noise]
-    assert await transcriber.transcribe(samples, "") == ""
+    assert await transcriber.transcribe(samples, CONTEXT) == ""
     ear = hear(network, resample(samples, 16_000, 24_000).tobytes())
     assert ear.found == []
     assert ear.listened > 0 or noise == "silence", "it is the network that says so"
@@ -160,7 +166,7 @@ async def test_nearly_every_sentence_of_the_grammar_is_understood_and_answered(
     for sentence in sentences:
         assert not respond_to([Item("i", "user", sentence)]).startswith("You said"), sentence
         speech = resample(decode(silence(0.3) + await speak(sentence) + silence(0.5), PCM), 24_000, 16_000)
-        heard = await transcriber.transcribe(speech, "")
+        heard = await transcriber.transcribe(speech, CONTEXT)
         if heard != sentence:
             wrong[sentence] = heard
     assert not set(wrong) & set(DEMO_QUESTIONS), wrong
@@ -169,15 +175,17 @@ async def test_nearly_every_sentence_of_the_grammar_is_understood_and_answered(
 
 async def test_other_languages_are_refused(transcriber: PocketsphinxTranscriber) -> None:
     with pytest.raises(StageError, match="English only"):
-        await transcriber.transcribe(np.zeros(100, np.int16), "de")
+        await transcriber.transcribe(np.zeros(100, np.int16), context(language="de"))
 
 
 @pytest.mark.parametrize("grammar", ["no grammar", "#JSGF V1.0; grammar g; public <x> = flibbertigibbetish;"])
-async def test_a_bad_grammar_is_named(grammar: str) -> None:
-    with pytest.raises(InvalidField, match=r"pipeline\.transcriber\.grammarFile"):
-        await PocketsphinxTranscriber(grammar).prepare()
+async def test_a_bad_grammar_is_named(grammar: str, tmp_path: Path) -> None:
+    file = tmp_path / "grammar.gram"
+    file.write_text(grammar)
+    with pytest.raises(InvalidField, match=r"^grammarFile"):
+        await PocketsphinxTranscriber(PocketsphinxOptions(grammar_file=str(file))).start()
     with pytest.raises(InvalidField, match="readable text file"):
-        read_grammar("/nowhere/grammar.gram")
+        PocketsphinxTranscriber(PocketsphinxOptions(grammar_file="/nowhere/grammar.gram"))
 
 
 STORY = respond_to([Item("i", "user", "tell me the story of the lighthouse")])
@@ -185,9 +193,9 @@ STORY = respond_to([Item("i", "user", "tell me the story of the lighthouse")])
 
 async def spoken(sentences: list[str], resume: ResumePoint | None = None) -> bytes:
     """All audio of a response, with time passing as it wants."""
-    synthesizer, outlet = EspeakSynthesizer("en"), Outlet(message_ids(0))
+    synthesizer, outlet = EspeakSynthesizer(EspeakOptions()), Outlet(MessageIds(0))
     conversation = Conversation(SessionConfig(), [])
-    response = Response(ResponseRequest("r", "i"), conversation, 2000, outlet, resume=resume)
+    response = Response(ResponseRequest("r", "i"), conversation, 2000, outlet, context, resume=resume)
     audio, now = b"", 0.0
     while True:
         match response.next(now):
@@ -204,14 +212,17 @@ async def spoken(sentences: list[str], resume: ResumePoint | None = None) -> byt
                         response.take(Sentence(job, sentence))
                     response.take(Responded(job, Outcome()))
                 case Synthesize(job, text):
-                    response.take(Synthesized(job, await synthesizer.synthesize(text, "default", 1.0, PCM)))
+                    response.take(Synthesized(job, await synthesizer.synthesize(text, "default", 1.0, PCM, CONTEXT)))
 
 
 async def test_another_worker_continues_a_story_to_the_byte() -> None:
     sentences = split(STORY)
     whole = await spoken(sentences)
     assert len(whole) > 20 * CODEC_BYTES_PER_SECOND[PCM], "a story to interrupt"
-    lengths = [len(await EspeakSynthesizer("en").synthesize(s.strip(), "default", 1.0, PCM)) for s in sentences[:3]]
+    lengths = [
+        len(await EspeakSynthesizer(EspeakOptions()).synthesize(s.strip(), "default", 1.0, PCM, CONTEXT))
+        for s in sentences[:3]
+    ]
     for heard in (0, 1, 9_600, lengths[2] - 1, lengths[2]):
         resume = ResumePoint("r", "i", "".join(sentences[:2]), sentences[2], heard)
         rest = await spoken(sentences[3:], resume)
@@ -220,25 +231,27 @@ async def test_another_worker_continues_a_story_to_the_byte() -> None:
 
 @pytest.mark.parametrize("codec", list(CODEC_BYTES_PER_SECOND))
 async def test_espeak_speaks_every_codec(codec: Codec) -> None:
-    synthesizer = EspeakSynthesizer("en")
-    audio = await synthesizer.synthesize("Hello world.", "default", 1.0, codec)
+    synthesizer = EspeakSynthesizer(EspeakOptions())
+    audio = await synthesizer.synthesize("Hello world.", "default", 1.0, codec, CONTEXT)
     assert 0.5 < len(audio) / CODEC_BYTES_PER_SECOND[codec] < 2
     assert np.abs(decode(audio, codec)).max() > 3000
-    faster = await synthesizer.synthesize("Hello world.", "default", 1.5, codec)
+    faster = await synthesizer.synthesize("Hello world.", "default", 1.5, codec, CONTEXT)
     assert len(faster) < len(audio)
-    assert await synthesizer.synthesize(" … ", "default", 1.0, codec) == b""
+    assert await synthesizer.synthesize(" … ", "default", 1.0, codec, CONTEXT) == b""
 
 
 async def test_voices() -> None:
-    synthesizer = EspeakSynthesizer("en")
-    await synthesizer.check()
-    own = await synthesizer.synthesize("Hello.", "default", 1.0, PCM)
-    assert await synthesizer.synthesize("Hello.", "alloy", 1.0, PCM) == own, "espeak-ng crashes on this one"
-    assert await synthesizer.synthesize("Hello.", "../../etc/passwd", 1.0, PCM) == own
-    assert await synthesizer.synthesize("Hello.", "en-us", 1.0, PCM) != own
-    with pytest.raises(InvalidField, match=r"pipeline\.synthesizer\.voice"):
-        await EspeakSynthesizer("nobody").check()
+    synthesizer = EspeakSynthesizer(EspeakOptions())
+    await synthesizer.start()
+    own = await synthesizer.synthesize("Hello.", "default", 1.0, PCM, CONTEXT)
+    assert await synthesizer.synthesize("Hello.", "alloy", 1.0, PCM, CONTEXT) == own, "espeak-ng crashes on this one"
+    assert await synthesizer.synthesize("Hello.", "../../etc/passwd", 1.0, PCM, CONTEXT) == own
+    assert await synthesizer.synthesize("Hello.", "en-us", 1.0, PCM, CONTEXT) != own
+    with pytest.raises(InvalidField, match=r"^voice"):
+        await EspeakSynthesizer(EspeakOptions(voice="nobody")).start()
     with pytest.raises(InvalidField, match="not installed"):
-        await EspeakSynthesizer("en", program="espeak-nowhere").check()
+        await EspeakSynthesizer(EspeakOptions(), program="espeak-nowhere").start()
     with pytest.raises(StageError, match="cannot be started"):
-        await EspeakSynthesizer("en", program="/nowhere/espeak-ng").synthesize("x", "default", 1.0, PCM)
+        await EspeakSynthesizer(EspeakOptions(), program="/nowhere/espeak-ng").synthesize(
+            "x", "default", 1.0, PCM, CONTEXT
+        )

@@ -24,6 +24,8 @@ class Network:
         self.random = random
         self.slow: dict[str, float] = {}
         """Most seconds that are added on the way to and from a proxy (or a gateway, for its clients)."""
+        self.deaf: set[str] = set()
+        """Programs that do not hear what becomes of what they send."""
         self.links: dict[Link, None] = {}
         self._cuts: dict[tuple[str, str], int] = {}
 
@@ -37,6 +39,10 @@ class Network:
 
     def is_cut(self, one: str, other: str) -> bool:
         return (one, other) in self._cuts
+
+    def is_cut_off(self, one: str) -> bool:
+        """From anything."""
+        return any(end == one for end, _ in self._cuts)
 
     def cut(self, one: str, other: str) -> None:
         self._cuts[one, other] = self._cuts.get((one, other), 0) + 1

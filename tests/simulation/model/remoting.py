@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from litevoice_broker.errors import BrokerUnavailable
@@ -13,15 +13,16 @@ from tests.simulation.loop import CURRENT
 from tests.simulation.model.broker import ModelBroker
 from tests.simulation.model.network import Network
 
-BROKER_ADDRESS = "broker-0:10911"
+_PORT = ":10911"
+"""Of each broker."""
 
 
 class ModelRemoting:
     """`name_server_up` is False while the name server is down. Who may not reach the broker is cut off from `admin`."""
 
-    def __init__(self, network: Network, broker: ModelBroker) -> None:
+    def __init__(self, network: Network, brokers: Sequence[ModelBroker]) -> None:
         self.network = network
-        self.broker = broker
+        self.brokers = brokers
         self.name_server_up = True
 
     def client(self, address: str, **_: Any) -> ModelRemotingClient:
@@ -42,30 +43,46 @@ class ModelRemotingClient:
         if process is not None and model.network.is_cut(process.name, "admin"):
             await asyncio.sleep(5.0)
             raise BrokerUnavailable(f"no answer from {self._address} within 5 s")
-        up = model.broker.up if self._address == BROKER_ADDRESS else model.name_server_up
+        asked = next((broker for broker in model.brokers if self._address == broker.name + _PORT), None)
+        up = asked.up if asked is not None else model.name_server_up
         if not up:
             raise BrokerUnavailable(f"cannot reach {self._address}: connection refused")
-        answer = self._answer(code, fields or {})
+        answer = self._answer(code, fields or {}) if asked is None else self._broker_answers(asked, code, fields or {})
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         await asyncio.sleep(model.network.delay("admin"))
         return Answer({}, body)
 
     def _answer(self, code: int, fields: Mapping[str, Any]) -> object:
-        broker = self._model.broker
+        """The name server's."""
+        brokers = self._model.brokers
         match code:
             case 106:
-                if not broker.up:
-                    return {"brokerAddrTable": {}}
-                return {"brokerAddrTable": {"broker-0": {"brokerAddrs": {"0": BROKER_ADDRESS}}}}
+                return {
+                    "brokerAddrTable": {
+                        broker.name: {"brokerAddrs": {"0": broker.name + _PORT}} for broker in brokers if broker.up
+                    }
+                }
             case 105:
-                if fields["topic"] not in broker.topics:
+                having = [broker.name for broker in brokers if fields["topic"] in broker.topics]
+                if not having:
                     raise Refused("no such topic", code=17)
-                return {"queueDatas": [{"brokerName": "broker-0", "writeQueueNums": 1}]}
+                return {"queueDatas": [{"brokerName": name, "writeQueueNums": 1} for name in having]}
+        raise AssertionError(f"the model does not know admin code {code}")
+
+    @staticmethod
+    def _broker_answers(broker: ModelBroker, code: int, fields: Mapping[str, Any]) -> object:
+        if fields.get("parentTopic", "") not in ("", *broker.lite):
+            raise Refused("no such topic", code=17)
+        match code:
             case 208:
                 partition = broker.partitions[fields["topic"]]
                 offsets = {"brokerOffset": len(partition.messages), "consumerOffset": partition.committed}
-                queue = {"brokerName": "broker-0", "queueId": 0}  # fastjson writes objects as keys
+                queue = {"brokerName": broker.name, "queueId": 0}  # fastjson writes objects as keys
                 return f'{{"offsetTable":{{{json.dumps(queue)}:{json.dumps(offsets)}}}}}'.encode()
+            case 351:
+                if fields["topic"] not in broker.topics:
+                    raise Refused("no such topic", code=17)
+                return {"topicName": fields["topic"], "readQueueNums": 1, "writeQueueNums": 1}
             case 222:
                 broker.partitions[fields["topic"]].reset(int(fields["offset"]))
                 return {}
@@ -79,8 +96,13 @@ class ModelRemotingClient:
             case 200077:
                 topics = broker.lite[fields["parentTopic"]]
                 return {"liteTopicSet": [f"%LMQ%$x${name}" for name in topics.subscribed(fields["clientId"])]}
+            case 200078:
+                topics = broker.lite_groups[fields["group"]]
+                lags = sorted(((one.lag, name) for name, one in topics.topics.items() if one.lag > 0), reverse=True)
+                most = [{"liteTopic": name, "lagCount": count} for count, name in lags[: int(fields["topK"])]]
+                return {"totalLagCount": sum(count for count, _ in lags), "lagCountTopK": most}
             case 200079:
-                for topics in broker.lite.values():
-                    topics.dispatch(fields["clientId"])
+                if fields["group"] in broker.lite_groups:
+                    broker.lite_groups[fields["group"]].dispatch(fields["clientId"])
                 return {}
         raise AssertionError(f"the model does not know admin code {code}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
-from litevoice_broker.lite.commands import Ask, Replace, Subscribe
+from litevoice_broker.lite.commands import Ask, Fate, Replace, Subscribe
 from litevoice_broker.lite.full_sync import Postponed
 from litevoice_broker.lite.ownership import HEALS_AT_ONCE
-from litevoice_broker.lite.topic import HEALS_IN_VAIN, HEALS_REFUSED
-from tests.unit.broker import test_ownership as cases
-from tests.unit.broker.test_ownership import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
+from litevoice_broker.lite.topic import HEALS_IN_VAIN, HEALS_REFUSED, Heal
+from tests.unit.broker import driver
+from tests.unit.broker.driver import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
 
-broker = cases.broker
+broker = driver.broker
 
 AWAY = BrokerUnavailable("restarting")
 REFUSED = BrokerError("SyncLiteSubscription: LITE_SUBSCRIPTION_QUOTA_EXCEEDED: 2000", code=40011)
@@ -207,3 +207,86 @@ def test_a_call_without_an_answer_does_not_hold_up_new_sessions(broker: Broker) 
     broker.ownership.answered(slow.number, None, broker.now)
     broker.answer_all()
     assert broker.finished[again] is None
+
+
+def test_who_stood_still_finds_out_what_was_taken_meanwhile_and_changes_nothing_else(broker: Broker) -> None:
+    broker.own(3)
+    request = broker.ownership.look_again()
+    assert broker.answer_all() == [OWN]
+    assert broker.finished[request] is None
+    assert broker.offer(4) is Fate.DELIVER
+    broker.listed = (THEM,)
+    request = broker.ownership.look_again()
+    assert broker.answer_all() == [OWN, ASK]
+    assert broker.evicted == [N]
+    assert broker.finished[request] is None
+    assert broker.answer_all() == []
+    request = broker.ownership.look_again()
+    assert broker.answer_all() == []
+    assert broker.finished[request] is None
+
+
+@pytest.mark.parametrize(("own_names", "evicted"), [(["s-2"], [N]), ([], [])])
+def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
+    broker: Broker, own_names: list[str], evicted: list[str]
+) -> None:
+    """The broker lists nobody: it has been restarted, unless it still lists us for what else is ours."""
+    broker.own(3)
+    broker.listed, broker.own_names = (ME,), own_names
+    request = broker.ownership.look_again()
+    assert broker.answer() == OWN
+    broker.listed = ()
+    assert broker.answer_all() == [OWN, ASK]
+    assert broker.finished[request] is None
+    assert broker.evicted == evicted
+
+
+def test_a_broker_that_may_have_been_away_does_not_say_that_somebody_has_left(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.lost(broker.now)
+    broker.own_names = ["s-2"]
+    broker.ownership.look_again()
+    assert broker.answer() == OWN
+    broker.listed = ()
+    assert broker.answer_all() == [OWN, ASK]
+    assert broker.evicted == []
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_takeover_whose_client_has_left_goes_no_further(broker: Broker, steps: int) -> None:
+    """Its last step would come after that of whoever the client has gone to."""
+    request = broker.ownership.take_over(N, 5, broker.now)
+    for _ in range(steps - 1):
+        broker.answer()
+    broker.take()
+    begun = len(broker.calls)
+    broker.ownership.yield_to_others(N, broker.now)
+    assert broker.answer_all()[begun:] == [REMOVE], "what was begun is taken back"
+    assert broker.finished[request] is None
+    assert broker.ownership.get(N) is None
+    assert broker.ownership.idle
+
+
+def test_a_look_that_is_not_answered_ends(broker: Broker) -> None:
+    broker.own(3)
+    broker.listed = None
+    request = broker.ownership.look_again()
+    assert broker.answer_all() == [OWN, ASK]
+    assert broker.finished[request] is None
+    assert not broker.evicted
+
+
+def test_what_nobody_waits_for_is_not_claimed_again_after_an_outage(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.yield_to_others(N, broker.now)
+    broker.ownership.heal([N], broker.now)
+    broker.ownership.lost(broker.now)
+    broker.ownership.linked(2)
+    broker.ownership.settled(2, broker.now)
+    calls = [*broker.answer_all(), *broker.pass_time(60)]
+    assert not [call for call in calls if isinstance(call, Subscribe)]
+    assert broker.offer(4) is Fate.DELIVER
+    broker.ownership.take_over(N, 5, broker.now)
+    assert add(5) in broker.answer_all()
+    broker.ownership.heal([N], broker.now, Heal.CLAIM)
+    assert add(5) in broker.answer_all(), "taken over anew"

@@ -10,10 +10,11 @@ from litevoice_broker.errors import BrokerUnavailable
 from litevoice_broker.lite.changes import CALLS_AT_ONCE
 from litevoice_broker.lite.commands import Ask, Fate, Replace, Subscribe, Unsubscribe
 from litevoice_broker.lite.full_sync import ASKED_AT_ONCE, ASKED_PER_SECOND, SETTLED_PER_SECOND
-from tests.unit.broker import test_ownership as cases
-from tests.unit.broker.test_ownership import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
+from litevoice_broker.lite.topic import Heal
+from tests.unit.broker import driver
+from tests.unit.broker.driver import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
 
-broker = cases.broker
+broker = driver.broker
 
 
 # What the user changes its mind about
@@ -94,6 +95,35 @@ def test_what_is_not_owned_is_neither_paused_nor_healed(broker: Broker) -> None:
 
 
 # Gaps
+
+
+def notice_in_a_heal(broker: Broker, steps: int) -> None:
+    """So many of its steps are done when it is told of somebody else."""
+    broker.own(3)
+    broker.ownership.heal([N], broker.now, Heal.CLAIM)
+    broker.take()
+    for _ in range(steps - 1):
+        broker.answer()
+    broker.notice()
+    broker.answer()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_heal_does_not_take_back_what_is_taken_over_meanwhile(broker: Broker, steps: int) -> None:
+    notice_in_a_heal(broker, steps)
+    broker.listed = (THEM,)
+    assert broker.answer_all()[-1] == ASK
+    assert broker.evicted == [N]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_heal_that_was_broken_off_for_nobody_is_made_up_for(broker: Broker, steps: int) -> None:
+    notice_in_a_heal(broker, steps)
+    broker.listed = (ME,) if steps == 2 else ()
+    calls = [*broker.answer_all(), *broker.pass_time(1.0)]
+    assert [add(3), REMOVE, add(4)] in [calls[first : first + 3] for first in range(len(calls))]
+    assert not broker.evicted
+    assert broker.offer(4) is Fate.DELIVER
 
 
 def test_a_second_message_does_not_prolong_the_wait_for_the_first(broker: Broker) -> None:
@@ -319,3 +349,81 @@ def test_full_syncs_go_on_beside_the_questions_of_a_reconnect(broker: Broker) ->
     broker.ownership.settled(2, broker.now)
     broker.sync()
     assert [type(call) for call in broker.answer_all()].count(Ask) == 1000 / ASKED_AT_ONCE
+
+
+# What this process was in the middle of when it stood still
+
+
+def stand_still(broker: Broker) -> None:
+    broker.now += 5.0
+    broker.ownership.stood_still()
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+def test_a_takeover_that_was_overtaken_while_we_stood_still_takes_nothing_back(broker: Broker, answered: int) -> None:
+    """Its first subscription had told everybody to leave: who is listed has come after it."""
+    request = broker.ownership.take_over(N, 3, broker.now)
+    for _ in range(answered):
+        broker.answer()
+    stand_still(broker)
+    broker.listed = {THEM}
+    assert ASK in (calls := broker.answer_all())
+    assert add(3) not in calls
+    assert (broker.evicted, broker.finished[request]) == ([N], None)
+    assert broker.ownership.get(N) is None
+
+
+@pytest.mark.parametrize("listed", [[], [ME]])
+def test_a_takeover_begins_again_when_nobody_has_come_while_we_stood_still(broker: Broker, listed: list[str]) -> None:
+    request = broker.ownership.take_over(N, 3, broker.now)
+    broker.answer()
+    stand_still(broker)
+    broker.listed = listed
+    calls = broker.answer_all() + broker.pass_time(1.0)
+    assert calls[:3] == [add(2), REMOVE, ASK]
+    assert calls[-3:] == [add(2), REMOVE, add(3)]
+    assert (broker.evicted, broker.finished[request]) == ([], None)
+    assert broker.offer(3) is Fate.DELIVER
+
+
+def test_the_last_step_of_a_takeover_that_failed_while_we_stood_still_is_not_simply_tried_again(broker: Broker) -> None:
+    broker.ownership.take_over(N, 3, broker.now)
+    broker.answer()
+    broker.answer()
+    stand_still(broker)
+    broker.listed = {THEM}
+    broker.answer(BrokerUnavailable("no answer"))
+    assert broker.pass_time(1.0) == [add(2), REMOVE, add(3), ASK]
+    assert broker.evicted == [N]
+
+
+def test_a_takeover_that_had_hardly_begun_when_we_stood_still_goes_on(broker: Broker) -> None:
+    """Nobody knows whether who is listed was there before it."""
+    broker.own(3)
+    broker.ownership.take_over(N, 3, broker.now)
+    stand_still(broker)
+    broker.listed = {THEM}
+    assert broker.answer() == REMOVE
+    assert broker.open[0].what == add(2)
+    broker.answer(BrokerUnavailable("no answer"))
+    assert ASK not in broker.pass_time(1.0)
+    assert broker.evicted == []
+
+
+def test_a_heal_that_was_overtaken_while_we_stood_still_takes_nothing_back(broker: Broker) -> None:
+    broker.own(3)
+    broker.ownership.heal([N], broker.now, Heal.CLAIM)
+    for step in (REMOVE, add(3)):
+        assert broker.answer() == step
+    stand_still(broker)
+    broker.listed = {THEM}
+    assert broker.answer_all()[-1] == ASK
+    assert broker.evicted == [N]
+
+
+def test_what_is_new_is_nobody_elses_however_long_we_stood_still(broker: Broker) -> None:
+    broker.ownership.begin([N], broker.now)
+    broker.answer()
+    stand_still(broker)
+    broker.listed = []
+    assert broker.answer_all() == [REMOVE, add(0)]

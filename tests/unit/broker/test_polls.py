@@ -174,13 +174,17 @@ class Resets:
     def __init__(self) -> None:
         self.there = True
         self.done = 0
+        self.end, self.committed = 7, 7
 
     async def reset_offset_to_committed(self, topic: str, group: str) -> int:
         assert (topic, group) == ("topic", "group")
         if not self.there:
             raise BrokerUnavailable("no broker is registered")
         self.done += 1
-        return 7
+        return self.committed
+
+    async def offsets(self, topic: str, group: str) -> tuple[int, int]:
+        return self.end, self.committed
 
 
 async def test_a_partitions_lock_is_removed_once_after_each_outage() -> None:
@@ -206,6 +210,63 @@ async def test_a_partitions_lock_is_removed_once_after_each_outage() -> None:
         consumer._ack_refused(["a message"])
         await consumer._free()
     assert resets.done == 2 + REFUSED_IN_A_ROW, "a broker that refuses everything is not asked all the time"
+
+
+async def test_messages_that_wait_while_a_poll_brings_nothing_are_behind_a_lock_of_nobody() -> None:
+    resets: Any = Resets()
+    consumer, link = consumer_of(resets)
+    await consumer._free()
+    for end, done in ((7, 0), (8, 1), (8, 2)):
+        resets.end = end
+        consumer._polled(None)
+        await consumer._free()  # the poll before brought nothing
+        assert resets.done == done
+    await consumer._take([message(7)])
+    await consumer._free()
+    assert resets.done == 2, "a poll that brought something shows that there is no lock"
+    assert link.acknowledged == [7]
+
+
+@pytest.mark.parametrize(("committed", "done"), [(7, 1), (8, 0)])
+async def test_an_acknowledgement_that_moved_nothing_is_noticed_after_an_outage(committed: int, done: int) -> None:
+    resets: Any = Resets()
+    resets.end = 8
+    consumer, _ = consumer_of(resets)
+    consumer._polled(BrokerUnavailable("ReceiveMessage: unavailable"))
+    await consumer._free()
+    resets.done, resets.committed = 0, committed
+    await consumer._take([message(7)])
+    await consumer._free()
+    assert resets.done == done
+
+
+class Acknowledges:
+    def __init__(self) -> None:
+        self.acknowledged: list[int] = []
+
+    async def call(self, method: str, request: Any) -> Any:
+        assert method == "AckMessage"
+        self.acknowledged += [int(entry.receipt_handle) for entry in request.entries]
+        return stubs.service.AckMessageResponse()
+
+
+def consumer_of(admin: Any) -> tuple[PartitionConsumer, Acknowledges]:
+    async def handle(messages: Any) -> None:
+        assert [one.offset for one in messages] == [7]
+
+    config = BrokerConfig("127.0.0.1:1", ClientId.new("a", "b", "c"))
+    consumer = PartitionConsumer(config, "topic", "group", handler=handle, admin=admin)
+    link: Any = Acknowledges()
+    link.report = lambda error: None
+    consumer._connection = link
+    return consumer, link
+
+
+def message(offset: int) -> Any:
+    one = stubs.definition.Message()
+    one.system_properties.queue_offset = offset
+    one.system_properties.receipt_handle = str(offset)
+    return one
 
 
 async def handle_nothing(messages: Any) -> None:

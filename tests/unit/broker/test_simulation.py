@@ -12,7 +12,8 @@ import pytest
 
 from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.lite.topic import Topic
-from tests.unit.broker.simulation import Faults, World
+from tests.unit.broker.network import Faults
+from tests.unit.broker.simulation import World
 
 SEEDS = int(os.environ.get("LITEVOICE_SEEDS", "10"))
 UNFAIR_PERCENT = {"sessions": 10, "fences": 20}

@@ -56,6 +56,12 @@ def test_partitions_are_stable_and_spread() -> None:
         ("empty reply topic", Names("x", "", 1), "rocketmq.replyTopic"),
         ("no partition", Names("x", "y", 0), "rocketmq.partitions"),
         ("three-digit partitions", Names("x", "y", 101), "rocketmq.partitions"),
+        ("a broker for each partition", Names("x", "y", 3, 3), None),
+        ("a broker without a partition", Names("x", "y", 3, 4), "rocketmq.brokers"),
+        ("no broker", Names("x", "y", 3, 0), "rocketmq.brokers"),
+        ("longest reply topic", Names("x", "r" * 111, 2), None),
+        ("no room for the second one's number", Names("x", "r" * 109, 2, 2), "rocketmq.replyTopic"),
+        ("a reply topic that would be a partition", Names("x", "x", 2, 2), "rocketmq.replyTopic"),
     ],
 )
 def test_validate_names_the_field(description: str, names: Names, field: str | None) -> None:
@@ -68,11 +74,35 @@ def test_validate_names_the_field(description: str, names: Names, field: str | N
 
 
 def test_derived_names_are_distinct() -> None:
-    names = Names.default("ns", "gw", 3)
-    every = [*names.partition_topics, names.reply_topic, names.control_topic]
-    groups = [names.gateway_group, names.worker_group, names.fence_group]
+    names = Names.default("ns", "gw", 3, 2)
+    every = [*names.partition_topics, *names.reply_topics, names.control_topic]
+    groups = [*names.gateway_groups, names.worker_group, names.fence_group, *names.owner_groups]
     assert len({*every, *groups}) == len(every) + len(groups)
-    assert names.partition_topics == ("lv-ns-gw-requests-00", "lv-ns-gw-requests-01", "lv-ns-gw-requests-02")
+    assert names.partition_topics == ("lv-ns_gw-requests-00", "lv-ns_gw-requests-01", "lv-ns_gw-requests-02")
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    (("voice", "prod-eu"), ("voice-prod", "eu")), (("a", "b-c"), ("a-b", "c")), (("a-b", "a"), ("a", "b-a")),
+])  # fmt: skip
+def test_no_two_voice_gateways_have_the_same_names(one: tuple[str, str], other: tuple[str, str]) -> None:
+    first, second = Names.default(*one, 2), Names.default(*other, 2)
+    assert not {*first.partition_topics, first.reply_topic} & {*second.partition_topics, second.reply_topic}
+
+
+def test_one_broker_has_the_names_that_it_always_had() -> None:
+    names = Names("x", "y", 8)
+    assert (names.reply_topics, names.gateway_groups) == (("y",), ("y-gateways",))
+    assert set(names.topics_on(0)) == {*names.partition_topics, "y", "x-control"}
+
+
+@given(st.integers(1, 100), st.data())
+def test_a_session_lives_on_one_broker_entirely(partitions: int, data: st.DataObject) -> None:
+    names = Names("x", "y", partitions, data.draw(st.integers(1, partitions)))
+    session_id = new_session_id(KEY, "p")
+    homes = {topic: broker for broker in range(names.brokers) for topic in names.topics_on(broker)}
+    assert homes[names.session_partition_topic(session_id)] == homes[names.reply_topic_of(session_id)]
+    assert sorted(homes) == sorted([*names.partition_topics, *names.reply_topics, names.control_topic])
+    assert sum(len(names.topics_on(broker)) for broker in range(names.brokers)) == len(homes)
 
 
 def test_client_ids_survive_the_broker() -> None:

@@ -77,6 +77,30 @@ def test_packets_of_other_sessions_and_replays_do_not_count() -> None:
     assert tally_packets(4, lines, "a").duplicated == [2], "the same audio under another number"
 
 
+def test_a_replay_begins_anew_where_its_first_packet_was() -> None:
+    """A gateway that stood still left packets when the next one's had been heard."""
+    lines: list[dict[str, Any]] = [
+        {"session": "a", "epoch": 1, "seq": 0, "attempt": 0, "marks": [0, 1, 2]},
+        {"session": "a", "epoch": 2, "seq": 0, "attempt": 0, "marks": [6, 7]},
+        {"session": "a", "epoch": 1, "seq": 3, "attempt": 0, "marks": [3]},
+        {"session": "a", "epoch": 1, "seq": 2, "attempt": 1, "marks": [2, 3, 4, 5], "snapshot": True},
+        {"session": "a", "epoch": 2, "seq": 1, "attempt": 1, "marks": [7, 8], "snapshot": False},
+    ]
+    assert tally_packets(9, lines, "a").clean
+    lines.append({"session": "a", "epoch": 2, "seq": 3, "attempt": 1, "marks": [10, 9], "snapshot": False})
+    assert tally_packets(11, lines, "a").reordered == [9]
+    assert tally_packets(11, lines[:2], "a").lost == [3, 4, 5, 8, 9, 10]
+
+
+def test_a_new_gateway_is_no_excuse_for_its_own_order() -> None:
+    lines: list[dict[str, Any]] = [
+        {"session": "a", "epoch": 1, "seq": 0, "attempt": 0, "marks": [0, 1, 2]},
+        {"session": "a", "epoch": 2, "seq": 0, "attempt": 0, "marks": [4]},
+        {"session": "a", "epoch": 2, "seq": 1, "attempt": 0, "marks": [3]},
+    ]
+    assert tally_packets(5, lines, "a").reordered == [3]
+
+
 def test_what_a_client_sends_again_under_its_own_numbers_does_not_count() -> None:
     lines: list[dict[str, Any]] = [
         {"session": "a", "epoch": 1, "seq": 0, "attempt": 0, "marks": [0, 1, 2], "client_seqs": [1, 2, 3]},

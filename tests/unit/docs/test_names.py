@@ -18,8 +18,8 @@ FIELD = re.compile(r"\b(?:spec|status)(?:\.[a-z][A-Za-z]+)+\b")
 METRIC = re.compile(r"\blitevoice_[a-z_]+(?=[`{ ]|$)", re.MULTILINE)
 TARGET = re.compile(r"(?:^ *|`)make ([a-z][a-z0-9-]*)", re.MULTILINE)
 FILE = re.compile(r"(?<![\w/.-])(?:examples|charts|crds|images|scripts|bench|e2e)/[\w./-]*[\w/]")
-MODULES = {"litevoice_gateway", "litevoice_worker", "litevoice_operator", "litevoice_dev", "litevoice_broker"}
-PODS = ("spec.template", "spec.containers")
+MODULES = {f"litevoice_{name}" for name in ("gateway", "worker", "operator", "dev", "broker", "cli")}
+PODS = ("spec.template", "spec.containers", "spec.volumes")
 
 
 def paths(prefix: str, node: Mapping[str, Any]) -> Iterator[str]:

@@ -49,6 +49,7 @@ class Driver:
         self.bodies: list[bytes] = []
         self.limits = limits or Limits()
         self.position = max(resume.snapshot, 0) if resume else 0
+        self.answers_pings = True
         self._awaiting = False
         self._beat_at = self.now
         opening = Opening("s_1", lambda: self.wall, client="c:1", principal="p")
@@ -62,6 +63,8 @@ class Driver:
         """Audio leaves with the next beat, anything else at once: a bundle may leave at any time."""
         taken = self.session.take()
         self.log += taken
+        if self.answers_pings and any(isinstance(command, do.Ping) for command in taken):
+            self.session.client_lives()
         self._awaiting = self._awaiting or any(isinstance(command, do.AwaitDeparture) for command in taken)
 
     def depart(self) -> None:

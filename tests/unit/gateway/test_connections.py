@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 
 import pytest
 
+from litevoice_broker.errors import BrokerUnavailable
 from litevoice_contracts.packets import Audio, Commit, EpochEnd, Packet
 from litevoice_gateway import frames
-from litevoice_gateway.connections import UNREAD_BYTES, UNREAD_MESSAGES, Connection
+from litevoice_gateway.connections import FRAMES_AT_ONCE, UNREAD_BYTES, UNREAD_MESSAGES, Connection
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
@@ -106,6 +108,29 @@ async def test_what_a_client_says_is_read_when_the_bundle_leaves_that_takes_it_a
     assert pod.passengers == [], "nothing else waits for a departure"
 
 
+async def test_the_way_to_the_broker_is_timed_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("litevoice_gateway.connections.time.monotonic", lambda: clock[0])
+    connection, pod, _ = await connected()
+
+    def timed() -> tuple[float, float]:
+        found = pod.metrics.registry.get_sample_value
+        name = "litevoice_gateway_uplink_seconds"
+        return found(f"{name}_count") or 0, found(f"{name}_sum") or 0
+
+    for read_at, confirmed_at, count, total in (
+        (1000.0, 1000.25, 1, 0.25),
+        (1000.5, 1001.0, 1, 0.25),
+        (1002.0, 1002.5, 2, 0.75),
+    ):
+        clock[0] = read_at
+        connection.message(audio())
+        pod.depart()
+        clock[0] = confirmed_at
+        pod.confirm()
+        assert timed() == (count, total)
+
+
 async def test_much_is_read_at_once() -> None:
     connection, pod, _ = await connected()
     many = UNREAD_BYTES // len(audio().content) + 1
@@ -125,6 +150,27 @@ async def test_many_are_read_at_once() -> None:
     connection.message(audio("nonsense!"))
     assert (before, len(wire.sent)) == (0, UNREAD_MESSAGES), "an error for each"
     pod.depart()
+    assert wire.reading
+
+
+async def test_frames_that_are_no_messages_count_like_messages() -> None:
+    connection, _, wire = await connected()
+    burst = 2 * Limits().max_events_per_second
+    read = []
+    for _ in range(burst + FRAMES_AT_ONCE):
+        connection.frame()
+        read.append(wire.reading)
+    connection.session.tick(asyncio.get_running_loop().time() + 2)
+    connection.run()
+    assert burst - FRAMES_AT_ONCE < read.index(False) + 1 <= burst
+    assert not read[-1]
+    assert (wire.reading, wire.closes) == (True, []), "it goes on later"
+
+
+async def test_frames_of_a_session_that_is_not_restored_yet_change_nothing() -> None:
+    connection, _, wire = await connected(opened=False)
+    for _ in range(10 * Limits().max_events_per_second):
+        connection.frame()
     assert wire.reading
 
 
@@ -225,3 +271,40 @@ async def test_who_was_sent_a_close_is_read_up_to_its_answer(leave: Callable[[Co
     before = wire.reading
     leave(connection)
     assert (before, wire.reading) == (False, True)
+
+
+async def test_the_log_tells_a_sessions_life_once_when_nothing_more_can_be_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def lives() -> list[dict[str, object]]:
+        named = ("session", "turns", "resumed", "outcome", "replays", "lost_packets", "code")
+        ended = (record for record in caplog.records if record.message == "session ended")
+        return [{name: getattr(record, name) for name in named} for record in ended]
+
+    connection, pod, _ = await connected()
+    connection.message(audio())
+    connection.message(frames.PeerClose(1000))
+    pod.depart()
+    assert lives() == [], "the broker has not answered yet"
+    pod.confirm()
+    connection.lost()
+    assert lives() == [
+        {
+            "session": "s_1",
+            "turns": 0,
+            "resumed": False,
+            "outcome": "completed",
+            "replays": 0,
+            "lost_packets": 0,
+            "code": 1000,
+        }
+    ]
+    caplog.clear()
+    cut, pod, _ = await connected()
+    cut.message(audio())
+    cut.lost()
+    for _, done in [*pod.waiting, *pod.handed_over]:
+        done(BrokerUnavailable("gone"))
+    assert [(life["code"], life["lost_packets"]) for life in lives()] == [(1006, 2)], "what was said, and the end"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable
@@ -28,7 +29,8 @@ class Station:
         self.unanswered: list[Done] = []
         self.fails_with: BrokerError | None = None
         self.told: list[tuple[bytes, BaseException | None]] = []
-        self.departures = Departures(self.send, lambda: "g_1", partitions, beat_seconds)
+        self.may_leave = True
+        self.departures = Departures(self.send, lambda _: "g_1", partitions, beat_seconds, lambda: self.may_leave)
 
     def send(self, partition: int, bundle: Bundle, done: Done) -> None:
         if self.fails_with is not None:
@@ -229,3 +231,35 @@ def test_a_bundle_takes_what_fits_in_order(sizes: list[int]) -> None:
     firsts = [bundle[0] for bundle in bundles[1:]]
     before = [sum(len(p.envelope) for p in bundle) for bundle in bundles]
     assert all(size + len(first.envelope) > 20 for size, first in zip(before, firsts, strict=False)), "none too early"
+
+
+async def test_what_may_not_leave_leaves_when_it_may() -> None:
+    station = Station()
+    station.may_leave = False
+    collector = Collector(station, b"collected")
+    station.add(b"1")
+    station.departures.wait(0, collector)
+    await asyncio.sleep(3 * BEAT)
+    station.add(b"2")
+    assert station.left == []
+    station.departures.go_on()
+    assert station.left == []
+    station.may_leave = True
+    station.departures.go_on()
+    await station.until(lambda: station.left)
+    assert [sorted(envelopes) for _, envelopes in station.left] == [[b"1", b"2", b"collected"]]
+
+
+async def test_what_is_dropped_does_not_leave_and_is_told() -> None:
+    station = Station()
+    station.may_leave = False
+    for session in ("s_1", "s_2", "s_1"):
+        told = functools.partial(lambda name, error: station.told.append((name, error)), session.encode())
+        station.departures.add(0, session.encode(), told, session)
+    error = BrokerError("taken over by another gateway")
+    station.departures.drop("s_1", error)
+    assert station.told == [(b"s_1", error)] * 2
+    station.may_leave = True
+    station.departures.go_on()
+    await station.until(lambda: station.left)
+    assert station.left == [(0, [b"s_2"])]

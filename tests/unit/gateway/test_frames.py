@@ -103,6 +103,17 @@ def test_a_message_that_is_too_large_takes_no_memory() -> None:
     assert assembler._parts == []
 
 
+def test_a_message_of_endless_nothing_takes_no_memory() -> None:
+    assembler = Assembler(LIMIT)
+    assembler.frame(frames.TEXT, b"", fin=False, reserved=False)
+    for number in range(frames.MAX_FRAMES):
+        broken = assembler.frame(frames.CONTINUATION, b"", fin=False, reserved=False)
+        assert (broken is None) == (number < frames.MAX_FRAMES - 1)
+    assert isinstance(broken, Broken)
+    assert broken.code == 1009
+    assert assembler._parts == []
+
+
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 2, 8, 9, 10]), st.binary(max_size=1500), st.booleans()), max_size=12))
 def test_no_sequence_of_frames_raises(sent: list[Frame]) -> None:
     run(*sent)

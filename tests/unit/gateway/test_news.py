@@ -12,9 +12,9 @@ from litevoice_broker.errors import BrokerUnavailable
 from litevoice_contracts.conversation import Mark
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import Progress
-from litevoice_contracts.names import SESSION_ID
+from litevoice_contracts.names import SESSION_ID, new_gateway_id
 from litevoice_contracts.news import PartitionNews, SessionNews, WorkerNews
-from litevoice_gateway.news import RECENT_SECONDS, RENEW_SECONDS, NewsTopic
+from litevoice_gateway.news import RECENT_SECONDS, RENEW_SECONDS, NewsTopic, Workers
 
 NEWS = WorkerNews("w-1", [PartitionNews(3, 0.25)], [SessionNews("s_1", Progress(Mark(7, 41))), SessionNews("s_2")])
 
@@ -37,7 +37,7 @@ class Broker:
 
 async def test_opened_once_and_tried_again_while_the_broker_is_away() -> None:
     broker = Broker()
-    topic = NewsTopic(broker, 0)
+    topic = NewsTopic(broker, new_gateway_id, 0)
     broker.away = True
     await topic.keep(1)
     broker.away = False
@@ -50,10 +50,10 @@ async def test_opened_once_and_tried_again_while_the_broker_is_away() -> None:
 
 async def test_a_quiet_one_is_exchanged_because_it_may_have_expired() -> None:
     broker = Broker()
-    topic = NewsTopic(broker, 0)
+    topic = NewsTopic(broker, new_gateway_id, 0)
     await topic.keep(0)
     first = topic.name
-    topic.take(NEWS.encode(), 200)
+    topic.heard(200)
     await topic.keep(RENEW_SECONDS)
     assert topic.name == first
     await topic.keep(200 + RENEW_SECONDS)
@@ -62,47 +62,47 @@ async def test_a_quiet_one_is_exchanged_because_it_may_have_expired() -> None:
 
 
 def test_news_are_read_and_what_cannot_be_read_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
-    topic = NewsTopic(Broker(), 0)
-    assert topic.take(NEWS.encode(), 1) == NEWS
-    assert topic.take(b"nonsense", 1) is None
-    assert topic.take(WorkerNews("w", v=9).encode(), 1) is None
+    workers = Workers()
+    assert workers.take(NEWS.encode(), 1) == NEWS
+    assert workers.take(b"nonsense", 1) is None
+    assert workers.take(WorkerNews("w", v=9).encode(), 1) is None
     assert caplog.messages == ["news skipped"] * 2
 
 
 def test_a_partition_that_another_worker_reads_is_noticed_once() -> None:
-    topic = NewsTopic(Broker(), 0)
+    workers = Workers()
     other = WorkerNews("w-2", [PartitionNews(3, 0), PartitionNews(4, 0)])
-    assert [topic.new_workers(news) for news in (NEWS, NEWS, other, other, NEWS)] == [set(), set(), {3}, set(), {3}]
+    assert [workers.new_readers(news) for news in (NEWS, NEWS, other, other, NEWS)] == [{3}, set(), {3, 4}, set(), {3}]
 
 
 def test_the_workers_are_full_when_all_that_are_heard_of_say_so() -> None:
-    topic = NewsTopic(Broker(), 0)
-    assert not topic.workers_full(0)
-    topic.take(WorkerNews("w-1", full=True).encode(), 1)
-    assert topic.workers_full(2)
-    topic.take(WorkerNews("w-2").encode(), 3)
-    assert not topic.workers_full(4)
-    topic.take(WorkerNews("w-1", full=True).encode(), 12)
-    assert topic.workers_full(3 + RECENT_SECONDS), "the other one has said nothing for long"
+    workers = Workers()
+    assert not workers.full(0)
+    workers.take(WorkerNews("w-1", full=True).encode(), 1)
+    assert workers.full(2)
+    workers.take(WorkerNews("w-2").encode(), 3)
+    assert not workers.full(4)
+    workers.take(WorkerNews("w-1", full=True).encode(), 12)
+    assert workers.full(3 + RECENT_SECONDS), "the other one has said nothing for long"
 
 
 def test_the_lag_is_the_largest_that_was_told_of_lately() -> None:
-    topic = NewsTopic(Broker(), 0)
-    topic.take(WorkerNews("w-1", [PartitionNews(0, 7.0), PartitionNews(1, 0.5)]).encode(), 0)
-    assert topic.worker_lag(1) == 7.0
-    topic.take(WorkerNews("w-1", [PartitionNews(1, 0.25)]).encode(), 5)
-    assert topic.worker_lag(RECENT_SECONDS) == 0.25
+    workers = Workers()
+    workers.take(WorkerNews("w-1", [PartitionNews(0, 7.0), PartitionNews(1, 0.5)]).encode(), 0)
+    assert workers.lag(1) == 7.0
+    workers.take(WorkerNews("w-1", [PartitionNews(1, 0.25)]).encode(), 5)
+    assert workers.lag(RECENT_SECONDS) == 0.25
 
 
 def test_the_workers_are_as_busy_as_the_busiest_that_was_heard_of_lately() -> None:
-    topic = NewsTopic(Broker(), 0)
-    assert topic.workers_busy(0) == 0
-    topic.take(WorkerNews("w-1", busy=0.9).encode(), 0)
-    topic.take(WorkerNews("w-2", busy=0.5).encode(), 5)
-    assert topic.workers_busy(6) == 0.9
-    topic.take(WorkerNews("w-1", busy=0.4).encode(), 7)
-    assert topic.workers_busy(8) == 0.5
-    assert topic.workers_busy(5 + RECENT_SECONDS) == 0.4
+    workers = Workers()
+    assert workers.busy(0) == 0
+    workers.take(WorkerNews("w-1", busy=0.9).encode(), 0)
+    workers.take(WorkerNews("w-2", busy=0.5).encode(), 5)
+    assert workers.busy(6) == 0.9
+    workers.take(WorkerNews("w-1", busy=0.4).encode(), 7)
+    assert workers.busy(8) == 0.5
+    assert workers.busy(5 + RECENT_SECONDS) == 0.4
 
 
 @given(st.binary(max_size=100))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import Item, SessionConfig, TurnDetection
+from litevoice_contracts.conversation import MAX_ITEMS, Item
 from litevoice_contracts.packets import (
     Audio,
     CancelResponse,
@@ -18,36 +18,19 @@ from litevoice_contracts.packets import (
     Commit,
     CreateItem,
     CreateResponse,
+    DeleteItem,
     Packet,
+    RetrieveItem,
+    TruncateItem,
     Update,
 )
-from litevoice_gateway.protocols import Problem, Refusal
-from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
+from litevoice_gateway.protocols import Refusal
 from litevoice_gateway.protocols.openai_realtime.decode import MAX_TOOLS_DEPTH
-
-PROTOCOL = OpenAIRealtime(lambda: "item_new")
-CONFIG = SessionConfig()
-PCM = base64.b64encode(b"\1\2\3\4").decode()
-
-
-def decode(event: object, config: SessionConfig = CONFIG) -> Packet:
-    (decoded,) = PROTOCOL.decode(event if isinstance(event, str) else json.dumps(event), config)
-    return decoded.packet
-
-
-def refused(event: object, config: SessionConfig = CONFIG) -> Problem:
-    with pytest.raises(Refusal) as refusal:
-        decode(event, config)
-    return refusal.value.problem
-
-
-def update(session: dict[str, Any], config: SessionConfig = CONFIG) -> SessionConfig:
-    packet = decode({"type": "session.update", "session": session}, config)
-    assert isinstance(packet, Update)
-    return packet.config
-
+from tests.unit.gateway.openai_events import CONFIG, PCM, PROTOCOL, decode, refused, session_update
 
 MESSAGE = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+SPOKEN = {"type": "message", "role": "assistant", "content": [{"type": "output_audio", "transcript": "hi"}]}
+CALL = {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c"}
 ACCEPTED: list[tuple[dict[str, Any], Packet]] = [
     ({"type": "input_audio_buffer.append", "audio": PCM}, Audio(b"\1\2\3\4")),
     ({"type": "input_audio_buffer.commit", "event_id": "a"}, Commit("a")),
@@ -63,6 +46,41 @@ ACCEPTED: list[tuple[dict[str, Any], Packet]] = [
         },
         CreateResponse("a", "short", True, {"k": "v"}),
     ),
+    (
+        {
+            "type": "response.create",
+            "response": {
+                "tools": [{"type": "function", "name": "f"}],
+                "tool_choice": {"type": "function", "name": "f"},
+                "max_output_tokens": "inf",
+            },
+        },
+        CreateResponse(max_output_tokens=0, tools=[{"type": "function", "name": "f"}], tool_choice="function/f"),
+    ),
+    ({"type": "response.create", "response": {"conversation": "none"}}, CreateResponse(out_of_band=True)),
+    ({"type": "response.create", "response": {"conversation": "auto", "input": []}}, CreateResponse(input=[])),
+    (
+        {
+            "type": "response.create",
+            "response": {
+                "conversation": "none",
+                "input": [MESSAGE, {"type": "item_reference", "id": "x"}, CALL | {"id": "y"}],
+                "audio": {"output": {"voice": "v", "format": {"type": "audio/pcmu"}}},
+            },
+        },
+        CreateResponse(
+            voice="v",
+            codec="g711_ulaw/8000",
+            out_of_band=True,
+            input=[
+                Item("item_new", "user", "hi"),
+                "x",
+                Item("y", "assistant", "{}", kind="function_call", call_id="c", name="f"),
+            ],
+        ),
+    ),
+    ({"type": "response.create", "response": {"audio": {"output": {"voice": {"id": "v"}}}}}, CreateResponse(voice="v")),
+    ({"type": "response.create", "response": {"audio": {}}}, CreateResponse()),
     ({"type": "conversation.item.create", "item": MESSAGE}, CreateItem(Item("item_new", "user", "hi"))),
     (
         {
@@ -70,7 +88,28 @@ ACCEPTED: list[tuple[dict[str, Any], Packet]] = [
             "previous_item_id": "x",
             "item": MESSAGE | {"id": "mine_1", "role": "system"},
         },
-        CreateItem(Item("mine_1", "system", "hi")),
+        CreateItem(Item("mine_1", "system", "hi"), previous_item_id="x"),
+    ),
+    (
+        {"type": "conversation.item.create", "item": SPOKEN},
+        CreateItem(Item("item_new", "assistant", "hi", audio=True)),
+    ),
+    (
+        {"type": "conversation.item.create", "item": CALL},
+        CreateItem(Item("item_new", "assistant", "{}", kind="function_call", call_id="c", name="f")),
+    ),
+    (
+        {
+            "type": "conversation.item.create",
+            "item": {"type": "function_call_output", "call_id": "c", "output": "7"},
+        },
+        CreateItem(Item("item_new", "system", "7", kind="function_call_output", call_id="c")),
+    ),
+    ({"type": "conversation.item.delete", "item_id": "x", "event_id": "a"}, DeleteItem("x", "a")),
+    ({"type": "conversation.item.retrieve", "item_id": "x"}, RetrieveItem("x")),
+    (
+        {"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 400},
+        TruncateItem("x", 400),
     ),
 ]
 
@@ -81,17 +120,22 @@ def test_accepted(event: dict[str, Any], packet: Packet) -> None:
 
 
 def test_tools_as_deep_as_they_may_be() -> None:
-    update = decode(session_update(tools=nested(MAX_TOOLS_DEPTH)))
+    tools = [{"name": "f", "parameters": nested(MAX_TOOLS_DEPTH - 2)}]
+    update = decode(session_update(tools=tools))
     assert isinstance(update, Update)
-    assert update.config.tools == nested(MAX_TOOLS_DEPTH)
-
-
-def session_update(**session: Any) -> dict[str, Any]:
-    return {"type": "session.update", "event_id": "mine", "session": session}
+    assert update.config.tools == tools
 
 
 def item(**fields: Any) -> dict[str, Any]:
     return {"type": "conversation.item.create", "event_id": "mine", "item": MESSAGE | fields}
+
+
+def create(**response: Any) -> dict[str, Any]:
+    return {"type": "response.create", "event_id": "mine", "response": response}
+
+
+def item_of_text(characters: int) -> dict[str, Any]:
+    return MESSAGE | {"content": [{"type": "input_text", "text": "x" * characters}]}
 
 
 def nested(levels: int) -> Any:
@@ -103,6 +147,7 @@ def nested(levels: int) -> Any:
 
 
 APPEND = {"type": "input_audio_buffer.append", "event_id": "mine"}
+TRUNCATE = {"type": "conversation.item.truncate", "item_id": "x", "event_id": "mine"}
 REFUSED: list[tuple[str, object, str, str | None]] = [
     ("no JSON", "hello", "invalid_json", None),
     ("half a message", '{"type":"input_audio_buffer.append","audio":"AA', "invalid_json", None),
@@ -112,14 +157,22 @@ REFUSED: list[tuple[str, object, str, str | None]] = [
     ("tools far too deep", session_update(tools=nested(400)), "invalid_value", "session.tools"),
     ("too deep", "[" * 100_000, "invalid_json", None),
     ("no type", {"event_id": "mine"}, "missing_required_parameter", "type"),
-    ("unknown event", {"type": "conversation.item.truncate", "event_id": "mine"}, "unknown_event", "type"),
+    ("base64 of no length", APPEND | {"audio": "AAAAA"}, "invalid_base64", "audio"),
+    ("output of no call", item(type="function_call_output"), "missing_required_parameter", "item.call_id"),
+    ("an approval", item(type="mcp_approval_response"), "invalid_value", "item.type"),
+    (
+        "speech without words",
+        item(content=[{"type": "input_audio", "audio": "AAAA"}]),
+        "missing_required_parameter",
+        "item.content[0].transcript",
+    ),
+    ("unknown event", {"type": "output_audio_buffer.clear", "event_id": "mine"}, "unknown_event", "type"),
+    ("truncated to nothing said", TRUNCATE, "missing_required_parameter", "audio_end_ms"),
+    ("truncated to less than nothing", TRUNCATE | {"audio_end_ms": -1}, "invalid_value", "audio_end_ms"),
     ("type is no string", {"type": 7, "event_id": "mine"}, "unknown_event", "type"),
     ("broken base64", APPEND | {"audio": "A*AA"}, "invalid_base64", "audio"),
-    ("base64 without padding", APPEND | {"audio": "AAA"}, "invalid_base64", "audio"),
     ("no audio", APPEND, "missing_required_parameter", "audio"),
-    ("empty audio", APPEND | {"audio": ""}, "invalid_value", "audio"),
     ("audio is a number", APPEND | {"audio": 5}, "invalid_type", "audio"),
-    ("half a sample", APPEND | {"audio": "AAAA"}, "invalid_audio_length", "audio"),
     (
         "too much audio",
         APPEND | {"audio": base64.b64encode(b"\0" * ((1 << 20) + 2)).decode()},
@@ -145,7 +198,7 @@ REFUSED: list[tuple[str, object, str, str | None]] = [
         "session.input_audio_format",
     ),
     ("no session", {"type": "session.update", "event_id": "mine"}, "missing_required_parameter", "session"),
-    ("transcription session", session_update(type="transcription"), "invalid_value", "session.type"),
+    ("session of another type", session_update(type="translation"), "invalid_value", "session.type"),
     ("instructions are a number", session_update(instructions=1), "invalid_type", "session.instructions"),
     ("long instructions", session_update(instructions="x" * 70_000), "invalid_value", "session.instructions"),
     (
@@ -171,7 +224,6 @@ REFUSED: list[tuple[str, object, str, str | None]] = [
         "invalid_value",
         "session.audio.input.turn_detection.threshold",
     ),
-    ("function output", item(type="function_call_output"), "invalid_value", "item.type"),
     (
         "no role",
         {"type": "conversation.item.create", "event_id": "mine", "item": {"type": "message"}},
@@ -183,11 +235,35 @@ REFUSED: list[tuple[str, object, str, str | None]] = [
     ("text without text", item(content=[{"type": "input_text"}]), "missing_required_parameter", "item.content[0].text"),
     ("item id", item(id="a b"), "invalid_value", "item.id"),
     (
-        "out of band response",
-        {"type": "response.create", "event_id": "mine", "response": {"conversation": "none"}},
+        "hardly any silence",
+        session_update(audio={"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 10}}}),
         "invalid_value",
-        "response.conversation",
+        "session.audio.input.turn_detection.idle_timeout_ms",
     ),
+    ("another conversation", create(conversation="other"), "invalid_value", "response.conversation"),
+    ("no input", create(input={}), "invalid_type", "response.input"),
+    ("an item of unknown kind", create(input=[{"type": "image"}]), "invalid_value", "response.input[0].type"),
+    (
+        "a reference to nothing",
+        create(input=[MESSAGE, {"type": "item_reference"}]),
+        "missing_required_parameter",
+        "response.input[1].id",
+    ),
+    (
+        "nobody's message",
+        create(input=[{"type": "message", "content": []}]),
+        "missing_required_parameter",
+        "response.input[0].role",
+    ),
+    ("too many items", create(input=[MESSAGE] * (MAX_ITEMS + 1)), "invalid_value", "response.input"),
+    ("too much text", create(input=[item_of_text(40_000)] * 2), "invalid_value", "response.input"),
+    (
+        "a sampling rate",
+        create(audio={"output": {"format": {"type": "audio/pcm", "rate": 16_000}}}),
+        "invalid_audio_format",
+        "response.audio.output.format.rate",
+    ),
+    ("a reference outside an input", item(type="item_reference", id="x"), "invalid_value", "item.type"),
     (
         "metadata",
         {"type": "response.create", "event_id": "mine", "response": {"metadata": {str(n): "" for n in range(17)}}},
@@ -216,58 +292,9 @@ def test_refused_with_code_and_param(event: object, code: str, param: str | None
 
 
 def test_the_message_says_what_would_be_right() -> None:
-    assert "audio/pcm (rate 24000), audio/pcmu, audio/pcma" in refused(REFUSED[17][1]).message
+    problem = refused(session_update(audio={"input": {"format": {"type": "audio/wav"}}}))
+    assert "audio/pcm (rate 24000), audio/pcmu, audio/pcma" in problem.message
     assert "session.update" in refused({"type": "x"}).message
-
-
-def test_an_update_changes_what_it_names_and_nothing_else() -> None:
-    before = SessionConfig(voice="amy", instructions="old", turn_detection=TurnDetection(threshold=0.9))
-    after = update(
-        {
-            "type": "realtime",
-            "instructions": "new",
-            "audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 200}}},
-        },
-        before,
-    )
-    assert after == SessionConfig(
-        voice="amy", instructions="new", turn_detection=TurnDetection(threshold=0.9, silence_duration_ms=200)
-    )
-
-
-@pytest.mark.parametrize(
-    ("session", "expected"),
-    [
-        ({}, CONFIG),
-        ({"audio": {"input": {"turn_detection": None}}}, SessionConfig(turn_detection=None)),
-        ({"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "high"}}}}, CONFIG),
-        ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, SessionConfig(input_codec="g711_ulaw/8000")),
-        ({"audio": {"output": {"format": {"type": "audio/pcma"}}}}, SessionConfig(output_codec="g711_alaw/8000")),
-        ({"audio": {"output": {"voice": {"id": "v1"}, "speed": 1.5}}}, SessionConfig(voice="v1", speed=1.5)),
-        ({"audio": {"output": {"voice": "amy"}}}, SessionConfig(voice="amy")),
-        ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}}}}, CONFIG),
-        ({"tools": [{"type": "function", "name": "f"}]}, SessionConfig(tools=[{"type": "function", "name": "f"}])),
-        ({"output_modalities": ["text"], "max_output_tokens": 7}, SessionConfig(text_only=True, max_output_tokens=7)),
-        ({"max_output_tokens": "inf", "tool_choice": "none"}, SessionConfig(tool_choice="none")),
-        (
-            {"audio": {"input": {"transcription": {"model": "whisper-1", "language": "de"}, "noise_reduction": None}}},
-            SessionConfig(transcription_language="de"),
-        ),
-        ({"tracing": "auto", "include": None, "prompt": None, "truncation": "auto"}, CONFIG),
-    ],
-)
-def test_session_update(session: dict[str, Any], expected: SessionConfig) -> None:
-    assert update(session) == expected
-
-
-def test_turn_detection_can_be_switched_on_again() -> None:
-    off = SessionConfig(turn_detection=None)
-    assert update({"audio": {"input": {"turn_detection": {"type": "server_vad"}}}}, off) == CONFIG
-
-
-def test_telephone_audio_may_have_any_length() -> None:
-    config = SessionConfig(input_codec="g711_ulaw/8000")
-    assert decode({"type": "input_audio_buffer.append", "audio": "AAAA"}, config) == Audio(b"\0\0\0")
 
 
 json_values = st.recursive(

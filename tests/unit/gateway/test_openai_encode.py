@@ -38,9 +38,17 @@ G711 = Context(
 METADATA = {"topic": "weather"}
 ASSISTANT, USER, SPOKEN = Item("i1", "assistant", "hi"), Item("i1", "user", "hi"), Item("i1", "user", "hi", audio=True)
 
+CALLED = Item("i1", "assistant", '{"a": 1}', kind="function_call", call_id="c1", name="f")
+RETURNED = Item("i1", "system", "7", kind="function_call_output", call_id="c1")
 CASES: list[tuple[str, DownEvent, Context, list[str]]] = [
     ("speech started", events.SpeechStarted("i1", 120), VOICE, ["input_audio_buffer.speech_started"]),
     ("speech stopped", events.SpeechStopped("i1", 900), VOICE, ["input_audio_buffer.speech_stopped"]),
+    (
+        "nobody spoke",
+        events.InputTimedOut("i1", 900, 6900),
+        VOICE,
+        ["input_audio_buffer.timeout_triggered"],
+    ),
     (
         "committed, with the item it becomes",
         events.InputCommitted("i1", "i0"),
@@ -74,6 +82,12 @@ CASES: list[tuple[str, DownEvent, Context, list[str]]] = [
         VOICE,
         ["conversation.item.added", "conversation.item.done"],
     ),
+    ("function call", events.ItemCreated(CALLED), VOICE, ["conversation.item.added", "conversation.item.done"]),
+    ("its output", events.ItemCreated(RETURNED), VOICE, ["conversation.item.added", "conversation.item.done"]),
+    ("session updated in part", events.SessionUpdated(["session.tracing"]), VOICE, ["session.updated"]),
+    ("item deleted", events.ItemDeleted("i1"), VOICE, ["conversation.item.deleted"]),
+    ("item retrieved", events.ItemRetrieved(ASSISTANT), VOICE, ["conversation.item.retrieved"]),
+    ("item truncated", events.ItemTruncated("i1", 400), VOICE, ["conversation.item.truncated"]),
     ("session updated", events.SessionUpdated(), VOICE, ["session.updated"]),
     ("session updated, telephone", events.SessionUpdated(), G711, ["session.updated"]),
     (
@@ -109,6 +123,69 @@ CASES: list[tuple[str, DownEvent, Context, list[str]]] = [
             "response.output_audio.done",
             "response.output_audio_transcript.done",
             "response.content_part.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "response.done",
+        ],
+    ),
+    (
+        "response finished with a call of a function",
+        events.ResponseFinished("r1", "i0", "completed", "", calls=[CALLED]),
+        VOICE,
+        [
+            "response.output_audio.done",
+            "response.output_audio_transcript.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "response.output_item.added",
+            "conversation.item.added",
+            "response.function_call_arguments.delta",
+            "response.function_call_arguments.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "response.done",
+        ],
+    ),
+    (
+        "out of band response started",
+        events.ResponseStarted("r1", "i1", out_of_band=True, voice="v", codec="g711_ulaw/8000", max_output_tokens=7),
+        VOICE,
+        ["response.created", "response.output_item.added", "response.content_part.added"],
+    ),
+    (
+        "out of band response finished, with a call",
+        events.ResponseFinished("r1", "i1", "completed", "", calls=[CALLED], call_indexes=[1], out_of_band=True),
+        VOICE,
+        [
+            "response.output_audio.done",
+            "response.output_audio_transcript.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.function_call_arguments.done",
+            "response.output_item.done",
+            "response.done",
+        ],
+    ),
+    ("call begun", events.CallStarted("r1", "i1", 1, "c1", "f"), VOICE, ["response.output_item.added"]),
+    (
+        "arguments",
+        events.CallDelta("r1", "i1", 1, "c1", '{"a"'),
+        VOICE,
+        ["response.function_call_arguments.delta"],
+    ),
+    (
+        "response finished with a call that was told",
+        events.ResponseFinished("r1", "i0", "completed", "", calls=[CALLED], call_indexes=[2]),
+        VOICE,
+        [
+            "response.output_audio.done",
+            "response.output_audio_transcript.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "conversation.item.added",
+            "response.function_call_arguments.done",
             "response.output_item.done",
             "conversation.item.done",
             "response.done",
@@ -170,7 +247,7 @@ def test_telephone_formats_and_push_to_talk_are_shown() -> None:
 
 
 def test_turn_detection_is_shown_as_it_works() -> None:
-    config = SessionConfig(turn_detection=TurnDetection(0.7, 100, 300, create_response=False))
+    config = SessionConfig(turn_detection=TurnDetection(0.7, 100, 300, create_response=False, idle_timeout_ms=6000))
     (updated,) = wire(encode(events.SessionUpdated(), Context("s_1", config, False)))
     assert updated["session"]["audio"]["input"]["turn_detection"] == {
         "type": "server_vad",
@@ -178,6 +255,19 @@ def test_turn_detection_is_shown_as_it_works() -> None:
         "prefix_padding_ms": 100,
         "silence_duration_ms": 300,
         "create_response": False,
+        "interrupt_response": True,
+        "idle_timeout_ms": 6000,
+    }
+
+
+def test_semantic_turn_detection_is_shown_as_openai_does() -> None:
+    config = SessionConfig(turn_detection=TurnDetection(silence_duration_ms=300, eagerness="low"))
+    (updated,) = wire(encode(events.SessionUpdated(), Context("s_1", config, False)))
+    assert MODELS.validate_python(updated).type == "session.updated"
+    assert updated["session"]["audio"]["input"]["turn_detection"] == {
+        "type": "semantic_vad",
+        "eagerness": "low",
+        "create_response": True,
         "interrupt_response": True,
     }
 
@@ -187,6 +277,30 @@ def test_metadata_comes_back_at_the_beginning_and_the_end() -> None:
     done = wire(encode(events.ResponseFinished("r1", "i1", "completed", "x", metadata=METADATA), VOICE))
     assert started[0]["response"]["metadata"] == METADATA
     assert done[-1]["response"]["metadata"] == METADATA
+
+
+def test_a_response_is_shown_as_it_was_asked_for() -> None:
+    asked = events.ResponseStarted("r1", "i1", out_of_band=True, voice="v", codec="g711_ulaw/8000", max_output_tokens=0)
+    done = events.ResponseFinished("r1", "i1", "completed", "x", voice="v", max_output_tokens=7)
+    created = wire(encode(asked, G711))[0]["response"]
+    shown = (created["conversation_id"], created["max_output_tokens"], created["audio"]["output"])
+    assert shown == (None, "inf", {"format": {"type": "audio/pcmu"}, "voice": "v"})
+    finished = wire(encode(done, G711))[-1]["response"]
+    shown = (finished["conversation_id"], finished["max_output_tokens"], finished["audio"]["output"])
+    assert shown == ("conv_s_1", 7, {"format": {"type": "audio/pcma"}, "voice": "v"})
+
+
+def test_a_call_is_told_under_its_own_index() -> None:
+    begun, delta = (
+        wire(encode(event, VOICE))[0]
+        for event in (events.CallStarted("r1", "i1", 2, "c1", "f"), events.CallDelta("r1", "i1", 2, "c1", "{"))
+    )
+    assert (begun["output_index"], begun["item"]["status"], begun["item"]["arguments"]) == (2, "in_progress", "")
+    assert (delta["output_index"], delta["item_id"], delta["call_id"], delta["delta"]) == (2, "i1", "c1", "{")
+    end = events.ResponseFinished("r1", "i0", "completed", "", calls=[CALLED], call_indexes=[2])
+    sent = wire(encode(end, VOICE))
+    assert {message["output_index"] for message in sent[-4:-1] if "output_index" in message} == {2}
+    assert sent[-1]["response"]["output"][1]["arguments"] == CALLED.text
 
 
 def test_audio_is_base64_of_exactly_the_bytes() -> None:

@@ -117,6 +117,21 @@ def test_a_batch_is_one_envelope_with_contiguous_numbers() -> None:
     assert log.packets.unconfirmed == 1
 
 
+def test_how_long_the_broker_has_confirmed_nothing() -> None:
+    """Not how old a turn is: while somebody speaks, something is always under way."""
+    log = Log()
+    assert log.packets.unconfirmed_seconds(50.0) == 0
+    log.send(Audio(b"a"), now=100.0)
+    assert log.packets.unconfirmed_seconds(101.0) == 1
+    log.send(Audio(b"b"), now=102.0)
+    assert log.packets.unconfirmed_seconds(103.0) == 3, "the first one still waits"
+    log.packets.confirmed(1, 103.5, 1)
+    assert log.packets.unconfirmed_seconds(104.0) == 0.5
+    log.packets.confirmed(log.packets.unconfirmed, 104.0, 1)
+    log.send(Audio(b"c"), now=200.0)
+    assert log.packets.unconfirmed_seconds(200.5) == 0.5, "nothing was under way in between"
+
+
 @pytest.mark.parametrize(("codec", "second"), [("pcm16/24000", 48_000), ("g711_ulaw/8000", 8_000)])
 def test_long_audio_leaves_in_packets_of_a_second(codec: Codec, second: int) -> None:
     log, audio = Log(), bytes(range(1, 251)) * (second // 100)
@@ -196,6 +211,28 @@ def test_a_worker_that_begins_after_silence_knows_when_it_is_and_how_loud_the_pl
     (later,) = log.replay()
     assert later.snapshot is not None
     assert later.snapshot.cursor == Cursor(audio_ms=2670), "a snapshot of the same place knows it best"
+
+
+def test_what_the_snapshot_has_is_not_sent_again_though_nobody_told_of_it() -> None:
+    """The time of its boundary would count for packets before it."""
+    log = Log()
+    log.send(*(Audio(bytes([n])) for n in range(6)))
+    log.packets.progress(Progress(Mark(EPOCH, 1), 20))
+    log.state.snapshot = Snapshot(turn=1, boundary=Mark(EPOCH, 3), cursor=Cursor(audio_ms=40))
+    (replay,) = log.replay()
+    assert (replay.seq, replay.packets) == (4, [Audio(b"\4"), Audio(b"\5")])
+    assert replay.snapshot == log.state.snapshot
+
+
+def test_nor_when_the_epoch_of_that_is_refused() -> None:
+    log = Log()
+    log.send(*(Audio(bytes([n])) for n in range(6)))
+    log.state.snapshot = Snapshot(turn=1, boundary=Mark(EPOCH, 3), cursor=Cursor(audio_ms=40))
+    log.packets.reject(EPOCH, EPOCH)
+    _, again = log.replay()
+    assert (again.epoch, again.seq, again.packets) == (NEXT, 0, [Audio(b"\4"), Audio(b"\5")])
+    assert again.snapshot is not None
+    assert again.snapshot.cursor.audio_ms == 40
 
 
 def test_replay_without_packets_still_carries_the_snapshot_at_the_next_number() -> None:

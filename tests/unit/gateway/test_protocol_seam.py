@@ -169,7 +169,7 @@ def test_openai_refuses_binary_frames_and_lives_on() -> None:
 def ask(target: str, headers: Mapping[str, str]) -> Admitted | Rejected:
     request = UpgradeRequest.parse(target, headers)
     known = {"alices-key": "alice"}
-    return admit(request, READY, (EchoFactory(), *PROTOCOLS), known.get, KEY)
+    return admit(request, lambda _: READY, (EchoFactory(), *PROTOCOLS), known.get, KEY)
 
 
 ECHO = {"sec-websocket-protocol": f"other, {SUBPROTOCOL}"}
@@ -229,18 +229,23 @@ class Pod:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.waiting: list[tuple[UpEnvelope, Done]] = []
+        self.handed_over: list[tuple[bytes, Done]] = []
         self.lost_packets = 0
         self.ends: list[do.End] = []
 
     def await_departure(self, connection: Connection, *, soon: bool) -> None:
         connection.depart()
 
-    def publish(self, partition: int, envelope: bytes, done: Done) -> None:
+    def publish(self, connection: Connection, envelope: bytes, done: Done) -> None:
         self.waiting.append((UpEnvelope.decode(envelope), done))
+
+    def hand_over(self, session_id: str, body: bytes, done: Done) -> None:
+        self.handed_over.append((body, done))
 
     def confirm(self) -> list[UpEnvelope]:
         waiting, self.waiting = self.waiting, []
-        for _, done in waiting:
+        handed_over, self.handed_over = self.handed_over, []
+        for _, done in [*waiting, *handed_over]:
             done(None)
         return [envelope for envelope, _ in waiting]
 

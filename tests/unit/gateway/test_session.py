@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from litevoice_contracts import events
-from litevoice_contracts.conversation import Item, Mark, SessionConfig, Snapshot
+from litevoice_contracts.conversation import Cursor, Item, Mark, SessionConfig, Snapshot, Untranscribed
 from litevoice_contracts.envelopes import DownEnvelope
+from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import Audio, Clear, Commit, CreateResponse, Update
 from litevoice_gateway import commands as do
 from litevoice_gateway.intake import MAX_EARLY_MESSAGES
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.protocols import Problem
-from litevoice_gateway.session import Phase
+from litevoice_gateway.standing import Phase
 from tests.unit.gateway.driver import PCM, PENDING, WALL, Driver, a_turn, finish
 
 # Opening
@@ -258,3 +259,26 @@ def test_other_packets_reach_the_worker_in_order() -> None:
     driver.say(type="response.create", response={"metadata": {"k": "v"}})
     assert driver.packets[1:] == [Clear("a"), CreateResponse(metadata={"k": "v"})]
     assert driver.session.phase is Phase.LIVE
+
+
+# Turns that make no progress
+
+
+def test_a_turn_stalls_from_its_last_sign_of_progress() -> None:
+    driver = Driver()
+    assert driver.session.stalled_seconds(driver.now) == 0, "nothing is expected"
+    driver.say(type="input_audio_buffer.append", audio="AQIDBA==")
+    driver.pass_time(5)
+    assert 4 < driver.session.stalled_seconds(driver.now) < 6, "no worker is there"
+    known = SessionNews(driver.session.id)
+    driver.session.worker_is_alive(driver.now, known)
+    assert driver.session.stalled_seconds(driver.now) == 0, "the user may still be speaking"
+    committed = Snapshot(SessionConfig(), cursor=Cursor(untranscribed=[Untranscribed(1, Mark(1, 0))]))
+    driver.down(events.SpeechStarted("i1", 0), events.InputCommitted("i1", None), snapshot=committed)
+    driver.pass_time(3)
+    driver.session.worker_is_alive(driver.now, known)
+    assert 2.5 < driver.session.stalled_seconds(driver.now) < 3.5, (
+        "the worker lives, and its recognizer does not answer"
+    )
+    driver.down(events.InputCleared())
+    assert driver.session.info(driver.now).stalled_seconds < 0.1

@@ -39,6 +39,9 @@ def test_the_connection_goes_when_the_broker_has_confirmed_everything() -> None:
     driver.pass_time(1)
     assert not driver.all(do.Disconnect)
     driver.confirm_all()
+    assert not driver.all(do.Disconnect), "nor may it overtake what is left to the next owner"
+    driver.session.handed_over()
+    driver.take()
     assert len(driver.all(do.Disconnect)) == 1
     driver.pass_time(10)
     assert len(driver.all(do.Disconnect)) == 1
@@ -134,6 +137,30 @@ def test_the_replaced_connection_ends_its_epoch_and_forgets() -> None:
 
 
 # Drain
+
+
+def test_a_session_stays_when_its_drain_is_taken_back() -> None:
+    driver = Driver()
+    a_turn(driver)
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 10)
+    driver.take()
+    driver.session.stay()
+    finish(driver)
+    driver.pass_time(20)
+    assert driver.closes == []
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 10)
+    driver.take()
+    assert driver.closes == [1012], "another drain is another one"
+
+
+def test_but_not_when_its_close_has_gone_out() -> None:
+    driver = Driver()
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 10)
+    driver.take()
+    driver.session.stay()
+    driver.session.peer_closed(1012, driver.now)
+    driver.take()
+    assert [end.outcome for end in driver.all(do.End)] == ["moved"]
 
 
 def test_between_turns_a_drained_session_closes_at_once() -> None:

@@ -40,6 +40,7 @@ class Writers:
     number: int = 0
     text_only: bool = False
     response: ResponseRequest | None = None
+    beside: list[ResponseRequest] = field(default_factory=list)
     late: list[DownEnvelope] = field(default_factory=list)
 
     def write(self, *happened: DownEvent, snapshot: bool = False, open_turn: int = 0) -> None:
@@ -50,7 +51,9 @@ class Writers:
             items = [Item(f"i{number}", "user", "x") for number in range(self.items)]
             config = SessionConfig(instructions=f"v{self.items}", text_only=self.text_only)
             cursor = Cursor(open_turn=open_turn)
-            made = Snapshot(config, items, self.turn, Mark(self.worker, self.items), self.response, cursor)
+            made = Snapshot(
+                config, items, self.turn, Mark(self.worker, self.items), self.response, cursor, list(self.beside)
+            )
         message = MessageId(self.worker, self.number)
         envelope = DownEnvelope(self.worker, self.turn, list(happened), self.attempt, made, message)
         kind = self.draw(st.integers(0, 9))
@@ -61,7 +64,7 @@ class Writers:
             self.log.append(envelope)
 
     def disturb(self) -> None:
-        kind = self.draw(st.integers(0, 7))
+        kind = self.draw(st.integers(0, 10))
         if kind == 0 and self.late:
             self.log.append(self.late.pop())
         elif kind == 1:  # another worker begins from a replay
@@ -77,6 +80,33 @@ class Writers:
         elif kind == 4 and self.response is None:
             self.text_only = not self.text_only
             self.write(events.SessionUpdated(), snapshot=True, open_turn=self.open_turn)
+
+        elif kind == 5 and len(self.beside) < 3:
+            number = f"{self.turn}_{self.number}_{self.worker}"
+            aside = ResponseRequest(f"r_{number}", f"a_{number}", text_only=self.draw(st.booleans()), out_of_band=True)
+            self.beside.append(aside)
+            begun = events.ResponseStarted(aside.response_id, aside.item_id, aside.text_only, out_of_band=True)
+            self.write(begun, snapshot=True, open_turn=self.open_turn)
+        elif kind == 6 and self.beside:
+            aside = self.draw(st.sampled_from(self.beside))
+            said = [events.TextDelta(aside.response_id, aside.item_id, " aside")]
+            call = (aside.response_id, f"{aside.item_id}_{self.number}", self.number, "c")
+            self.write(*said, events.CallStarted(*call, "f"), events.CallDelta(*call, "{"))
+        elif kind == 7 and self.beside:
+            aside = self.beside.pop(0)
+            last: list[DownEvent] = [events.TextDelta(aside.response_id, aside.item_id, " end")]
+            self.write(*last, self.end(aside), snapshot=True, open_turn=self.open_turn)
+
+    @staticmethod
+    def end(request: ResponseRequest) -> events.ResponseFinished:
+        return events.ResponseFinished(
+            request.response_id,
+            request.item_id,
+            "completed",
+            "word",
+            request.text_only,
+            out_of_band=request.out_of_band,
+        )
 
     open_turn = 0
 
@@ -100,14 +130,16 @@ class Writers:
         )
         for _ in range(self.draw(st.integers(0, 3))):
             said: list[DownEvent] = [events.TextDelta(response, answer, " word")]
-            if not self.text_only:
+            if not self.response.text_only:
                 said.append(events.AudioDelta(response, answer, b"\0\1"))
+            if self.draw(st.booleans()):
+                call = (response, f"{answer}_{self.number}", self.number, "c")
+                said += [events.CallStarted(*call, "f"), events.CallDelta(*call, '{"a'), events.CallDelta(*call, '":')]
             self.write(*said)
             self.disturb()
         request, self.response = self.response, None
         last: list[DownEvent] = [events.TextDelta(response, answer, " end")] if self.draw(st.booleans()) else []
-        done = events.ResponseFinished(response, answer, "completed", "word", request.text_only)
-        self.write(*last, done, snapshot=True)
+        self.write(*last, self.end(request), snapshot=True)
         self.disturb()
 
 
@@ -126,7 +158,8 @@ def fold(log: list[DownEnvelope], start: int = 0) -> tuple[SessionState, list[li
 
 
 def told(state: SessionState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in SessionState.__slots__}
+    """`handed` is what is left of earlier messages, which an owner that goes tells again."""
+    return {name: getattr(state, name) for name in SessionState.__slots__ if name != "handed"}
 
 
 @settings(max_examples=200, deadline=None)
@@ -225,10 +258,11 @@ def test_a_message_that_is_stored_twice_reaches_the_client_once() -> None:
     assert driver.observed("dropped") == [do.Observe("dropped", "repeated")] * 3
 
 
-def questions(*asked: tuple[str, int]) -> SessionState:
-    """After a first event, these questions: reason and sender."""
+def questions(*asked: tuple[str, int], begun: bool = True) -> SessionState:
+    """After a first event, which begins a turn or says only that all was heard, these questions: reason and sender."""
     state = SessionState(0, CONFIG)
-    state.apply(0, DownEnvelope(1, 1, [events.SpeechStarted("u1", 1)]))
+    first = events.SpeechStarted("u1", 1) if begun else events.Progress(Mark(1, 0))
+    state.apply(0, DownEnvelope(1, 1, [first]))
     for position, (reason, sender) in enumerate(asked, 1):
         question = events.TurnReplay(reason)  # type: ignore[arg-type]
         state.apply(position, DownEnvelope(1, 1, [question], state.attempt, None, MessageId(sender, position)))
@@ -240,6 +274,8 @@ FRUITLESS = [
     ("each worker has died", [("unknown_session", 1), ("unknown_session", 2), ("unknown_session", 3)], 3),
     ("one asks again, because it cannot know who had the replay", [("unknown_session", 1), ("unknown_session", 1)], 1),
     ("one tries again and again", [("unknown_session", 1), ("failed", 1), ("failed", 1)], 3),
+    ("one finds a hole before it has begun", [("unknown_session", 1), ("gap", 1)], 1),
+    ("one begins and finds a hole again and again", [("unknown_session", 1), ("gap", 1), ("gap", 1), ("gap", 1)], 3),
     ("workers leave as planned", [("handed_over", 1), ("handed_over", 2), ("handed_over", 3)], 0),
     ("and the next one asks", [("handed_over", 1), ("unknown_session", 2), ("unknown_session", 2)], 0),
     ("the one after has died", [("handed_over", 1), ("unknown_session", 2), ("unknown_session", 3)], 1),
@@ -252,3 +288,10 @@ def test_attempts_from_which_nothing_came(case: str, asked: list[tuple[str, int]
     assert state.fruitless == fruitless
     state.apply(9, DownEnvelope(1, 1, [events.InputTranscribed("u1", "x", 1.0)], state.attempt))
     assert state.fruitless == 0, "something has come"
+
+
+def test_what_a_worker_finds_at_its_start_nobody_has_tried_unless_something_of_it_has_come() -> None:
+    """Beside a turn that kills its workers, what was said while there was none had one attempt fewer."""
+    died = [("unknown_session", number) for number in (1, 2, 3, 4)]
+    assert [questions(*died[:count], begun=False).fruitless for count in (1, 2, 3, 4)] == [0, 1, 2, 3]
+    assert questions(("gap", 1), begun=False).fruitless == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import msgspec
+import pytest
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Mark
@@ -26,7 +27,7 @@ def test_a_worker_that_asks_gets_snapshot_open_turn_and_resume_point() -> None:
     driver.down(events.TurnReplay("unknown_session"))
     (replay,) = driver.published
     assert (replay.epoch, replay.seq, replay.attempt, len(replay.packets)) == (WALL, 10, 1, 2)
-    assert replay.resume == ResumePoint("r1", "i2", "One.", " Two.", 100)
+    assert replay.resume == ResumePoint("r1", "i2", "One.", " Two.", 100, 200)
     assert replay.snapshot is not None
     assert replay.snapshot.pending == PENDING
     assert replay.snapshot.boundary == Mark(WALL, 9)
@@ -270,6 +271,28 @@ def test_a_session_that_waits_for_nothing_has_nothing_to_give_up() -> None:
         driver.down(events.TurnReplay("unknown_session"), attempt=attempt)
     assert driver.observed("given_up") == []
     assert driver.published[-1].packets == [Silence(960)]
+
+
+@pytest.mark.parametrize("same_owner", [True, False])
+def test_attempts_at_nothing_do_not_count_for_the_turn_that_comes_next(*, same_owner: bool) -> None:
+    """Each worker that finds the session at its start asks, whether or not anything is open."""
+    driver = Driver()
+    for attempt in range(MAX_ATTEMPTS):
+        driver.down(events.TurnReplay("unknown_session"), attempt=attempt)
+    if not same_owner:
+        bodies, driver = driver.bodies, Driver(resume=START)
+        for body in bodies:
+            driver.session.delivered(driver.position, body, driver.now)
+            driver.position += 1
+        driver.pass_time(1)
+    driver.audio(3)
+    driver.pass_time(0.2)
+    for attempt in range(MAX_ATTEMPTS, 2 * MAX_ATTEMPTS):
+        driver.clear()
+        driver.down(events.TurnReplay("unknown_session"), attempt=attempt)
+        (replay,) = driver.published
+        gives_up = any(isinstance(packet, GiveUp) for packet in replay.packets)
+        assert gives_up == (attempt == 2 * MAX_ATTEMPTS - 1), attempt
 
 
 def test_another_owner_counts_the_same_attempts() -> None:

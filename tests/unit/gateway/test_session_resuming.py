@@ -9,6 +9,7 @@ from litevoice_contracts.events import DownEvent
 from litevoice_contracts.packets import Audio
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
+from litevoice_gateway.packet_log import MAX_ATTEMPTS
 from litevoice_gateway.session import SETTLE_MAX_SECONDS, SETTLE_SECONDS
 from tests.unit.gateway.driver import LATER, WALL, Driver, a_turn, finish
 
@@ -56,7 +57,7 @@ def test_resuming_in_mid_response_restores_and_goes_on_after_the_last_event() ->
     driver.down(events.TurnReplay("unknown_session"))
     driver.pass_time(SETTLE_MAX_SECONDS)
     (replay,) = driver.published
-    assert replay.resume == ResumePoint("r1", "i2", "One.", " Two.", 100)
+    assert replay.resume == ResumePoint("r1", "i2", "One.", " Two.", 100, 200)
     assert (replay.seq, replay.packets, replay.attempt) == (0, [], 1)
     assert replay.epoch == LATER, "higher than every epoch seen"
 
@@ -114,6 +115,55 @@ def test_a_worker_that_does_not_know_a_resumed_session_has_to_ask() -> None:
     assert (replay.epoch, replay.seq, replay.attempt, len(replay.packets)) == (LATER, 0, 1, 2)
 
 
+def test_who_takes_over_an_open_turn_asks_the_worker_at_once_and_once() -> None:
+    """It may be gone; and a client that never stays for `probe_seconds` would wait for as long as it moves."""
+    driver = resumed("evt_5_2", log_of_a_turn()[:8])
+    driver.pass_time(SETTLE_MAX_SECONDS)
+    (question,) = driver.published
+    assert (question.epoch, question.seq, question.packets) == (LATER, 0, [])
+    assert (question.attempt, question.snapshot, question.resume) == (0, None, None), "nothing is replayed unasked"
+    assert len(driver.observed("probes")) == 1
+    driver.pass_time(4)
+    assert len(driver.published) == 1, "the next question is due after `probe_seconds`"
+
+
+def test_who_takes_over_asks_nobody_when_nothing_is_open() -> None:
+    driver = resumed("evt_5_2", log_of_a_turn())
+    driver.pass_time(60)
+    assert driver.published == []
+
+
+def test_who_takes_over_does_not_ask_while_the_client_does_not_read() -> None:
+    """Then the log is not read to its end, and the answer may stand there."""
+    driver = resumed("evt_5_2", log_of_a_turn()[:8])
+    driver.session.writable(False, driver.now)
+    driver.pass_time(SETTLE_MAX_SECONDS)
+    assert driver.published == []
+
+
+def test_a_session_that_ends_as_soon_as_it_was_taken_over_asks_nobody() -> None:
+    driver = resumed("evt_5_2", log_of_a_turn()[:8])
+    driver.session.disconnected(driver.now)
+    driver.take()
+    assert driver.published == []
+
+
+def test_a_client_that_moves_quickly_uses_up_no_attempts() -> None:
+    """A question is none: the worker that did not know the session has asked once, and goes on asking."""
+    bodies = log_of_a_turn()[:8]
+    question = DownEnvelope(WALL, 1, [events.TurnReplay("unknown_session")], 0, None, MessageId(7, 1))
+    bodies.append(question.encode())
+    for move in range(MAX_ATTEMPTS + 2):
+        driver = resumed("evt_5_2", bodies)
+        driver.pass_time(SETTLE_MAX_SECONDS)
+        (replay,) = driver.published
+        answered = (replay.attempt, replay.asker, replay.question, replay.packets)
+        assert answered == (move + 1, 7, move + 1, []), "the same turn, not given up"
+        assert driver.session.info(driver.now).fruitless == 1
+        again = DownEnvelope(LATER, 1, [events.TurnReplay("unknown_session")], move + 1, None, MessageId(7, move + 2))
+        bodies.append(again.encode())
+
+
 def test_a_log_that_is_gone_expires_the_session() -> None:
     driver = Driver(resume=EventId.parse("evt_40_38"), opened=False)
     driver.session.opened(driver.now)
@@ -149,10 +199,11 @@ def test_a_request_for_replay_that_was_answered_long_ago_is_not_answered_again()
         driver.session.delivered(position, body, driver.now)
     driver.take()
     driver.pass_time(1)
-    assert driver.published == []
+    assert driver.observed("replays") == []
+    assert driver.packets == []
     driver.audio()
     driver.pass_time(0.2)
-    assert driver.published[0].attempt == 1
+    assert driver.published[-1].attempt == 1
 
 
 def test_a_drain_lets_a_restoring_session_be_restored_first() -> None:

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from litevoice_contracts.conversation import TurnDetection
 from litevoice_contracts.names import new_session_id
+from litevoice_contracts.packets import Update
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway.auth import CHECK_SECONDS, ApiKeys
-from litevoice_gateway.protocols import UpgradeRequest
+from litevoice_gateway.protocols import Refusal, UpgradeRequest
 from litevoice_gateway.protocols.registry import PROTOCOLS
 from litevoice_gateway.settings import SettingsError, load_keys, load_settings
-from litevoice_gateway.upgrade import Admitted, GatewayState, Rejected, admit
+from litevoice_gateway.upgrade import Admitted, GatewayState, Rejected, admit, health
 
 KEY = b"k" * 32
 READY = GatewayState(draining=False, unready="", full="")
@@ -27,10 +29,29 @@ MINE, THEIRS = (
 )
 
 
+STRANGE_KEY = {"authorization": "Bearer \xff\udcff-key"}
+HUGE = "session_id={mine}&last_event_id=evt_9999999999999999999_1"
+FOREIGN = "session_id={mine}&last_event_id=evt_%D9%A1_1"
+
+
 def ask(target: str, headers: dict[str, str] | None = None, state: GatewayState = READY) -> Admitted | Rejected:
     known = {"alices-key": "alice", "bobs-key": "bob"}
     request = UpgradeRequest.parse(target, ALICE if headers is None else headers)
-    return admit(request, state, PROTOCOLS, known.get, KEY)
+    return admit(request, lambda _: state, PROTOCOLS, known.get, KEY)
+
+
+@pytest.mark.parametrize(("target", "state", "healthy"), [
+    ("/", READY, True),
+    ("/healthz", READY, True),
+    ("/healthz?from=balancer", READY, True),
+    ("/healthz", GatewayState(draining=True, unready="draining"), False),
+    ("/", GatewayState(draining=False, unready="cannot reach proxy 10.0.0.1:8081"), False),
+    ("/healthz", GatewayState(draining=False, unready="", full="sessions"), True),
+    ("/v1/realtime", READY, None),
+    ("/healthz/", READY, None),
+])  # fmt: skip
+def test_probes_of_load_balancers(target: str, state: GatewayState, healthy: bool | None) -> None:
+    assert health(target, state) is healthy
 
 
 def test_a_new_session() -> None:
@@ -40,6 +61,30 @@ def test_a_new_session() -> None:
     protocol = answer.protocol
     assert (protocol.session_id, protocol.resume, protocol.subprotocol) == ("", None, "")
     assert protocol.config.model == "gpt-realtime"
+
+
+@pytest.mark.parametrize(
+    ("query", "returns"),
+    [
+        ("", False),
+        ("can_return=false", False),
+        ("can_return=true", True),
+        ("confirmed_appends=0", True),
+        ("session_id={mine}", True),
+    ],
+)
+def test_who_comes_back(query: str, *, returns: bool) -> None:
+    answer = ask("/v1/realtime?" + query.format(mine=MINE))
+    assert isinstance(answer, Admitted)
+    assert answer.protocol.can_return == returns
+
+
+def test_who_asks_for_acknowledgements_later_comes_back() -> None:
+    answer = ask("/v1/realtime")
+    assert isinstance(answer, Admitted)
+    update = {"type": "session.update", "session": {"type": "realtime", "litevoice": {"confirmed_appends": 0}}}
+    answer.protocol.decode(json.dumps(update), answer.protocol.config)
+    assert answer.protocol.can_return
 
 
 @pytest.mark.parametrize(
@@ -61,6 +106,10 @@ def test_a_resumed_session(query: str, resume: EventId) -> None:
     ("description", "target", "headers", "state", "status", "code", "outcome"),
     [
         ("other path", "/v2/realtime", ALICE, READY, 404, "not_found", "invalid"),
+        ("half a host", "//[", ALICE, READY, 404, "not_found", "invalid"),
+        ("a key that is no text", "/v1/realtime", STRANGE_KEY, READY, 401, "invalid_api_key", "unauthorized"),
+        ("no such position", f"/v1/realtime?{HUGE}", ALICE, READY, 400, "invalid_value", "invalid"),
+        ("digits of another script", f"/v1/realtime?{FOREIGN}", ALICE, READY, 400, "invalid_value", "invalid"),
         ("no key", "/v1/realtime", {}, READY, 401, "invalid_api_key", "unauthorized"),
         ("wrong key", "/v1/realtime", {"api-key": "guess"}, READY, 401, "invalid_api_key", "unauthorized"),
         ("basic", "/v1/realtime", {"authorization": "Basic x"}, READY, 401, "invalid_api_key", "unauthorized"),
@@ -68,6 +117,7 @@ def test_a_resumed_session(query: str, resume: EventId) -> None:
         ("made up", "/v1/realtime?session_id=s_1", ALICE, READY, 403, "session_not_yours", "forbidden"),
         ("bad id", "/v1/realtime?session_id={mine}&last_event_id=7", ALICE, READY, 400, "invalid_value", "invalid"),
         ("id alone", "/v1/realtime?last_event_id=evt_1_1", ALICE, READY, 400, "missing_session_id", "invalid"),
+        ("a guess", "/v1/realtime?can_return=maybe", ALICE, READY, 400, "invalid_value", "invalid"),
         ("long model", f"/v1/realtime?model={'m' * 200}", ALICE, READY, 400, "invalid_value", "invalid"),
         (
             "draining",
@@ -114,10 +164,99 @@ def test_refused(
     assert ("Retry-After" in answer.headers) == (status == 503)
 
 
+MODELS = ("bookings", "gpt-realtime")
+
+
+def ask_of_pipelines(target: str, headers: dict[str, str] | None = None) -> Admitted | Rejected:
+    request = UpgradeRequest.parse(target, ALICE | (headers or {}))
+    return admit(request, lambda _: READY, PROTOCOLS, {"alices-key": "alice"}.get, KEY, MODELS, ["bookings"])
+
+
+def test_the_protocol_knows_which_models_have_a_turn_detector() -> None:
+    answer = ask_of_pipelines("/v1/realtime")
+    assert isinstance(answer, Admitted)
+    detection = {"type": "semantic_vad", "eagerness": "high"}
+    message = {"type": "session.update", "session": {"audio": {"input": {"turn_detection": detection}}}}
+    (event,) = answer.protocol.decode(json.dumps(message), answer.protocol.config)
+    assert isinstance(event.packet, Update)
+    assert event.packet.config.turn_detection == TurnDetection(silence_duration_ms=300, eagerness="high")
+
+
+@pytest.mark.parametrize(
+    ("query", "model"),
+    [
+        ("", "bookings"),
+        ("?model=gpt-realtime", "gpt-realtime"),
+        ("?model=gone&session_id={mine}", "gone"),  # what counts is what the session was opened with
+    ],
+)
+def test_the_model_names_a_pipeline(query: str, model: str) -> None:
+    answer = ask_of_pipelines("/v1/realtime" + query.format(mine=MINE))
+    assert isinstance(answer, Admitted)
+    assert answer.protocol.config.model == model
+
+
+def test_an_unknown_model_is_refused_as_openai_does() -> None:
+    answer = ask_of_pipelines("/v1/realtime?model=gpt-5")
+    assert isinstance(answer, Rejected)
+    assert (answer.status, answer.outcome) == (404, "invalid")
+    assert json.loads(answer.body) == {
+        "error": {
+            "type": "invalid_request_error",
+            "code": "model_not_found",
+            "message": "The model `gpt-5` does not exist or you do not have access to it.",
+            "param": "model",
+        }
+    }
+
+
+def test_a_session_cannot_change_to_an_unknown_model() -> None:
+    answer = ask_of_pipelines("/v1/realtime")
+    assert isinstance(answer, Admitted)
+
+    def update(model: str) -> Any:
+        message = {"type": "session.update", "event_id": "e", "session": {"type": "realtime", "model": model}}
+        (event,) = answer.protocol.decode(json.dumps(message), answer.protocol.config)
+        return event.packet
+
+    assert update("gpt-realtime").config.model == "gpt-realtime"
+    with pytest.raises(Refusal) as refusal:
+        update("gpt-5")
+    problem = refusal.value.problem
+    assert (problem.code, problem.param, problem.event_id) == ("model_not_found", "session.model", "e")
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("header", "traceparent"),
+    [(TRACE, TRACE), ("", ""), (TRACE.upper(), ""), ("ff" + TRACE[2:], ""), (TRACE.replace("4bf9", "x"), "")],
+)
+def test_a_session_knows_whose_it_is(header: str, traceparent: str) -> None:
+    answer = ask_of_pipelines("/v1/realtime", {"traceparent": header})
+    assert isinstance(answer, Admitted)
+    assert (answer.protocol.config.principal, answer.protocol.config.traceparent) == ("alice", traceparent)
+
+
 def test_a_full_gateway_upgrades_and_then_says_so() -> None:
     answer = ask("/v1/realtime", state=GatewayState(draining=False, unready="", full="sessions"))
     assert isinstance(answer, Admitted)
     assert answer.overload == "sessions"
+
+
+def test_only_a_session_of_the_broker_that_is_away_is_refused() -> None:
+    def state_for(session_id: str) -> GatewayState:
+        return GatewayState(draining=False, unready="away" if session_id == MINE else "")
+
+    def answer(target: str) -> Admitted | Rejected:
+        request = UpgradeRequest.parse(target, ALICE)
+        return admit(request, state_for, PROTOCOLS, {"alices-key": "alice"}.get, KEY)
+
+    assert isinstance(answer("/v1/realtime"), Admitted)
+    refused = answer(f"/v1/realtime?session_id={MINE}")
+    assert isinstance(refused, Rejected)
+    assert refused.status == 503
 
 
 def test_a_session_that_comes_back_is_no_new_load() -> None:
@@ -163,6 +302,7 @@ def test_keys_by_principal_and_read_again_when_they_change(tmp_path: Path) -> No
     assert keys.principal("alices-second-key", 0.0) == "alice"
     assert keys.principal("hidden-key", 0.0) is None
     assert keys.principal("short", 0.0) is None
+    assert keys.principal("\xff\udcff", 0.0) is None
     (tmp_path / "carol").write_text("carols-key")
     (tmp_path / "alice").write_text("alices-new-key")
     os.utime(tmp_path / "alice", ns=(1, 1))

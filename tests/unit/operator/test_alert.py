@@ -5,16 +5,12 @@ from __future__ import annotations
 import pytest
 
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, BacklogValue, Culprit
-from litevoice_operator.api.conditions import FIRING, READY
+from litevoice_operator.api.conditions import BLIND, FIRING, READY
 from litevoice_operator.api.resource import Metadata
-from litevoice_operator.decide.alert import AlertState, next_state, seconds_until_change
-from litevoice_operator.decide.alert_status import (
-    alert_state,
-    event_text,
-    measured_status,
-    orphaned_status,
-    unmeasured_status,
-)
+from litevoice_operator.decide.alert import AlertState, next_state, seconds_until_change, worst_first
+from litevoice_operator.decide.alert_status import alert_state, measured_status, orphaned_status, unmeasured_status
+from litevoice_operator.decide.conditions import Problem
+from litevoice_operator.observe.backlogs import Load, Sample
 
 METADATA = Metadata(namespace="shop", name="replies", uid="u", generation=3)
 
@@ -34,6 +30,10 @@ def spec(**changes: object) -> BacklogAlertSpec:
         }
         | changes
     )
+
+
+def sample(messages: int, age: int = 0, *loads: Load, unseen: str = "") -> Sample:
+    return Sample(BacklogValue(messages=messages, age_seconds=age, sessions=len(loads)), loads, unseen)
 
 
 Step = tuple[float, int, int, str, str | None, str | None]
@@ -115,23 +115,23 @@ TIMELINES: list[tuple[str, dict[str, object], list[Step]]] = [
 def test_timeline(description: str, changes: dict[str, object], steps: list[Step]) -> None:
     state, wanted = AlertState(), spec(**changes)
     for now, messages, age, phase, severity, transition in steps:
-        state, told = next_state(state, wanted, BacklogValue(messages=messages, age_seconds=age), now)
+        state, told = next_state(state, wanted, sample(messages, age), now)
         assert (now, state.phase, state.severity, told) == (now, phase, severity, transition)
 
 
 def test_a_severity_that_the_spec_no_longer_has_holds_nothing() -> None:
     firing = AlertState("Firing", "critical", 0.0)
     only_warning = spec(thresholds=[{"severity": "warning", "messages": 100}], keepFiringForSeconds=0)
-    state, _ = next_state(firing, only_warning, BacklogValue(messages=900, age_seconds=0), 1.0)
+    state, _ = next_state(firing, only_warning, sample(900), 1.0)
     assert (state.phase, state.severity) == ("Firing", "warning")
 
 
 def test_since_is_when_the_phase_began() -> None:
-    state, _ = next_state(AlertState(), spec(), BacklogValue(messages=100, age_seconds=0), 5.0)
+    state, _ = next_state(AlertState(), spec(), sample(100), 5.0)
     assert state.since == 5.0
-    state, _ = next_state(state, spec(), BacklogValue(messages=100, age_seconds=0), 15.0)
+    state, _ = next_state(state, spec(), sample(100), 15.0)
     assert (state.phase, state.since) == ("Firing", 15.0)
-    state, _ = next_state(state, spec(), BacklogValue(messages=100, age_seconds=0), 25.0)
+    state, _ = next_state(state, spec(), sample(100), 25.0)
     assert state.since == 15.0
 
 
@@ -167,40 +167,95 @@ def test_status_survives_a_restart_of_the_operator() -> None:
 def test_ready_does_not_depend_on_the_backlog() -> None:
     status = measured_status(METADATA, BacklogAlertStatus(), AlertState("Firing", "critical", 0.0), VALUE, TOP, 1.0)
     conditions = {condition.type: condition.status for condition in status.conditions}
-    assert conditions == {READY: "True", FIRING: "True"}
+    assert conditions == {READY: "True", FIRING: "True", BLIND: "False"}
 
 
 def test_what_cannot_be_measured_stays_as_it_was() -> None:
     firing = measured_status(METADATA, BacklogAlertStatus(), AlertState("Firing", "warning", 0.0), VALUE, TOP, 1.0)
-    blind = unmeasured_status(METADATA, firing, "BrokerUnavailable", "no broker", 60.0)
+    blind = unmeasured_status(METADATA, firing, Problem("BrokerUnavailable", "no broker", lasting=False), 60.0)
     conditions = {condition.type: condition for condition in blind.conditions}
     assert (conditions[READY].status, conditions[READY].reason) == ("False", "BrokerUnavailable")
+    assert (conditions[BLIND].status, conditions[BLIND].message) == ("True", "no broker")
     assert conditions[FIRING] == next(c for c in firing.conditions if c.type == FIRING)
     assert (blind.state, blind.top, blind.value) == ("Firing", TOP, VALUE)
 
 
 def test_without_its_gateway_an_alert_is_over() -> None:
     firing = measured_status(METADATA, BacklogAlertStatus(), AlertState("Firing", "warning", 0.0), VALUE, TOP, 1.0)
-    status = orphaned_status(METADATA, firing, "GatewayNotFound", "there is no VoiceGateway demo", 60.0)
+    status = orphaned_status(METADATA, firing, Problem("GatewayNotFound", "no VoiceGateway", lasting=False), 60.0)
     assert (status.state, status.severity, status.top, status.since) == ("Inactive", None, [], "1970-01-01T00:01:00Z")
-    assert {condition.type: condition.status for condition in status.conditions} == {READY: "False", FIRING: "False"}
+    assert {condition.type: condition.status for condition in status.conditions} == {
+        READY: "False", FIRING: "False", BLIND: "False",
+    }  # fmt: skip
 
 
-def test_event_names_the_session_its_owner_and_its_client() -> None:
-    event = event_text("Firing", spec(), AlertState("Firing", "warning", 0.0), VALUE, TOP)
-    assert (event.type, event.reason) == ("Warning", "Firing")
-    for part in ("warning", "123 messages", "s_abc", "demo-gateway-1", "node-2", "10.1.2.3:555", "14 s", "demo"):
-        assert part in event.message
+# Thresholds for each session alone
 
 
-def test_event_of_a_resolved_alert() -> None:
-    event = event_text("Resolved", spec(), AlertState(), BacklogValue(messages=0, age_seconds=0), [])
-    assert (event.type, event.reason) == ("Normal", "Resolved")
-    assert "no messages are waiting" in event.message
+def load(session: str, backlog: int, age: int = 0) -> Load:
+    return Load(session, backlog, age)
 
 
-def test_event_about_a_partition() -> None:
-    culprit = Culprit(partition=7, backlog=40, age_seconds=9)
-    event = event_text("Escalated", spec(target="Requests"), AlertState("Firing", "critical", 0.0), VALUE, [culprit])
-    assert "partition 07" in event.message
-    assert event.reason == "Firing"
+@pytest.mark.parametrize(
+    ("description", "threshold", "loads", "reached"),
+    [
+        ("one session over the bound is enough", {"perSession": {"messages": 20}}, [load("s_a", 20)], True),
+        ("many below it are not, whatever their sum", {"perSession": {"messages": 20}},
+         [load(f"s_{number}", 19) for number in range(100)], False),
+        ("either of its bounds does", {"perSession": {"messages": 20, "ageSeconds": 5}}, [load("s_a", 1, 5)], True),
+        ("not as many sessions as it wants", {"perSession": {"messages": 20}, "sessions": 2}, [load("s_a", 99)], False),
+        ("as many sessions as it wants", {"perSession": {"messages": 20}, "sessions": 2},
+         [load("s_a", 20), load("s_b", 20)], True),
+        ("beside a sum that is not", {"messages": 500, "perSession": {"messages": 20}}, [load("s_a", 20)], True),
+        ("a partition is no session", {"perSession": {"messages": 20}}, [Load("", 500, 9, partition=3)], False),
+    ],
+    ids=lambda value: value.replace(" ", "_") if isinstance(value, str) else None,
+)  # fmt: skip
+def test_per_session(description: str, threshold: dict[str, object], loads: list[Load], reached: bool) -> None:
+    wanted = spec(thresholds=[{"severity": "warning", **threshold}], forSeconds=0)
+    state, _ = next_state(AlertState(), wanted, sample(sum(one.backlog for one in loads), 0, *loads), 1.0)
+    assert (state.phase == "Firing") is reached, description
+
+
+def test_per_session_follows_the_hysteresis() -> None:
+    wanted = spec(
+        thresholds=[{"severity": "warning", "perSession": {"messages": 20}, "sessions": 10}], keepFiringForSeconds=0
+    )
+    firing = AlertState("Firing", "warning", 0.0)
+    for description, loads, phase in [
+        ("80 % of the sessions, each with 80 % of the messages", [load(f"s_{n}", 16) for n in range(8)], "Firing"),
+        ("one session fewer", [load(f"s_{n}", 16) for n in range(7)], "Inactive"),
+        ("one message fewer", [load(f"s_{n}", 15) for n in range(10)], "Inactive"),
+    ]:
+        state, _ = next_state(firing, wanted, sample(100, 0, *loads), 1.0)
+        assert state.phase == phase, description
+
+
+def test_the_sessions_that_are_over_come_first() -> None:
+    wanted = spec(thresholds=[{"severity": "warning", "messages": 50, "perSession": {"ageSeconds": 30}}])
+    loads = [load("s_large", 400, 2), load("s_old", 1, 30)]
+    assert [one.session for one in worst_first(wanted, "warning", loads)] == ["s_old", "s_large"]
+
+
+# What is not seen
+
+
+def test_what_is_not_seen_makes_nothing_better_and_may_make_it_worse() -> None:
+    wanted = spec(forSeconds=0, keepFiringForSeconds=0)
+    firing = AlertState("Firing", "warning", 5.0, clearing_since=8.0)
+    assert next_state(firing, wanted, sample(0, unseen="pod-1"), 99.0) == (AlertState("Firing", "warning", 5.0), None)
+    critical = AlertState("Firing", "critical", 5.0)
+    assert next_state(critical, wanted, sample(100, unseen="pod-1"), 99.0) == (critical, None)
+    assert next_state(firing, wanted, sample(1000, unseen="pod-1"), 99.0)[1] == "Escalated"
+    assert next_state(AlertState(), wanted, sample(100, unseen="pod-1"), 99.0)[1] == "Firing"
+    pending = AlertState("Pending", "warning", 5.0)
+    assert next_state(pending, wanted, sample(0, unseen="pod-1"), 99.0) == (pending, None)
+
+
+def test_a_status_says_what_was_not_seen() -> None:
+    status = measured_status(
+        METADATA, BacklogAlertStatus(), AlertState("Firing", "warning", 0.0), VALUE, TOP, 1.0, unseen="pod-1 is silent"
+    )
+    conditions = {condition.type: condition for condition in status.conditions}
+    assert (conditions[BLIND].status, conditions[READY].status, conditions[FIRING].status) == ("True", "False", "True")
+    assert conditions[BLIND].message == conditions[READY].message == "pod-1 is silent"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, Field
 
-from litevoice_contracts.settings import GatewaySettings, PipelineSettings, WorkerSettings
+from litevoice_contracts.settings import GatewaySettings, TurnSettings, WorkerSettings
 from litevoice_operator.api.definitions import NotStructuralError, definitions, structural_schema
 from litevoice_operator.api.voice_gateway import Audio, Drain, Pipeline, Session, Workers
 
@@ -133,8 +133,8 @@ BOUNDS: list[tuple[type[BaseModel], str, type[BaseModel], str]] = [
     (Drain, "rate_per_second", GatewaySettings, "drain_rate_per_second"),
     (Workers, "max_sessions", WorkerSettings, "max_sessions"),
     (Workers, "epoch_wait_milliseconds", WorkerSettings, "epoch_wait_milliseconds"),
-    (Pipeline, "ahead_milliseconds", PipelineSettings, "ahead_milliseconds"),
-    (Pipeline, "max_utterance_seconds", PipelineSettings, "max_utterance_seconds"),
+    (Pipeline, "ahead_milliseconds", TurnSettings, "ahead_milliseconds"),
+    (Pipeline, "max_utterance_seconds", TurnSettings, "max_utterance_seconds"),
 ]  # fmt: skip
 
 

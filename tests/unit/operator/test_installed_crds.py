@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 import pytest
@@ -88,12 +89,15 @@ def test_differences(description: str, built: Node, installed: Node, wanted: Dif
     assert compare(built, installed) == wanted
 
 
+CHILDREN = {"items": "[]", "additionalProperties": ".*"}
+
+
 def nodes(path: str, node: Node) -> Iterator[tuple[str, Node]]:
     """Every part of a schema, by its path."""
     yield path, node
     for name, child in node.get("properties", {}).items():
         yield from nodes(f"{path}.{name}", child)
-    for key, suffix in (("items", "[]"), ("additionalProperties", ".*")):
+    for key, suffix in CHILDREN.items():
         if isinstance(child := node.get(key), dict):
             yield from nodes(path + suffix, child)
 
@@ -101,14 +105,18 @@ def nodes(path: str, node: Node) -> Iterator[tuple[str, Node]]:
 def changed_at_every_place(change: Callable[[str, Node], Iterator[tuple[str, Callable[[Node], None]]]]) -> Iterator[
     tuple[str, Node, Node]
 ]:  # fmt: skip
-    """What compare must name, our schema, and the schema with one change of `change`: for every place of both CRDs."""
+    """What compare must name, our schema, and the schema with one change of `change`, until the next is asked for: for
+    every place of both CRDs."""
     for built in schemas().values():
+        installed = json.loads(json.dumps(built))  # nothing in it stands at two places
         for part in ("spec", "status"):
-            for index, (path, node) in enumerate(nodes(part, built["properties"][part])):
+            ours, theirs = (list(nodes(part, schema["properties"][part])) for schema in (built, installed))
+            for (path, node), (_, other) in zip(ours, theirs, strict=True):
                 for named, alter in change(path, node):
-                    installed = json.loads(json.dumps(built))  # nothing in it stands at two places
-                    alter(list(nodes(part, installed["properties"][part]))[index][1])
+                    before = {key: value if key in CHILDREN else copy(value) for key, value in other.items()}
+                    alter(other)
                     yield named, built, installed
+                    other.update(before)
 
 
 def test_every_field_that_an_older_crd_lacks_is_named() -> None:
@@ -116,15 +124,19 @@ def test_every_field_that_an_older_crd_lacks_is_named() -> None:
         for name in node.get("properties", {}):
             yield f"{path}.{name}", lambda old, name=name: old["properties"].pop(name)  # type: ignore[misc]
 
-    rows = list(changed_at_every_place(removed))
-    assert {"spec.audio", "spec.drain.ratePerSecond", "status.lastDrain.moved", "spec.thresholds[].messages"} <= {
-        named for named, _, _ in rows
-    }
-    for named, built, installed in rows:
+    changed = set()
+    for named, built, installed in changed_at_every_place(removed):
+        changed.add(named)
         difference = compare(built, installed)
         assert difference.lacks == (named,)
         assert difference.outdated
         assert compare(installed, built) == Difference(unknown=(named,)), "a newer CRD is not called old"
+    assert {
+        "spec.audio",
+        "spec.drain.ratePerSecond",
+        "status.lastDrain.moved",
+        "spec.thresholds[].messages",
+    } <= changed
 
 
 def test_every_value_that_an_older_crd_refuses_is_named() -> None:
@@ -135,15 +147,14 @@ def test_every_value_that_an_older_crd_refuses_is_named() -> None:
             if name in node:
                 yield path, lambda old, name=name, step=step: old.update({name: old[name] + step})  # type: ignore[misc]
 
-    rows = list(changed_at_every_place(narrowed))
-    assert {"spec.drain.policy Auto", "spec.replicas", "spec.thresholds[].severity critical"} <= {
-        row[0] for row in rows
-    }
-    for named, built, installed in rows:
+    changed = set()
+    for named, built, installed in changed_at_every_place(narrowed):
+        changed.add(named)
         difference = compare(built, installed)
         assert [text.startswith(named) for text in difference.refuses] == [True]
         assert difference.outdated
         assert compare(installed, built) == Difference()
+    assert {"spec.drain.policy Auto", "spec.replicas", "spec.thresholds[].severity critical"} <= changed
 
 
 FINDINGS: list[tuple[str, Difference | None, str, str, list[str]]] = [

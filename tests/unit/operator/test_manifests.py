@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +13,17 @@ import pytest
 from litevoice_broker.config import AdminAccess
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import Names
-from litevoice_contracts.settings import GatewaySettings, WorkerSettings
+from litevoice_contracts.settings import GatewaySettings, StageSettings, WorkerSettings
 from litevoice_operator.adapters.broker import Installed
+from litevoice_operator.api.labels import ACCEPTING_LABEL, REVISION_LABEL, TEMPLATE_HASH_ANNOTATION
+from litevoice_operator.api.pod_contents import OWN_ENVIRONMENT, OWN_FOLDER, OWN_VOLUMES
 from litevoice_operator.api.resolved import Defaults, Gateway, resolve
 from litevoice_operator.api.resource import Metadata
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 from litevoice_operator.manifests import all_manifests
-from litevoice_operator.manifests.keys import Keys, derive_keys
+from litevoice_operator.manifests.keys import derive_keys, keys_secret_name
+from litevoice_operator.manifests.settings_files import gateway_settings, worker_settings
+from litevoice_worker.stages.synthesize_openai import OpenAISpeechOptions
 
 DEFAULTS = Defaults("gateway:1", "worker:1", "proxy:8081", "names:9876")
 KEYS = derive_keys(b"k" * 32, "shop", "demo")
@@ -31,24 +37,42 @@ def gateway(namespace: str = "shop", name: str = "demo", **spec: Any) -> Gateway
     return resolve(metadata, VoiceGatewaySpec.model_validate({"auth": {"apiKeysSecret": "keys"}, **spec}), DEFAULTS)
 
 
+SECRET = keys_secret_name(gateway(), KEYS)
+
+
 def made(**spec: Any) -> dict[tuple[str, str], dict[str, Any]]:
     manifests = all_manifests(gateway(**spec), KEYS)
     return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
 
 
 def pod(objects: dict[tuple[str, str], dict[str, Any]], component: str) -> dict[str, Any]:
-    spec: dict[str, Any] = objects["Deployment", f"demo-{component}"]["spec"]["template"]["spec"]
+    spec: dict[str, Any] = controller(objects, component)["spec"]["template"]["spec"]
     return spec
+
+
+def controller(objects: dict[tuple[str, str], dict[str, Any]], component: str) -> dict[str, Any]:
+    """What keeps the component's pods."""
+    if component == "worker":
+        return objects["Deployment", "demo-worker"]
+    (found,) = [body for (kind, _), body in objects.items() if kind == "ReplicaSet"]
+    return found
+
+
+def revision() -> str:
+    found: str = controller(made(), "gateway")["spec"]["template"]["metadata"]["labels"][REVISION_LABEL]
+    return found
 
 
 def test_the_set_of_objects() -> None:
     assert set(made()) == {
-        ("Secret", "demo-keys"),
+        ("Secret", SECRET),
         *(
             (kind, f"demo-{component}")
-            for kind in ("ConfigMap", "ServiceAccount", "Service", "PodDisruptionBudget", "Deployment")
+            for kind in ("ConfigMap", "ServiceAccount", "Service", "PodDisruptionBudget")
             for component in ("gateway", "worker")
         ),
+        ("Deployment", "demo-worker"),
+        ("ReplicaSet", f"demo-gateway-{revision()}"),
         ("Role", "demo-worker"),
         ("RoleBinding", "demo-worker"),
     }
@@ -101,10 +125,9 @@ def test_gateways_have_time_to_drain() -> None:
     assert spec["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 1}}}
 
 
-def test_rollouts_never_lose_capacity() -> None:
-    for component in ("gateway", "worker"):
-        strategy = made()["Deployment", f"demo-{component}"]["spec"]["strategy"]
-        assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+def test_rollouts_of_workers_never_lose_capacity() -> None:
+    strategy = made()["Deployment", "demo-worker"]["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
 
 EVERYTHING: dict[str, Any] = {
@@ -147,13 +170,48 @@ def test_worker_settings_fit_the_program_and_the_mounts() -> None:
     settings = WorkerSettings.model_validate_json(objects["ConfigMap", "demo-worker"]["data"]["settings.json"])
     assert settings.members.service == "shop/demo-worker"
     assert objects["Service", "demo-worker"]["spec"]["clusterIP"] == "None"
-    pipeline = settings.pipeline
+    (pipeline,) = settings.pipelines
     for stage in (pipeline.transcriber, pipeline.responder, pipeline.synthesizer):
-        assert stage.openai is not None
-        assert stage.openai.base_url == "http://models:8000/v1"
-        assert stage.openai.api_key_file in files_of(pod(objects, "worker"))
-    assert pipeline.synthesizer.voice == "alloy"
+        assert stage.use == "openai"
+        (endpoint,) = OpenAISpeechOptions.model_validate(stage.options).endpoints
+        assert endpoint.base_url == "http://models:8000/v1"
+        assert endpoint.api_key_file in files_of(pod(objects, "worker"))
+    assert OpenAISpeechOptions.model_validate(pipeline.synthesizer.options).voice == "alloy"
     assert settings.broker.credentials_dir in files_of(pod(objects, "worker"))
+
+
+def test_pipelines_reach_both_programs() -> None:
+    chat = {"endpoints": [{"baseUrl": "http://m/v1", "model": "m", "apiKeyFile": "/etc/litevoice/secrets/keys.b/chat"}]}
+    pipelines = [
+        {"name": "gpt-realtime", "responder": {"use": "openai", "options": chat}},
+        {
+            "name": "bookings",
+            "responder": {"use": "bookings", "options": {"Database": "/data/x", "deep": {"a": [1]}}},
+            "turnDetector": {"use": "endpoint", "options": chat},
+        },
+    ]
+    objects = made(pipelines=pipelines, workers={"secrets": ["keys.b"], "pipeline": {"aheadMilliseconds": 900}})
+    worker = WorkerSettings.model_validate_json(objects["ConfigMap", "demo-worker"]["data"]["settings.json"])
+    gateway = GatewaySettings.model_validate_json(objects["ConfigMap", "demo-gateway"]["data"]["settings.json"])
+    assert (gateway.models, gateway.semantic_models) == (["gpt-realtime", "bookings"], ["bookings"])
+    first, second = worker.pipelines
+    assert (first.name, first.transcriber.use, first.responder.options) == ("gpt-realtime", "pocketsphinx", chat)
+    assert (second.responder.use, second.responder.options) == ("bookings", {"Database": "/data/x", "deep": {"a": [1]}})
+    assert second.synthesizer.use == "espeak-ng"
+    assert first.turn_detector is None
+    assert second.turn_detector == StageSettings(use="endpoint", options=chat)
+    assert worker.pipeline.ahead_milliseconds == 900
+    assert "/etc/litevoice/secrets/keys.b" in files_of(pod(objects, "worker"))
+
+
+def test_without_pipelines_any_model_is_served() -> None:
+    objects = made()
+    worker = WorkerSettings.model_validate_json(objects["ConfigMap", "demo-worker"]["data"]["settings.json"])
+    gateway = GatewaySettings.model_validate_json(objects["ConfigMap", "demo-gateway"]["data"]["settings.json"])
+    assert gateway.models == []
+    (only,) = worker.pipelines
+    assert (only.transcriber.use, only.responder.use, only.synthesizer.use) == ("pocketsphinx", "demo", "espeak-ng")
+    assert only.synthesizer.options == {"voice": "en"}
 
 
 def test_no_credentials_no_mounts() -> None:
@@ -165,7 +223,7 @@ def test_no_credentials_no_mounts() -> None:
 
 
 def annotations_of(objects: dict[tuple[str, str], dict[str, Any]], component: str) -> dict[str, str]:
-    found: dict[str, str] = objects["Deployment", f"demo-{component}"]["spec"]["template"]["metadata"]["annotations"]
+    found: dict[str, str] = controller(objects, component)["spec"]["template"]["metadata"]["annotations"]
     return found
 
 
@@ -178,9 +236,9 @@ def test_only_those_pods_roll_whose_settings_changed() -> None:
 def test_scaling_rolls_nothing() -> None:
     before, after = made(), made(replicas=9, workers={"replicas": 9})
     for component in ("gateway", "worker"):
-        templates = [objects["Deployment", f"demo-{component}"]["spec"]["template"] for objects in (before, after)]
+        templates = [controller(objects, component)["spec"]["template"] for objects in (before, after)]
         assert templates[0] == templates[1]
-        assert after["Deployment", f"demo-{component}"]["spec"]["replicas"] == 9
+        assert controller(after, component)["spec"]["replicas"] == 9
 
 
 def test_pod_settings_cannot_take_the_pods_away_from_their_services() -> None:
@@ -193,7 +251,7 @@ def test_pod_settings_cannot_take_the_pods_away_from_their_services() -> None:
         "resources": {"limits": {"cpu": "2", "memory": "1Gi"}},
     }
     objects = made(pod=settings)
-    template = objects["Deployment", "demo-gateway"]["spec"]["template"]
+    template = controller(objects, "gateway")["spec"]["template"]
     assert template["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
     assert template["metadata"]["labels"]["team"] == "voice"
     assert template["metadata"]["annotations"]["litevoice.dev/config-hash"] != "x"
@@ -205,6 +263,88 @@ def test_pod_settings_cannot_take_the_pods_away_from_their_services() -> None:
         "limits": {"cpu": "2", "memory": "1Gi"},
     }
     assert "nodeSelector" not in pod(objects, "worker")
+
+
+def test_what_teams_add_to_their_pods() -> None:
+    near = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "cache"}}}
+    affinity = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}]}},
+        "podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 5, "podAffinityTerm": near}]},
+    }  # fmt: skip
+    env = [{"name": "A", "value": ""}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "b"}}}]
+    env_from = [{"prefix": "C_", "configMapRef": {"name": "c", "optional": True}}]
+    volumes = [
+        {"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}},
+        {"name": "scratch", "emptyDir": {}}, {"name": "big", "emptyDir": {"sizeLimit": "1Gi"}},
+        {"name": "ca", "secret": {"secretName": "ca", "items": [{"key": "a", "path": "b"}]}},
+    ]  # fmt: skip
+    mounts = [{"name": "models", "mountPath": "/models", "readOnly": True}]
+    parts = {
+        "affinity": affinity, "priorityClassName": "calls", "imagePullPolicy": "Always", "env": env,
+        "envFrom": env_from, "volumes": volumes, "volumeMounts": mounts,
+    }  # fmt: skip
+    for component, objects in (("gateway", made(pod=parts)), ("worker", made(workers={"pod": parts}))):
+        spec, plain = pod(objects, component), pod(made(), component)
+        (container,), (bare,) = spec["containers"], plain["containers"]
+        assert (spec["affinity"], spec["priorityClassName"]) == (affinity, "calls")
+        assert (container["envFrom"], container["imagePullPolicy"]) == (env_from, "Always")
+        assert container["env"] == bare["env"] + env
+        assert spec["volumes"] == plain["volumes"] + volumes
+        assert container["volumeMounts"] == bare["volumeMounts"] + mounts
+        assert not {"affinity", "priorityClassName"} & plain.keys()
+        assert not {"envFrom", "imagePullPolicy"} & bare.keys()
+        other = pod(objects, "worker" if component == "gateway" else "gateway")
+        assert "affinity" not in other
+
+
+def test_spread_by_default_and_as_asked_for() -> None:
+    default = pod(made(), "worker")["topologySpreadConstraints"]
+    assert [(one["topologyKey"], one["whenUnsatisfiable"]) for one in default] == [
+        ("kubernetes.io/hostname", "ScheduleAnyway"), ("topology.kubernetes.io/zone", "ScheduleAnyway"),
+    ]  # fmt: skip
+    asked = {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule", "minDomains": 3}
+    (spread,) = pod(made(pod={"topologySpreadConstraints": [asked]}), "gateway")["topologySpreadConstraints"]
+    assert spread == {**default[0], **asked, "labelSelector": spread["labelSelector"]}
+    assert spread["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+
+
+def test_names_that_are_litevoice_s_own_are_all_known() -> None:
+    """The CRD refuses them, so a new one must be added there."""
+    openai = {"openai": {"baseUrl": "http://m/v1", "model": "m", "apiKeySecret": {"name": "k"}}}
+    everything = {
+        "rocketmq": {"tls": True, "caSecret": "ca", "credentialsSecret": "c"},
+        "workers": {"secrets": ["s"], "pipeline": dict.fromkeys(("transcriber", "responder", "synthesizer"), openai)},
+    }
+    objects = made(**everything)
+    volumes, variables, paths = set(), set(), set()
+    for component in ("gateway", "worker"):
+        spec = pod(objects, component)
+        volumes |= {volume["name"] for volume in spec["volumes"]}
+        variables |= {variable["name"] for variable in spec["containers"][0]["env"]}
+        paths |= {mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+    assert volumes - {"secret-0"} == set(OWN_VOLUMES)
+    assert variables == set(OWN_ENVIRONMENT)
+    assert all(path.startswith(f"{OWN_FOLDER}/") for path in paths - {"/tmp"})
+
+
+def test_the_service_as_clouds_want_it() -> None:
+    listen = {"serviceType": "LoadBalancer", "loadBalancerClass": "example.com/fast", "annotations": {"dns": "voice"}}
+    service = made(listen=listen)["Service", "demo-gateway"]
+    assert (service["spec"]["loadBalancerClass"], service["metadata"]["annotations"]) == (
+        "example.com/fast", {"dns": "voice"},
+    )  # fmt: skip
+    plain = made()["Service", "demo-gateway"]
+    assert "loadBalancerClass" not in plain["spec"]
+    assert "annotations" not in plain["metadata"]
+
+
+def test_clouds_give_the_pods_own_service_account_an_identity() -> None:
+    role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/models"}
+    objects = made(workers={"pod": {"serviceAccountAnnotations": role}})
+    assert objects["ServiceAccount", "demo-worker"]["metadata"]["annotations"] == role
+    assert "annotations" not in objects["ServiceAccount", "demo-gateway"]["metadata"]
+    assert pod(objects, "worker")["serviceAccountName"] == "demo-worker"
 
 
 def test_listen() -> None:
@@ -221,6 +361,30 @@ def test_listen() -> None:
     assert "externalTrafficPolicy" not in made()["Service", "demo-gateway"]["spec"]
     direct = made(listen={"serviceType": "LoadBalancer", "externalTrafficPolicy": "Local"})["Service", "demo-gateway"]
     assert direct["spec"]["externalTrafficPolicy"] == "Local"
+
+
+def test_the_service_selects_who_accepts() -> None:
+    def selector(wanted: Gateway) -> dict[str, str]:
+        services = [one for one in all_manifests(wanted, KEYS) if one["kind"] == "Service"]
+        return next(one["spec"]["selector"] for one in services if one["metadata"]["name"] == "demo-gateway")
+
+    objects = made(pod={"labels": {ACCEPTING_LABEL: "false"}})
+    template = controller(objects, "gateway")["spec"]["template"]
+    assert template["metadata"]["labels"].items() >= selector(gateway()).items(), "new pods need no operator"
+    assert selector(gateway())[ACCEPTING_LABEL] == "true"
+    assert ACCEPTING_LABEL not in selector(replace(gateway(), routed_by_label=False))
+    assert ACCEPTING_LABEL not in controller(objects, "gateway")["spec"]["selector"]["matchLabels"]
+    assert ACCEPTING_LABEL not in objects["PodDisruptionBudget", "demo-gateway"]["spec"]["selector"]["matchLabels"]
+    assert ACCEPTING_LABEL not in objects["Deployment", "demo-worker"]["spec"]["template"]["metadata"]["labels"]
+
+
+def test_every_change_of_a_template_is_another_hash() -> None:
+    def template_hash(**spec: Any) -> str:
+        return annotations_of(made(**spec), "gateway")[TEMPLATE_HASH_ANNOTATION]
+
+    changes: list[dict[str, Any]] = [{"image": "mine:2"}, {"pod": {"labels": {"team": "a"}}}, {"logLevel": "debug"}]
+    assert len({template_hash(), *(template_hash(**change) for change in changes)}) == 4
+    assert template_hash(replicas=9, workers={"image": "mine:2"}) == template_hash()
 
 
 def test_images() -> None:
@@ -242,21 +406,43 @@ def test_keys_are_stable_and_of_one_gateway_only() -> None:
     assert all(len(bytes.fromhex(key)) == 32 for key in every)
 
 
+def test_the_name_of_the_secret_says_what_is_in_it_and_for_whom() -> None:
+    other_uid = resolve(Metadata(namespace="shop", name="demo", uid="uid-2"), gateway().spec, DEFAULTS)
+    other_keys = derive_keys(b"x" * 32, "shop", "demo")
+    names = {SECRET, keys_secret_name(other_uid, KEYS), keys_secret_name(gateway(), other_keys)}
+    assert len(names) == 3
+    assert all(name.startswith("demo-keys-") for name in names)
+    assert pod(made(), "gateway")["volumes"][3]["secret"]["secretName"] == SECRET
+
+
 def test_keys_are_not_shown() -> None:
     assert KEYS.admin_token not in repr(KEYS)
-    data = made()["Secret", "demo-keys"]["data"]
-    assert (
-        Keys(base64.b64decode(data["session-signing-key"]).decode(), base64.b64decode(data["admin-token"]).decode())
-        == KEYS
-    )
+    data = made()["Secret", SECRET]["data"]
+    assert {name: base64.b64decode(value).decode() for name, value in data.items()} == {
+        "session-signing-key": KEYS.session_signing_key,
+        "admin-token": KEYS.admin_token,
+    }
     others = [manifest for (kind, _), manifest in made().items() if kind != "Secret"]
     assert KEYS.admin_token not in json.dumps(others)
+    assert KEYS.worker_token not in json.dumps([*made().values()])
+
+
+def test_workers_know_what_their_admin_token_hashes_to() -> None:
+    settings = json.loads(made()["ConfigMap", "demo-worker"]["data"]["settings.json"])
+    assert settings["adminTokenSha256"] == hashlib.sha256(KEYS.worker_token.encode()).hexdigest()
+    assert KEYS.worker_token != KEYS.admin_token
 
 
 def test_names_by_default_and_given() -> None:
-    assert gateway().names == Names("lv-shop-demo-requests", "lv-shop-demo-replies", 8)
+    assert gateway().names == Names("lv-shop_demo-requests", "lv-shop_demo-replies", 8)
     given = gateway(rocketmq={"requestTopic": "voice", "replyTopic": "voice-replies", "partitions": 3})
     assert given.names == Names("voice", "voice-replies", 3)
+
+
+def test_gateways_and_workers_derive_the_same_names() -> None:
+    several = gateway(rocketmq={"brokers": 2})
+    assert several.names == Names("lv-shop_demo-requests", "lv-shop_demo-replies", 8, 2)
+    assert gateway_settings(several).broker.names == worker_settings(several).broker.names == several.names
 
 
 @pytest.mark.parametrize(("installed", "given", "resolved"), [

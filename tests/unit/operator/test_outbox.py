@@ -46,19 +46,33 @@ def channel() -> Channel:
 
 
 @pytest.fixture
-async def outbox(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outbox]:
+async def outbox(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outbox[EventText]]:
     monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.01)
     outbox = Outbox(channel.post, patience_seconds=0.05)
     yield outbox
     await outbox.close()
 
 
-async def test_what_was_sent_has_left(channel: Channel, outbox: Outbox) -> None:
+async def test_what_was_sent_has_left(channel: Channel, outbox: Outbox[EventText]) -> None:
     await outbox.send(ABOUT, event(1))
     assert channel.taken == ["1"]
 
 
-async def test_nobody_waits_for_a_channel_that_hangs_and_the_order_holds(channel: Channel, outbox: Outbox) -> None:
+async def test_the_same_is_not_sent_beside_itself(channel: Channel, outbox: Outbox[EventText]) -> None:
+    hangs, once = asyncio.Event(), EventText("Warning", "Firing", "1", ("Firing warning", 1.0))
+    channel.answers = [hangs]
+    assert not await outbox.send(ABOUT, once)
+    assert not await outbox.send(ABOUT, once)
+    hangs.set()
+    await until(lambda: channel.taken == ["1"])
+    await until(lambda: not outbox.under_way(ABOUT))
+    assert await outbox.send(ABOUT, once), "it has left meanwhile"
+    assert channel.taken == ["1"]
+
+
+async def test_nobody_waits_for_a_channel_that_hangs_and_the_order_holds(
+    channel: Channel, outbox: Outbox[EventText]
+) -> None:
     hangs = asyncio.Event()
     channel.answers = [hangs]
     async with asyncio.timeout(2):
@@ -69,21 +83,21 @@ async def test_nobody_waits_for_a_channel_that_hangs_and_the_order_holds(channel
     await until(lambda: channel.taken == ["1", "2"])
 
 
-async def test_one_object_does_not_wait_for_another(channel: Channel, outbox: Outbox) -> None:
+async def test_one_object_does_not_wait_for_another(channel: Channel, outbox: Outbox[EventText]) -> None:
     channel.answers = [asyncio.Event()]
     await outbox.send(ABOUT, event(1))
     await outbox.send(OTHER, event(2))
     assert channel.taken == ["2"]
 
 
-async def test_an_api_server_that_is_away_is_asked_again(channel: Channel, outbox: Outbox) -> None:
+async def test_an_api_server_that_is_away_is_asked_again(channel: Channel, outbox: Outbox[EventText]) -> None:
     channel.answers = [AWAY, AWAY]
     await outbox.send(ABOUT, event(1))
     await until(lambda: channel.taken == ["1"])
 
 
 async def test_what_is_refused_is_logged_and_stops_nothing(
-    channel: Channel, outbox: Outbox, caplog: pytest.LogCaptureFixture
+    channel: Channel, outbox: Outbox[EventText], caplog: pytest.LogCaptureFixture
 ) -> None:
     channel.answers = [REFUSED]
     with caplog.at_level(logging.WARNING):
@@ -95,7 +109,7 @@ async def test_what_is_refused_is_logged_and_stops_nothing(
 
 
 async def test_a_full_outbox_drops_the_oldest(
-    channel: Channel, outbox: Outbox, caplog: pytest.LogCaptureFixture
+    channel: Channel, outbox: Outbox[EventText], caplog: pytest.LogCaptureFixture
 ) -> None:
     hangs = asyncio.Event()
     channel.answers = [hangs, hangs, hangs]

@@ -12,17 +12,25 @@ from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 from litevoice_operator.decide.plan import (
     NAMES,
     RESYNC_SECONDS,
+    SEEN_NAMES,
     Apply,
     AwaitNoPods,
     BrokerNames,
     DeleteDeployment,
     DeleteNames,
+    DeleteSet,
+    DeleteSets,
     Done,
     EnsureNames,
+    ReadNames,
+    Scale,
+    SetAction,
     plan,
     removal_plan,
+    set_plan,
     subject,
 )
+from litevoice_operator.observe.replica_sets import ReplicaSet
 
 
 def gateway(**rocketmq: Any) -> Gateway:
@@ -37,7 +45,7 @@ def manifest(name: str, **content: Any) -> dict[str, Any]:
 
 FIRST, SECOND = manifest("first"), manifest("second")
 CHANGED = manifest("second", data={"a": "b"})
-NAMED, LONGER = BrokerNames.of(gateway()), BrokerNames.of(gateway(expirationMinutes=90))
+NAMED, LONGER = BrokerNames.of(gateway(), "line"), BrokerNames.of(gateway(expirationMinutes=90), "line")
 FRESH, OLD = 1000.0, 1000.0 - RESYNC_SECONDS
 ENSURE, RESTORE = EnsureNames(NAMED, only_if_missing=False), EnsureNames(NAMED, only_if_missing=True)
 
@@ -66,17 +74,61 @@ CASES: list[tuple[str, list[dict[str, Any]], dict[str, Done], list[Apply | Ensur
 def test_plan(
     description: str, manifests: list[dict[str, Any]], before: dict[str, Done], actions: list[Apply | EnsureNames]
 ) -> None:
-    assert plan(gateway(), manifests, before, 1000.0) == actions
+    assert plan(NAMED, manifests, before, 1000.0) == actions
+
+
+@pytest.mark.parametrize(("seen", "actions"), [
+    ({}, [ReadNames(NAMED)]), ({SEEN_NAMES: Done(NAMED, FRESH)}, []),
+    ({SEEN_NAMES: Done(NAMED, OLD)}, [ReadNames(NAMED)]), ({SEEN_NAMES: Done(LONGER, FRESH)}, [ReadNames(NAMED)]),
+])  # fmt: skip
+def test_who_is_paused_changes_nothing(seen: dict[str, Done], actions: list[ReadNames]) -> None:
+    assert plan(NAMED, [CHANGED], seen, 1000.0, paused=True) == actions
+
+
+def replica_set(revision: str, wanted: int) -> ReplicaSet:
+    return ReplicaSet(f"demo-gateway-{revision}", f"uid-{revision}", "u", revision, f"hash-{revision}", wanted=wanted)
+
+
+OLD_SET, NEW_SET, LEFT = replica_set("old", 2), replica_set("new", 1), replica_set("left", 0)
+SETS: list[tuple[str, dict[str, int], str, set[str], list[SetAction]]] = [
+    ("as they are", {"old": 2, "new": 1}, "", {"old", "new", "left"}, []),
+    ("one falls, one rises", {"old": 1, "new": 2}, "", {"old", "new", "left"}, [Scale(OLD_SET, 1), Scale(NEW_SET, 2)]),
+    ("the newest is applied as a whole", {"old": 1, "new": 2}, "demo-gateway-new", {"left"}, [Scale(OLD_SET, 1)]),
+    ("one without pods goes", {"old": 2, "new": 1}, "", {"old", "new"}, [DeleteSet(LEFT)]),
+    ("the newest stays, also without pods", {"old": 0, "new": 0}, "", {"old", "left"},
+     [Scale(OLD_SET, 0), Scale(NEW_SET, 0)]),
+    ("who has been told nothing of one leaves it", {"new": 1}, "", {"left"}, []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("description", "replicas", "applied", "with_pods", "actions"), SETS,
+                         ids=[row[0] for row in SETS])  # fmt: skip
+def test_replica_sets(
+    description: str, replicas: dict[str, int], applied: str, with_pods: set[str], actions: list[SetAction]
+) -> None:
+    assert set_plan([OLD_SET, NEW_SET, LEFT], replicas, "new", applied, with_pods) == actions
 
 
 def test_sessions_end_before_their_names_go() -> None:
-    assert removal_plan("demo", gateway(), 90) == [
-        DeleteDeployment("demo-gateway"),
-        DeleteDeployment("demo-worker"),
+    assert removal_plan("demo", "u", NAMED, 90) == [
+        DeleteDeployment("demo-gateway", "u"),
+        DeleteDeployment("demo-worker", "u"),
+        DeleteSets("u"),
         AwaitNoPods(90),
         DeleteNames(NAMED),
     ]
 
 
 def test_what_never_was_valid_has_no_names() -> None:
-    assert removal_plan("demo", None, 0) == [DeleteDeployment("demo-gateway"), DeleteDeployment("demo-worker")]
+    expected = [DeleteDeployment("demo-gateway", "u"), DeleteDeployment("demo-worker", "u"), DeleteSets("u")]
+    assert removal_plan("demo", "u", None, 0) == expected
+
+
+@pytest.mark.parametrize(("prefix", "had"), [("", False), ("lv-shop-demo", True), ("lv-shop_demo", False)])
+def test_topics_of_an_early_release_are_its_own_without_a_mark(prefix: str, had: bool) -> None:
+    spec = VoiceGatewaySpec.model_validate({"auth": {"apiKeysSecret": "keys"}})
+    metadata = Metadata(namespace="shop", name="demo", uid="u", generation=1)
+    resolved = resolve(metadata, spec, Defaults("g:1", "w:1", "proxy:8081", "names:9876"), prefix)
+    names = BrokerNames.of(resolved, "line")
+    assert names.had_them is had
+    assert names.names.request_topic == f"{prefix or 'lv-shop_demo'}-requests"

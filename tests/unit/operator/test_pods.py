@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from litevoice_contracts.control import DrainReport
+from litevoice_contracts.control import DrainReport, RefusedSettings
+from litevoice_operator.api.voice_gateway_status import MAX_LISTED_DRAINS
 from litevoice_operator.observe.mounts import mount_problem
 from litevoice_operator.observe.pods import read_pod
 from litevoice_operator.reconcile.pod_cache import PodCache
@@ -120,14 +121,42 @@ def test_the_cache_keeps_the_report_of_a_pod_that_is_gone() -> None:
     assert cache.addresses(gateway) == {"demo-gateway-1": "10.1.1.1", "demo-gateway-2": "10.1.1.2"}
     cache.remove(read_pod(body(containerStatuses=[{"state": report()}])))
     assert cache.get(gateway, "demo-gateway-1") is None
-    drained = cache.last_drain(gateway)
-    assert drained is not None
-    assert drained.moved == 5
+    drained = cache.last_drains(gateway)
+    assert [drain.moved for drain in drained] == [5]
     cache.replace(gateway, [])
     assert cache.addresses(gateway) == {}
-    assert cache.last_drain(gateway) == drained
+    assert cache.last_drains(gateway) == drained
     cache.forget(gateway)
-    assert cache.last_drain(gateway) is None
+    assert cache.last_drains(gateway) == ()
+
+
+def test_the_cache_keeps_the_newest_reports_each_once() -> None:
+    cache, gateway = PodCache(), ("shop", "demo")
+    for second in (7, *range(MAX_LISTED_DRAINS + 2), 7):
+        ended = {"state": report(f"2026-01-02T03:04:{second:02d}Z")}
+        cache.put(read_pod(body(f"demo-gateway-{second}", containerStatuses=[ended])))
+    kept = [drain.pod for drain in cache.last_drains(gateway)]
+    assert kept == [f"demo-gateway-{second}" for second in range(MAX_LISTED_DRAINS + 1, 1, -1)]
+
+
+REFUSED = RefusedSettings("pipelines[0].responder.use", "a responder that is installed")
+NO_MEMBERS = RefusedSettings("members", "either service or static")
+
+
+@pytest.mark.parametrize(
+    ("description", "message", "expected"),
+    [
+        ("a pipeline", REFUSED, "spec.pipelines[0].responder.use: expected a responder that is installed"),
+        ("not a field of the resource", NO_MEMBERS, "members: expected either service or static"),
+        ("a drain report", REPORT, ""),
+    ],
+)
+def test_settings_that_a_program_refuses(description: str, message: Any, expected: str) -> None:
+    last = terminated(msgspec.json.encode(message).decode())
+    waiting = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": last}
+    assert read_pod(body(containerStatuses=[waiting])).refused == expected, description
+    ready = conditions(PodScheduled="True", Ready="True")
+    assert read_pod(body(conditions=ready, containerStatuses=[waiting])).refused == ""
 
 
 MOUNTS = [
@@ -141,6 +170,8 @@ MOUNTS = [
       'MountVolume.SetUp failed for volume "broker" : secret "b" not found'],
      'spec.rocketmq.credentialsSecret: secret "b" not found'),
     ("a volume of somebody else", ['MountVolume.SetUp failed for volume "sidecar" : x'], ""),
+    ("a Secret of the workers", ['MountVolume.SetUp failed for volume "secret-3" : secret "x" not found'],
+     'spec.workers.secrets[3]: secret "x" not found'),
     ("another event", ["Unable to attach or mount volumes"], ""),
     ("nothing", [], ""),
 ]  # fmt: skip

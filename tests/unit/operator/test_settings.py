@@ -81,6 +81,8 @@ WRONG = [
     ("LISTEN_PORT", "http"),
     ("LISTEN_PORT", "70000"),
     ("LOG_LEVEL", "loud"),
+    ("ROLLOUTS_AT_A_TIME", "0"),
+    ("ROLLOUTS_AT_A_TIME", "many"),
 ]
 
 

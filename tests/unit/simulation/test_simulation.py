@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,40 +10,60 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.faults import Fault, schedule
+from tests.simulation.faults import Fault, callers_hurry, schedule
+from tests.simulation.loop import Process, VirtualLoop
 from tests.simulation.planting import Found, enough, first_telling
 from tests.simulation.shrinking import kind, shrink
 from tests.simulation.world import Result
 
 ROOT = Path(__file__).parents[3]
+TELLING = {
+    0: ("packets-are-lost", "only-a-live-session-counts-attempts", "a-resumed-answer-begins-its-sentence-again"),
+    2: (
+        "an-evicted-loser-comes-back-with-its-full-sync",
+        "a-client-that-comes-back-is-told-of-no-answer-under-way",
+    ),
+    5: ("a-session-has-several-messages-on-their-way",),
+    6: ("clients-are-read-as-fast-as-they-send",),
+    7: ("a-quiet-session-is-not-kept-alive",),
+    8: ("what-a-client-sends-again-counts-again", "packets-are-applied-whatever-their-number"),
+    10: ("a-turn-is-given-up-after-its-first-attempt",),
+    18: ("nothing-is-left-to-the-next-owner",),
+    88: ("a-turn-is-never-given-up",),
+    405: ("what-is-sent-again-is-taken-for-new",),
+}
+"""Plants by a seed that tells, so that the simulator cannot go blind unseen: one for each way in which it tells. When
+the world gets another kind of fault, other seeds tell: `--plants` finds them (docs/adr/0017-simulator.md)."""
 
 
-def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: the order of sets is part of a run."""
+def simulate(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
+    """In a process of its own: the order of sets is part of a run. With another `hash_seed` it begins itself anew."""
     command = [sys.executable, "-m", "tests.simulation", *arguments]
-    environment = {**os.environ, "PYTHONASYNCIODEBUG": "", "PYTHONHASHSEED": "random"}
+    environment = {**os.environ, "PYTHONASYNCIODEBUG": "", "PYTHONHASHSEED": hash_seed}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+@functools.cache
+def story(*seeds: str) -> str:
+    """One after the other in the same process."""
+    return simulate("--story", "--seed", *seeds).stdout
+
+
 def test_a_seed_is_the_same_story_in_every_process() -> None:
-    first, again, other = simulate("--seed", "3"), simulate("--seed", "3"), simulate("--seed", "4")
-    assert first.stdout == again.stdout
-    assert "has its answer" in first.stdout
-    assert first.stdout != other.stdout
+    assert story("3") == simulate("--story", "--seed", "3", hash_seed="random").stdout
+    assert "has its answer" in story("3")
+    assert story("3") != story("4")
 
 
-def test_a_seed_has_as_many_steps_among_many_as_alone() -> None:
-    alone = simulate("--first", "3", "--seeds", "1", "--jobs", "1")
-    assert " 1 seeds in" in f" {alone.stdout}"
-    steps = alone.stdout.split("answered, ")[1].split(" steps")[0]
-    single = simulate("--seed", "3").stdout.strip().splitlines()[-1]
-    assert f" {steps} steps" in single
+def test_a_seed_is_the_same_story_after_other_seeds() -> None:
+    """Whatever the process has done before: worlds end while tasks wait, dead programs never clean up."""
+    assert story("37", "3") == story("37") + story("3")
 
 
-def test_what_is_broken_on_purpose_is_found() -> None:
-    plants = ["a-turn-is-given-up-after-its-first-attempt", "packets-are-applied-whatever-their-number"]
-    found = simulate("--seeds", "1", "--plants", *plants)
-    assert "2 of 2 plants found" in found.stdout
+@pytest.mark.parametrize(("seed", "plants"), TELLING.items())
+def test_what_is_broken_on_purpose_is_found(seed: int, plants: tuple[str, ...]) -> None:
+    found = simulate("--first", str(seed), "--seeds", "1", "--plants", *plants)
+    assert f"{len(plants)} of {len(plants)} plants found" in found.stdout, found.stdout
     assert found.returncode == 0
 
 
@@ -69,6 +90,47 @@ def test_the_faults_of_a_seed_are_its_own() -> None:
     places = (["gateway-0"], ["worker-0"], ["proxy-0"], ["caller-0"])
     assert schedule(1, *places) == schedule(1, *places)
     assert schedule(1, *places) != schedule(2, *places)
+
+
+def test_the_clocks_of_some_seeds_jump() -> None:
+    places = (["gateway-0"], ["worker-0"], ["proxy-0"], ["caller-0"])
+    jumps = {seed: [fault for fault in schedule(seed, *places) if fault.kind == "clock jumps"] for seed in range(60)}
+    assert 5 <= sum(bool(found) for found in jumps.values()) <= 15
+    by = [fault.by for found in jumps.values() for fault in found]
+    assert min(by) < -60 < 60 < max(by)
+
+
+def test_in_some_seeds_all_workers_die_and_callers_hurry() -> None:
+    places = (["gateway-0"], ["worker-0", "worker-1"], ["proxy-0"], ["caller-0"])
+    stories = [schedule(seed, *places) for seed in range(80)]
+    killed = {("kill worker", "worker-0"), ("kill worker", "worker-1")}
+    dying = [faults for faults in stories if {(fault.kind, fault.target) for fault in faults} == killed]
+    assert 5 <= len(dying) <= 20
+    assert all(callers_hurry(faults) for faults in dying)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "hurry"),
+    [
+        (["freeze worker", "client leaves", "clock jumps"], True),
+        (["kill gateway", "client leaves"], False),
+        (["kill worker", "restart broker"], False),
+        ([], False),
+    ],
+)
+def test_callers_hurry_where_workers_go_and_nothing_holds_up_a_takeover(kinds: list[str], hurry: bool) -> None:
+    assert callers_hurry([Fault(1.0, kind) for kind in kinds]) is hurry
+
+
+def test_a_clock_that_jumps_is_the_wall_clock_of_one_machine() -> None:
+    loop = VirtualLoop()
+    jumped, other = Process("gateway-0"), Process("worker-0")
+    right, monotonic = loop.wall(), loop.time()
+    loop.clocks_off["gateway-0"] = -90.0
+    assert jumped.context.run(loop.wall) == right - 90.0
+    assert jumped.context.run(loop.time) == monotonic
+    assert other.context.run(loop.wall) == loop.wall() == right
+    loop.close()
 
 
 def test_only_the_faults_that_matter_are_left() -> None:

@@ -84,27 +84,28 @@ def told(ear: Ear, since: int = 0) -> list[tuple[object, ...]]:
     SCRIPTS,
     st.sampled_from(CODECS),
     st.lists(st.integers(101, 9000), min_size=1, max_size=5),
+    st.sampled_from([1, 2, 60]),
     st.data(),
 )
 def test_neither_portions_nor_the_place_of_beginning_nor_a_description_change_anything(
-    script: list[tuple[str, int]], codec: Codec, sizes: list[int], data: st.DataObject
+    script: list[tuple[str, int]], codec: Codec, sizes: list[int], part_seconds: int, data: st.DataObject
 ) -> None:
     packets = numbered(pieces(sound([*script, ("silence", 1500)], codec), sizes), codec)
-    whole = Ear(remembering)
+    whole = Ear(remembering, max_seconds=part_seconds)
     whole.hear(packets)
-    one_by_one = Ear(remembering)
+    one_by_one = Ear(remembering, max_seconds=part_seconds)
     for packet in packets:
         one_by_one.hear([packet])
     assert told(one_by_one) == told(whole)
     assert one_by_one.boundaries == whole.boundaries
-    silence_described = Ear(remembering)
+    silence_described = Ear(remembering, max_seconds=part_seconds)
     silence_described.hear(
         [Numbered.of(packet.epoch, packet.seq, described(packet.packet, codec), codec) for packet in packets]
     )
     assert told(silence_described) == told(whole)
     assert silence_described.boundaries == whole.boundaries
     for count, boundary in whole.boundaries:
-        successor = Ear(remembering, begin=boundary)
+        successor = Ear(remembering, max_seconds=part_seconds, begin=boundary)
         rest = after(boundary, packets)
         cut = data.draw(st.integers(0, len(rest)))
         successor.hear(rest[:cut])
@@ -214,6 +215,7 @@ def test_without_turn_detection_nothing_is_cut_but_at_the_bound(codec: Codec) ->
         ear = Ear(remembering, detection=None, max_seconds=1)
         ear.hear(sliced(stream, milliseconds, codec))
         assert [utterance.audio_ms for utterance in ear.utterances] == [1000, 2000]
+        assert [boundary.continues for _, boundary in ear.boundaries] == [True, True]
         assert ear.listened == 0
         committed = ear.listener.commit()
         assert committed is not None

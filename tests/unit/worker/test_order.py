@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from litevoice_contracts.conversation import Cursor, Mark, ResponseRequest, Snapshot
 from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
@@ -114,6 +115,15 @@ def test_the_old_owner_is_refused_unless_it_only_repeats() -> None:
     assert order.receive(envelope(0, 0, 1), 0).rejected == 0
 
 
+def test_what_is_sent_again_as_an_answer_is_refused_each_time() -> None:
+    """Its sender has waited for nothing else: without a word it would for ever."""
+    order = started(epoch=2)
+    assert order.receive(envelope(1, 4, 1), 0).rejected == 1
+    assert order.receive(envelope(1, 5, 1), 0.5).rejected is None
+    answer = replace(envelope(1, 0, 3), snapshot=Snapshot(), asker=7, question=1)
+    assert order.receive(answer, 0.6).rejected == 1
+
+
 def test_what_waits_is_bounded() -> None:
     order = started()
     for seq in range(MAX_HELD_ENVELOPES - 1):
@@ -139,6 +149,18 @@ def test_a_waiting_epoch_whose_first_packet_is_missing_is_asked_for_when_its_tim
     assert order.deadline is None
 
 
+def test_what_was_done_with_at_the_beginning_of_an_epoch_is_not_missing() -> None:
+    """The owner says so in a replay that begins with an earlier one."""
+    order = started()
+    later = replace(envelope(2, 5, 2), continues=True)
+    order.receive(later, 10)
+    order.receive(envelope(2, 7, 1), 10)
+    received = order.tick(10 + WAIT)
+    assert (len(received.packets), decision(received), order.applied) == (3, "apply", Mark(2, 7))
+    assert order.receive(later, 11).duplicates == 2
+    assert order.receive(envelope(2, 9, 1), 11).gap
+
+
 def test_a_waiting_epoch_whose_first_packet_is_late_begins_with_it() -> None:
     order = started()
     order.receive(envelope(2, 1, 1), 10)
@@ -146,6 +168,18 @@ def test_a_waiting_epoch_whose_first_packet_is_late_begins_with_it() -> None:
     received = order.tick(10 + WAIT)
     assert decision(received) == "ask", "what was numbered before came later: this cannot be in one partition"
     assert order.receive(UpEnvelope("s", 2, 0, 0, [Audio(b"x")], attempt=1, snapshot=Snapshot()), 11).begin
+
+
+def test_a_new_owner_that_only_asks_begins_no_epoch() -> None:
+    """What the former one has sent may be on its way, for longer than a new epoch waits."""
+    order = started()
+    assert decision(order.receive(envelope(2, 0, 0), 10)) == "drop"
+    assert order.deadline is None
+    order.tick(10 + 2 * WAIT)
+    late = order.receive(envelope(1, 0, 3), 10 + 2 * WAIT)
+    assert (len(late.packets), late.rejected) == (3, None)
+    assert decision(order.receive(envelope(2, 1, 0), 20)) == "drop"
+    assert decision(order.tick(20 + WAIT)) == "ask", "one that has said something which is missing"
 
 
 def test_a_session_that_is_lost_holds_nothing() -> None:
@@ -199,6 +233,7 @@ def test_a_replay_keeps_the_newer_epoch_that_waits() -> None:
 # What is done with an envelope
 
 PENDING = Snapshot(pending=ResponseRequest("r", "i"))
+BESIDE = Snapshot(out_of_band=[ResponseRequest("r", "i", out_of_band=True)])
 RESUME = ResumePoint("r", "i")
 
 
@@ -222,6 +257,8 @@ UNKNOWN = [
     ("a snapshot of another epoch in the middle", up(7, snapshot=Snapshot(boundary=Mark(4, 6))), False, "ask"),
     ("a response is under way", up(0, snapshot=PENDING), False, "ask"),
     ("a replay of a response", up(0, 1, PENDING, resume=RESUME), False, "begin"),
+    ("a response out of band is under way", up(0, snapshot=BESIDE, resume=RESUME), False, "ask"),
+    ("a replay of it", up(0, 1, BESIDE, resume_out_of_band=[RESUME]), False, "begin"),
     ("a former owner may have had it", up(0, snapshot=Snapshot()), True, "ask"),
     ("an owner says good-bye", up(9, packets=[EpochEnd()]), False, "drop"),
     ("a nudge", up(9, packets=[]), False, "ask"),

@@ -12,7 +12,7 @@ import pytest
 from litevoice_broker.partition_consumer import PartitionMessage
 from litevoice_contracts.names import ClientId, Names
 from litevoice_worker import claims, ownership
-from litevoice_worker.ownership import Ownership
+from litevoice_worker.ownership import Certain, Ownership
 
 STILL_SECONDS = 0.2
 MESSAGE = PartitionMessage(7, {}, b"", 0.0)
@@ -85,7 +85,7 @@ async def leaving(after: float, block_seconds: float = 0.0) -> bool | None:
         consumers.append(LastPoll(handle, after))
         return consumers[-1]
 
-    async def handler(_partition: int, _messages: Sequence[PartitionMessage], _certain_from: int) -> None: ...
+    async def handler(_partition: int, _messages: Sequence[PartitionMessage], _certain: Certain) -> None: ...
 
     others = cast(Any, Everything())
     owner = Ownership(

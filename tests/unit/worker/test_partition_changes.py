@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Any, cast
 
@@ -10,10 +11,11 @@ import pytest
 
 from litevoice_broker.errors import BrokerUnavailable
 from litevoice_broker.partition_consumer import PartitionMessage
+from litevoice_broker.producer import SENT_AGAIN
 from litevoice_contracts.names import ClientId, Names
 from litevoice_worker import ownership as ownership_module
 from litevoice_worker.members import StaticMembers
-from litevoice_worker.ownership import READ_AGAIN_MESSAGES, Ownership
+from litevoice_worker.ownership import READ_AGAIN_MESSAGES, Certain, Ownership
 from tests.waiting import until
 
 NAMES = Names("req", "rep", 1)
@@ -104,7 +106,8 @@ class Sessions:
 class World:
     def __init__(self) -> None:
         self.broker, self.sessions = Broker(), Sessions()
-        self.handled: list[tuple[list[int], int]] = []
+        self.handled: list[tuple[list[int], list[int]]] = []
+        """Offsets of a batch, and which of them no former owner can have handled."""
         self.peeked: list[int] = []
         self.owned: list[int] = []
         self.slow = False
@@ -129,10 +132,11 @@ class World:
         self.broker.consumers.append(Consumer(self.broker, handler))
         return self.broker.consumers[-1]
 
-    async def handle(self, partition: int, messages: Sequence[PartitionMessage], certain_from: int) -> None:
+    async def handle(self, partition: int, messages: Sequence[PartitionMessage], certain: Certain) -> None:
         if self.slow:
             await asyncio.sleep(3600)
-        self.handled.append(([message.offset for message in messages], certain_from))
+        surely = [message.offset for message in messages if message in certain]
+        self.handled.append(([message.offset for message in messages], surely))
 
     def peek(self, partition: int, messages: Sequence[PartitionMessage]) -> None:
         self.peeked += [message.offset for message in messages]
@@ -152,8 +156,8 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     await made.ownership.leave()
 
 
-def messages(*offsets: int) -> list[PartitionMessage]:
-    return [PartitionMessage(offset, {}, b"", 0.0) for offset in offsets]
+def messages(*offsets: int, seconds_ago: float = 0.0) -> list[PartitionMessage]:
+    return [PartitionMessage(offset, {}, b"", time.time() - seconds_ago) for offset in offsets]
 
 
 async def test_a_partition_that_is_lost_while_it_is_left_is_not_handed_over(world: World) -> None:
@@ -201,9 +205,19 @@ async def test_what_a_former_owner_has_handled_is_only_looked_at(world: World) -
     consumer = world.broker.consumers[0]
     await consumer.handler(messages(58, 59, 60, 61))
     assert world.peeked == [58, 59]
-    assert world.handled == [([60, 61], 92)], "of which one batch is uncertain"
+    assert world.handled == [([60, 61], [])]
     await consumer.handler(messages(62))
     assert world.peeked == [58, 59]
+
+
+async def test_a_former_owner_may_have_handled_a_batch_more_and_what_is_older_or_sent_again(world: World) -> None:
+    await world.start()
+    consumer = world.broker.consumers[0]
+    await consumer.handler(messages(91, 92))
+    assert world.handled == [([91, 92], [92])], "it has one batch at a time, after the 60 that it has acknowledged"
+    again = PartitionMessage(103, {SENT_AGAIN: "1"}, b"", time.time())
+    await consumer.handler([*messages(101), *messages(102, seconds_ago=5.0), again, *messages(104)])
+    assert world.handled[1] == ([101, 102, 103, 104], [101, 104]), "the others may have been stored before, too"
 
 
 async def test_after_a_standstill_a_batch_waits_until_the_fences_were_looked_at(

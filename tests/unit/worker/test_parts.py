@@ -19,7 +19,7 @@ from litevoice_contracts.conversation import (
     SessionConfig,
     TurnDetection,
 )
-from litevoice_contracts.envelopes import ResumePoint, message_ids
+from litevoice_contracts.envelopes import MessageIds, ResumePoint
 from litevoice_contracts.events import AudioDelta, TextDelta
 from litevoice_worker.audio import SAMPLE_RATES, StreamResampler, decode, encode, resample
 from litevoice_worker.commands import CancelJob, Failed, Outcome, Respond, Responded, Sentence, Synthesize, Synthesized
@@ -28,9 +28,10 @@ from litevoice_worker.endpointing import START_WINDOWS, Endpointer
 from litevoice_worker.members import ready_pods
 from litevoice_worker.outlet import Outlet
 from litevoice_worker.partitions import owned_by, ranking, watched_by
-from litevoice_worker.response import MAX_RESPONSE_CHARACTERS, Response
+from litevoice_worker.response import MAX_RESPONSE_CHARACTERS, Response, ResponseEvent
 from litevoice_worker.sentences import MAX_SENTENCE_CHARACTERS, SentenceSplitter, split
 from litevoice_worker.stages.respond_local import respond_to
+from tests.stage_context import context
 
 # Endpointing
 
@@ -106,11 +107,19 @@ def test_a_snapshot_stays_within_its_bytes() -> None:
         conversation.configure(SessionConfig(instructions="x" * MAX_SNAPSHOT_BYTES))
 
 
-def test_items_up_to_one() -> None:
+def test_what_an_answer_is_made_from() -> None:
     items = [Item(name, "user", name) for name in "abc"]
     conversation = Conversation(SessionConfig(), items)
-    assert conversation.up_to("b") == items[:2]
-    assert conversation.up_to("") == conversation.up_to("forgotten") == items
+
+    def made_from(after: str, answer: str, own: list[Item | str] | None = None) -> list[Item]:
+        return conversation.context(ResponseRequest("r", answer, after_item_id=after, input=own))
+
+    assert made_from("b", "no answer yet") == items[:2]
+    assert made_from("", "no answer yet") == made_from("forgotten", "no answer yet") == items
+    assert made_from("", "c") == made_from("forgotten", "c") == items[:2]
+    own = Item("own", "user", "own")
+    assert made_from("b", "c", []) == []
+    assert made_from("b", "c", ["c", own, "forgotten", "a"]) == [items[2], own, items[0]]
 
 
 # Response
@@ -129,14 +138,14 @@ class Speaker:
     """
 
     def __init__(self, sentences: list[str], ahead_milliseconds: int = 2000, resume: ResumePoint | None = None) -> None:
-        self.outlet = Outlet(message_ids(0))
+        self.outlet = Outlet(MessageIds(0))
         conversation = Conversation(SessionConfig(), [])
-        self.response = Response(REQUEST, conversation, ahead_milliseconds, self.outlet, resume=resume)
+        self.response = Response(REQUEST, conversation, ahead_milliseconds, self.outlet, context, resume=resume)
         self.done: list[object] = []
         self.cancelled: list[int] = []
         self._sentences = sentences
 
-    def step(self, now: float) -> TextDelta | AudioDelta | Outcome | None:
+    def step(self, now: float) -> ResponseEvent | Outcome | None:
         """What the response does at a time; its jobs are done at once."""
         step = self.response.next(now)
         for command in self.outlet.take():
@@ -177,8 +186,8 @@ def test_a_response_speaks_sentence_by_sentence() -> None:
     speaker = Speaker(["One.", " Two."])
     assert [step for step in speaker.run() if not isinstance(step, bytes)] == [
         ("speak", "One."),
+        ("speak", "Two."),  # made while the first is spoken
         ("text", "One."),
-        ("speak", "Two."),
         ("text", " Two."),
         Outcome("completed", ""),
     ]
@@ -221,8 +230,8 @@ def test_a_clock_that_was_overtaken_starts_again() -> None:
 
 @pytest.mark.parametrize("failure", [Failed(1, "no model"), Responded(1, Outcome("failed", "no model"))])
 def test_audio_that_comes_after_a_failure_is_not_spoken(failure: Failed | Responded) -> None:
-    outlet = Outlet(message_ids(0))
-    response = Response(REQUEST, Conversation(SessionConfig(), []), 2000, outlet)
+    outlet = Outlet(MessageIds(0))
+    response = Response(REQUEST, Conversation(SessionConfig(), []), 2000, outlet, context)
     response.next(0)
     response.take(Sentence(1, "One."))
     assert response.next(0) is None

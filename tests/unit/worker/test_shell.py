@@ -12,23 +12,24 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import uvloop
 
 from litevoice_broker.errors import BrokerUnavailable, Overloaded
 from litevoice_contracts import events, packets
-from litevoice_contracts.conversation import Codec, Item, Snapshot
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope, message_ids
+from litevoice_contracts.conversation import Codec, Item, SessionConfig, Snapshot
+from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import DownEvent
-from litevoice_contracts.settings import PipelineSettings
 from litevoice_worker import runner as runner_module
 from litevoice_worker.audio import Samples
-from litevoice_worker.commands import Outcome, Prompt, Tell
+from litevoice_worker.commands import Outcome, Prompt, StageContext, Tell
 from litevoice_worker.ears import Ears
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.opening import Stream
-from litevoice_worker.runner import SessionRunner, Stages
+from litevoice_worker.plugins import Pipelines, Stages
+from litevoice_worker.runner import SessionRunner
 from litevoice_worker.sessions import ACTIVE_SECONDS, IDLE_SECONDS, NoRoom, Sessions
-from litevoice_worker.settings import load, make_members, make_stages
+from litevoice_worker.settings import load, make_members
 from litevoice_worker.stages import StageDied, StageError
 from litevoice_worker.turn import Limits, Turns
 from litevoice_worker.unheard import Unheard
@@ -44,10 +45,16 @@ class Voice:
     broken: Exception | None = None
     slow = False
 
-    async def transcribe(self, samples: Samples, language: str) -> str:
+    def __init__(self) -> None:
+        self.asked: list[Prompt] = []
+        self.heard = 0
+
+    async def transcribe(self, samples: Samples, context: StageContext) -> str:
+        self.heard += 1
         return "hello"
 
-    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:
+    async def respond(self, prompt: Prompt, context: StageContext) -> AsyncIterator[str | Outcome]:
+        self.asked.append(prompt)
         if self.broken:
             raise self.broken
         yield "One."
@@ -56,7 +63,7 @@ class Voice:
         yield " Two."
         yield Outcome("completed", "", 3, 2)
 
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
+    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
         return b"\0" * 100
 
     async def close(self) -> None: ...
@@ -110,14 +117,17 @@ class Bench:
     def __init__(self) -> None:
         self.voice, self.broker, self.metrics, self.gave_up = Voice(), Broker(), Metrics(), list[str]()
         self.progress: list[tuple[str, events.Progress]] = []
-        self.ids = message_ids(1)
+        self.ids = MessageIds(1)
+        self.certain = asyncio.Event()
+        self.certain.set()
         self.network, self.unheard = Network(), Unheard()
+        self.pipelines = Pipelines({"litevoice": Stages(self.voice, self.voice, self.voice)})
         self.ears = Ears(self.network, self.metrics.heard)
 
     def runner(self, session_id: str = "s") -> SessionRunner:
-        stages = Stages(self.voice, self.voice, self.voice)
-        shared = (stages, self.ears, self.unheard, self.broker, self.metrics)
-        return SessionRunner(Turns(session_id, Limits(), self.ids), *shared, self.gave_up.append, self.settled)
+        shared = (self.pipelines, self.ears, self.unheard, self.broker, self.metrics)
+        machine = Turns(session_id, Limits(), self.ids)
+        return SessionRunner(machine, *shared, self.gave_up.append, self.settled, self.certain.wait)
 
     def settled(self, gateway: str, session_id: str, told: Tell) -> None:
         assert gateway == "g"
@@ -148,12 +158,44 @@ async def test_a_turn(bench: Bench) -> None:
     assert bench.metrics.registry.get_sample_value("litevoice_worker_packets_applied_total") == 2
 
 
+async def test_the_sessions_model_chooses_who_answers(bench: Bench) -> None:
+    class Other(Voice):
+        async def respond(self, prompt: Prompt, context: StageContext) -> AsyncIterator[str | Outcome]:
+            yield f"{context.model} answers {context.principal}."
+
+    other = Other()
+    bench.pipelines = Pipelines({**bench.pipelines.named, "other": Stages(other, other, other)})
+    runner = bench.runner()
+    config = SessionConfig(model="other", principal="alice")
+    sent: list[packets.Packet] = [packets.CreateResponse(text_only=True)]
+    runner.deliver(UpEnvelope("s", 1, 0, 0, sent, snapshot=Snapshot(config=config)), "g", uncertain=False)
+    await until(lambda: bench.broker.of(events.ResponseFinished))
+    (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
+    assert (finished.status, finished.text) == ("completed", "other answers alice.")
+
+
 async def test_an_overloaded_client_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "OVERLOADED_PAUSE_SECONDS", 0.001)
     bench.broker.errors = [Overloaded("full"), Overloaded("full")]
     bench.text_turn(bench.runner())
     await until(lambda: bench.broker.of(events.ResponseFinished))
     assert bench.gave_up == []
+
+
+@pytest.mark.parametrize("mine", [True, False])
+async def test_nothing_is_computed_while_it_is_not_known_whose_the_session_is(bench: Bench, mine: bool) -> None:
+    bench.certain.clear()
+    runner = bench.runner()
+    bench.text_turn(runner)
+    await asyncio.sleep(0.02)
+    assert not bench.voice.asked
+    if not mine:
+        runner.close()
+    bench.certain.set()
+    if mine:
+        await until(lambda: bench.broker.of(events.ResponseFinished))
+    await asyncio.sleep(0.02)
+    assert len(bench.voice.asked) == mine
 
 
 async def test_a_message_that_may_have_arrived_is_not_sent_again(bench: Bench) -> None:
@@ -381,7 +423,8 @@ BAD = [
     ("members.static", [], "members"),
     ("members.service", "ns/x", "members"),
     ("pipeline.aheadMilliseconds", 1, "pipeline.aheadMilliseconds"),
-    ("pipeline.responder.openai", {"baseUrl": "ftp://x", "model": "m"}, "pipeline.responder.openai.baseUrl"),
+    ("pipelines", [], "pipelines"),
+    ("pipelines", [{"name": "a b"}], "pipelines.0.name"),
     ("surprise", 1, "surprise"),
 ]
 
@@ -417,11 +460,26 @@ def test_endpoint_slices_need_a_pod(tmp_path: Path) -> None:
         make_members(load(str(file)), {})
 
 
-async def test_a_key_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    endpoint = {"baseUrl": "http://m/v1", "model": "m", "apiKeyFile": str(tmp_path / "key")}
-    stages = {name: {"openai": endpoint} for name in ("transcriber", "responder", "synthesizer")}
-    with pytest.raises(InvalidField, match="readable key files"):
-        await make_stages(PipelineSettings.model_validate(stages))
-    (tmp_path / "key").write_text("sk-x")
-    made = await make_stages(PipelineSettings.model_validate(stages))
-    await made.close()
+def test_a_moment_that_has_passed_breaks_no_session_on_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is late asks to be woken then; what uvloop returns for it knows no time. Each such session was
+    begun anew, and its answer asked for again."""
+
+    async def story() -> None:
+        bench = Bench()
+        receive, late = Turns.receive, asyncio.get_running_loop().time() - 1
+
+        def received(machine: Turns, *given: Any, **more: Any) -> Any:
+            todo = receive(machine, *given, **more)
+            machine.wake_at = late
+            return todo
+
+        monkeypatch.setattr(Turns, "receive", received)
+        runner = bench.runner()
+        bench.text_turn(runner)
+        sent: list[packets.Packet] = [packets.CreateItem(Item("j", "user", "hello again"))]
+        runner.deliver(UpEnvelope("s", 1, 2, 0, sent), "g", uncertain=False)
+        await until(lambda: bench.broker.of(events.ResponseFinished))
+        runner.close()
+        await bench.ears.close()
+
+    uvloop.run(story())

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from litevoice_broker.partition_consumer import PartitionMessage
+from litevoice_broker.producer import SENT_AGAIN
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, SessionConfig
-from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope, message_ids
+from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_gateway import commands as gateway
 from litevoice_gateway.limits import Limits as GatewayLimits
@@ -23,6 +25,7 @@ from litevoice_gateway.packet_log import PacketLog
 from litevoice_gateway.session_state import SessionState
 from litevoice_worker import commands
 from litevoice_worker.audio import Samples
+from litevoice_worker.ownership import Certain
 from litevoice_worker.sentences import split
 from litevoice_worker.stages.respond_local import respond_to
 from litevoice_worker.turn import Limits, Turns
@@ -65,22 +68,34 @@ class World:
     """One session from microphone to client. `now` only moves in `run`.
 
     Attributes:
+        clocks_differ: by how many seconds the gateway's is ahead of the worker's.
         owner_dies_when_asked: before it has answered; another gateway follows.
-        kills: the command that no worker survives. killed: how often it did.
+        calls: of functions, as the model makes them when it has tools: whole, or in parts.
+        call_seconds: how long it writes at each.
+        finished: what the turn detector says. judged: samples of each pause that it was asked about.
+        kills: the command that no worker survives (for more than `kills_after` seconds). killed: how often it did.
         log: the session's LiteTopic. client: events that the gateway has let through, with the time.
     """
 
     limits: Limits = field(default_factory=Limits)
     transcribe_seconds: float = 0.05
+    finished: Callable[[Samples], float] = lambda _: 1.0
+    synthesize_seconds: float = 0.02
     listen_seconds: Callable[[], float] = lambda: 0.001
     fail_stage: str = ""
     kills: type[commands.Command] | None = None
+    kills_after: float = 0.0
+    clocks_differ: float = 0.0
     owner_dies_when_asked: bool = False
     now: float = 1000.0
     log: list[DownEnvelope] = field(default_factory=list)
     client: list[tuple[float, DownEvent]] = field(default_factory=list)
     prompts: list[commands.Prompt] = field(default_factory=list)
+    contexts: list[commands.StageContext] = field(default_factory=list)
+    calls: list[commands.FunctionCall | commands.FunctionCallPart] = field(default_factory=list)
+    call_seconds: float = 0.0
     counts: dict[str, float] = field(default_factory=dict)
+    judged: list[int] = field(default_factory=list)
     killed: int = 0
     replays: int = 0
     rejections: int = 0
@@ -88,16 +103,16 @@ class World:
     def __post_init__(self) -> None:
         self._numbers = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self._partition: list[UpEnvelope] = []
+        self._partition: list[tuple[PartitionMessage, UpEnvelope]] = []
         self.folded = SessionState(0, SessionConfig())
         self._up: list[gateway.Command] = []
-        self._strangers = message_ids(1_000_000)
+        self._strangers = MessageIds(1_000_000)
         self._owners = 0
         self._open_packet_log()
         self.up = True
         self._generation = 0
-        self._uncertain_until = 0
-        self.machine = Turns("s_test", self.limits, message_ids(1))
+        self._certain = Certain(0, 0.0)
+        self.machine = Turns("s_test", self.limits, MessageIds(1))
 
     # The client
 
@@ -114,8 +129,8 @@ class World:
                 position += FRAME_SECONDS
         return position
 
-    def send(self, packet: packets.Packet) -> None:
-        self.uplink.add(packet, "pcm16/24000", self.now)
+    def send(self, packet: packets.Packet, codec: Codec = "pcm16/24000") -> None:
+        self.uplink.add(packet, codec, self.now)
         self.uplink.flush(self.now)
         self._carry_up()
 
@@ -145,32 +160,38 @@ class World:
         limits, owner = GatewayLimits(), self._owners
         self._owners += 1
         self.uplink = PacketLog("s_test", limits, self.folded, lambda: owner, self._up, new=owner == 0)
-        self.uplink.begin(self.now)
+        self.uplink.begin(self.now, ask=True)
         self._carry_up()
 
     # The workers
 
-    def kill(self, *, redelivered: int = 0) -> None:
-        """The worker dies; the next one gets the last `redelivered` envelopes again."""
+    def kill(self, *, redelivered: int = 0, sent_twice: int = 0, marked: bool = False) -> None:
+        """The worker dies; the next one gets the last `redelivered` envelopes again. The last `sent_twice` had no
+        answer: they are stored a second time, behind all others. `marked`: this is what was sent again; if not, the
+        first was held up on its way, and comes behind it."""
         self._generation += 1
-        self.machine = Turns("s_test", self.limits, message_ids(self._generation + 1))
-        again = self._partition[len(self._partition) - redelivered :]
-        self._uncertain_until = len(self._partition)
-        for offset, envelope in enumerate(again, len(self._partition) - len(again)):
-            self._deliver(envelope, offset)
+        self.machine = Turns("s_test", self.limits, MessageIds(self._generation + 1))
+        self._certain = Certain(len(self._partition), self.now)
+        for offset in range(max(0, len(self._partition) - redelivered), len(self._partition)):
+            self._deliver(offset)
+        for message, envelope in self._partition[max(0, len(self._partition) - sent_twice) :]:
+            self._store(envelope, message.born_at, {SENT_AGAIN: "1"} if marked else {})
 
     def _carry_up(self) -> None:
         published = [command.envelope for command in self._up if isinstance(command, gateway.Publish)]
         self._up.clear()
         for envelope in published:
-            decoded = UpEnvelope.decode(envelope.encode())
-            self._partition.append(decoded)
-            offset = len(self._partition) - 1
-            if self.up:
-                self._later(0.005, lambda decoded=decoded, offset=offset: self._deliver(decoded, offset))  # type: ignore[misc]
+            self._store(UpEnvelope.decode(envelope.encode()), self.now + self.clocks_differ, {})
 
-    def _deliver(self, envelope: UpEnvelope, offset: int) -> None:
-        self.do(self.machine.receive(envelope, self.now, uncertain=offset < self._uncertain_until))
+    def _store(self, envelope: UpEnvelope, born_at: float, properties: dict[str, str]) -> None:
+        offset = len(self._partition)
+        self._partition.append((PartitionMessage(offset, properties, b"", born_at), envelope))
+        if self.up:
+            self._later(0.005, lambda: self._deliver(offset))
+
+    def _deliver(self, offset: int) -> None:
+        message, envelope = self._partition[offset]
+        self.do(self.machine.receive(envelope, self.now, uncertain=message not in self._certain))
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (self.now + seconds, next(self._numbers), action))
@@ -189,8 +210,12 @@ class World:
         for command in todo:
             if self.kills is not None and isinstance(command, self.kills):
                 self.killed += 1
-                self.kill()
-                return
+                if not self.kills_after:
+                    self.kill()
+                    return
+                self._later(self.kills_after, self.kill)
+            if isinstance(command, commands.Transcribe | commands.Respond | commands.Synthesize):
+                self.contexts.append(command.context)
             match command:
                 case commands.Publish(envelope):
                     sent = DownEnvelope.decode(envelope.encode())
@@ -200,6 +225,12 @@ class World:
                     self._later(0.5, lambda told=command: self._told(told))  # type: ignore[misc]
                 case commands.Listen(job, _, windows):
                     self._result(self.listen_seconds(), commands.Listened(job, loudness(windows)))
+                case commands.Judge(job, samples):
+                    self.judged.append(len(samples))
+                    if self.fail_stage == "turn":
+                        self._result(0.03, commands.Failed(job, "no detector"))
+                    else:
+                        self._result(0.03, commands.Judged(job, self.finished(samples)))
                 case commands.Transcribe(job, samples):
                     if self.fail_stage == "asr":
                         self._result(self.transcribe_seconds, commands.Failed(job, "no recognizer"))
@@ -210,9 +241,9 @@ class World:
                     self._respond(job, prompt)
                 case commands.Synthesize(job, text, _, _, codec):
                     if self.fail_stage == "tts":
-                        self._result(0.02, commands.Failed(job, "no voice"))
+                        self._result(self.synthesize_seconds, commands.Failed(job, "no voice"))
                     else:
-                        self._result(0.02, commands.Synthesized(job, speech(text, codec)))
+                        self._result(self.synthesize_seconds, commands.Synthesized(job, speech(text, codec)))
                 case commands.CancelJob():
                     pass
                 case commands.Count(metric, label, amount):
@@ -241,6 +272,9 @@ class World:
             if len(said) > len(prompt.said):
                 self._result(delay, commands.Sentence(job, sentence))
                 delay += 0.01
+        for call in self.calls if prompt.tools else ():
+            delay += self.call_seconds
+            self._result(delay, commands.Called(job, call))
         self._result(delay, commands.Responded(job, commands.Outcome()))
 
     # The gateway
@@ -287,7 +321,7 @@ class World:
         )
 
     def transcript(self) -> list[object]:
-        """All that the client got, without the sizes of audio pieces and the times of speech."""
+        """All that the client got, without the sizes of audio pieces and of arguments, and the times of speech."""
         result: list[object] = []
         for _, event in self.client:
             match event:
@@ -297,6 +331,14 @@ class World:
                         result[-1] = ("audio", response_id, last[2] + audio)
                     else:
                         result.append(("audio", response_id, audio))
+                case events.CallStarted(response_id, item_id, index, call_id, name):
+                    result.append(("call", response_id, item_id, index, call_id, name, ""))
+                case events.CallDelta(response_id, item_id, index, call_id, text):
+                    known = ("call", response_id, item_id, index, call_id)
+                    place, call = next(
+                        (at, told) for at, told in enumerate(result) if isinstance(told, tuple) and told[:5] == known
+                    )
+                    result[place] = (*call[:6], call[6] + text)
                 case events.SpeechStarted(item_id) | events.SpeechStopped(item_id):
                     result.append((type(event).__name__, item_id))
                 case events.InputTranscribed(item_id, text, _, previous):

@@ -1,17 +1,23 @@
-"""The stages of a turn behind small interfaces, so that any of them can be replaced by a service."""
+"""The stages of a turn behind small interfaces, so that any of them can be replaced by a service or by a team's own
+code: see docs/own-agent.md."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
 
 from litevoice_contracts.conversation import Codec
 from litevoice_worker.audio import Samples
-from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome, Prompt, StageContext
 
 
 class StageError(Exception):
-    """A stage could not do its work; the message may go to the client and holds no content."""
+    """A stage could not do its work; the message may go to the client and holds no content. `endpoint`: the model
+    endpoint that is to blame, "" for none; for the operator only."""
+
+    endpoint = ""
 
 
 class StageDied(StageError):  # noqa: N818 - reads as what it is
@@ -23,8 +29,8 @@ class StageDied(StageError):  # noqa: N818 - reads as what it is
 
 
 class Transcriber(Protocol):
-    async def transcribe(self, samples: Samples, language: str) -> str:
-        """Text of samples at 16 kHz, "" if nothing was understood. `language` is ISO 639-1, "" for any.
+    async def transcribe(self, samples: Samples, context: StageContext) -> str:
+        """Text of samples (16 bit) at 16 kHz, "" if nothing was understood.
 
         Raises StageError.
         """
@@ -33,8 +39,11 @@ class Transcriber(Protocol):
 
 
 class Responder(Protocol):
-    def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:
-        """Sentences that follow `prompt.said`, each with the white space before it, then how it ended.
+    def respond(
+        self, prompt: Prompt, context: StageContext
+    ) -> AsyncIterator[str | FunctionCall | FunctionCallPart | Outcome]:
+        """Sentences that follow `prompt.said`, each with the white space before it, calls of the client's functions,
+        whole or in parts, then how it ended (left out: completed).
 
         Raises StageError.
         """
@@ -43,10 +52,57 @@ class Responder(Protocol):
 
 
 class Synthesizer(Protocol):
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
+    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
         """Speech in `codec`. `voice` is the session's, "default" for the worker's own; `speed` 1.0 is normal.
 
         Raises StageError.
         """
 
     async def close(self) -> None: ...
+
+
+class TurnDetector(Protocol):
+    async def finished(self, samples: Samples, context: StageContext) -> float:
+        """How probable it is, 0 to 1, that the user has finished who pauses: samples (16 bit) at 16 kHz since he began
+        to speak or paused before, with the silence at their end.
+
+        Raises StageError.
+        """
+
+    async def close(self) -> None: ...
+
+
+class NoOptions(BaseModel):
+    """Of a plug-in that has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+_Options = TypeVar("_Options", bound=BaseModel)
+
+
+class Plugin(Generic[_Options]):
+    """Base of every plug-in: a class that also is a Transcriber, Responder, Synthesizer or TurnDetector, and an entry
+    point of `litevoice.transcribers`, `litevoice.responders`, `litevoice.synthesizers` or `litevoice.turn_detectors`.
+    One object serves all sessions of a worker, in an event loop of its own: while it blocks, they wait.
+
+    Attributes:
+        Options: what `options` of a stage may hold.
+        memory_mebibytes: when its process takes more, it is ended and started again.
+    """
+
+    Options: ClassVar[type[BaseModel]] = NoOptions
+    memory_mebibytes: ClassVar[int] = 2048
+
+    def __init__(self, options: _Options) -> None:
+        self.options = options
+
+    async def start(self) -> None:
+        """Before the worker takes sessions. Raises InvalidField, which names the option that is wrong ("": all of
+        it)."""
+
+    async def close(self) -> None:
+        """When the worker ends, after its last session."""
+
+
+AnyPlugin = Plugin[Any]

@@ -1,63 +1,233 @@
-"""What the stages that call OpenAI-compatible endpoints share: the client, its key, its errors."""
+"""What the stages that call OpenAI-compatible endpoints share: clients and keys, errors, and who is asked next."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import httpx
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
+from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import OpenAICompatible
+from litevoice_worker.commands import StageContext
 from litevoice_worker.stages import StageError
+from litevoice_worker.stages.breakers import Breakers
+from litevoice_worker.stages.model_calls import Asking, CalledStage, ErrorKind, ModelCalls, Target
+
+logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 256
 """Requests under way at one endpoint; more wait, within the timeout."""
 MAX_BODY_BYTES = 16 << 20
 """A longer body is refused: it would be minutes of speech for one sentence."""
+ROUNDS = 2
+"""How often an endpoint is asked for one thing, if it fails in a way that may pass."""
+ROUND_PAUSE_SECONDS = 0.25
+_MAY_PASS = frozenset({408, 409, 425, 429})
+_ONLY_HERE = frozenset({401, 403, 404})
+"""Statuses, beside 5xx, that say something of the endpoint, not of the request."""
+
+_T = TypeVar("_T")
 
 
-def make_client(endpoint: OpenAICompatible) -> httpx.AsyncClient:
-    """A client for the endpoint; `path` arguments are relative to its base URL. The key is read now."""
-    key = Path(endpoint.api_key_file).read_text().strip() if endpoint.api_key_file else ""
-    return httpx.AsyncClient(
-        base_url=endpoint.base_url.rstrip("/") + "/",
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=endpoint.timeout_seconds,
-        limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
-    )
+class OpenAIOptions(BaseModel):
+    """Options of a stage that OpenAI-compatible endpoints do."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    endpoints: Annotated[list[OpenAICompatible], Field(min_length=1, max_length=8)]
+    """The preferred one first; the others are asked when it fails."""
 
 
-@contextmanager
-def stage_errors(stage: str) -> Iterator[None]:
-    """Turns what httpx raises into a StageError that names the stage and no secret."""
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        raise StageError(f"the {stage} endpoint did not answer in time") from error
-    except httpx.HTTPError as error:
-        raise StageError(f"the {stage} endpoint cannot be reached") from error
+class EndpointError(StageError):
+    """One endpoint could not do it. `elsewhere`: another one might; `again`: so might this one."""
+
+    def __init__(self, message: str, kind: ErrorKind, *, elsewhere: bool = True, again: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.elsewhere = elsewhere
+        self.again = again
 
 
-async def ask(client: httpx.AsyncClient, stage: str, timeout_seconds: float, path: str, **request: Any) -> bytes:
-    """POSTs and returns the body of the 200. Otherwise, and after `timeout_seconds` in all, raises StageError."""
-    try:
-        with stage_errors(stage):
-            async with asyncio.timeout(timeout_seconds), client.stream("POST", path, **request) as response:
-                await check_status(response, stage)
+class Endpoint:
+    """One endpoint; `path` arguments of its client are relative to its base URL. Raises InvalidField when there is no
+    key."""
+
+    def __init__(self, settings: OpenAICompatible) -> None:
+        self.model = settings.model
+        self.target = Target.of(settings.base_url, settings.model)
+        self.timeout_seconds = settings.timeout_seconds
+        self.client = httpx.AsyncClient(
+            base_url=settings.base_url.rstrip("/") + "/",
+            timeout=settings.timeout_seconds,
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
+        )
+        self._key_file = Path(settings.api_key_file) if settings.api_key_file else None
+        self._key, self._key_stamp = "", (0, 0)
+        if self._key_file is not None:
+            try:
+                self._read_key(self._key_file)
+            except OSError as error:
+                raise InvalidField("apiKeyFile", f"a readable file, {self._key_file}: {error.strerror}") from error
+
+    def authorization(self) -> dict[str, str]:
+        """With the key as it is now; while it cannot be read, with the last one."""
+        if self._key_file is None:
+            return {}
+        try:
+            self._read_key(self._key_file)
+        except OSError as error:
+            logger.warning("an API key cannot be read", extra={"file": str(self._key_file), "reason": error.strerror})
+        return {"Authorization": f"Bearer {self._key}"}
+
+    def _read_key(self, file: Path) -> None:
+        stat = file.stat()
+        stamp = (stat.st_ino, stat.st_mtime_ns)
+        if stamp != self._key_stamp:
+            self._key, self._key_stamp = file.read_text().strip(), stamp
+
+
+class Endpoints:
+    """Those of a stage, asked one after the other until one has begun to answer. `name`: of the stage, in errors."""
+
+    def __init__(self, stage: CalledStage, name: str, options: OpenAIOptions) -> None:
+        self._name = name
+        self._endpoints = []
+        for index, settings in enumerate(options.endpoints):
+            try:
+                self._endpoints.append(Endpoint(settings))
+            except InvalidField as error:
+                raise InvalidField(f"endpoints.{index}.{error.field}", error.expected) from error
+        self._breakers = Breakers(len(self._endpoints))
+        self.calls = ModelCalls(stage, [endpoint.target for endpoint in self._endpoints])
+
+    async def ask(
+        self, asking: Asking, request: Callable[[Endpoint, dict[str, str]], Awaitable[_T]]
+    ) -> tuple[Endpoint, _T]:
+        """What `request` (of an endpoint, with these headers) returns, and whose answer it is. Raises StageError when
+        none answers."""
+        last: EndpointError | None = None
+        again = set(range(len(self._endpoints)))
+        for number in range(ROUNDS):
+            if number:
+                await asyncio.sleep(ROUND_PAUSE_SECONDS)
+            for index in self._breakers.admitted(time.monotonic()):
+                if index not in again:
+                    continue
+                endpoint = self._endpoints[index]
+                self.calls.begin(asking, endpoint.target)
+                began = time.monotonic()
+                try:
+                    result = await request(endpoint, _headers(endpoint, asking.context, asking.tries))
+                except EndpointError as error:
+                    self._blame(endpoint, asking, error)
+                    if not error.elsewhere:
+                        raise
+                    self._breakers.failed(index, time.monotonic())
+                    if not error.again:
+                        again.discard(index)
+                    last = error
+                    continue
+                self._breakers.succeeded(index)
+                self.calls.answered(endpoint.target, time.monotonic() - began)
+                return endpoint, result
+            if not again or not asking.tries:
+                break
+        if last is None:
+            message = f"the {self._name} endpoint has failed too often and is not asked for a moment"
+            last = EndpointError(message, "paused")
+            self._blame(self._endpoints[0], asking, last)
+        raise last
+
+    def failed(self, endpoint: Endpoint, asking: Asking, error: EndpointError) -> None:
+        """In the middle of an answer."""
+        self._blame(endpoint, asking, error)
+        self._breakers.failed(self._endpoints.index(endpoint), time.monotonic())
+
+    def broken(self, endpoint: Endpoint, asking: Asking, message: str) -> EndpointError:
+        """To be raised: a whole answer makes no sense."""
+        error = EndpointError(message, "broken", elsewhere=False)
+        self._blame(endpoint, asking, error)
+        return error
+
+    def _blame(self, endpoint: Endpoint, asking: Asking, error: EndpointError) -> None:
+        error.endpoint = str(endpoint.target)
+        self.calls.failed(asking, endpoint.target, error.kind, str(error))
+
+    async def post(
+        self, asking: Asking, path: str, body: Callable[[Endpoint], dict[str, Any]]
+    ) -> tuple[Endpoint, bytes]:
+        """The body of the 200. `body`: what the request holds for an endpoint, as arguments of httpx."""
+
+        async def request(endpoint: Endpoint, headers: dict[str, str]) -> bytes:
+            try:
+                async with asyncio.timeout(endpoint.timeout_seconds):
+                    return await self._post(endpoint, path, headers, body(endpoint))
+            except TimeoutError as error:
+                raise EndpointError(f"the {self._name} endpoint did not answer in time", "timeout") from error
+
+        return await self.ask(asking, request)
+
+    async def _post(self, endpoint: Endpoint, path: str, headers: dict[str, str], request: dict[str, Any]) -> bytes:
+        with stage_errors(self._name):
+            async with endpoint.client.stream("POST", path, headers=headers, **request) as response:
+                check_status(response, self._name)
                 body = bytearray()
                 async for piece in response.aiter_bytes():
                     body += piece
                     if len(body) > MAX_BODY_BYTES:
-                        raise StageError(f"the {stage} endpoint answered with more than {MAX_BODY_BYTES} bytes")
+                        raise EndpointError(
+                            f"the {self._name} endpoint answered with more than {MAX_BODY_BYTES} bytes",
+                            "broken",
+                            elsewhere=False,
+                        )
                 return bytes(body)
-    except TimeoutError as error:
-        raise StageError(f"the {stage} endpoint did not answer in time") from error
+
+    async def close(self) -> None:
+        for endpoint in self._endpoints:
+            await endpoint.client.aclose()
 
 
-async def check_status(response: httpx.Response, stage: str) -> None:
-    """Raises StageError unless the endpoint said 200."""
-    if response.status_code != httpx.codes.OK:
-        raise StageError(f"the {stage} endpoint answered with status {response.status_code}")
+def _headers(endpoint: Endpoint, context: StageContext, tries: int) -> dict[str, str]:
+    return {
+        **endpoint.authorization(),
+        "Idempotency-Key": context.idempotency_key,
+        "Litevoice-Attempt": str(context.attempt),
+        "Litevoice-Try": str(tries),
+        **({"traceparent": context.traceparent} if context.traceparent else {}),
+    }
+
+
+@contextmanager
+def stage_errors(stage: str) -> Iterator[None]:
+    """Turns what httpx raises into an EndpointError that names the stage and no secret."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise EndpointError(f"the {stage} endpoint did not answer in time", "timeout") from error
+    except httpx.HTTPError as error:
+        raise EndpointError(f"the {stage} endpoint cannot be reached", "unreachable", again=True) from error
+
+
+def check_status(response: httpx.Response, stage: str) -> None:
+    """Raises EndpointError unless the endpoint said 200."""
+    status = response.status_code
+    if status != httpx.codes.OK:
+        again = status >= 500 or status in _MAY_PASS
+        message = f"the {stage} endpoint answered with status {status}"
+        raise EndpointError(message, _kind(status), elsewhere=again or status in _ONLY_HERE, again=again)
+
+
+def _kind(status: int) -> ErrorKind:
+    if status in (401, 403):
+        return "unauthorized"
+    if status == 429:
+        return "throttled"
+    return "failing" if status >= 500 else "refused" if status >= 400 else "broken"

@@ -6,8 +6,9 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from litevoice_contracts.conversation import Item
-from litevoice_worker.commands import Outcome, Prompt
+from litevoice_worker.commands import Outcome, Prompt, StageContext
 from litevoice_worker.sentences import split
+from litevoice_worker.stages import NoOptions, Plugin
 
 _CAPITALS = {
     "france": "Paris",
@@ -78,10 +79,10 @@ _RULES: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 
 
-class LocalResponder:
+class LocalResponder(Plugin[NoOptions]):
     """Rules; `max_output_tokens` counts words."""
 
-    async def respond(self, prompt: Prompt) -> AsyncIterator[str | Outcome]:
+    async def respond(self, prompt: Prompt, context: StageContext) -> AsyncIterator[str | Outcome]:  # noqa: ARG002
         sentences = split(respond_to(prompt.items))
         words_in = sum(len(item.text.split()) for item in prompt.items)
         words_out, said = 0, ""
@@ -96,13 +97,11 @@ class LocalResponder:
                 yield sentence
         yield Outcome("completed", "", words_in, words_out)
 
-    async def close(self) -> None:
-        """Nothing is kept open."""
-
 
 def respond_to(items: Sequence[Item]) -> str:
     """The whole response to the newest thing that the user said."""
-    questions = [item.text for item in items if item.role == "user"]
+    messages = [item for item in items if item.kind == "message"]
+    questions = [item.text for item in messages if item.role == "user"]
     if not questions:
         return "Hello. What would you like to know?"
     question, earlier = _normal(questions[-1]), [text for text in questions[:-1] if text.strip()]
@@ -113,7 +112,7 @@ def respond_to(items: Sequence[Item]) -> str:
     if question == "what did i ask before":
         return f"Before that you asked: {earlier[-1]}." if earlier else "This is your first question."
     if question == "please repeat that":
-        answers = [item.text for item in items if item.role == "assistant"]
+        answers = [item.text for item in messages if item.role == "assistant"]
         return answers[-1] if answers else "I have not said anything yet."
     if match := re.fullmatch(r"what is the capital of (\w+)", question):
         capital = _CAPITALS.get(match[1])

@@ -6,13 +6,16 @@ import asyncio
 import re
 import shutil
 import subprocess
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from litevoice_contracts.conversation import Codec
 from litevoice_contracts.errors import InvalidField
 from litevoice_worker.audio import SAMPLE_RATES, Samples, encode, resample
-from litevoice_worker.stages import StageError
+from litevoice_worker.commands import StageContext
+from litevoice_worker.stages import Plugin, StageError
 
 TIMEOUT_SECONDS = 20.0
 MAX_PROCESSES = 4
@@ -24,16 +27,35 @@ _WORDS_PER_MINUTE = 175
 _MIN_WORDS_PER_MINUTE, _MAX_WORDS_PER_MINUTE = 80, 450
 
 
-class EspeakSynthesizer:
+class EspeakOptions(BaseModel):
+    """Options of espeak-ng."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    voice: Annotated[str, Field(min_length=1, max_length=128)] = "en"
+    """Voice of the sessions that name none, or none of espeak-ng's."""
+
+
+class EspeakSynthesizer(Plugin[EspeakOptions]):
     """espeak-ng with one of its voices. A session's voice that espeak-ng does not have falls back to `voice`."""
 
-    def __init__(self, voice: str, program: str = "espeak-ng") -> None:
-        self._voice = voice
+    Options = EspeakOptions
+
+    def __init__(self, options: EspeakOptions, program: str = "espeak-ng") -> None:
+        super().__init__(options)
+        self._voice = options.voice
         self._program = program
         self._known: dict[str, bool] = {}
         self._slots = asyncio.Semaphore(MAX_PROCESSES)
 
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec) -> bytes:
+    async def synthesize(
+        self,
+        text: str,
+        voice: str,
+        speed: float,
+        codec: Codec,
+        context: StageContext,  # noqa: ARG002
+    ) -> bytes:
         if not any(character.isalnum() for character in text):
             return b""
         words = min(max(round(_WORDS_PER_MINUTE * speed), _MIN_WORDS_PER_MINUTE), _MAX_WORDS_PER_MINUTE)
@@ -42,17 +64,12 @@ class EspeakSynthesizer:
         samples, rate = _read_wav(wav)
         return encode(resample(samples, rate, SAMPLE_RATES[codec]), codec)
 
-    async def close(self) -> None:
-        """Nothing is kept open."""
-
-    async def check(self) -> None:
+    async def start(self) -> None:
         """Raises InvalidField, which says what is missing, if espeak-ng or its default voice is not installed."""
         if shutil.which(self._program) is None:
-            raise InvalidField(
-                "pipeline.synthesizer", f"the program {self._program}, which is not installed, or openai"
-            )
+            raise InvalidField("", f"the program {self._program}, which is not installed, or another synthesizer")
         if not await self._has(self._voice):
-            raise InvalidField("pipeline.synthesizer.voice", f"a voice of {self._program}, got {self._voice!r}")
+            raise InvalidField("voice", f"a voice of {self._program}, got {self._voice!r}")
 
     async def _choose(self, voice: str) -> str:
         return voice if voice != "default" and await self._has(voice) else self._voice

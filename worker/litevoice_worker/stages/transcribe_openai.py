@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import io
 import json
-import wave
+from typing import Any
 
-from litevoice_contracts.settings import OpenAICompatible
 from litevoice_worker.audio import Samples
-from litevoice_worker.endpointing import SAMPLE_RATE
-from litevoice_worker.stages import StageError
-from litevoice_worker.stages.openai_http import ask, make_client
+from litevoice_worker.commands import StageContext
+from litevoice_worker.stages import Plugin
+from litevoice_worker.stages.openai_http import Endpoint, Endpoints, OpenAIOptions
+from litevoice_worker.stages.wav import wav
 
 
-class OpenAITranscriber:
+class OpenAITranscriber(Plugin[OpenAIOptions]):
     """POST audio/transcriptions with a 16 kHz WAV file."""
 
-    def __init__(self, endpoint: OpenAICompatible) -> None:
-        self._client = make_client(endpoint)
-        self._model = endpoint.model
-        self._timeout_seconds = endpoint.timeout_seconds
+    Options = OpenAIOptions
 
-    async def transcribe(self, samples: Samples, language: str) -> str:
-        data = {"model": self._model, "response_format": "json"} | ({"language": language} if language else {})
-        files = {"file": ("speech.wav", _wav(samples), "audio/wav")}
-        path = "audio/transcriptions"
-        body = await ask(self._client, "transcription", self._timeout_seconds, path, data=data, files=files)
-        try:
-            text = json.loads(body)["text"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StageError("the transcription endpoint's answer has no field text") from error
+    def __init__(self, options: OpenAIOptions) -> None:
+        super().__init__(options)
+        self._endpoints = Endpoints("asr", "transcription", options)
+        self.calls = self._endpoints.calls
+
+    async def transcribe(self, samples: Samples, context: StageContext) -> str:
+        language = {"language": context.language} if context.language else {}
+        files = {"file": ("speech.wav", wav(samples), "audio/wav")}
+
+        def request(endpoint: Endpoint) -> dict[str, Any]:
+            return {"data": {"model": endpoint.model, "response_format": "json"} | language, "files": files}
+
+        with self.calls.asking(context) as asking:
+            endpoint, body = await self._endpoints.post(asking, "audio/transcriptions", request)
+            try:
+                text = json.loads(body)["text"]
+            except (ValueError, KeyError, TypeError) as error:
+                message = "the transcription endpoint's answer has no field text"
+                raise self._endpoints.broken(endpoint, asking, message) from error
         return str(text).strip()
 
     async def close(self) -> None:
-        await self._client.aclose()
-
-
-def _wav(samples: Samples) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(SAMPLE_RATE)
-        writer.writeframes(samples.astype("<i2", copy=False).tobytes())
-    return file.getvalue()
+        await self._endpoints.close()

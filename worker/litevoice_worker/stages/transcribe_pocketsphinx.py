@@ -4,24 +4,23 @@ is native code, so it runs in a process of its own: one for the worker, restarte
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
-import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
 from litevoice_contracts.errors import InvalidField
 from litevoice_worker.audio import Samples
+from litevoice_worker.commands import StageContext
 from litevoice_worker.endpointing import SAMPLE_RATE
-from litevoice_worker.stages import StageDied, StageError, pocketsphinx_child
+from litevoice_worker.stages import Plugin, StageDied, StageError, pocketsphinx_child
+from litevoice_worker.stages.child import Child, hung, pause_after, spawn
 from litevoice_worker.stages.pocketsphinx_child import receive, send
 
 logger = logging.getLogger(__name__)
@@ -31,44 +30,44 @@ DECODE_SECONDS = 3.0
 """How long an utterance may take, beside its own length; one of some seconds takes about 30 ms."""
 GRACE_SECONDS = 1.0
 """How much later the worker ends a process that has not ended itself."""
-BACKOFF_FIRST_SECONDS, BACKOFF_MAX_SECONDS = 0.2, 5.0
-"""Before the process is started again, from the second failure in a row on."""
 
 
-@dataclass(slots=True)
-class _Child:
-    process: subprocess.Popen[bytes]
-    connection: socket.socket
+class PocketsphinxOptions(BaseModel):
+    """Options of pocketsphinx."""
 
-    def end(self) -> int:
-        """At once; its exit status."""
-        self.connection.close()
-        self.process.kill()
-        return self.process.wait()
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+    grammar_file: str = ""
+    """JSGF grammar; empty: the one that comes with litevoice."""
 
 
-class PocketsphinxTranscriber:
-    """`grammar` is JSGF text; `program`: the child's. Utterances are recognized one after another."""
+class PocketsphinxTranscriber(Plugin[PocketsphinxOptions]):
+    """`program`: the child's. Utterances are recognized one after another."""
 
-    def __init__(self, grammar: str, program: Path = Path(pocketsphinx_child.__file__)) -> None:
-        self._grammar = grammar
+    Options = PocketsphinxOptions
+
+    def __init__(self, options: PocketsphinxOptions, program: Path = Path(pocketsphinx_child.__file__)) -> None:
+        super().__init__(options)
+        self._grammar = read_grammar(options.grammar_file)
         self._program = program
         self._thread = ThreadPoolExecutor(1, "recognizer")
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._failures = 0
         self._closed = threading.Event()
 
-    async def transcribe(self, samples: Samples, language: str) -> str:
-        if language not in ("", "en"):
-            raise StageError(f"the built-in recognizer understands English only, not {language!r}")
+    async def transcribe(self, samples: Samples, context: StageContext) -> str:
+        if context.language not in ("", "en"):
+            raise StageError(f"the built-in recognizer understands English only, not {context.language!r}")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transcribe, samples)
 
-    async def prepare(self) -> None:
+    async def start(self) -> None:
         """Starts the process. Raises InvalidField if the grammar cannot be used, or pocketsphinx cannot."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._running)
         except StageDied as error:
-            raise InvalidField("pipeline.transcriber", "a recognizer that starts, or openai") from error
+            raise InvalidField("", "a recognizer that starts, or another transcriber") from error
 
     async def close(self) -> None:
         """Ends the process, also in the middle of an utterance. Idempotent."""
@@ -93,57 +92,46 @@ class PocketsphinxTranscriber:
         self._failures = 0
         return text.decode()
 
-    def _running(self) -> _Child:
+    def _running(self) -> Child:
         if self._child is None:
-            if self._failures > 1:
-                pause = min(BACKOFF_FIRST_SECONDS * 2 ** (self._failures - 2), BACKOFF_MAX_SECONDS)
-                self._closed.wait(pause)
+            self._closed.wait(pause_after(self._failures))
             self._child = self._started()
         return self._child
 
-    def _started(self) -> _Child:
+    def _started(self) -> Child:
         """Raises InvalidField for the grammar, StageDied."""
         if self._closed.is_set():
             raise StageError("the recognizer is closed")
         began = time.perf_counter()
-        mine, theirs = socket.socketpair()
-        with theirs:
-            # By vfork, as a thread of a process with gRPC must; without the worker's own modules.
-            command = [sys.executable, "-P", str(self._program), str(theirs.fileno())]
-            silent = subprocess.DEVNULL
-            try:
-                process = subprocess.Popen(
-                    command, pass_fds=[theirs.fileno()], stdin=silent, stdout=silent, stderr=silent
-                )
-            except OSError as error:
-                mine.close()
-                raise StageError("the recognizer cannot be started") from error
-        child = _Child(process, mine)
         try:
-            mine.settimeout(START_SECONDS)
-            send(mine, self._grammar.encode())
-            answer = receive(mine)
+            child = spawn([str(self._program)], silent=True)  # without the worker's own modules
+        except OSError as error:
+            raise StageError("the recognizer cannot be started") from error
+        try:
+            child.connection.settimeout(START_SECONDS)
+            send(child.connection, self._grammar.encode())
+            answer = receive(child.connection)
         except OSError as error:
             raise self._died(child, error) from error
         if answer == pocketsphinx_child.BAD_GRAMMAR:
             child.end()
             expected = "a JSGF grammar with one public rule and words of the dictionary only"
-            raise InvalidField("pipeline.transcriber.grammarFile", expected)
+            raise InvalidField("grammarFile", expected)
         if answer is None:
             raise self._died(child)
-        logger.info("recognizer started", extra={"pid": process.pid, "seconds": round(time.perf_counter() - began, 2)})
+        logger.info(
+            "recognizer started", extra={"pid": child.process.pid, "seconds": round(time.perf_counter() - began, 2)}
+        )
         return child
 
-    def _died(self, child: _Child, error: OSError | None = None) -> StageDied:
+    def _died(self, child: Child, error: OSError | None = None) -> StageDied:
         """Cleans up after a process that ended, or that shall."""
         self._child = None
         self._failures += 1
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.process.wait(0.2)  # its own status, when it has ended by itself
-        status = child.end()
-        hung = isinstance(error, TimeoutError) or status == -signal.SIGALRM
-        logger.error("the recognizer's process ended", extra={"status": status, "hung": hung})
-        return StageDied("hung" if hung else "crashed", "the recognizer failed at this utterance")
+        status = child.ended()
+        how = "hung" if isinstance(error, TimeoutError) or hung(status) else "crashed"
+        logger.error("the recognizer's process ended", extra={"status": status, "how": how})
+        return StageDied(how, "the recognizer failed at this utterance")
 
 
 def default_grammar() -> str:
@@ -158,4 +146,4 @@ def read_grammar(path: str) -> str:
     try:
         return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidField("pipeline.transcriber.grammarFile", f"a readable text file, {path}: {error}") from error
+        raise InvalidField("grammarFile", f"a readable text file, {path}: {error}") from error

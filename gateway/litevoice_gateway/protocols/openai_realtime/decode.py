@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from litevoice_contracts import packets
-from litevoice_contracts.conversation import Codec, Item, SessionConfig, TurnDetection
-from litevoice_gateway.protocols import ClientEvent, Problem, Refusal
+from litevoice_contracts.conversation import Codec, SessionConfig, TurnDetection
+from litevoice_gateway.protocols import MODEL_NOT_FOUND, ClientEvent, Problem, Refusal
 from litevoice_gateway.protocols.openai_realtime import client_events as wire
+from litevoice_gateway.protocols.openai_realtime.items import given, input_of, item_of, refuse
+from litevoice_gateway.protocols.openai_realtime.leniency import ignored, is_function, plain_base64, without_unknown
 
 MAX_TOOLS_BYTES = 65_536
 MAX_TOOLS_DEPTH = 32
 """Objects and lists within one another; deeper ones would exhaust the stack of whoever encodes the configuration."""
 MAX_METADATA_PAIRS = 16
+SEMANTIC_PAUSE_MS = 300
+"""After so much silence a turn detector is asked."""
 _decoder: msgspec.json.Decoder[wire.ClientMessage] = msgspec.json.Decoder(wire.ClientMessage)
 _ERROR = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 _HINTS = (
     ("format.type", "one of audio/pcm (rate 24000), audio/pcmu, audio/pcma"),
     ("turn_detection.type", "server_vad, semantic_vad, or null in place of the object"),
-    ("tool_choice", "one of auto, none, required"),
-    ("audio", "base64 with padding"),
+    ("tool_choice", "one of auto, none, required, or an object that names a function"),
+    ("audio", "base64"),
 )
 _TOO_DEEP = Problem("invalid_json", "the message is nested too deeply")
 _FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<field>[^`]*)`")
@@ -36,43 +40,67 @@ class Client(Protocol):
 
     new_item_id: Callable[[], str]
     """Names an item for which the client gave no id."""
+    models: Sequence[str]
+    """What it may ask for; empty: anything."""
+    semantic_models: Sequence[str]
+    """Those that have a turn detector."""
 
     def count_appends(self, confirmed: int) -> bool:
         """From now on, beginning after so many; False when they are counted already."""
 
+    def whole_samples(self, audio: bytes) -> bytes | None:
+        """PCM16 that begins with what the append before has left over; the odd byte waits for the next. None when each
+        append must have whole samples."""
+
 
 def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
     """The packet for one client event. Raises Refusal with code, message, param and event_id."""
-    try:
-        event = _decoder.decode(message)
-    except msgspec.ValidationError as error:
-        raise Refusal(_explain(str(error), message)) from error
-    except msgspec.DecodeError as error:
-        raise Refusal(Problem("invalid_json", f"the message is not JSON: {error}")) from error
-    except RecursionError as error:
-        raise Refusal(_TOO_DEEP) from error
+    event, unknown = _read(message)
     match event:
         case wire.AppendAudio():
-            return ClientEvent("input_audio_buffer.append", _audio(event, config))
+            return ClientEvent("input_audio_buffer.append", _audio(event, config, client))
         case wire.CommitAudio():
             return ClientEvent("input_audio_buffer.commit", packets.Commit(event.event_id))
         case wire.ClearAudio():
             return ClientEvent("input_audio_buffer.clear", packets.Clear(event.event_id))
         case wire.UpdateSession():
-            updated = _updated(event.session, config, event.event_id)
+            updated = _updated(event.session, config, client, event.event_id)
             _count_appends(event.session, client, event.event_id)
-            return ClientEvent("session.update", packets.Update(updated, event.event_id))
+            not_applied = [*unknown, *ignored(event.session)] or None
+            return ClientEvent("session.update", packets.Update(updated, event.event_id, not_applied))
         case wire.CreateItem():
-            item = _item(event.item, event.event_id, client.new_item_id)
-            return ClientEvent("conversation.item.create", packets.CreateItem(item, event.event_id))
+            item = item_of(event.item, "item", event.event_id, client.new_item_id)
+            created = packets.CreateItem(item, event.event_id, event.previous_item_id)
+            return ClientEvent("conversation.item.create", created)
+        case wire.DeleteItem():
+            return ClientEvent("conversation.item.delete", packets.DeleteItem(event.item_id, event.event_id))
+        case wire.RetrieveItem():
+            return ClientEvent("conversation.item.retrieve", packets.RetrieveItem(event.item_id, event.event_id))
+        case wire.TruncateItem():
+            truncated = packets.TruncateItem(event.item_id, event.audio_end_ms, event.event_id)
+            return ClientEvent("conversation.item.truncate", truncated)
         case wire.CreateResponse():
-            return ClientEvent("response.create", _response(event))
+            return ClientEvent("response.create", _response(event, client))
         case wire.CancelResponse():
             return ClientEvent("response.cancel", packets.CancelResponse(event.response_id, event.event_id))
 
 
-def _refuse(code: str, message: str, param: str | None, event_id: str | None) -> NoReturn:
-    raise Refusal(Problem(code, message, param, event_id))
+def _read(message: str) -> tuple[wire.ClientMessage, list[str]]:
+    """The event, and the fields of a session that it names and nobody here knows. Off the hot path what is meant is
+    found out."""
+    try:
+        return _decoder.decode(message), []
+    except msgspec.ValidationError as error:
+        first = error
+    except msgspec.DecodeError as error:
+        raise Refusal(Problem("invalid_json", f"the message is not JSON: {error}")) from error
+    except RecursionError as error:
+        raise Refusal(_TOO_DEEP) from error
+    message, unknown = without_unknown(plain_base64(message), str(first), _decoder)
+    try:
+        return _decoder.decode(message), unknown
+    except msgspec.ValidationError as error:
+        raise Refusal(_explain(str(error), message)) from error
 
 
 def _explain(error: str, message: str) -> Problem:
@@ -116,54 +144,85 @@ def _code(what: str, path: str) -> str:
     return "invalid_value"
 
 
-def _audio(event: wire.AppendAudio, config: SessionConfig) -> packets.Audio:
-    size = len(event.audio)
-    if size == 0:
-        _refuse("invalid_value", "audio: expected at least one sample", "audio", event.event_id)
-    if size > packets.MAX_AUDIO_BYTES:
-        expected = f"audio: expected at most {packets.MAX_AUDIO_BYTES} bytes, got {size}"
-        _refuse("audio_too_large", expected, "audio", event.event_id)
-    if config.input_codec == "pcm16/24000" and size % 2:
-        expected = f"audio: expected whole 16-bit samples, an even number of bytes, got {size}"
-        _refuse("invalid_audio_length", expected, "audio", event.event_id)
-    return packets.Audio(event.audio)
+def _audio(event: wire.AppendAudio, config: SessionConfig, client: Client) -> packets.Audio:
+    """Empty when there is no whole sample yet."""
+    audio = event.audio
+    if len(audio) > packets.MAX_AUDIO_BYTES:
+        expected = f"audio: expected at most {packets.MAX_AUDIO_BYTES} bytes, got {len(audio)}"
+        refuse("audio_too_large", expected, "audio", event.event_id)
+    if config.input_codec == "pcm16/24000":
+        whole = client.whole_samples(audio)
+        if whole is None:
+            expected = f"audio: expected whole 16-bit samples, an even number of bytes, got {len(audio)}"
+            refuse("invalid_audio_length", expected, "audio", event.event_id)
+        audio = whole
+    return packets.Audio(audio)
 
 
 def _codec(audio_format: wire.Format, param: str, event_id: str | None) -> Codec:
     rate = 24_000 if isinstance(audio_format, wire.PCM) else 8_000
     if audio_format.rate != rate:
-        _refuse("invalid_audio_format", f"{param}.rate: expected {rate}", f"{param}.rate", event_id)
+        refuse("invalid_audio_format", f"{param}.rate: expected {rate}", f"{param}.rate", event_id)
     if isinstance(audio_format, wire.PCM):
         return "pcm16/24000"
     return "g711_ulaw/8000" if isinstance(audio_format, wire.PCMU) else "g711_alaw/8000"
 
 
-def _given(value: object) -> bool:
-    return value is not UNSET and value is not None
-
-
-def _updated(session: wire.Session, config: SessionConfig, event_id: str | None) -> SessionConfig:
+def _updated(session: wire.Session, config: SessionConfig, client: Client, event_id: str | None) -> SessionConfig:
     """`config` with what `session` names replaced; null means 'as it was', but for turn detection 'off'."""
     changes: dict[str, object] = {}
-    for field in ("model", "instructions", "tool_choice"):
+    if session.type is not UNSET:
+        changes["transcription_only"] = session.type == "transcription"
+    for field in ("model", "instructions"):
         value = getattr(session, field)
-        if _given(value):
+        if given(value):
             changes[field] = value
-    if session.tools and _deeper(session.tools, MAX_TOOLS_DEPTH):
-        expected = f"session.tools: expected at most {MAX_TOOLS_DEPTH} objects and lists within one another"
-        _refuse("invalid_value", expected, "session.tools", event_id)
-    if session.tools and len(msgspec.json.encode(session.tools)) > MAX_TOOLS_BYTES:
-        expected = f"session.tools: expected at most {MAX_TOOLS_BYTES} bytes of JSON"
-        _refuse("invalid_value", expected, "session.tools", event_id)
+    if client.models and changes.get("model", client.models[0]) not in client.models:
+        raise Refusal(unknown_model(str(changes["model"]), "session.model", event_id))
     if isinstance(session.tools, list):
-        changes["tools"] = session.tools
+        changes["tools"] = _tools(session.tools, "session.tools", event_id)
+    if given(session.tool_choice):
+        changes["tool_choice"] = _tool_choice(session.tool_choice)
     if isinstance(session.output_modalities, list):
         changes["text_only"] = _text_only(session.output_modalities, "session.output_modalities", event_id)
-    if _given(session.max_output_tokens):
-        changes["max_output_tokens"] = 0 if session.max_output_tokens == "inf" else session.max_output_tokens
+    if given(session.max_output_tokens):
+        changes["max_output_tokens"] = _max_output_tokens(session.max_output_tokens)
     if isinstance(session.audio, wire.AudioConfig):
-        changes |= _audio_changes(session.audio, config, event_id)
+        semantic = changes.get("model", config.model) in client.semantic_models
+        changes |= _audio_changes(session.audio, config, event_id, semantic=semantic)
     return msgspec.structs.replace(config, **changes)
+
+
+def unknown_model(model: str, param: str, event_id: str | None = None) -> Problem:
+    message = f"The model `{model}` does not exist or you do not have access to it."
+    return Problem(MODEL_NOT_FOUND, message, param, event_id)
+
+
+def _tools(tools: list[dict[str, object]], param: str, event_id: str | None) -> list[dict[str, object]]:
+    """The functions among them."""
+    if _deeper(tools, MAX_TOOLS_DEPTH):
+        expected = f"{param}: expected at most {MAX_TOOLS_DEPTH} objects and lists within one another"
+        refuse("invalid_value", expected, param, event_id)
+    if len(msgspec.json.encode(tools)) > MAX_TOOLS_BYTES:
+        refuse("invalid_value", f"{param}: expected at most {MAX_TOOLS_BYTES} bytes of JSON", param, event_id)
+    for index, tool in enumerate(tools):
+        if is_function(tool) and not isinstance(tool.get("name"), str):
+            path = f"{param}[{index}].name"
+            refuse("missing_required_parameter", f"{path}: expected the function's name", path, event_id)
+    return [tool for tool in tools if is_function(tool)]
+
+
+def _tool_choice(choice: object) -> str | None:
+    if isinstance(choice, wire.Function):
+        return f"function/{choice.name}"
+    return choice if isinstance(choice, str) else None
+
+
+def _max_output_tokens(limit: object) -> int | None:
+    """0 for no limit."""
+    if limit == "inf":
+        return 0
+    return limit if isinstance(limit, int) else None
 
 
 def _count_appends(session: wire.Session, client: Client, event_id: str | None) -> None:
@@ -171,7 +230,7 @@ def _count_appends(session: wire.Session, client: Client, event_id: str | None) 
         return
     if not client.count_appends(session.litevoice.confirmed_appends):
         param = "session.litevoice.confirmed_appends"
-        _refuse("invalid_value", f"{param}: expected once per connection, appends are counted already", param, event_id)
+        refuse("invalid_value", f"{param}: expected once per connection, appends are counted already", param, event_id)
 
 
 def is_append(message: str) -> bool:
@@ -199,7 +258,10 @@ def _deeper(value: object, levels: int) -> bool:
     return True
 
 
-def _audio_changes(audio: wire.AudioConfig, config: SessionConfig, event_id: str | None) -> dict[str, object]:
+def _audio_changes(
+    audio: wire.AudioConfig, config: SessionConfig, event_id: str | None, *, semantic: bool
+) -> dict[str, object]:
+    """`semantic`: there is a turn detector."""
     changes: dict[str, object] = {}
     if isinstance(audio.input, wire.Input):
         if isinstance(audio.input.format, wire.Format):
@@ -210,68 +272,76 @@ def _audio_changes(audio: wire.AudioConfig, config: SessionConfig, event_id: str
         ):
             changes["transcription_language"] = audio.input.transcription.language or ""
         if audio.input.turn_detection is not UNSET:
-            changes["turn_detection"] = _turn_detection(audio.input.turn_detection, config.turn_detection)
+            before = config.turn_detection
+            changes["turn_detection"] = _turn_detection(audio.input.turn_detection, before, semantic=semantic)
     if isinstance(audio.output, wire.Output):
         if isinstance(audio.output.format, wire.Format):
             changes["output_codec"] = _codec(audio.output.format, "session.audio.output.format", event_id)
-        if isinstance(audio.output.voice, wire.VoiceId):
-            changes["voice"] = audio.output.voice.id
-        elif isinstance(audio.output.voice, str):
-            changes["voice"] = audio.output.voice
+        voice = _voice(audio.output.voice)
+        if voice is not None:
+            changes["voice"] = voice
         if isinstance(audio.output.speed, int | float):
             changes["speed"] = float(audio.output.speed)
     return changes
 
 
 def _turn_detection(
-    asked: wire.ServerVad | wire.SemanticVad | UnsetType | None, current: TurnDetection | None
+    asked: wire.ServerVad | wire.SemanticVad | UnsetType | None, current: TurnDetection | None, *, semantic: bool
 ) -> TurnDetection | None:
     if asked is None or isinstance(asked, UnsetType):
         return None
     fields = ("threshold", "prefix_padding_ms", "silence_duration_ms", "create_response", "interrupt_response")
-    given = {field: getattr(asked, field, UNSET) for field in fields}
-    base = current if current is not None and isinstance(asked, wire.ServerVad) else TurnDetection()
-    return msgspec.structs.replace(base, **{field: value for field, value in given.items() if _given(value)})
+    wanted = {field: getattr(asked, field, UNSET) for field in fields}
+    if isinstance(asked, wire.ServerVad) and asked.idle_timeout_ms is not UNSET:
+        wanted["idle_timeout_ms"] = asked.idle_timeout_ms or 0
+    if isinstance(asked, wire.SemanticVad):
+        eagerness = asked.eagerness if isinstance(asked.eagerness, str) else "auto"
+        base = (
+            TurnDetection(silence_duration_ms=SEMANTIC_PAUSE_MS, eagerness=eagerness) if semantic else TurnDetection()
+        )
+    else:
+        base = current if current is not None and not current.eagerness else TurnDetection()
+    return msgspec.structs.replace(base, **{field: value for field, value in wanted.items() if given(value)})
 
 
 def _text_only(modalities: wire.Modalities, param: str, event_id: str | None) -> bool:
     if len(modalities) != 1:
-        _refuse("invalid_value", f'{param}: expected ["audio"] or ["text"]', param, event_id)
+        refuse("invalid_value", f'{param}: expected ["audio"] or ["text"]', param, event_id)
     return modalities == ["text"]
 
 
-def _item(item: wire.MessageItem, event_id: str | None, new_item_id: Callable[[], str]) -> Item:
-    if item.type != "message":
-        expected = f"item.type: expected message, the only item type accepted here; got {item.type[:64]!r}"
-        _refuse("invalid_value", expected, "item.type", event_id)
-    if isinstance(item.role, UnsetType):
-        expected = "item.role: expected one of system, user, assistant"
-        _refuse("missing_required_parameter", expected, "item.role", event_id)
-    if isinstance(item.content, UnsetType) or not item.content:
-        expected = "item.content: expected at least one content part"
-        _refuse("missing_required_parameter", expected, "item.content", event_id)
-    texts: list[str] = []
-    for index, part in enumerate(item.content):
-        if part.type not in ("input_text", "output_text", "text"):
-            param = f"item.content[{index}].type"
-            expected = f"{param}: expected input_text or output_text; got {part.type[:64]!r}"
-            _refuse("invalid_value", expected, param, event_id)
-        if not isinstance(part.text, str):
-            param = f"item.content[{index}].text"
-            _refuse("missing_required_parameter", f"{param}: expected a string", param, event_id)
-        texts.append(part.text)
-    item_id = item.id if isinstance(item.id, str) else new_item_id()
-    return Item(item_id, item.role, "".join(texts))
-
-
-def _response(event: wire.CreateResponse) -> packets.CreateResponse:
+def _response(event: wire.CreateResponse, client: Client) -> packets.CreateResponse:
     params = event.response if isinstance(event.response, wire.ResponseParams) else wire.ResponseParams()
     metadata = params.metadata if isinstance(params.metadata, dict) else None
     if metadata and (len(metadata) > MAX_METADATA_PAIRS or any(len(key) > 64 for key in metadata)):
         expected = f"response.metadata: expected at most {MAX_METADATA_PAIRS} pairs with keys of at most 64 characters"
-        _refuse("invalid_value", expected, "response.metadata", event.event_id)
+        refuse("invalid_value", expected, "response.metadata", event.event_id)
     text_only = None
     if isinstance(params.output_modalities, list):
         text_only = _text_only(params.output_modalities, "response.output_modalities", event.event_id)
-    instructions = params.instructions if isinstance(params.instructions, str) else None
-    return packets.CreateResponse(event.event_id, instructions, text_only, metadata)
+    output = params.audio.output if isinstance(params.audio, wire.ResponseAudio) else UNSET
+    voice, codec = None, None
+    if isinstance(output, wire.ResponseOutput):
+        voice = _voice(output.voice)
+        if isinstance(output.format, wire.Format):
+            codec = _codec(output.format, "response.audio.output.format", event.event_id)
+    return packets.CreateResponse(
+        event.event_id,
+        params.instructions if isinstance(params.instructions, str) else None,
+        text_only,
+        metadata,
+        _max_output_tokens(params.max_output_tokens),
+        _tools(params.tools, "response.tools", event.event_id) if isinstance(params.tools, list) else None,
+        _tool_choice(params.tool_choice),
+        voice,
+        codec,
+        out_of_band=params.conversation == "none",
+        input=input_of(params.input, event.event_id, client.new_item_id) if isinstance(params.input, list) else None,
+    )
+
+
+def _voice(voice: object) -> str | None:
+    """By name, or as an object that has it."""
+    if isinstance(voice, wire.VoiceId):
+        return voice.id
+    return voice if isinstance(voice, str) else None

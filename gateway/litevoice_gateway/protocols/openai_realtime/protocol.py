@@ -1,7 +1,8 @@
 """One OpenAI Realtime connection as the session core sees it.
 
 Client events: session.update, input_audio_buffer.append/commit/clear, response.create/cancel,
-conversation.item.create. Everything else is answered with an `error` event, code ``unknown_event``.
+conversation.item.create/delete/retrieve/truncate. Everything else is answered with an `error` event, code
+``unknown_event``.
 
 OpenAI's protocol does not number what a client says. A client that asks for it has its appends counted: each becomes a
 numbered packet, so that a worker takes it once, however often it is sent.
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from litevoice_contracts.conversation import SessionConfig
-from litevoice_contracts.packets import Audio
+from litevoice_contracts.packets import Audio, Clear, Commit
 from litevoice_contracts.positions import LAST_PART, START, EventId
 from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Refusal, Restored
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
@@ -29,22 +30,27 @@ _APPEND, _GLANCE = '"input_audio_buffer.append"', 128
 
 
 class OpenAIRealtime:
-    """`new_item_id` names items for which the client gave no id, `confirmed_appends` is what the client says of the
-    appends before this connection (None: it asks for no acknowledgements); for the rest see `ClientProtocol`.
+    """`new_item_id` names items for which the client gave no id, `returns`: it says that it comes back,
+    `confirmed_appends` is what the client says of the
+    appends before this connection (None: it asks for no acknowledgements), `models` are those that it may ask for
+    (none: any), `semantic_models` those that have a turn detector; for the rest see `ClientProtocol`.
 
     Every event's id is a position; events of the gateway's own repeat the last one that the client has seen.
     """
 
-    can_return = True  # 1012 is among the recoverable closes of the OpenAI SDKs
     acknowledge_seconds = 0.5
 
     __slots__ = (
         "_appends",
+        "_odd",
         "_own_events",
+        "_returns",
         "_seen",
         "config",
+        "models",
         "new_item_id",
         "resume",
+        "semantic_models",
         "session_id",
         "subprotocol",
     )
@@ -58,15 +64,22 @@ class OpenAIRealtime:
         config: SessionConfig = SessionConfig(),  # noqa: B008 - frozen
         subprotocol: str = "",
         confirmed_appends: int | None = None,
+        returns: bool = False,
+        models: Sequence[str] = (),
+        semantic_models: Sequence[str] = (),
     ) -> None:
         self.session_id = session_id
         self.resume = resume
         self.config = config
         self.subprotocol = subprotocol
         self.new_item_id = new_item_id
+        self.models = models
+        self.semantic_models = semantic_models
         self._appends = confirmed_appends
+        self._returns = returns
         self._seen = resume or START
         self._own_events = 0
+        self._odd = b""  # half a sample
 
     def is_audio(self, message: str | bytes) -> bool:
         return isinstance(message, str) and _APPEND in message[:_GLANCE]
@@ -75,16 +88,28 @@ class OpenAIRealtime:
         if isinstance(message, bytes):
             raise Refusal(_BINARY)
         if self._appends is None:
-            return (decode(message, config, self),)
-        try:
             event = decode(message, config, self)
-        except Refusal:
-            self._appends += is_append(message)  # the client counts what it sends
-            raise
-        if isinstance(event.packet, Audio):
-            self._appends += 1
-            event = ClientEvent(event.type, event.packet, self._appends)
-        return (event,)
+            if isinstance(event.packet, Commit | Clear):
+                self._odd = b""
+        else:
+            try:
+                event = decode(message, config, self)
+            except Refusal:
+                self._appends += is_append(message)  # the client counts what it sends
+                raise
+            if isinstance(event.packet, Audio):
+                self._appends += 1
+                event = ClientEvent(event.type, event.packet, self._appends)
+        return () if isinstance(event.packet, Audio) and not event.packet.data else (event,)
+
+    def whole_samples(self, audio: bytes) -> bytes | None:
+        """Appends that are counted may come again on another connection, which does not know what came before."""
+        if self._appends is not None:
+            return None if len(audio) % 2 else audio
+        audio = self._odd + audio
+        whole = len(audio) // 2 * 2
+        self._odd = audio[whole:]
+        return audio[:whole] if self._odd else audio
 
     def count_appends(self, confirmed: int) -> bool:
         if self._appends is not None:
@@ -106,6 +131,12 @@ class OpenAIRealtime:
             session["litevoice"] = extension
         created = self._own(wire.SessionCreated(session=session))
         return [created, *self._numbered(at, messages, after=seen.part)]
+
+    @property
+    def can_return(self) -> bool:
+        """It has come back before, says that it does, or wants to know what it would have to send again. No client
+        that is used as it comes returns to its session."""
+        return self._returns or self.resume is not None or self._appends is not None
 
     def encode(self, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
         return self._numbered(at, self._translate(events))

@@ -29,8 +29,12 @@ class ItemObject(msgspec.Struct, kw_only=True):
     object: str = "realtime.item"
     type: str = "message"
     status: Literal["completed", "in_progress", "incomplete"]
-    role: str
-    content: list[Part]
+    role: str | UnsetType = UNSET
+    content: list[Part] | UnsetType = UNSET
+    call_id: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    arguments: str | UnsetType = UNSET
+    output: str | UnsetType = UNSET
 
 
 class ErrorBody(msgspec.Struct, kw_only=True):
@@ -97,6 +101,15 @@ class SpeechStopped(ServerEvent, kw_only=True, tag_field="type", tag="input_audi
     item_id: str
 
 
+class TimeoutTriggered(ServerEvent, kw_only=True, tag_field="type", tag="input_audio_buffer.timeout_triggered"):
+    """Nobody has spoken for `idle_timeout_ms` after the last answer was heard. The silence becomes a user item, and an
+    answer follows."""
+
+    audio_start_ms: int
+    audio_end_ms: int
+    item_id: str
+
+
 class Committed(ServerEvent, kw_only=True, tag_field="type", tag="input_audio_buffer.committed"):
     """The utterance became a user item; its transcript follows."""
 
@@ -120,6 +133,26 @@ class ItemDone(ServerEvent, kw_only=True, tag_field="type", tag="conversation.it
 
     item: ItemObject
     previous_item_id: str | None
+
+
+class ItemDeleted(ServerEvent, kw_only=True, tag_field="type", tag="conversation.item.deleted"):
+    """An item is no longer in the conversation."""
+
+    item_id: str
+
+
+class ItemRetrieved(ServerEvent, kw_only=True, tag_field="type", tag="conversation.item.retrieved"):
+    """An item as it is remembered."""
+
+    item: ItemObject
+
+
+class ItemTruncated(ServerEvent, kw_only=True, tag_field="type", tag="conversation.item.truncated"):
+    """Of an answer, what was heard in this time is remembered."""
+
+    item_id: str
+    content_index: int = 0
+    audio_end_ms: int
 
 
 class TranscriptionCompleted(
@@ -156,7 +189,7 @@ class ResponseDone(ServerEvent, kw_only=True, tag_field="type", tag="response.do
 
 
 class OutputItemAdded(ServerEvent, kw_only=True, tag_field="type", tag="response.output_item.added"):
-    """The answer's one item begins."""
+    """An item of the answer begins: its message, which may stay empty, then calls of functions."""
 
     response_id: str
     output_index: int = 0
@@ -164,11 +197,33 @@ class OutputItemAdded(ServerEvent, kw_only=True, tag_field="type", tag="response
 
 
 class OutputItemDone(ServerEvent, kw_only=True, tag_field="type", tag="response.output_item.done"):
-    """The answer's item is complete."""
+    """The item is complete."""
 
     response_id: str
     output_index: int = 0
     item: ItemObject
+
+
+class ArgumentsDelta(ServerEvent, kw_only=True, tag_field="type", tag="response.function_call_arguments.delta"):
+    """Arguments of a function call, as the model writes them. A call that does not get its `done` is not to be made."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+    call_id: str
+    delta: str
+
+
+class ArgumentsDone(ServerEvent, kw_only=True, tag_field="type", tag="response.function_call_arguments.done"):
+    """The client is to call its function, and to send what it returns as a `function_call_output`. Comes when the
+    answer is complete."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+    call_id: str
+    name: str
+    arguments: str
 
 
 class _InPart(ServerEvent, kw_only=True):
@@ -193,7 +248,7 @@ class ContentPartDone(_InPart, kw_only=True, tag_field="type", tag="response.con
 
 
 class AudioDelta(_InPart, kw_only=True, tag_field="type", tag="response.output_audio.delta"):
-    """Audio of the answer, base64, in the session's output format."""
+    """Audio of the answer, base64, in the response's output format."""
 
     delta: bytes  # base64 on the wire
 

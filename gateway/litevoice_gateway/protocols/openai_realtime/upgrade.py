@@ -11,6 +11,7 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway.protocols import ClientProtocol, Problem, Refusal, UpgradeRequest
 from litevoice_gateway.protocols.openai_realtime.client_events import MAX_APPENDS
+from litevoice_gateway.protocols.openai_realtime.decode import unknown_model
 from litevoice_gateway.protocols.openai_realtime.protocol import OpenAIRealtime
 
 MAX_MODEL_LENGTH = 128
@@ -51,16 +52,32 @@ class OpenAIRealtimeFactory:
             resume = EventId.parse(last_event_id) if last_event_id else START if session_id else None
         except InvalidField as error:
             raise Refusal(Problem("invalid_value", str(error), error.field)) from error
-        model = request.query.get("model", "litevoice")
+        model = request.query.get("model", request.models[0] if request.models else "litevoice")
         if len(model) > MAX_MODEL_LENGTH:
             raise Refusal(Problem("invalid_value", f"model: at most {MAX_MODEL_LENGTH} characters", "model"))
+        if not session_id and request.models and model not in request.models:
+            raise Refusal(unknown_model(model, "model"))
+        intent = request.query.get("intent", "")
+        if intent not in ("", "transcription"):
+            raise Refusal(Problem("invalid_value", "intent: expected transcription, or nothing", "intent"))
+        returns = request.query.get("can_return", "false")
+        if returns not in ("true", "false"):
+            raise Refusal(Problem("invalid_value", "can_return: expected true or false", "can_return"))
         counted = request.query.get("confirmed_appends")
         return OpenAIRealtime(
             self._new_item_id,
             session_id=session_id,
             resume=resume,
-            config=SessionConfig(model=model),
+            config=SessionConfig(
+                model=model,
+                transcription_only=intent == "transcription",
+                principal=request.principal,
+                traceparent=request.traceparent,
+            ),
+            models=request.models,
+            semantic_models=request.semantic_models,
             subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in request.subprotocols else "",
+            returns=returns == "true",
             confirmed_appends=None if counted is None else _appends(counted, returns=bool(session_id)),
         )
 

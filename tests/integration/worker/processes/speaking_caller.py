@@ -14,16 +14,18 @@ from collections import Counter
 import grpc.aio
 import uvloop
 
-from litevoice_worker.stages.synthesize_espeak import EspeakSynthesizer
+from litevoice_worker.commands import StageContext
+from litevoice_worker.stages.synthesize_espeak import EspeakOptions, EspeakSynthesizer
 
+CONTEXT = StageContext("s", "alice", "litevoice", "", 1, 0, "key", "", "")
 CALLS_AT_A_TIME = 4
 SENTENCES_AT_A_TIME = 4
 SENTENCES = [f"This is sentence number {number}." for number in range(5)]
 
 
 async def main(port: int, wanted: int) -> None:
-    synthesizer = EspeakSynthesizer("en")
-    right = [await synthesizer.synthesize(text, "default", 1.0, "pcm16/24000") for text in SENTENCES]
+    synthesizer = EspeakSynthesizer(EspeakOptions())
+    right = [await synthesizer.synthesize(text, "default", 1.0, "pcm16/24000", CONTEXT) for text in SENTENCES]
     answered = spoken = 0
     wrong: Counter[str] = Counter()
 
@@ -38,7 +40,7 @@ async def main(port: int, wanted: int) -> None:
         for number in numbers:
             which = number % len(SENTENCES)
             try:
-                audio = await synthesizer.synthesize(SENTENCES[which], "default", 1.0, "pcm16/24000")
+                audio = await synthesizer.synthesize(SENTENCES[which], "default", 1.0, "pcm16/24000", CONTEXT)
             except Exception as error:
                 wrong[type(error).__name__] += 1
                 continue

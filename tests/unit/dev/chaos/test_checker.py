@@ -165,6 +165,13 @@ def test_what_is_planted_is_found(plant: Callable[[Call, list[Line], list[Line]]
     assert whats(call, up, down) == [found]
 
 
+def test_a_question_whose_audio_was_in_flight_may_stay_unanswered() -> None:
+    call, up = spoken(), requests()
+    give_up(call, up, [])
+    call.cuts = [Cut(PACKETS * 0.02, None, sent=PACKETS)]
+    assert whats(call, up[: 150 // 2], log()) == []
+
+
 def test_a_replay_under_its_own_numbers_is_no_doubling() -> None:
     assert whats(spoken(), [*requests()[:60], *requests()[40:]], log()) == []
 

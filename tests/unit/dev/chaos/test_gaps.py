@@ -51,7 +51,20 @@ def test_gaps(description: str, fault: Happened, events: tuple[float, ...], seco
 def test_the_later_fault_is_the_cause() -> None:
     faults = [Happened("gateway-kill", "first", 11.0, 12.0), Happened("worker-kill", "second", 13.0, 14.0)]
     found = gaps(faults, [(call(10.4, 19.0, 20.0), USUAL)], 40.0)
-    assert [(gap.fault.what, round(gap.seconds, 3)) for gap in found] == [("second", 8.4)]
+    assert [(gap.fault.what, round(gap.seconds, 3), gap.alone) for gap in found] == [("second", 8.4, False)]
+
+
+def test_two_faults_of_one_kind_explain_it_alone() -> None:
+    faults = [Happened("gateway-kill", "first", 11.0, 12.0), Happened("gateway-kill", "second", 13.0, 14.0)]
+    assert [gap.alone for gap in gaps(faults, [(call(10.4, 19.0, 20.0), USUAL)], 40.0)] == [True]
+
+
+def test_what_was_given_up_is_no_silence() -> None:
+    given_up = call(10.4)
+    given_up.asked[-1].done_at = None
+    assert len(silences(given_up, 40.0)) == 2
+    given_up.gave_up = "no answer"
+    assert silences(given_up, 40.0) == []
 
 
 def test_quantile() -> None:

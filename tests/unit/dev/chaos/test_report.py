@@ -15,7 +15,7 @@ from litevoice_dev.chaos.report import Result, lines, plot, raw
 KILL = Happened("gateway-kill", "gateway-kill 0", 110.0, 112.0)
 
 
-def result(gap: float, *findings: Finding, hold_gaps: bool = True) -> Result:
+def result(gap: float, *findings: Finding, hold_gaps: bool = True, alone: bool = True) -> Result:
     use = Use({"gateways": 200.0}, {"gateways": 60}, 0, 4)
     return Result(
         seed=7,
@@ -24,7 +24,7 @@ def result(gap: float, *findings: Finding, hold_gaps: bool = True) -> Result:
         calls=3,
         judged=Judged(packets=1000, events=300, answers=9, in_flight=5),
         faults=[KILL],
-        gaps=[Gap(KILL, 110.5, gap)],
+        gaps=[Gap(KILL, 110.5, gap, alone)],
         usual=Usual(0.9, 0.3),
         visits=[Visit(101.0, "answered", 0.4), Visit(102.0, "cut", 0.1)],
         refused=2,
@@ -45,6 +45,7 @@ LOST = Finding("lost", "caller 1", "3 packets")
         ("all held", result(1.4), True, "✔ every bar held"),
         ("a gap that is too long", result(1.6), False, "✘ missed"),
         ("a gap on a busy machine is only shown", result(1.6, hold_gaps=False), True, "✔ every bar held"),
+        ("a gap that several kinds of faults explain", result(1.6, alone=False), True, "✔ every bar held"),
         ("one lost", result(0.1, LOST), False, "✘ missed"),
         ("one lost in a short run", result(0.1, LOST, hold_gaps=False), False, "✘ missed"),
     ],
@@ -59,12 +60,18 @@ def test_the_table_names_what_is_wrong() -> None:
     assert "✘ gateway-kill: gaps p99 1.60 s, at most 1.5 s" in text
     assert ["packets", "and", "events", "1300", "1", "0", "0"] in [line.split() for line in text.splitlines()]
     assert "1 answered, 1 cut" in text
+    together = "\n".join(lines(result(1.6, alone=False)))
+    assert "several kinds at once" in together
+    assert "several" not in text
+    short = "\n".join(lines(result(1.6, alone=False, hold_gaps=False)))
+    assert "several" not in short
+    assert "· gateway-kill: gaps p99 1.60 s, at most 1.5 s" in short
 
 
 def test_raw_data_and_plot() -> None:
     made = result(1.6)
     data = json.loads(json.dumps(raw(made)))
-    assert data["gaps"] == [[10.5, 1.6, "gateway-kill 0"]]
+    assert data["gaps"] == [[10.5, 1.6, "gateway-kill 0", True]]
     assert data["faults"][0]["began"] == 10.0
     svg = ElementTree.fromstring(plot(made))
     dots = [node for node in svg.iter() if node.tag.endswith("circle")]

@@ -1,12 +1,22 @@
-"""What the Deployments of gateways and workers have in common: hardening, placement, mounts, probes, rollout."""
+"""What the pods of gateways and workers have in common: hardening, placement, mounts, probes. And the workers'
+Deployment, the gateways' ReplicaSet."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from litevoice_operator.api.labels import Component, labels, selector_labels
+from litevoice_operator.api.labels import (
+    REVISION_LABEL,
+    TEMPLATE_HASH_ANNOTATION,
+    Component,
+    labels,
+    selector_labels,
+)
+from litevoice_operator.api.placement import Spread
 from litevoice_operator.api.pod_template import PodSettings
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests import paths
@@ -16,6 +26,9 @@ from litevoice_operator.manifests.objects import Manifest, manifest
 USER_ID = 65532
 CONFIG_HASH_ANNOTATION = "litevoice.dev/config-hash"
 SECRET_MODE = 0o440
+SPREADS = tuple(Spread(topology_key=key) for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone"))
+"""Only a preference: a small cluster must still run all pods."""
+REVISION_LENGTH = 10
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 
 
@@ -40,6 +53,7 @@ class Program:
     ports: Mapping[str, int] = field(default_factory=dict)
     pre_stop: Mapping[str, Any] | None = None
     service_account_token: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def secret_mount(name: str, path: str, secret: str, keys: Mapping[str, str] | None = None) -> Mount:
@@ -71,15 +85,40 @@ def deployment(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest
             "replicas": program.replicas,
             "selector": {"matchLabels": selector_labels(gateway.name, program.component)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {
-                "metadata": {
-                    "labels": {**pod.labels, **labels(gateway.name, program.component)},
-                    "annotations": {**pod.annotations, CONFIG_HASH_ANNOTATION: config_hash(gateway, program.component)},
-                },
-                "spec": _pod_spec(gateway, program, pod),
-            },
+            "template": _template(gateway, program, pod),
         },
     )
+
+
+def replica_set(gateway: Gateway, program: Program, pod: PodSettings) -> Manifest:
+    """Of the current template: its name, its selector and its pods' labels say which one that is."""
+    template = _template(gateway, program, pod)
+    revision = template["metadata"]["annotations"][TEMPLATE_HASH_ANNOTATION][:REVISION_LENGTH]
+    template["metadata"]["labels"][REVISION_LABEL] = revision
+    made = manifest(
+        gateway,
+        program.component,
+        "apps/v1",
+        "ReplicaSet",
+        f"{gateway.object_name(program.component)}-{revision}",
+        spec={
+            "replicas": program.replicas,
+            "selector": {"matchLabels": {**selector_labels(gateway.name, program.component), REVISION_LABEL: revision}},
+            "template": template,
+        },
+    )
+    made["metadata"]["labels"][REVISION_LABEL] = revision
+    return made
+
+
+def _template(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str, Any]:
+    own = {**labels(gateway.name, program.component), **program.labels}
+    annotations = {**pod.annotations, CONFIG_HASH_ANNOTATION: config_hash(gateway, program.component)}
+    metadata = {"labels": {**pod.labels, **own}, "annotations": annotations}
+    template = {"metadata": metadata, "spec": _pod_spec(gateway, program, pod)}
+    text = json.dumps(template, sort_keys=True)
+    annotations[TEMPLATE_HASH_ANNOTATION] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return template
 
 
 def _pod_spec(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str, Any]:
@@ -102,15 +141,19 @@ def _pod_spec(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "topologySpreadConstraints": [
-            _spread(gateway, program.component, key)
-            for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+            _spread(gateway, program.component, spread) for spread in pod.topology_spread_constraints or SPREADS
         ],
         "containers": [_container(program, pod, mounts)],
         "volumes": [
             {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
             *({"name": mount.name, **mount.source} for mount in mounts),
+            *(volume.to_object() for volume in pod.volumes),
         ],
     }
+    if pod.affinity:
+        spec["affinity"] = pod.affinity.to_object()
+    if pod.priority_class_name:
+        spec["priorityClassName"] = pod.priority_class_name
     if pod.node_selector:
         spec["nodeSelector"] = dict(pod.node_selector)
     if pod.tolerations:
@@ -131,6 +174,7 @@ def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> d
                 {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
                 for name, path in (("POD_NAME", "metadata.name"), ("POD_IP", "status.podIP"))
             ),
+            *(variable.to_object() for variable in pod.env),
         ],
         "ports": [
             {"name": name, "containerPort": port, "protocol": "TCP"}
@@ -148,8 +192,13 @@ def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> d
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
             *({"name": mount.name, "mountPath": mount.path, "readOnly": True} for mount in mounts),
+            *(mount.to_object() for mount in pod.volume_mounts),
         ],
     }
+    if pod.env_from:
+        container["envFrom"] = [source.to_object() for source in pod.env_from]
+    if pod.image_pull_policy:
+        container["imagePullPolicy"] = pod.image_pull_policy
     if program.pre_stop is not None:
         container["lifecycle"] = {"preStop": dict(program.pre_stop)}
     return container
@@ -173,14 +222,12 @@ def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> dict[st
     }
 
 
-def _spread(gateway: Gateway, component: Component, topology_key: str) -> dict[str, Any]:
-    """Only a preference: a small cluster must still run all pods. Counted per rollout, so old pods do not skew it."""
+def _spread(gateway: Gateway, component: Component, spread: Spread) -> dict[str, Any]:
+    """Counted per rollout, so old pods do not skew it."""
     return {
-        "maxSkew": 1,
-        "topologyKey": topology_key,
-        "whenUnsatisfiable": "ScheduleAnyway",
+        **spread.to_object(),
         "labelSelector": {"matchLabels": selector_labels(gateway.name, component)},
-        "matchLabelKeys": ["pod-template-hash"],
+        "matchLabelKeys": [REVISION_LABEL],
     }
 
 

@@ -1,0 +1,236 @@
+"""`litevoice`, and `kubectl litevoice`: asks the operator, and prints what it says."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from litevoice_cli import completion, tables
+from litevoice_cli.console import Console
+from litevoice_cli.reach import ByKubeconfig, ByUrl, CannotAsk, Reach
+from litevoice_contracts.names import SESSION_ID
+from litevoice_contracts.operator_api import (
+    DOCTOR_PATH,
+    DRAINS_PATH,
+    MAX_LISTED,
+    ORPHANS_PATH,
+    PARTITIONS_PATH,
+    SESSIONS_PATH,
+    SORTS,
+    ActAnswer,
+    Diagnoses,
+    DrainPage,
+    OrphanPage,
+    PartitionPage,
+    SessionPage,
+    SessionReport,
+)
+
+EXAMPLES = """examples:
+  litevoice find --client 10.1.0.9         which session has the caller at this address
+  litevoice find --principal shop --since 5m
+  litevoice why s_Q6zv...                  where it is, why nothing is heard, and what to do
+  litevoice top --by stalled               turns that make no progress, the longest first
+  litevoice partitions -n voice            who reads them, and how far behind
+  litevoice orphans                        replies that wait for nobody, wrong and double owners
+  litevoice console                        all of it live, in the browser
+  litevoice doctor                         CRDs, pods, brokers and their settings
+  litevoice drain demo-gateway-6f7-qz2lm --dry-run
+  litevoice drain demo-gateway-6f7-qz2lm   its sessions go elsewhere; --cancel takes it back
+  litevoice move s_Q6zv...                 closes one session as in a drain: its client comes back
+  litevoice heal s_Q6zv...                 its gateway takes its LiteTopic over again
+  kubectl litevoice why s_Q6zv... -o json  the same as a plugin, for programs
+
+It asks the operator through the API server, as whoever your kubeconfig is. You need, in the operator's namespace,
+`create` of serviceaccounts/token for litevoice-operator-viewer and `get` of services/proxy (pods/proxy with several
+operators). drain, move and heal take the same for litevoice-operator-manager, and `create` and `delete` of the proxy.
+Or forward its port: kubectl port-forward -n litevoice-system deploy/litevoice-operator 9090, and --url.
+exit codes: 0 answered or done, 1 cannot ask or refused, 2 wrong option, 3 nothing found or doctor found an error
+"""
+POD_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+PROGRAM = "litevoice"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+NOTHING = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "completion":
+        print(completion.script(options.shell, PROGRAM, parser), end="")
+        return 0
+    if options.command == "console":
+        return _console(options)
+    method, path, kind, show = _question(options, parser)
+    try:
+        body = _reach(options, method).ask(path, _query(options), method)
+        answer: Any = msgspec.json.decode(body, type=kind)
+    except CannotAsk as error:
+        print(f"litevoice: {error}", file=sys.stderr)
+        return 1
+    except msgspec.MsgspecError as error:
+        print(f"litevoice: the operator is of another version: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(json.loads(body), indent=2) if options.output == "json" else show(answer))
+    return 0 if _found(answer) else NOTHING
+
+
+def _console(options: argparse.Namespace) -> int:
+    """Until Ctrl-C."""
+    try:
+        server = Console(_reach(options, "GET"), options.port)
+    except (CannotAsk, OSError) as error:
+        print(f"litevoice: {'--port: ' if isinstance(error, OSError) else ''}{error}", file=sys.stderr)
+        return 1
+    print(f"{server.address(_query(options))}\nThe address is good once, the page until Ctrl-C.", flush=True)
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    shape = argparse.RawDescriptionHelpFormatter
+    text = "From a caller who hears nothing to the cause."
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-n", "--namespace", default="", help="of the VoiceGateways (default: all)")
+    common.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    common.add_argument("--gateway", default="", metavar="NAME", help="only this VoiceGateway")
+    common.add_argument("--url", default="", help="of the operator's port 9090, instead of the kubeconfig")
+    common.add_argument("--token", default=os.environ.get("LITEVOICE_TOKEN", ""), help="with --url (LITEVOICE_TOKEN)")
+    common.add_argument("--context", default="", help="of the kubeconfig")
+    common.add_argument("--operator-namespace", default="litevoice-system", metavar="NAMESPACE")
+    common.add_argument("--operator", default="litevoice-operator", metavar="NAME", help="its Deployment")
+    paged = argparse.ArgumentParser(add_help=False)
+    paged.add_argument("--limit", type=_count, default=20, help=f"at most {MAX_LISTED} with --offset (default 20)")
+    paged.add_argument("--offset", type=_count, default=0)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=text, epilog=EXAMPLES, formatter_class=shape)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, text: str, *more: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[common, *more])
+
+    find = command("find", "sessions of a client or principal", paged)
+    find.add_argument("--client", default="", metavar="ADDR", help="its address, with or without the port")
+    find.add_argument("--principal", default="", metavar="P", help="name of its API key")
+    find.add_argument("--since", type=_duration, default=0, metavar="T", help="came within 30s, 5m, 2h")
+    why = command("why", "where a session is, why its caller hears nothing, and what to do")
+    why.add_argument("session", type=_session)
+    top = command("top", "the sessions that need a look first", paged)
+    top.add_argument("--by", choices=SORTS, default="stalled", dest="sort")
+    listing = command("sessions", "all sessions, the oldest first", paged)
+    listing.add_argument("--sort", choices=SORTS, default="age")
+    command("partitions", "who reads them, and how far behind", paged)
+    command("drains", "gateways that drain, and how the last ten that are gone ended", paged)
+    command("orphans", "sessions that nobody owns, or not who serves them", paged)
+    page = command("console", "a page that shows all of it live, for the browser of this machine")
+    page.add_argument("--port", type=_port, default=0, metavar="N", help="on 127.0.0.1 (default: one that is free)")
+    command("doctor", "what is wrong with the installation")
+    acting = argparse.ArgumentParser(add_help=False)
+    acting.add_argument("--dry-run", action="store_true", help="say what would be done")
+    forced = argparse.ArgumentParser(add_help=False)
+    forced.add_argument("--force", action="store_true", help="although somebody may lose a session")
+    drain = command("drain", "have a gateway's sessions go elsewhere", acting, forced)
+    drain.add_argument("pod", type=_pod, metavar="POD")
+    drain.add_argument("--cancel", action="store_true", help="take the drain back")
+    move = command(
+        "move", "close one session as in a drain, at the end of its turn: its client comes back", acting, forced
+    )
+    move.add_argument("session", type=_session, metavar="SESSION")
+    heal = command("heal", "have a session's gateway take its LiteTopic over again", acting)
+    heal.add_argument("session", type=_session, metavar="SESSION")
+    text = "print what has a shell complete commands and options: source <(litevoice completion bash)"
+    shells = commands.add_parser("completion", help=text, description=text)
+    shells.add_argument("shell", choices=tuple(completion.SHELLS))
+    return parser
+
+
+def _question(
+    options: argparse.Namespace, parser: argparse.ArgumentParser
+) -> tuple[str, str, type, Callable[[Any], str]]:
+    """Method, path, form of the answer, and how it is shown."""
+    match options.command:
+        case "drain":
+            method = "DELETE" if options.cancel else "POST"
+            return method, f"{DRAINS_PATH}/{options.pod}", ActAnswer, tables.act
+        case "move" | "heal":
+            return "POST", f"{SESSIONS_PATH}/{options.session}/{options.command}", ActAnswer, tables.act
+        case "why":
+            return "GET", f"{SESSIONS_PATH}/{options.session}", SessionReport, tables.why
+        case "partitions":
+            return "GET", PARTITIONS_PATH, PartitionPage, tables.partitions
+        case "drains":
+            return "GET", DRAINS_PATH, DrainPage, tables.drains
+        case "orphans":
+            return "GET", ORPHANS_PATH, OrphanPage, tables.orphans
+        case "doctor":
+            return "GET", DOCTOR_PATH, Diagnoses, tables.findings
+        case "find" if not (options.client or options.principal or options.since):
+            parser.error("find: expected --client, --principal or --since")
+    return "GET", SESSIONS_PATH, SessionPage, tables.sessions
+
+
+def _query(options: argparse.Namespace) -> dict[str, str]:
+    names = ("namespace", "gateway", "client", "principal", "since", "sort", "offset", "limit")
+    found = {name: str(value) for name in names if (value := getattr(options, name, ""))}
+    return found | {name: "true" for name in ("dry_run", "force") if getattr(options, name, False)}
+
+
+def _reach(options: argparse.Namespace, method: str) -> Reach:
+    if options.url:
+        return ByUrl(options.url, options.token)
+    role = "viewer" if method == "GET" else "manager"
+    return ByKubeconfig(options.context, options.operator_namespace, options.operator, role)
+
+
+def _found(answer: Any) -> bool:
+    match answer:
+        case SessionPage(sessions=sessions, refused=refused, at_silent=at_silent):
+            return bool(sessions or refused or at_silent)
+        case SessionReport(verdict=verdict):
+            return verdict.cause != "unknown-session"
+        case Diagnoses(findings=findings):
+            return all(finding.level != "error" for finding in findings)
+    return True
+
+
+def _duration(text: str) -> int:
+    found = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected a time like 30s, 5m or 2h, got {text!r}")
+    return int(found[1]) * UNITS[found[2]]
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) > MAX_LISTED:
+        raise argparse.ArgumentTypeError(f"expected 0 to {MAX_LISTED}, got {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"expected a port, 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def _pod(text: str) -> str:
+    if not POD_NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"expected the name of a gateway pod, got {text!r}")
+    return text
+
+
+def _session(text: str) -> str:
+    if not SESSION_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"expected a session id, 1 to 64 of [A-Za-z0-9_-], got {text!r}")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From a caller who hears nothing to the cause: faults are planted, and `litevoice` is asked."""

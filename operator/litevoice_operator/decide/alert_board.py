@@ -1,0 +1,71 @@
+"""What an Alertmanager is told, again and again: alerts that fire, and for a while those that do no longer.
+
+Alertmanager forgets what is not sent again, and takes an alert that nobody mentions for resolved once its `endsAt` has
+passed; so a firing one is always sent with an end in the near future, and a resolved one with the end that it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+RESOLVED_SECONDS = 300.0
+"""How long a resolved alert is sent."""
+ENDS_AFTER_INTERVALS = 3
+MAX_ALERTS = 2000
+"""At one time, of all BacklogAlerts; more are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert as Alertmanager knows it: by its labels. `starts_at`: Unix seconds."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: float
+
+    @property
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted(self.labels.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """`ends_at`: Unix seconds; in the past once it is resolved."""
+
+    alert: Alert
+    ends_at: float
+
+
+class Board:
+    """The alerts of one channel, by who raises them."""
+
+    def __init__(self) -> None:
+        self._firing: dict[Hashable, dict[Hashable, Alert]] = {}
+        self._resolved: dict[Hashable, Sent] = {}
+
+    def put(self, owner: Hashable, alerts: Iterable[Alert], now: float) -> bool:
+        """All alerts of `owner`; those that it had and has no longer are resolved. True when there is news, so that
+        nobody waits for the next round."""
+        before = self._firing.pop(owner, {})
+        after: dict[Hashable, Alert] = {alert.identity: alert for alert in alerts}
+        room = MAX_ALERTS - sum(map(len, self._firing.values()))
+        after = dict(list(after.items())[: max(0, room)])
+        for identity in after:
+            self._resolved.pop(identity, None)
+        over = {identity: Sent(alert, now) for identity, alert in before.items() if identity not in after}
+        self._resolved |= over
+        while len(self._resolved) > MAX_ALERTS:
+            del self._resolved[next(iter(self._resolved))]
+        if after:
+            self._firing[owner] = after
+        return bool(over) or before.keys() != after.keys()
+
+    def due(self, now: float, interval_seconds: float) -> list[Sent]:
+        """What is to be sent in this round; rounds come every `interval_seconds`."""
+        self._resolved = {
+            identity: sent for identity, sent in self._resolved.items() if now - sent.ends_at < RESOLVED_SECONDS
+        }
+        ends_at = now + ENDS_AFTER_INTERVALS * interval_seconds
+        firing = [Sent(alert, ends_at) for alerts in self._firing.values() for alert in alerts.values()]
+        return firing + list(self._resolved.values())

@@ -1,0 +1,104 @@
+"""What a broker's settings cost a voice session: the traps of RocketMQ that were measured, as findings; and clocks that
+are off. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from litevoice_contracts.operator_api import Diagnosis, Level
+from litevoice_operator.observe.clocks import apart, off, ours_ahead
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Attributes:
+    level: what it is when the setting does not fit.
+    why: what happens then.
+    """
+
+    setting: str
+    fits: Callable[[str], bool]
+    wanted: str
+    level: Level
+    why: str
+
+
+def _is(wanted: str) -> Callable[[str], bool]:
+    return lambda value: value.lower() == wanted.lower()
+
+
+def _at_least(least: int) -> Callable[[str], bool]:
+    return lambda value: value.isdigit() and int(value) >= least
+
+
+RULES = (
+    Rule("enableLmq", _is("true"), "true", "error", "there are no LiteTopics without it"),
+    Rule("enableMultiDispatch", _is("true"), "true", "error", "there are no LiteTopics without it"),
+    Rule(
+        "storeType",
+        _is("defaultRocksDB"),
+        "defaultRocksDB",
+        "error",
+        "the file store maps a file for each LiteTopic, and stops at some 20,000",
+    ),
+    Rule(
+        "maxClientEventCount",
+        _at_least(100_000),
+        "100000",
+        "error",
+        "with more pending LiteTopics of a gateway than that, replies wait for 10 to 35 s",
+    ),
+    Rule(
+        "maxLiteSubscriptionCount",
+        _at_least(100_000),
+        "100000",
+        "warning",
+        "the broker refuses further sessions beyond it, all gateways together",
+    ),
+    Rule(
+        "waitTimeMillsInSendQueue",
+        _at_least(2000),
+        "2000",
+        "warning",
+        "a broker that is busy for a moment refuses packets, and gateways send them again",
+    ),
+    Rule("autoCreateTopicEnable", _is("false"), "false", "warning", "a topic that a send makes has no order"),
+    Rule(
+        "autoCreateSubscriptionGroup",
+        _is("false"),
+        "false",
+        "warning",
+        "a group made by a client is not exclusive: two gateways could own a session",
+    ),
+)  # fmt: skip
+"""docs/rocketmq.md has the measurements."""
+
+
+def broker_findings(broker: str, settings: Mapping[str, str]) -> list[Diagnosis]:
+    """One for each rule that does not hold, or one that all do. What the broker does not name is not judged."""
+    known = [(rule, settings[rule.setting]) for rule in RULES if rule.setting in settings]
+    wrong = [
+        Diagnosis(
+            rule.level,
+            f"broker {broker}",
+            f"{rule.setting} is {value or 'empty'}: {rule.why}",
+            f"set {rule.setting}={rule.wanted} in broker.conf, and restart the broker",
+        )
+        for rule, value in known
+        if not rule.fits(value)
+    ]
+    return wrong or [Diagnosis("ok", f"broker {broker}", f"{len(known)} settings are as they should be")]
+
+
+def clock_findings(about: str, clocks: Mapping[str, float]) -> list[Diagnosis]:
+    """`clocks`: pods that answer → seconds that their clock is ahead of the operator's."""
+    todo = "the clock of its node (chrony, ntpd)"
+    if (ours := ours_ahead(clocks)) is not None:
+        says = f"the operator's clock is {apart(ours)} those of all {len(clocks)} pods"
+        return [Diagnosis("error", about, says, todo)]
+    why = "workers and gateways take each other for late"
+    return [
+        Diagnosis("error", f"{about}: {pod}", f"its clock is {apart(by)} the operator's: {why}", todo)
+        for pod, by in off(clocks).items()
+    ]

@@ -1,0 +1,144 @@
+"""A BacklogAlert as the channels of its routes are told: whether at all, as which alerts, in which body."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from litevoice_operator.api.backlog_alert import PLACEHOLDER, BacklogAlertSpec, BacklogAlertStatus, Culprit
+from litevoice_operator.api.conditions import BLIND
+from litevoice_operator.api.resource import Metadata
+from litevoice_operator.api.times import from_text, to_text
+from litevoice_operator.decide.alert_board import Alert
+from litevoice_operator.decide.alert_status import amount, transition_time
+from litevoice_operator.decide.telling import where
+
+ALERT_NAME, BLIND_NAME = "LitevoiceBacklog", "LitevoiceBacklogBlind"
+GROUP_LABELS = ("alertname", "namespace", "alert")
+
+
+def muted(spec: BacklogAlertSpec, status: BacklogAlertStatus, *, draining: bool, now: float) -> str:
+    """Why its channels are not told; "" when they are. Events and the status always say what is."""
+    if spec.dry_run:
+        return "dryRun"
+    for silence in spec.silences:
+        if (from_text(silence.starts_at) or 0.0) <= now < (from_text(silence.ends_at) or 0.0):
+            return f"silenced by {silence.author} until {silence.ends_at}"
+    if spec.suppress_during_drain and draining and status.severity != "critical":
+        return "a gateway is being drained"
+    return ""
+
+
+def alerts(metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatus) -> list[Alert]:
+    """Those that fire, and one that says that nothing can be seen."""
+    labels = {
+        "namespace": metadata.namespace,
+        "alert": metadata.name,
+        "gateway": spec.gateway_ref.name,
+        "target": spec.target,
+    }
+    found = []
+    if status.state == "Firing" and status.severity is not None:
+        labels_of_severity = {"alertname": ALERT_NAME, **labels, "severity": status.severity}
+        since = from_text(status.since) or 0.0
+        for pod, culprits in _groups(spec, status.top):
+            group_labels = {**labels_of_severity, **({"pod": pod} if pod else {})}
+            found.append(Alert(group_labels, _annotations(spec, status, culprits, group_labels), since))
+    if status.blind_told:
+        blind = next((one for one in status.conditions if one.type == BLIND), None)
+        since = (from_text(blind.last_transition_time) if blind else None) or 0.0
+        text = {"summary": f"{metadata.namespace}/{metadata.name} cannot be seen: {blind.message if blind else ''}"}
+        runbook = {"runbook_url": spec.runbook_url} if spec.runbook_url else {}
+        found.append(Alert({"alertname": BLIND_NAME, **labels, "severity": "warning"}, text | runbook, since))
+    return found
+
+
+def webhook_body(
+    channel: str, metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatus
+) -> dict[str, Any]:
+    """What Alertmanager would post about the last transition (its webhook format, version 4)."""
+    at = transition_time(status.last_transition)
+    firing = status.state == "Firing"
+    shown = [alert for alert in alerts(metadata, spec, status) if alert.labels["alertname"] == ALERT_NAME] or [
+        Alert(
+            {
+                "alertname": ALERT_NAME,
+                "namespace": metadata.namespace,
+                "alert": metadata.name,
+                "gateway": spec.gateway_ref.name,
+                "target": spec.target,
+            },
+            {"summary": f"{metadata.namespace}/{metadata.name} is over"},
+            at,
+        )
+    ]
+    state = "firing" if firing else "resolved"
+    labels, annotations = _common(alert.labels for alert in shown), _common(alert.annotations for alert in shown)
+    group = {name: labels[name] for name in GROUP_LABELS}
+    return {
+        "version": "4",
+        "groupKey": "{}:{" + ", ".join(f'{name}="{value}"' for name, value in group.items()) + "}",
+        "truncatedAlerts": 0,
+        "status": state,
+        "receiver": channel,
+        "groupLabels": group,
+        "commonLabels": labels,
+        "commonAnnotations": annotations,
+        "externalURL": "",
+        "alerts": [
+            {
+                "status": state,
+                "labels": dict(alert.labels),
+                "annotations": dict(alert.annotations),
+                "startsAt": to_text(alert.starts_at),
+                "endsAt": "0001-01-01T00:00:00Z" if firing else to_text(at),
+                "generatorURL": "",
+                "fingerprint": hashlib.blake2b(repr(alert.identity).encode(), digest_size=8).hexdigest(),
+            }
+            for alert in shown
+        ],
+    }
+
+
+def _groups(spec: BacklogAlertSpec, top: Sequence[Culprit]) -> list[tuple[str, Sequence[Culprit]]]:
+    """By pod, if so wanted and if they are not too many; "" is all of them, or those whose pod is not known."""
+    pods = sorted({culprit.pod for culprit in top})
+    if spec.group_by != "Pod" or not pods or len(pods) > spec.max_alerts:
+        return [("", top)]
+    return [(pod, [culprit for culprit in top if culprit.pod == pod]) for pod in pods]
+
+
+def _annotations(
+    spec: BacklogAlertSpec, status: BacklogAlertStatus, culprits: Sequence[Culprit], labels: dict[str, str]
+) -> dict[str, str]:
+    value = amount(status.value) if status.value is not None else ""
+    worst = culprits[0] if culprits else Culprit(backlog=0, age_seconds=0)
+    known = {
+        "namespace": labels["namespace"],
+        "alert": labels["alert"],
+        "gateway": labels["gateway"],
+        "target": labels["target"],
+        "severity": labels["severity"],
+        "messages": str(status.value.messages if status.value else 0),
+        "ageSeconds": str(status.value.age_seconds if status.value else 0),
+        "sessions": str(status.value.sessions if status.value else 0),
+        "session": worst.session,
+        "pod": worst.pod,
+        "node": worst.node,
+        "client": worst.client,
+    }
+    found = {"summary": f"{spec.target} of {labels['namespace']}/{spec.gateway_ref.name}: {value}"}
+    if culprits:
+        found["description"] = "\n".join(map(where, culprits))
+    if spec.runbook_url:
+        found["runbook_url"] = spec.runbook_url
+    for name, template in spec.annotations.items():
+        found[name] = re.sub(PLACEHOLDER, lambda match: known[match[1]], template)
+    return found
+
+
+def _common(parts: Iterable[Any]) -> dict[str, str]:
+    first, *others = map(dict, parts)
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}

@@ -1,0 +1,284 @@
+"""What a caller asks, and what it must be answered: to the byte, once, in order."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from litevoice_gateway.packet_log import MAX_ATTEMPTS
+from tests.simulation.poison import Poison
+from tests.simulation.protocol import CODEC
+from tests.simulation.stages import answer_to, speech
+
+if TYPE_CHECKING:
+    from tests.simulation.client import Client
+
+QUIET_SECONDS = 9.0
+"""After the last event of a question that may have been lost in part, nothing more comes of it: a pause ends what was
+heard (2 s), it is understood and answered."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response that has begun: to what was understood."""
+
+    text: str
+    said: str = ""
+    audio: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Question:
+    text: str
+    spoken: bool
+    asked: float
+    said_at: float
+    """When its last frame is sent."""
+    losses: int = 0
+    """Packets that gateways had counted as lost before it was asked."""
+    text_seen: bool = False
+    answered: bool = False
+    finished: bool = False
+    exposed: bool = False
+    """Its gateway was killed, and alone had what no worker was done with."""
+    unsure: bool = False
+    """Some of it may be lost: it was given up, or a client without acknowledgements lost its connection over it."""
+    understood: list[str] = field(default_factory=list)
+    """As what, piece by piece."""
+    heard_at: float = 0.0
+    """When something last came of it."""
+    response: str = ""
+    committed: bool = False
+    poison: Poison | None = None
+    given_up: int = 0
+    """How often the client was told so."""
+    limited_before: int = -1
+    """How often gateways had counted that a client sends too much; -1 when it does not."""
+    moves_before: int = 0
+
+
+class Answers:
+    """Of one caller, which is told what must not be.
+
+    Attributes:
+        open: the newest question, until it is answered.
+        cut: the one before, whose answer the client has talked over, until that ends.
+        cancels: that the client has sent, and that nothing came of yet.
+        exposed_cancels: of these, those that went with a gateway, see Question.exposed.
+        items: of the conversation, as far as the client was told of them.
+        under_way: responses that have begun and not ended, by id.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._world = client.world
+        self.open: Question | None = None
+        self.cut: Question | None = None
+        self.cancels = self.exposed_cancels = 0
+        self.items = 0
+        self.under_way: dict[str, Answer] = {}
+        self._ended: set[str] = set()
+
+    @property
+    def unsure(self) -> bool:
+        """Some of the open question may be lost, as docs/limits.md says; a gateway that lived has counted it."""
+        question = self.open
+        if question is None:
+            return False
+        counted = not self._client.acks and self._world.counted_losses() > question.losses
+        return question.unsure or counted
+
+    def expose(self) -> None:
+        """Its gateway ends, and alone has what no worker was done with."""
+        self.exposed_cancels = self.cancels
+        if self.open is not None:
+            self.open.exposed = True
+
+    def restored(self, told: list[Any] | None) -> None:
+        """What a gateway says of a session that was come back to."""
+        if told is None:
+            self._broken("is told nothing of what was restored")
+            return
+        items, response_id, unreadable = told
+        if items < self.items:
+            self._broken(f"knows of {self.items} items, and is told of {items}")
+        if unreadable:
+            self._broken(f"is told of {unreadable} events that cannot be read")
+        for known in self.under_way:
+            if known != response_id:
+                self._broken(f"hears {known}, and is told that {response_id!r} is under way")
+        if response_id in self._ended:
+            self._broken(f"is told that {response_id} is under way, which has ended")
+
+    def event(self, event: dict[str, Any]) -> None:
+        kind, question = event["t"], self.open
+        if kind in ("progress", "turn_replay", "epoch_rejected", "speech_started", "speech_stopped"):
+            return
+        if kind in ("input_committed", "session_updated"):
+            if question is not None:
+                question.committed = True
+            return
+        if kind == "error":
+            self._error(event.get("code"))
+            return
+        if question is None:
+            self._broken(f"got {kind} although nothing is open")
+            return
+        question.heard_at = self._world.loop.now
+        match kind:
+            case "input_transcribed" | "item_created":
+                text = event["transcript"] if "transcript" in event else event["item"]["text"]
+                self._understood(question, text)
+            case "response_started":
+                self._begins(question, event["response_id"])
+            case "text_delta":
+                self._answer(event).said += event["text"]
+            case "audio_delta":
+                self._answer(event).audio.append(base64.b64decode(event["audio"]))
+            case "response_finished":
+                self._finished(question, event)
+            case "transcription_failed":
+                if question.poison is not None and not question.text_seen:
+                    question.text_seen = True
+                    self._end_if_complete(question)
+                elif not self.unsure and self._world.poison.deaths <= MAX_ATTEMPTS:  # else one that is over kills on
+                    self._client.wrong(f"{self._name(question)} was not understood: {event['message']}")
+            case other:
+                self._broken(f"got {other}")
+
+    def closes(self) -> bool:
+        """Nothing more will come of a question that may have been lost in part: then it is over."""
+        question = self.open
+        if question is None or not self.unsure or self.under_way or not self._client.hello:
+            return False
+        since = max(question.heard_at, question.said_at, self._world.explained_for(self._client))
+        if self._world.loop.now - since < QUIET_SECONDS:
+            return False
+        self._world.say(f"{self._name(question)}: understood is {''.join(question.understood)!r}")
+        self._end(question)
+        self.cancels = 0
+        return True
+
+    # --- inside
+
+    def _understood(self, question: Question, text: str) -> None:
+        question.understood.append(text)
+        self.items += bool(text)
+        if self.unsure:
+            if not _is_part("".join(question.understood), question.text):
+                self._broken(f": of {question.text!r} was understood {question.understood}")
+        elif question.text_seen:
+            self._broken(f": {question.text!r} was understood as {text!r} again")
+        elif text != question.text:
+            self._client.wrong(f"{self._name(question)} was understood as {text!r}")
+        question.text_seen = True
+        self._end_if_complete(question)
+        self._client.moment("is understood")
+
+    def _begins(self, question: Question, response_id: str) -> None:
+        if (question.response and not self.unsure) or response_id in self._ended:
+            self._broken(f": a second response to {question.text!r}")
+        question.response = response_id
+        self.under_way[response_id] = Answer(question.understood[-1] if question.understood else "")
+        self._client.hears(question)
+
+    def _answer(self, event: dict[str, Any]) -> Answer:
+        found = self.under_way.get(event["response_id"])
+        if found is None:
+            self._broken(f"got {event['t']} of an answer that is not under way")
+        return found or Answer("")
+
+    def _finished(self, question: Question, event: dict[str, Any]) -> None:
+        answer, response_id, status = self._answer(event), event["response_id"], event["status"]
+        self.under_way.pop(response_id, None)
+        self._ended.add(response_id)
+        self.items += bool(answer.said) and status == "completed"
+        if event["text"] != answer.said:
+            self._broken(f": an answer ends as {event['text']!r}, said was {answer.said!r}")
+        if self.cut is not None and response_id == self.cut.response:
+            cut, self.cut = self.cut, None
+            self._compare(answer, cut.text, whole=status == "completed")
+            cut.finished = True
+            given_up = self.open is not None and self.open.given_up  # the turn, with all that was in it
+            if status not in ("completed", "cancelled") and not (status == "failed" and given_up):
+                self._broken(f": the answer to {cut.text!r} is {status}: {event.get('reason')}")
+            return
+        if question.poison is not None:
+            if status != "failed":
+                self._broken(
+                    f": the answer to {question.text!r} is {status}, although its {question.poison.stage} fails"
+                )
+        elif status == "cancelled" and event["reason"] == "client_cancelled" and self.cancels:
+            self.cancels -= 1
+            self._compare(answer, question.text, whole=False)
+        elif self.unsure:
+            self._compare(answer, answer.text, whole=status == "completed")
+            if status != "completed" or "".join(question.understood) != question.text:
+                return
+        elif status != "completed":
+            told = f"the answer to {question.text!r} is {status}: {event.get('reason')}"
+            self._client.wrong(f"{self._client.name}: {told}")
+            return
+        else:
+            self._compare(answer, question.text)
+        question.answered = True
+        self._end_if_complete(question)
+
+    def _end_if_complete(self, question: Question) -> None:
+        """A response that was cancelled may end before it is told what was understood."""
+        if not (question.answered and question.text_seen):
+            return
+        if self.cut is not None and not self.unsure:
+            self._broken(f": the answer to {self.cut.text!r} does not end, which was interrupted")
+        self._end(question)
+        self._client.answered(question)
+
+    def _end(self, question: Question) -> None:
+        if question.poison is not None:
+            faults = self._world.strikes.begun - question.poison.faults_before - question.poison.deaths
+            if wrong := question.poison.judged(question.given_up, faults):
+                self._broken(f": {question.text!r} {wrong}")
+            if question.committed and not question.answered:
+                self._broken(f": no response to {question.text!r} has failed, although it is given up")
+        question.finished = True
+        self.open = None
+
+    def _compare(self, answer: Answer, text: str, *, whole: bool = True) -> None:
+        """`whole`: else it may end anywhere."""
+        expected = answer_to(text)
+        said, wanted = "".join(expected), b"".join(speech(sentence, CODEC) for sentence in expected)
+        audio = b"".join(answer.audio)
+        if answer.said != said if whole else not said.startswith(answer.said):
+            self._broken(f": the answer to {text!r} is {answer.said!r}")
+        elif audio != wanted if whole else not wanted.startswith(audio):
+            sizes = [len(piece) for piece in answer.audio]
+            self._broken(f": the answer to {text!r} sounds wrong: pieces of {sizes}, {len(wanted)} bytes expected")
+
+    def _error(self, code: str | None) -> None:
+        question = self.open
+        if code == "response_cancel_not_active" and self.cancels:
+            self.cancels -= 1
+        elif code == "turn_given_up" and question is not None and self._may_be_given_up(question):
+            self._world.say(f"{self._name(question)} is given up")
+            question.given_up += 1
+            question.unsure = True
+        else:
+            self._broken(f"was told of an error: {code}")
+
+    def _may_be_given_up(self, question: Question) -> bool:
+        """It kills its workers, or so many died of something else."""
+        hit = sum(at >= question.asked for at in self._world.workers_hit)
+        return question.poison is not None or hit >= MAX_ATTEMPTS
+
+    def _name(self, question: Question) -> str:
+        return f"{self._client.name}: {question.text!r}"
+
+    def _broken(self, what: str) -> None:
+        self._world.broken(f"{self._client.name}{'' if what[0] == ':' else ' '}{what}")
+
+
+def _is_part(text: str, whole: str) -> bool:
+    """It is left of the whole when something is left out."""
+    rest = iter(whole)
+    return all(letter in rest for letter in text)

@@ -1,0 +1,256 @@
+"""The command as people call it, against the operator's API over HTTP; see test_admin_api for what stands behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from litevoice_cli import tables
+from litevoice_cli.__main__ import _found, main
+from litevoice_cli.reach import refusal
+from litevoice_contracts.operator_api import ActAnswer, OrphanPage, OrphanRow, SessionPage, SilentRow
+from litevoice_dev.ports import free_port
+from litevoice_operator.adapters.cluster import User
+from litevoice_operator.admin_api import AdminApi, Guard
+from litevoice_operator.decide.verdict import verdict
+from litevoice_operator.reconcile.acts import Acts
+from litevoice_operator.reconcile.console import Console
+from litevoice_operator.reconcile.shared import Shared
+from litevoice_operator.server import Door, serve
+from tests.unit.operator.test_admin_api import asked, soon
+from tests.unit.operator.test_verdict import CASES, made
+
+__all__ = ["soon"]
+Command = Callable[..., "asyncio.Future[int]"]
+
+
+class Accounts:
+    """Stands for the API server: two tokens, one namespace, and only `boss` may change anything."""
+
+    def __init__(self) -> None:
+        self.tokens = {"good": "viewer", "boss": "manager"}
+
+    async def reviewed(self, token: str, audience: str) -> User | None:
+        name = self.tokens.get(token, "")
+        return User(name, ()) if name and audience == "litevoice" else None
+
+    async def may(self, user: User, namespace: str, verb: str, resource: str, subresource: str) -> bool:
+        about = (namespace, resource, subresource) == ("voice", "voicegateways", "sessions")
+        return about and (verb == "get" or (user.name, verb) == ("manager", "update"))
+
+
+@dataclass
+class Served:
+    """The operator's port. `now`: of its guard."""
+
+    url: str
+    api: AdminApi
+    console: Console
+    accounts: Accounts
+    shared: Shared
+    now: float = 0.0
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[Served]:
+    async with asked() as inquiries:
+        accounts, door, port = Accounts(), Door(), free_port()
+        console = Console(inquiries._shared, inquiries, "operator-0")
+        guard = Guard(accounts, lambda: here.now)
+        api = AdminApi(guard, inquiries, Acts(inquiries._shared), console)
+        here = Served(f"http://127.0.0.1:{port}", api, console, accounts, inquiries._shared)
+        door.inside = api.handle
+        runner = await serve(port, str, door)
+        try:
+            yield here
+        finally:
+            await api.close()
+            await runner.cleanup()
+
+
+@pytest.fixture
+async def litevoice() -> AsyncIterator[Command]:
+    async with served() as here:
+        url = here.url
+
+        def command(*arguments: str, token: str = "good") -> asyncio.Future[int]:
+            return asyncio.ensure_future(asyncio.to_thread(main, [*arguments, "--url", url, "--token", token]))
+
+        yield command
+
+
+async def test_from_a_callers_address_to_the_cause(litevoice: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await litevoice("find", "--client", "10.1.0.1", "-n", "voice") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["SESSION", "GATEWAY", "POD", "CLIENT"]
+    assert lines[1].split()[:4] == ["s_1", "voice/demo", "gateway-0", "10.1.0.1:4711"]
+    assert lines[2] == "did not answer: voice/gateway-1; their sessions are missing here"
+    assert await litevoice("why", lines[1].split()[0], "-n", "voice") == 0
+    said = capsys.readouterr().out
+    assert "gateway-0 on node-of-gateway-0, ready" in said
+    assert "10.1.0.1:4711 (tenant)" in said
+    assert await litevoice("why", "s_1", "-n", "voice", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["session"]["client"] == "10.1.0.1:4711"
+
+
+async def test_a_caller_who_got_no_session_is_found_too(litevoice: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await litevoice("find", "--client", "10.1.0.8", "-n", "voice") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "no session matches"
+    assert lines[1].startswith("refused 0.")
+    assert lines[1].endswith(
+        "10.1.0.8:4711 (tenant) by gateway-0 on node-of-gateway-0: full: this gateway takes no new sessions: sessions"
+    )
+    assert await litevoice("sessions", "-n", "voice") == 0
+    assert "refused" not in capsys.readouterr().out, "nobody asked for one caller"
+
+
+def test_sessions_of_a_pod_that_is_silent_are_shown_as_they_were_seen_last() -> None:
+    row = SilentRow("voice", "demo", "s_9", "gateway-1", "node-b", "10.1.0.9:1")
+    page = SessionPage(0, [], silent=["voice/gateway-1"], at_silent=[row])
+    assert tables.sessions(page).splitlines()[-2:] == [
+        "did not answer: voice/gateway-1; their sessions are missing here",
+        "last seen there: s_9 of 10.1.0.9:1, at gateway-1 on node-b",
+    ]
+    assert _found(page)
+    assert not _found(SessionPage(0, [], silent=["voice/gateway-1"]))
+
+
+async def test_pages(litevoice: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await litevoice("top", "--by", "age", "--limit", "2", "-n", "voice") == 0
+    assert "2 of 3; next page: --offset 2" in capsys.readouterr().out
+    assert await litevoice("top", "--by", "age", "--limit", "2", "--offset", "2", "-n", "voice") == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("s_0 ")
+
+
+async def test_what_cannot_be_answered_says_why(litevoice: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await litevoice("sessions", "-n", "voice", token="bad") == 1
+    assert "not for the audience litevoice (HTTP 401)" in capsys.readouterr().err
+    assert await litevoice("sessions") == 1
+    assert "may not get voicegateways/sessions.litevoice.dev in all namespaces" in capsys.readouterr().err
+    assert await litevoice("find", "--client", "10.9.9.9", "-n", "voice") == 3
+    assert await litevoice("sessions", "-n", "voice", "--limit", "900", "--offset", "900") == 1
+    assert "offset: expected at most 1000 together with limit" in capsys.readouterr().err
+
+
+async def test_acts_need_more_than_seeing_and_say_what_they_would_do(
+    litevoice: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await litevoice("move", "s_1", "-n", "voice") == 1
+    assert "viewer may not update voicegateways/sessions.litevoice.dev in namespace voice (HTTP 403)" in (
+        capsys.readouterr().err
+    )
+    assert await litevoice("drain", "gateway-0", "--dry-run", "--force", "-n", "voice", token="boss") == 0
+    said = "Nothing was done. Without --dry-run: gateway-0 takes no new sessions, and those that it has (3) leave it.\n"
+    assert capsys.readouterr().out == said
+    assert await litevoice("drain", "gateway-0", "-n", "voice", token="boss") == 1
+    assert "no other gateway takes sessions: raise spec.replicas of demo first, or add --force (HTTP 409)" in (
+        capsys.readouterr().err
+    )
+    assert await litevoice("drain", "gateway-0", "--cancel", "-n", "voice", token="boss") == 0
+    assert capsys.readouterr().out == "gateway-0 does not drain.\n"
+    assert await litevoice("heal", "s_1", "--dry-run", "-n", "voice", "-o", "json", token="boss") == 0
+    assert json.loads(capsys.readouterr().out)["pod"] == "gateway-0"
+    assert await litevoice("move", "s_1", "-n", "voice", token="boss") == 1
+    assert "or who is told of it" in capsys.readouterr().err, "it cannot be recorded, so nothing is done"
+    assert await litevoice("drain", "gateway-7", "-n", "voice", token="boss") == 1
+    assert "there is no gateway pod gateway-7 in voice" in capsys.readouterr().err
+
+
+def test_what_was_done_is_shown_with_what_to_look_at() -> None:
+    answer = ActAnswer("move", "voice", "demo", "gateway-0", "s_1", True, "s_1 leaves gateway-0", ["litevoice why s_1"])
+    assert tables.act(answer) == "s_1 leaves gateway-0.\n\nWhat to do:\n  litevoice why s_1"
+
+
+async def test_orphans_without_a_broker_say_why(litevoice: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await litevoice("orphans", "-n", "voice") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "nothing is known"
+    assert lines[-1].startswith("not known: voice/demo: ")
+
+
+def test_orphans_are_shown_with_who_had_them() -> None:
+    row = OrphanRow("voice", "demo", "s_1", "stale-subscription", "left", "gateway-x", "", ["gateway-x"], 12, 340.0)
+    said = tables.orphans(OrphanPage(3, [row], next=1, silent=["voice/gateway-1"], unseen=["voice/eu: no answer"]))
+    assert said.splitlines() == [
+        "SESSION  GATEWAY     FAULT               SERVED  POD        NODE  CLIENT  AT THE BROKER  BACKLOG  OLDEST",
+        "s_1      voice/demo  stale-subscription  left    gateway-x  -     -       gateway-x      12       6m",
+        "1 of 3; next page: --offset 1",
+        "did not answer: voice/gateway-1",
+        "not known: voice/eu: no answer",
+    ]
+    known = msgspec.structs.replace(row, node="node-a", client="10.1.0.9:1")
+    assert "gateway-x  node-a  10.1.0.9:1  gateway-x" in tables.orphans(OrphanPage(1, [known]))
+    assert tables.orphans(OrphanPage(0, [])) == "every LiteTopic in which something waits has its owner"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["find"], "expected --client, --principal or --since"),
+        (["find", "--since", "soon"], "expected a time like 30s, 5m or 2h, got 'soon'"),
+        (["why", "no/id"], "expected a session id"),
+        (["drain", "No_Pod"], "expected the name of a gateway pod, got 'No_Pod'"),
+        (["heal", "no/id"], "expected a session id"),
+        (["top", "--by", "size"], "invalid choice: 'size'"),
+        (["sessions", "--limit", "2000"], "expected 0 to 1000, got '2000'"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--url", "operator:9090", "--token", "t"], "--url: expected http://HOST:PORT, got 'operator:9090'"),
+        (["--url", "http://127.0.0.1:9"], "--token or LITEVOICE_TOKEN: expected a token"),
+        (["--url", "http://127.0.0.1:9", "--token", "t"], "--url: nobody answers at http://127.0.0.1:9"),
+    ],
+)
+def test_who_cannot_be_asked_is_named(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", *arguments]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_kubeconfig_that_does_not_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    assert main(["doctor"]) == 1
+    assert "--context: the kubeconfig cannot be used" in capsys.readouterr().err
+
+
+def test_refusals_of_the_api_server_and_of_others_are_read() -> None:
+    assert refusal(403, b'{"kind":"Status","message":"forbidden"}') == "forbidden (HTTP 403)"
+    assert refusal(502, b"<html>") == "<html> (HTTP 502)"
+
+
+def test_who_had_a_session_that_nobody_holds_is_shown() -> None:
+    report = made({}, {}, {"held": False, "last_pod": "gateway-9", "last_node": "node-c", "last_client": "10.1.0.9:1"})
+    assert re.search(r"^  last at +gateway-9 on node-c, of 10\.1\.0\.9:1$", tables.why(report), flags=re.MULTILINE)
+    assert "last at" not in tables.why(made({}, {}, {"held": False}))
+
+
+@pytest.mark.parametrize(("cause", "words", "session", "worker", "different"), CASES)
+def test_every_cause_is_shown_with_its_words_first(
+    cause: str, words: str, session: dict[str, Any], worker: dict[str, Any], different: dict[str, Any]
+) -> None:
+    report = made(session, worker, different)
+    found = verdict(report)
+    lines = tables.why(msgspec.structs.replace(report, verdict=found)).splitlines()
+    assert lines[0] == f"{cause.upper()}: {found.says}"
+    assert words in lines[0]
+    assert any("s_1" in line for line in lines[1:3])

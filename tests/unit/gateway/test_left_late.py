@@ -1,0 +1,165 @@
+"""What a gateway leaves to the next one may come late: a worker has begun from a replay that lacked it by then, or the
+client has sent it again. Found by the simulator with callers who leave early."""
+
+from __future__ import annotations
+
+import pytest
+
+from litevoice_contracts import events
+from litevoice_contracts.conversation import Cursor, Mark, Snapshot, Untranscribed
+from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
+from litevoice_contracts.news import SessionNews
+from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence
+from litevoice_contracts.positions import START
+from litevoice_gateway.handover import is_lacked, needed
+from litevoice_gateway.runs import Run
+from litevoice_gateway.session import SETTLE_MAX_SECONDS
+from litevoice_worker.order import PacketOrder
+from tests.unit.gateway.driver import LATER, WALL, Driver
+from tests.unit.gateway.test_handover import SOUND, applied, asked, ended, next_owner, speaking
+
+
+def asks(order: PacketOrder, envelopes: list[UpEnvelope]) -> bool:
+    return any(order.receive(envelope, 10.0).question is not None for envelope in envelopes)
+
+
+def begun_without_it(log: list[bytes]) -> tuple[Driver, PacketOrder]:
+    """The second owner has answered a question before the log had what the first has left; a worker has begun."""
+    second = next_owner(log[:-1])
+    second.audio(1)
+    second.pass_time(0.2)
+    order = PacketOrder(0.5)
+    for envelope in asked(second):
+        order.receive(envelope, 0.0)
+    second.clear()
+    return second, order
+
+
+def deliver(driver: Driver, body: bytes) -> None:
+    driver.session.delivered(driver.position, body, driver.now)
+    driver.position += 1
+    driver.take()
+
+
+def test_news_of_a_worker_that_has_begun_without_it_do_not_settle_it() -> None:
+    """They say how far it is in the second owner's epoch; of the first one's it has nothing."""
+    log = ended(speaking(3))
+    second, order = begun_without_it(log)
+    second.session.worker_is_alive(second.now, SessionNews("s_1", events.Progress(Mark(LATER, 0)), attempt=1))
+    deliver(second, log[-1])
+    assert asks(order, second.published)
+    assert applied(asked(second, attempt=1)) == [SOUND] * 3, "the second owner's own is done with"
+
+
+def test_who_comes_later_learns_from_the_refusal_that_the_worker_lacks_it() -> None:
+    """The second owner has gone before it came; to the worker the third answers a question that has had its answer."""
+    log = ended(speaking(3))
+    question = DownEnvelope(WALL, 1, [events.TurnReplay("unknown_session")]).encode()
+    _, order = begun_without_it(log)
+    third = Driver(resume=START)
+    third.wall += 1000
+    for body in (log[0], question, log[-1]):
+        third.session.delivered(third.position, body, third.now)
+        third.position += 1
+    third.take()
+    third.pass_time(1)
+    (replay,) = third.published
+    assert (replay.epoch, replay.attempt, order.receive(replay, 5.0).rejected) == (WALL, 1, WALL)
+    third.clear()
+    third.down(events.EpochRejected(WALL, LATER), attempt=1)
+    (empty,) = third.published
+    assert (empty.packets, empty.seq) == ([], 1), "whoever gets it misses something"
+    order.receive(empty, 5.0)
+    waited = order.tick(6.0)
+    assert waited.question is not None
+    assert applied(asked(third, attempt=1)) == [SOUND] * 3
+    third.clear()
+    third.down(events.EpochRejected(WALL - 1, LATER), attempt=2)
+    assert third.published == [], "of another one's epoch"
+
+
+@pytest.mark.parametrize("ended_there", [True, False])
+def test_what_the_client_has_sent_again_is_not_asked_for(ended_there: bool) -> None:
+    """Once a worker has ended the utterance: it would hear it twice, and not find the end of the first."""
+    second = Driver(resume=START)
+    second.pass_time(SETTLE_MAX_SECONDS)
+    second.say(type="session.update", session={"litevoice": {"confirmed_appends": 0}})
+    second.audio(2)
+    second.pass_time(0.2)
+    own = asked(second)[-1]
+    assert own.client_seqs == [None, 1, 2]
+    waits = [Untranscribed(1, Mark(own.epoch, 2))] if ended_there else []
+    second.down(events.InputCommitted("i1"), snapshot=Snapshot(cursor=Cursor(untranscribed=waits)), attempt=1)
+    second.clear()
+    late = events.Handover(own.epoch - 5, 0, [SOUND, EpochEnd()], own.codec, [1, None])
+    deliver(second, DownEnvelope(own.epoch - 5, 1, [late]).encode())
+    assert len(second.published) == (0 if ended_there else 1)
+    epochs = [envelope.epoch for envelope in asked(second, attempt=1)]
+    assert epochs == ([own.epoch] if ended_there else [own.epoch - 5, own.epoch])
+
+
+def run_of_numbers(*numbers: int | None) -> Run:
+    run = Run("g711_ulaw/8000", 0.0)
+    for number in numbers:
+        run.add(Audio(b"\1"), 1, number)
+    return run
+
+
+def left(epoch: int, *numbers: int | None, then: tuple[Packet, ...] = ()) -> events.Handover:
+    packets: list[Packet] = [*(Audio(b"\1") for _ in numbers), *then]
+    return events.Handover(epoch, 0, packets, "g711_ulaw/8000", [*numbers, *(None for _ in then)], None)
+
+
+END = (Silence(800), EpochEnd())
+
+
+@pytest.mark.parametrize(
+    ("entry", "settled", "lacked"),
+    [
+        (left(1, 7, 8), None, True),
+        (left(1, 7, 8), 7, True),
+        (left(1, 7, 8, then=END), 8, False),
+        (left(1, None), 8, True),
+        (left(1, then=END), None, False),
+    ],
+)
+def test_lacked_is_what_says_something_that_no_worker_is_done_with(
+    entry: events.Handover, settled: int | None, *, lacked: bool
+) -> None:
+    assert is_lacked(entry, settled) == lacked
+
+
+@pytest.mark.parametrize(("packet", "asks"), [(SOUND, 1), (Silence(800), 0)])
+def test_a_worker_that_has_begun_without_silence_is_not_made_to_begin_anew(packet: Packet, asks: int) -> None:
+    """It may have what an owner in between has sent it, which was killed: nobody else has that."""
+    late = events.Handover(WALL, 0, [packet, EpochEnd()], "g711_ulaw/8000")
+    third = next_owner([DownEnvelope(WALL, 1, [late]).encode()])
+    third.clear()
+    third.down(events.EpochRejected(WALL, LATER))
+    assert len(third.published) == asks
+
+
+@pytest.mark.parametrize(
+    ("why", "entries", "own", "first_end", "kept"),
+    [
+        ("no utterance waits", [left(1, 7, 8)], [run_of_numbers(7, 8, 9)], None, [1]),
+        (
+            "it has ended in what came again",
+            [left(1, 7, 8, then=END)],
+            [run_of_numbers(7), run_of_numbers(8)],
+            2,
+            [],
+        ),
+        ("it has ended in what was left", [left(1, 7, 8)], [run_of_numbers(7, 8)], 1, [1]),
+        ("not all was sent again", [left(1, 6, 7)], [run_of_numbers(7, 8)], 2, [1]),
+        ("nobody has numbered it", [left(1, None)], [run_of_numbers(None)], 2, [1]),
+        ("it says nothing", [left(1, then=END)], [run_of_numbers(7)], 2, [1]),
+        ("sent again to an owner that has left it, too", [left(1, 7), left(2, 7, 8)], [], 2, [2]),
+        ("twice", [left(1, 7), left(2, 7, 8)], [run_of_numbers(7, 8)], 3, []),
+    ],
+)
+def test_what_the_client_has_sent_again_replaces_what_was_left(
+    why: str, entries: list[events.Handover], own: list[Run], first_end: int | None, kept: list[int]
+) -> None:
+    end = None if first_end is None else Mark(first_end, 4)
+    assert [entry.epoch for entry in needed(entries, own, end)] == kept, why

@@ -1,0 +1,160 @@
+"""`session.update` of OpenAI Realtime: it changes what it names, and what is not supported is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from litevoice_contracts.conversation import SessionConfig, TurnDetection
+from litevoice_contracts.packets import Update
+from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
+from tests.unit.gateway.openai_events import CONFIG, decode, refused, session_update
+
+
+def update(session: dict[str, Any], config: SessionConfig = CONFIG) -> SessionConfig:
+    packet = decode({"type": "session.update", "session": session}, config)
+    assert isinstance(packet, Update)
+    return packet.config
+
+
+def test_an_update_changes_what_it_names_and_nothing_else() -> None:
+    before = SessionConfig(voice="amy", instructions="old", turn_detection=TurnDetection(threshold=0.9))
+    after = update(
+        {
+            "type": "realtime",
+            "instructions": "new",
+            "audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 200}}},
+        },
+        before,
+    )
+    assert after == SessionConfig(
+        voice="amy", instructions="new", turn_detection=TurnDetection(threshold=0.9, silence_duration_ms=200)
+    )
+
+
+@pytest.mark.parametrize(
+    ("session", "expected"),
+    [
+        ({}, CONFIG),
+        ({"audio": {"input": {"turn_detection": None}}}, SessionConfig(turn_detection=None)),
+        ({"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "high"}}}}, CONFIG),
+        ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, SessionConfig(input_codec="g711_ulaw/8000")),
+        ({"audio": {"output": {"format": {"type": "audio/pcma"}}}}, SessionConfig(output_codec="g711_alaw/8000")),
+        ({"audio": {"output": {"voice": {"id": "v1"}, "speed": 1.5}}}, SessionConfig(voice="v1", speed=1.5)),
+        ({"audio": {"output": {"voice": "amy"}}}, SessionConfig(voice="amy")),
+        ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}}}}, CONFIG),
+        ({"tools": [{"type": "function", "name": "f"}]}, SessionConfig(tools=[{"type": "function", "name": "f"}])),
+        ({"output_modalities": ["text"], "max_output_tokens": 7}, SessionConfig(text_only=True, max_output_tokens=7)),
+        ({"max_output_tokens": "inf", "tool_choice": "none"}, SessionConfig(tool_choice="none")),
+        (
+            {"audio": {"input": {"transcription": {"model": "whisper-1", "language": "de"}, "noise_reduction": None}}},
+            SessionConfig(transcription_language="de"),
+        ),
+        ({"tracing": "auto", "include": None, "prompt": None, "truncation": "auto"}, CONFIG),
+    ],
+)
+def test_session_update(session: dict[str, Any], expected: SessionConfig) -> None:
+    assert update(session) == expected
+
+
+def test_the_idle_timeout_alone_of_turn_detection_is_ended_by_null() -> None:
+    before = SessionConfig(turn_detection=TurnDetection(threshold=0.7, idle_timeout_ms=6000))
+
+    def changed(**fields: Any) -> TurnDetection | None:
+        detection = {"type": "server_vad", **fields}
+        return update({"type": "realtime", "audio": {"input": {"turn_detection": detection}}}, before).turn_detection
+
+    assert changed(idle_timeout_ms=None, threshold=None) == TurnDetection(threshold=0.7)
+    assert changed() == before.turn_detection
+    assert changed(type="semantic_vad") == TurnDetection()
+
+
+DETECTED = OpenAIRealtime(lambda: "item_new", models=["plain", "wise"], semantic_models=["wise"])
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "expected"),
+    [
+        ("wise", {"eagerness": "low"}, TurnDetection(silence_duration_ms=300, eagerness="low")),
+        ("wise", {"eagerness": None}, TurnDetection(silence_duration_ms=300, eagerness="auto")),
+        ("wise", {"create_response": False},
+         TurnDetection(silence_duration_ms=300, create_response=False, eagerness="auto")),
+        ("plain", {"eagerness": "low"}, TurnDetection()),
+    ],
+)  # fmt: skip
+def test_semantic_turn_detection_where_there_is_a_detector(
+    model: str, asked: dict[str, Any], expected: TurnDetection
+) -> None:
+    before = SessionConfig(model=model, turn_detection=TurnDetection(threshold=0.9))
+    session = {"audio": {"input": {"turn_detection": {"type": "semantic_vad", **asked}}}}
+    (event,) = DETECTED.decode(json.dumps({"type": "session.update", "session": session}), before)
+    assert isinstance(event.packet, Update)
+    assert event.packet.config == SessionConfig(model=model, turn_detection=expected)
+
+
+def test_the_model_that_comes_along_says_whether_there_is_a_detector() -> None:
+    session = {"model": "wise", "audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}}
+    (event,) = DETECTED.decode(json.dumps({"type": "session.update", "session": session}), SessionConfig(model="plain"))
+    assert isinstance(event.packet, Update)
+    assert event.packet.config.turn_detection == TurnDetection(silence_duration_ms=300, eagerness="auto")
+
+
+def test_silence_alone_after_semantic_turn_detection() -> None:
+    before = SessionConfig(turn_detection=TurnDetection(silence_duration_ms=300, eagerness="low"))
+    assert update({"audio": {"input": {"turn_detection": {"type": "server_vad"}}}}, before) == CONFIG
+
+
+def test_turn_detection_can_be_switched_on_again() -> None:
+    off = SessionConfig(turn_detection=None)
+    assert update({"audio": {"input": {"turn_detection": {"type": "server_vad"}}}}, off) == CONFIG
+
+
+def test_what_is_not_supported_is_named_and_the_rest_applied() -> None:
+    session = {
+        "instructions": "be brief",
+        "truncation": {"type": "retention_ratio", "retention_ratio": 0.5},
+        "tracing": None,
+        "new_field": 1,
+        "audio": {
+            "input": {
+                "transcription": {"language": "de", "languages": ["de", "en"], "model": "whisper-1"},
+                "turn_detection": {"type": "server_vad", "threshold": 0.7, "idle_timeout_ms": 6000},
+            },
+            "output": {"speed": 1.2, "style": "calm"},
+        },
+    }
+    packet = decode({"type": "session.update", "session": session})
+    assert isinstance(packet, Update)
+    assert packet.config == SessionConfig(
+        instructions="be brief",
+        transcription_language="de",
+        turn_detection=TurnDetection(threshold=0.7, idle_timeout_ms=6000),
+        speed=1.2,
+    )
+    assert packet.not_applied is not None
+    assert sorted(packet.not_applied) == [
+        "session.audio.input.transcription.languages",
+        "session.audio.input.transcription.model",
+        "session.audio.output.style",
+        "session.new_field",
+        "session.truncation",
+    ]
+
+
+def test_what_is_wrong_is_refused_whatever_is_not_supported() -> None:
+    problem = refused(session_update(new_field=1, audio={"output": {"speed": 9}}))
+    assert (problem.code, problem.param, problem.event_id) == ("invalid_value", "session.audio.output.speed", "mine")
+    many = session_update(**{f"field_{number}": 1 for number in range(100)})
+    assert refused(many).code == "unknown_parameter"
+
+
+def test_tools_that_are_no_functions_are_not_applied() -> None:
+    tools = [{"type": "function", "name": "f"}, {"type": "mcp", "server_label": "s"}]
+    packet = decode({"type": "session.update", "session": {"tools": tools}})
+    assert isinstance(packet, Update)
+    assert packet.config.tools == tools[:1]
+    assert packet.not_applied == ["session.tools[1]"]
+    problem = refused(session_update(tools=[{"type": "function"}]))
+    assert (problem.code, problem.param) == ("missing_required_parameter", "session.tools[0].name")

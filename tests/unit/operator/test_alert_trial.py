@@ -1,0 +1,81 @@
+"""A BacklogAlert tried on measurements from a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from litevoice_contracts.errors import InvalidField
+from litevoice_operator import alert_trial
+from litevoice_operator.alert_trial import read
+
+ALERT = {
+    "kind": "BacklogAlert",
+    "spec": {
+        "gatewayRef": {"name": "demo"},
+        "target": "Replies",
+        "thresholds": [
+            {"severity": "warning", "perSession": {"messages": 20}},
+            {"severity": "critical", "messages": 100},
+        ],
+        "forSeconds": 10,
+    },
+}
+SAMPLES = [
+    {"at": 0, "sessions": {"s_a": {"messages": 19}}, "expect": "Inactive"},
+    {"at": 5, "sessions": {"s_a": {"messages": 20}}, "expect": "Pending warning"},
+    {"at": 15, "sessions": {"s_a": {"messages": 25}}, "expect": "Firing warning"},
+    {"at": 20, "sessions": {"s_a": {"messages": 25}}, "messages": 100, "expect": "Firing critical"},
+    {"at": 25, "unseen": "gateway-1", "expect": "Firing critical"},
+    {"at": 30, "expect": "Inactive"},
+]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, samples: Any) -> int:
+    for name, content in (("alert.yaml", ALERT), ("samples.yaml", samples)):
+        (folder / name).write_text(yaml.safe_dump(content))
+    monkeypatch.setattr(sys, "argv", ["alert_trial", str(folder / "alert.yaml"), str(folder / "samples.yaml")])
+    return alert_trial.main()
+
+
+def test_what_would_be_told_when(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, tmp_path, SAMPLES) == 0
+    told = [line.split()[2:5] for line in capsys.readouterr().out.splitlines()]
+    assert [words for words in told if words[-1] in ("Firing", "Escalated") or words[1] == "Resolved"] == [
+        ["Firing", "warning", "Firing"],
+        ["Firing", "critical", "Escalated"],
+        ["Inactive", "Resolved", "no"],
+    ]
+
+
+def test_what_is_not_as_expected_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, tmp_path, [*SAMPLES[:2], SAMPLES[2] | {"expect": "Firing critical"}]) == 1
+    assert capsys.readouterr().out.splitlines()[2].endswith("expected Firing critical")
+
+
+@pytest.mark.parametrize(
+    ("alert", "samples", "where"),
+    [
+        ({"kind": "Pod"}, [], "alert.kind"),
+        ({**ALERT, "spec": {**ALERT["spec"], "target": "All"}}, [], "alert.spec.target"),  # type: ignore[dict-item]
+        (ALERT, [{"at": 0, "session": {}}], "samples.0.session"),
+        (ALERT, [{"at": 0, "sessions": {"s_a": {"messages": -1}}}], "samples.0.sessions.s_a.messages"),
+    ],
+)
+def test_what_does_not_fit_is_named(alert: Any, samples: Any, where: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        read(alert, samples)
+    assert str(caught.value).startswith(f"{where}: ")
+
+
+def test_time_goes_forward(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, tmp_path, [{"at": 5}, {"at": 4}]) == 2
+    assert "samples.1.at" in capsys.readouterr().err

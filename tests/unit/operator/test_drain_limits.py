@@ -1,0 +1,39 @@
+"""Whether the limits of a drain can work: a table of cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
+from litevoice_operator.decide.drain_limits import drain_finding
+
+CASES: list[tuple[str, int, dict[str, Any], tuple[str, str], str]] = [
+    ("the defaults", 5000, {}, ("True", "Fits"), "within 60 s"),
+    ("more than can be moved", 20_000, {}, ("False", "TimeoutTooShort"), "8000 of a full gateway would be cut"),
+    ("what would be enough", 20_000, {}, ("False", "TimeoutTooShort"), "would be cut; timeoutSeconds 100 is enough"),
+    ("or faster, within what a broker takes over", 12_001, {}, ("False", "TimeoutTooShort"),
+     "would be cut; ratePerSecond 201 or timeoutSeconds 61 is enough"),
+    ("exactly what can be moved", 12_000, {}, ("True", "Fits"), ""),
+    ("one more", 12_001, {}, ("False", "TimeoutTooShort"), "1 of a full gateway"),
+    ("enough by rate", 12_720, {"ratePerSecond": 212}, ("True", "Fits"), ""),
+    ("faster than the broker takes over", 20_000, {"ratePerSecond": 334}, ("False", "BrokersTooSlow"),
+     "20000 sessions (session.maxPerPod) take 95 s at 212 per second"),
+    ("nobody is moved", 20_000, {"policy": "Complete"}, ("True", "Fits"), ""),
+    ("longer than autoscalers wait", 5000, {"timeoutSeconds": 1800}, ("Unknown", "LongerThanNodesMayWait"),
+     "1830 s to end, but the cluster autoscaler ends it after 600 s"),
+    ("just as long", 5000, {"timeoutSeconds": 570}, ("True", "Fits"), ""),
+    ("too short matters more", 100_000, {"timeoutSeconds": 600, "ratePerSecond": 1}, ("False", "TimeoutTooShort"),
+     "99400"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("description", "sessions", "drain", "verdict", "text"), CASES, ids=[row[0] for row in CASES])
+def test_drain_limits(
+    description: str, sessions: int, drain: dict[str, Any], verdict: tuple[str, str], text: str
+) -> None:
+    spec = {"auth": {"apiKeysSecret": "keys"}, "session": {"maxPerPod": sessions}, "drain": drain}
+    finding = drain_finding(VoiceGatewaySpec.model_validate(spec))
+    assert (finding.status, finding.reason) == verdict
+    assert text in finding.message

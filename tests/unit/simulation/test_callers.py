@@ -1,0 +1,110 @@
+"""What callers do and suffer beside the faults of others, each in a story of its own; and that it would be noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from litevoice_gateway.hub import Hub
+from litevoice_gateway.intake import Intake
+from tests.simulation.faults import Fault, one_of_several
+from tests.simulation.seeded import quiet
+from tests.simulation.world import Result, World, run
+
+PLAIN, POISONED, NARROW, IDLE, TWO_BROKERS = 38, 301, 39, 7, 29
+"""Seeds: a caller without acknowledgements; one whose first question kills recognizers; one that says much at once; one
+that says nothing for long; two callers, each of another broker. Worlds are drawn without the faults."""
+
+
+def looked_at(seed: int, faults: list[Fault], look: Callable[[World], object]) -> Result:
+    """`look` at the world after its end, which it does not outlive."""
+
+    def live() -> Result:
+        world = World(seed, faults)
+        result = world.run()
+        look(world)
+        return result
+
+    with quiet():
+        return live()
+
+
+def lines(result: Result, *words: str) -> list[str]:
+    return [line for line in result.story if all(word in line for word in words)]
+
+
+def in_its_question(kind: str) -> Fault:
+    return Fault(3.0, kind, "caller-0's gateway", seconds=1.0, moment="caller-0 asks", delay=0.35)
+
+
+def test_a_caller_without_acknowledgements_may_lose_something_with_its_gateway() -> None:
+    result = run(PLAIN, [in_its_question("kill gateway")])
+    assert result.broken == []
+    assert lines(result, "'578797': understood is '57897'")
+
+
+def test_it_loses_nothing_in_a_planned_move() -> None:
+    result = run(PLAIN, [in_its_question("end gateway")])
+    assert result.broken == []
+    assert lines(result, "closes with 1012")
+    assert lines(result, "has its answer to '578797'")
+
+
+def test_what_is_read_and_neither_sent_nor_counted_is_noticed() -> None:
+    def look(world: World) -> None:
+        assert world.problems == []
+        world.gateways_begun[0].read.setdefault("caller-0", set()).add(999)
+        world.watching.compare_with_counted()
+
+    (problem,) = looked_at(PLAIN, [], look).broken
+    assert "has counted 0 packets as lost, lost are {'caller-0': {999}}" in problem
+
+
+def test_a_question_that_kills_its_workers_is_given_up_after_three() -> None:
+    result = run(POISONED, [])
+    assert result.broken == []
+    assert len(lines(result, "dies of")) == 3
+    assert len(lines(result, "is given up")) == 1
+    assert lines(result, "has its answer"), "the session goes on"
+
+
+def test_who_sends_too_much_is_read_later_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(NARROW, [])
+    assert result.broken == []
+    assert lines(result, "says it all at once")
+    monkeypatch.setattr(Intake, "_throttle", lambda *_: None)
+    assert "which nobody has counted" in run(NARROW, []).broken[0]
+
+
+def test_who_says_nothing_for_longer_than_a_litetopic_lives_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(IDLE, [])
+    assert result.broken == []
+    assert lines(result, "says nothing for")
+    monkeypatch.setattr(Hub, "_keep_alive", lambda *_: None)
+    assert run(IDLE, []).broken[0].endswith("session has expired")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_sessions_of_one_broker_do_not_wait_for_the_other_one(number: int) -> None:
+    homes: dict[str, int] = {}
+
+    def look(world: World) -> None:
+        homes.update({client.name: world.names.broker_of(client.session_id) for client in world.clients})
+
+    result = looked_at(TWO_BROKERS, [Fault(5.0, "restart broker", f"broker-{number}", seconds=9.0)], look)
+    assert result.broken == []
+    assert set(homes.values()) == {0, 1}
+    other = next(name for name, home in homes.items() if home != number)
+    meanwhile = [line for line in lines(result, f"{other} has its answer") if 5.5 < float(line.split()[0]) < 14.0]
+    assert len(meanwhile) >= 2
+
+
+def test_only_one_of_several_brokers_dies_at_a_time() -> None:
+    faults = [Fault(4.0, "restart broker", seconds=2.0), Fault(5.0, "client leaves", "caller-0")]
+    assert one_of_several(Random(1), faults, 1) == faults
+    drawn = [fault for seed in range(20) for fault in one_of_several(Random(seed), faults, 2)]
+    died = [fault.target for fault in drawn if fault.kind == "restart broker"]
+    assert set(died) == {"broker-0", "broker-1"}
+    assert 20 < len(died) < 40, "in some one does besides"

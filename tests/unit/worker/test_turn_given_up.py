@@ -1,0 +1,148 @@
+"""A turn that kills its workers is given up, and one that only meets workers that leave is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from litevoice_contracts import events, packets
+from litevoice_contracts.conversation import Codec, Item, Snapshot
+from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
+from litevoice_worker import commands
+from litevoice_worker.turn import Limits, Turns
+from tests.unit.worker.scenarios import conversation, finished
+
+
+@pytest.mark.parametrize("fatal", [commands.Transcribe, commands.Respond, commands.Synthesize])
+def test_a_turn_that_kills_every_worker_is_given_up(fatal: type[commands.Command]) -> None:
+    world = conversation([(1.0, 0), (1.2, 1), (8.0, 0)])
+    world.kills = fatal
+    world.run(7)
+    assert world.killed == 3
+    assert [getattr(error, "code", "") for error in world.of(events.SessionError)] == ["turn_given_up"]
+    if fatal is commands.Transcribe:
+        assert [type(event).__name__ for _, event in world.client if not isinstance(event, events.Progress)] == [
+            "SpeechStarted",
+            "SessionError",
+            "SpeechStopped",
+            "InputCommitted",
+            "TranscriptionFailed",
+            "ResponseStarted",
+            "ResponseFinished",
+        ]
+    assert [response.status for response in finished(world)] == ["failed"]
+    world.kills = None
+    said = world.stream([(1.2, 3), (3.0, 0)], start=11)
+    world.run(said + 6)
+    assert finished(world)[-1].status == "completed", "the session lives on"
+    begun = [getattr(event, "audio_ms", 0) for event in world.of(events.SpeechStarted)]
+    assert 9_700 <= begun[-1] <= 10_300, "the audio that was given up counts in the session's time"
+    assert len(world.of(events.SessionError)) == 1
+
+
+def test_an_utterance_that_kills_every_worker_after_its_end_was_told_is_given_up() -> None:
+    """What was to be heard again of it is not kept; that is not why nothing comes of it."""
+    world = conversation([(1.0, 0), (1.2, 1), (8.0, 0)])
+    world.kills, world.kills_after = commands.Transcribe, 0.05
+    world.run(7)
+    assert world.killed == 3
+    assert [type(event).__name__ for _, event in world.client if not isinstance(event, events.Progress)] == [
+        "SpeechStarted",
+        "SpeechStopped",
+        "InputCommitted",
+        "SessionError",
+        "TranscriptionFailed",
+        "ResponseStarted",
+        "ResponseFinished",
+    ]
+    assert [getattr(error, "message", "") for error in world.of(events.TranscriptionFailed)] == [
+        finished(world)[0].reason
+    ]
+    assert [response.status for response in finished(world)] == ["failed"]
+
+
+def test_sound_that_kills_every_worker_is_given_up_though_no_turn_has_begun() -> None:
+    world = conversation([(1.0, 0), (1.2, 1), (8.0, 0)])
+    world.kills = commands.Listen
+    world.run(7)
+    assert world.killed == 4 * len(world.of(events.SessionError)) > 0, (
+        "what nobody is known to have begun is no attempt"
+    )
+    world.kills = None
+    said = world.stream([(1.2, 3), (3.0, 0)], start=10)
+    world.run(said + 6)
+    assert finished(world)[-1].status == "completed"
+
+
+def test_workers_that_leave_as_planned_cost_a_turn_nothing() -> None:
+    """However often, in one long utterance."""
+    world = conversation([(1.0, 0), (9.0, 1), (6.0, 0)])
+
+    def leave() -> None:
+        world.do(world.machine.abandon(world.now))
+        world.run(world.now - 1000 + 0.004)
+        world.kill()
+
+    for second in range(2, 10):
+        world.at(second, leave)
+    world.run(30)
+    assert world.replays == 16, "the next one cannot know that the one before has not begun"
+    assert world.of(events.SessionError) == []
+    assert [response.status for response in finished(world)] == ["completed"]
+
+
+def test_nor_do_those_that_leave_before_they_have_an_answer() -> None:
+    world = conversation([(1.0, 0), (9.0, 1), (6.0, 0)])
+
+    def leave() -> None:
+        world.do(world.machine.abandon(world.now))
+        world.run(world.now - 1000 + 0.004)
+        world.kill()
+
+    for number in range(12):
+        world.at(2.0 + 0.03 * number, leave)
+    world.run(30)
+    assert world.of(events.SessionError) == []
+    assert [response.status for response in finished(world)] == ["completed"]
+
+
+def test_progress_starts_the_count_anew() -> None:
+    """A worker dies after every sentence of a long answer: each one before has come."""
+    world = conversation([(1.2, 4), (70.0, 0)])
+    for second in range(4, 34, 3):
+        world.at(second, world.kill)
+    world.run(95)
+    assert world.replays == 10
+    assert [response.status for response in finished(world)] == ["completed"]
+
+
+def told(machine: Turns, todo: list[commands.Command]) -> list[DownEnvelope]:
+    """What it publishes, and once that is confirmed."""
+    said: list[DownEnvelope] = []
+    while published := [one.envelope for one in todo if isinstance(one, commands.Publish)]:
+        said += published
+        todo = machine.handle([commands.Published()], 0.0)
+    return said
+
+
+def test_the_next_owner_gives_up_once_more_without_a_word() -> None:
+    """It has not read that far, and its client was told."""
+    machine = Turns("s", Limits(), MessageIds(1))
+    codec: Codec = "g711_ulaw/8000"
+    asked: list[packets.Packet] = [packets.CreateItem(Item("i", "user", "hello")), packets.CreateResponse()]
+    assert told(machine, machine.receive(UpEnvelope("s", 1, 0, 1, asked, codec, 3, Snapshot()), 0.0))
+    given_up = UpEnvelope("s", 1, 2, 1, [packets.GiveUp(3, 100), packets.EpochEnd()], codec, 3)
+    (first,) = told(machine, machine.receive(given_up, 0.1))
+    assert {"SessionError", "ResponseFinished"} <= {type(event).__name__ for event in first.events}
+    again = UpEnvelope("s", 2, 0, 1, [packets.GiveUp(3, 100)], codec, 3)
+    (second,) = told(machine, machine.receive(again, 0.2))
+    assert [type(event).__name__ for event in second.events] == ["Progress"]
+
+
+def test_a_worker_that_leaves_before_its_question_is_answered_says_so_of_the_attempt_that_it_began() -> None:
+    """Its owner has counted the question; what is said of the attempt before would not count."""
+    machine = Turns("s", Limits(), MessageIds(1))
+    stream = UpEnvelope("s", 1, 4, 1, [packets.Silence(800)], "g711_ulaw/8000", 2)
+    (question,) = told(machine, machine.receive(stream, 0.0))
+    (leaves,) = told(machine, machine.abandon(0.1))
+    assert [getattr(one.events[0], "reason", "") for one in (question, leaves)] == ["unknown_session", "handed_over"]
+    assert (question.attempt, leaves.attempt) == (2, 3)

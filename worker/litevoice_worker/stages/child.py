@@ -1,0 +1,62 @@
+"""A process that does a stage's work, so that what happens to it happens to it only: how it is started, when again, and
+what its end is called."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BACKOFF_FIRST_SECONDS, BACKOFF_MAX_SECONDS = 0.2, 5.0
+"""Before the process is started again, from the second failure in a row on."""
+
+
+@dataclass(slots=True)
+class Child:
+    """`connection`: to it; it ends with it."""
+
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+
+    def end(self) -> int:
+        """At once; its exit status."""
+        self.connection.close()
+        self.process.kill()
+        return self.process.wait()
+
+    def ended(self) -> int:
+        """Cleans up after a process that has ended by itself, or that shall; its exit status."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.2)  # its own status, when it has ended by itself
+        return self.end()
+
+
+def spawn(program: Sequence[str], *, silent: bool) -> Child:
+    """Python with these arguments, and behind them the number of its end of the connection. Raises OSError."""
+    mine, theirs = socket.socketpair()
+    with theirs:
+        # By vfork, as a thread of a process with gRPC must.
+        command = [sys.executable, "-P", *program, str(theirs.fileno())]
+        output = subprocess.DEVNULL if silent else None
+        try:
+            process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        except OSError:
+            mine.close()
+            raise
+    return Child(process, mine)
+
+
+def pause_after(failures: int) -> float:
+    """Seconds to wait before the start that follows so many failures in a row."""
+    return 0.0 if failures < 2 else min(BACKOFF_FIRST_SECONDS * 2 ** (failures - 2), BACKOFF_MAX_SECONDS)
+
+
+def hung(status: int) -> bool:
+    """Whether the alarm that it set itself has ended it."""
+    return status == -signal.SIGALRM

@@ -138,7 +138,9 @@ class Bench:
             self.measured.sweep_cpu = (self._broker_cpu() - began) / 5
             began = self._broker_cpu()
             for first in range(0, len(asked), AT_ONCE):
-                await admin.lite_topics(self._names.reply_topic, asked[first : first + AT_ONCE])
+                await admin.lite_topics(
+                    self._names.reply_topic, asked[first : first + AT_ONCE], self._names.gateway_group
+                )
             self.measured.peer_cpu = (self._broker_cpu() - began) * len(names) / len(asked)
         finally:
             await admin.close()

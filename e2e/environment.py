@@ -107,7 +107,14 @@ def apply_crds() -> None:
     say("CRDs")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
     for plural in ("voicegateways", "backlogalerts"):
-        kubectl("wait", "--for=condition=Established", f"crd/{plural}.litevoice.dev", "--timeout=60s")
+        wait_established(f"crd/{plural}.litevoice.dev")
+
+
+def wait_established(crd: str) -> None:
+    """kubectl fails at once, whatever its timeout, while a CRD of a moment ago has no conditions at all."""
+    wait_until(
+        lambda: kubectl("wait", "--for=condition=Established", crd, "--timeout=60s"), 60, f"{crd} is established"
+    )
 
 
 def install_chart(images: dict[str, str], *settings: str) -> None:

@@ -281,12 +281,12 @@ class Admin:
             lags.append(LiteLag(max(0, int(body.get("totalLagCount", 0))), by_count, by_age))
         return joined(lags, top)
 
-    async def lite_topic(self, parent: str, name: str) -> LiteTopicInfo | None:
-        """None when no master has a message or a subscriber of the LiteTopic."""
-        (found,) = await self.lite_topics(parent, [name])
+    async def lite_topic(self, parent: str, name: str, group: str) -> LiteTopicInfo | None:
+        """Its log, and who of `group` is subscribed. None when no master has a message or such a subscriber."""
+        (found,) = await self.lite_topics(parent, [name], group)
         return found
 
-    async def lite_topics(self, parent: str, names: Collection[str]) -> list[LiteTopicInfo | None]:
+    async def lite_topics(self, parent: str, names: Collection[str], group: str) -> list[LiteTopicInfo | None]:
         """Like `lite_topic`, for each of `names` in their order; all requests are in flight at once.
 
         Raises BrokerUnavailable while a master that serves the parent topic is away, but not for others.
@@ -294,7 +294,7 @@ class Admin:
         if not names:
             return []
         masters = await self._serving(parent)
-        return await asyncio.gather(*(self._lite_topic(masters, parent, name) for name in names))
+        return await asyncio.gather(*(self._lite_topic(masters, parent, name, group) for name in names))
 
     async def lite_topics_of(self, parent: str, group: str, client_id: str) -> set[str]:
         """The LiteTopics that every master of the parent topic lists that client as a subscriber of: 10,000 of them at
@@ -336,11 +336,11 @@ class Admin:
             raise BrokerUnavailable(f"no broker serves topic {parent} at the moment")
         return answers
 
-    async def _lite_topic(self, masters: Mapping[str, str], parent: str, name: str) -> LiteTopicInfo | None:
+    async def _lite_topic(self, masters: Mapping[str, str], parent: str, name: str, group: str) -> LiteTopicInfo | None:
         found: LiteTopicInfo | None = None
         fields = {"parentTopic": parent, "liteTopic": name}
         for answer in await self._ask_serving(masters, parent, _LITE_TOPIC, fields):
-            info = lite_topic_info(answer)
+            info = lite_topic_info(answer, group)
             if not info.max_offset and not info.subscribers:
                 continue  # the broker answers for names that it never heard of too
             if found is None or info.max_offset > found.max_offset or (info.subscribers and not found.subscribers):

@@ -97,7 +97,7 @@ class Fence:
         """Who is subscribed to each of these fences and presences, at one moment. Raises BrokerError."""
         try:
             async with asyncio.timeout(HOLDERS_SECONDS):
-                found = await self._admin.lite_topics(self._names.control_topic, names)
+                found = await self._admin.lite_topics(self._names.control_topic, names, self._names.fence_group)
         except TimeoutError:
             raise BrokerUnavailable(f"no answer about the fences in {HOLDERS_SECONDS:g} s") from None
         ids = ([ClientId.parse(subscriber) for subscriber in (info.subscribers if info else ())] for info in found)

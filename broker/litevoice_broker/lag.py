@@ -52,7 +52,7 @@ def joined(lags: Sequence[LiteLag], top: int) -> LiteLag:
 
 @dataclass(frozen=True, slots=True)
 class LiteTopicInfo:
-    """`max_offset` is the next position; `subscribers` client ids."""
+    """`max_offset` is the next position; `subscribers` client ids of the group that was asked about."""
 
     max_offset: int
     subscribers: list[str]
@@ -79,10 +79,12 @@ def _oldest_of(span: Mapping[str, Any], consumer_offset: int, now: float) -> flo
     return int(span.get("delayTime", 0)) / 1000
 
 
-def lite_topic_info(body: Mapping[str, Any]) -> LiteTopicInfo:
+def lite_topic_info(body: Mapping[str, Any], group: str) -> LiteTopicInfo:
+    """The broker lists the subscribers of all groups."""
+    listed = (entry for entry in body.get("subscriber") or [] if entry.get("group") == group)
     return LiteTopicInfo(
         max(0, int((body.get("topicOffset") or {}).get("maxOffset", 0))),
-        sorted(str(entry.get("clientId", "")) for entry in body.get("subscriber") or []),
+        sorted(str(entry.get("clientId", "")) for entry in listed),
     )
 
 

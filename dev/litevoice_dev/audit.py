@@ -42,6 +42,11 @@ Line = dict[str, Any]
 """What an audit says of one message."""
 
 
+def audit_group(topic: str) -> str:
+    """Beside the gateways', whose subscriptions an audit leaves alone."""
+    return f"{topic}-audit"
+
+
 def print_line(line: Line) -> None:
     print(json.dumps(line), flush=True)
 
@@ -54,7 +59,7 @@ def read_mark(pcm: bytes) -> int:
 @contextlib.asynccontextmanager
 async def reading_requests(settings: BrokerSettings, take: Callable[[Line], None]) -> AsyncIterator[None]:
     """`take` gets every upstream message from now on; entered when every partition is being read."""
-    names, group = settings.names, f"{settings.request_topic}-audit"
+    names, group = settings.names, audit_group(settings.request_topic)
     admin = Admin.from_settings(settings)
     try:
         await admin.ensure_group(group, orderly=True)
@@ -98,7 +103,8 @@ ReadReplies = Callable[[str], Awaitable[list[Line]]]
 async def read_replies(settings: BrokerSettings, session_id: str) -> list[Line]:
     """Every position of the session's LiteTopic, from the first to the last at the time of the call.
 
-    Raises LookupError when the broker has no such LiteTopic, TimeoutError when not all of it comes.
+    Raises LookupError when the broker has no such LiteTopic, TimeoutError when not all of it comes, RuntimeError when
+    it cannot go on.
     """
     async with reading_replies(settings) as read:
         return await read(session_id)
@@ -112,6 +118,7 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
     numbers: dict[int, int] = {}
     last: dict[str, int] = {}
     complete: dict[str, asyncio.Event] = {}
+    lost: set[str] = set()
 
     def take(delivery: Delivery) -> None:
         if delivery.name not in lines:
@@ -120,9 +127,13 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
         if delivery.position >= last[delivery.name]:
             complete[delivery.name].set()
 
+    def lose(session_id: str) -> None:
+        lost.add(session_id)
+        complete[session_id].set()
+
     async def read(session_id: str) -> list[Line]:
         topic = names.reply_topic_of(session_id)
-        info = await admin.lite_topic(topic, session_id)
+        info = await admin.lite_topic(topic, session_id, audit_group(topic))
         if info is None:
             raise LookupError(f"the broker has no LiteTopic {session_id} under {topic}")
         lines[session_id], last[session_id] = [], info.max_offset - 1
@@ -136,6 +147,8 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
             except TimeoutError:
                 got = len(lines[session_id])
                 raise TimeoutError(f"{session_id}: {got} of {info.max_offset} in {READ_SECONDS:g} s") from None
+            if session_id in lost:
+                raise RuntimeError(f"{session_id}: another audit reads it, or its log was cut")
             await channels[topic].release(session_id)
         return lines.pop(session_id)
 
@@ -144,16 +157,16 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
         topic: LiteChannel(
             broker_config(settings),
             topic,
-            f"{topic}-audit",
+            audit_group(topic),
             on_delivery=take,
-            on_evicted=lambda _name: None,
+            on_evicted=lose,
             admin=admin,
         )
         for topic in names.reply_topics
     }
     try:
         for topic, channel in channels.items():
-            await admin.ensure_group(f"{topic}-audit", orderly=True, lite_bind_topic=topic, exclusive=True)
+            await admin.ensure_group(audit_group(topic), orderly=True, lite_bind_topic=topic, exclusive=True)
             await channel.start()
         for channel in channels.values():
             await channel.wait_ready(60)

@@ -312,7 +312,7 @@ class Party:
 
     async def subscribers(self, name: str) -> set[str]:
         """Admin code 200076: the pods of the clients that are listed."""
-        info = await self.admin.lite_topic(self.names.reply_topic, name)
+        info = await self.admin.lite_topic(self.names.reply_topic, name, self.names.gateway_group)
         return set() if info is None else {client.split("@")[0] for client in info.subscribers}
 
     async def listed(self, name: str, *pods: str) -> None:

@@ -40,7 +40,7 @@ async def several_lite_messages_in_one_request_are_answered_ok_and_lost(party: P
 async def a_subscription_may_come_before_the_first_message(party: Party) -> None:
     a, sender = await party.lite("a"), await party.sender()
     await a.subscribe(N)
-    info = await party.admin.lite_topic(party.names.reply_topic, N)
+    info = await party.admin.lite_topic(party.names.reply_topic, N, party.names.gateway_group)
     assert info is not None
     assert (info.max_offset, info.subscribers) == (0, [a.id])
     await sender.send(N)
@@ -424,7 +424,7 @@ async def one_lite_topic(party: Party) -> None:
     a, sender = await party.lite("a"), await party.sender()
     await sender.send(N, 2)
     await a.subscribe(M)
-    n, m, nothing = await party.admin.lite_topics(a.topic, [N, M, "never"])
+    n, m, nothing = await party.admin.lite_topics(a.topic, [N, M, "never"], a.group)
     assert n is not None
     assert m is not None
     assert (n.max_offset, n.subscribers) == (2, [])

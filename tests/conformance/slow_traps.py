@@ -70,7 +70,7 @@ async def expiry_drops_messages_and_subscription_and_tells_nobody(party: Party) 
     await party.place.expire()
 
     async def expired() -> bool:
-        return await party.admin.lite_topic(a.topic, N) is None
+        return await party.admin.lite_topic(a.topic, N, a.group) is None
 
     await until(expired, "the LiteTopic has expired", 20)
     assert await party.admin.lite_topics_of(a.topic, a.group, a.id) == set()

@@ -160,7 +160,7 @@ class BrokerKit:
         channel = LiteChannel(
             config,
             self.names.reply_topic,
-            self.names.gateway_group,
+            options.pop("group", self.names.gateway_group),
             on_delivery=on_delivery,
             on_evicted=on_evicted,
             **{"admin": self.admin, **options},

@@ -74,7 +74,7 @@ class Subscriptions:
         known: dict[str, Collection[str]] = {}
         for first in range(0, len(names), ASKED_AT_ONCE):
             some = names[first : first + ASKED_AT_ONCE]
-            found = await self._answer(self._admin.lite_topics(self._parent_topic, some))
+            found = await self._answer(self._admin.lite_topics(self._parent_topic, some, self._group))
             if found is None:
                 break
             known |= {name: set(info.subscribers if info else ()) for name, info in zip(some, found, strict=True)}
@@ -88,7 +88,7 @@ class Subscriptions:
 
     async def length(self, name: str) -> int | None:
         """Of its log, the position that its next message gets; None: not known."""
-        found = await self._answer(self._admin.lite_topics(self._parent_topic, [name]))
+        found = await self._answer(self._admin.lite_topics(self._parent_topic, [name], self._group))
         return found[0].max_offset if found and found[0] is not None else None
 
     async def wake(self) -> None:

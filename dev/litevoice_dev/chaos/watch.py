@@ -101,10 +101,10 @@ async def _at_the_brokers(place: ChaosPlace, sessions: list[str]) -> tuple[int, 
     subscriptions = lite_topics = 0
     admin = Admin.from_settings(place.stack.broker_settings)
     try:
-        for topic in place.names.reply_topics:
+        for topic, group in zip(place.names.reply_topics, place.names.gateway_groups, strict=True):
             there = [session for session in sessions if place.names.reply_topic_of(session) == topic]
             for first in range(0, len(there), QUESTIONS_AT_ONCE):
-                infos = await admin.lite_topics(topic, there[first : first + QUESTIONS_AT_ONCE])
+                infos = await admin.lite_topics(topic, there[first : first + QUESTIONS_AT_ONCE], group)
                 subscriptions += sum(len(info.subscribers) for info in infos if info)
                 lite_topics += sum(info is not None for info in infos)
     except BrokerError:
@@ -128,7 +128,7 @@ async def homes(settings: BrokerSettings, sessions: Collection[str]) -> dict[str
             topic = settings.names.reply_topic_of(session)
             with contextlib.suppress(Refused):
                 answer = await client.call(_LITE_TOPIC, {"parentTopic": topic, "liteTopic": session})
-                if count := lite_topic_info(parse(answer.body)).max_offset:
+                if count := lite_topic_info(parse(answer.body), "").max_offset:
                     found[session][broker] = count
         await client.close()
     return dict(found)

@@ -129,7 +129,7 @@ class Broker:
     async def holders(self, names: Names, partitions: Sequence[int]) -> dict[int, list[str]]:
         """Partition → the worker pods that hold its fence: one, unless something is wrong or just changing."""
         fences = [names.fence(partition) for partition in partitions]
-        infos = await self._connected.lite_topics(names.control_topic, fences)
+        infos = await self._connected.lite_topics(names.control_topic, fences, names.fence_group)
         return {partition: _pods(info) for partition, info in zip(partitions, infos, strict=True)}
 
     async def settings(self) -> dict[str, dict[str, str]]:
@@ -138,9 +138,9 @@ class Broker:
 
     async def _lite_topics(self, names: Names, session_ids: Collection[str]) -> dict[str, LiteTopicInfo | None]:
         found: dict[str, LiteTopicInfo | None] = {}
-        for reply_topic in names.reply_topics:
+        for reply_topic, group in zip(names.reply_topics, names.gateway_groups, strict=True):
             some = [session_id for session_id in session_ids if names.reply_topic_of(session_id) == reply_topic]
-            infos = await self._connected.lite_topics(reply_topic, some)
+            infos = await self._connected.lite_topics(reply_topic, some, group)
             found |= dict(zip(some, infos, strict=True))
         return found
 

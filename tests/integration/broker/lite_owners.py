@@ -38,7 +38,7 @@ async def send(producer: Producer, kit: Any, name: str, first: int, last: int) -
 
 
 async def subscribers(admin: Admin, kit: Any, name: str) -> list[str]:
-    info = await admin.lite_topic(kit.names.reply_topic, name)
+    info = await admin.lite_topic(kit.names.reply_topic, name, kit.names.gateway_group)
     return [] if info is None else [client.split("@")[0] for client in info.subscribers]
 
 

@@ -26,7 +26,7 @@ async def fence(kit: Any, pod: str) -> tuple[Fence, list[int]]:
 
 
 async def owner(kit: Any, admin: Admin, partition: int) -> list[str]:
-    info = await admin.lite_topic(kit.names.control_topic, kit.names.fence(partition))
+    info = await admin.lite_topic(kit.names.control_topic, kit.names.fence(partition), kit.names.fence_group)
     return [] if info is None else [client.split("@")[0] for client in info.subscribers]
 
 

@@ -193,7 +193,7 @@ async def test_signed_requests_over_tls_are_let_in(kit: Any, admin: Admin, names
     await send_lite(producer, names.reply_topic, "s-signed", b"signed")
     await send_fifo(producer, names.partition_topic(0), "g", {}, b"signed, too")
     await until(lambda: [delivery.body for delivery in seen] == [b"signed"])
-    info = await admin.lite_topic(names.reply_topic, "s-signed")
+    info = await admin.lite_topic(names.reply_topic, "s-signed", names.gateway_group)
     assert info is not None
     assert [client.split("@")[0] for client in info.subscribers] == ["owner"]
     async with asyncio.timeout(60):
@@ -417,7 +417,7 @@ async def test_an_expired_session_is_gone_and_told_apart(
     session that lives in silence is kept alive by its gateway; one that nobody keeps alive is told to be over."""
     alive = new_session_id(mortal.signing_key.encode(), "alice")
     failed: list[str] = []
-    parent = mortal.soon.reply_topic
+    parent, group = mortal.soon.reply_topic, mortal.soon.gateway_group
     gateways = Gateways(tmp_path, rocketmq.endpoints, rocketmq.name_server, mortal.soon, broker_section)
     (tmp_path / "keys" / "session-signing-key").write_text(mortal.signing_key)
     async with producer(rocketmq, access, mortal) as down:
@@ -426,7 +426,7 @@ async def test_an_expired_session_is_gone_and_told_apart(
         owner = LiteChannel(
             BrokerConfig(rocketmq.endpoints, ClientId.new("test", HOST, "owner"), **inside(access)),
             parent,
-            mortal.soon.gateway_group,
+            group,
             on_delivery=lambda delivery: None,
             on_evicted=lambda name: None,
             on_failed=failed.append,
@@ -448,8 +448,8 @@ async def test_an_expired_session_is_gone_and_told_apart(
             async with asyncio.timeout(200):
                 while (
                     time.monotonic() - silent_since < EXPIRED_SECONDS
-                    or await admin.lite_topic(parent, mortal.session) is not None
-                    or _length(await admin.lite_topic(parent, left))
+                    or await admin.lite_topic(parent, mortal.session, group) is not None
+                    or _length(await admin.lite_topic(parent, left, group))
                 ):
                     await say(down, mortal, alive, numbers)
                     numbers += 1
@@ -474,5 +474,5 @@ async def test_an_expired_session_is_gone_and_told_apart(
             await owner.close()
             gateways.stop()
     overflows = version() == "5.5.0"
-    assert (await admin.lite_topic(mortal.too_long, mortal.session) is None) == overflows
-    assert await admin.lite_topic(mortal.longest, mortal.session) is not None
+    assert (await admin.lite_topic(mortal.too_long, mortal.session, group) is None) == overflows
+    assert await admin.lite_topic(mortal.longest, mortal.session, group) is not None

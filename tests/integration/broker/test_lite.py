@@ -194,7 +194,7 @@ async def test_pause_leaves_messages_at_the_broker_and_resume_brings_them_all(ki
         while (lag := await admin.lite_lag(kit.names.gateway_group, 10)).total != 57:
             await asyncio.sleep(0.05)
     assert [(entry.name, entry.count) for entry in lag.by_count] == [(slow, 57)]
-    info = await admin.lite_topic(kit.names.reply_topic, slow)
+    info = await admin.lite_topic(kit.names.reply_topic, slow, kit.names.gateway_group)
     assert info is not None
     assert info.max_offset == 60
     await channel.resume(slow)

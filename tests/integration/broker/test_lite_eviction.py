@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -70,6 +71,30 @@ async def test_trap_full_sync_never_brings_an_evicted_owner_back(kit: Any, admin
     await until(lambda: second_log.positions[name] == list(range(3, 23)))
     assert first_log.positions[name] == [0, 1, 2]
     assert second_log.evicted == []
+
+
+async def test_a_reader_of_another_group_takes_nothing(kit: Any, admin: Admin) -> None:
+    """The broker lists the subscribers of all groups. Who is in doubt after a full sync would go, for any of them."""
+    others = f"{kit.names.reply_topic}-recorders"
+    await admin.ensure_group(others, orderly=True, lite_bind_topic=kit.names.reply_topic, exclusive=True)
+    channel, log = await owner(kit, "owner")
+    reader, read = await owner(kit, "reader", group=others)
+    producer = await kit.producer()
+    name = new_name()
+    try:
+        for one in (channel, reader):
+            await one.take_over(name, 0)
+        for number in range(5):
+            for one in (channel, reader):
+                await synced(one)
+                one._ownership.heal([name], time.monotonic())  # as after a lost acknowledgement
+                one._carry_out()
+            await send(producer, kit, name, number, number + 1)
+            await until(lambda n=number: log.positions[name] == read.positions[name] == list(range(n + 1)))
+        assert log.evicted == read.evicted == []
+    finally:
+        await reader.close()
+        await admin.delete_group(others)
 
 
 async def test_eviction_that_races_with_a_full_sync(kit: Any, admin: Admin) -> None:
@@ -332,9 +357,9 @@ async def test_what_was_taken_during_a_lost_link_is_not_taken_back(
     messages of a moment ago would then be fetched by a takeover."""
 
     class SlowAdmin(Admin):
-        async def lite_topics(self, parent: str, names: Collection[str]) -> list[LiteTopicInfo | None]:
+        async def lite_topics(self, parent: str, names: Collection[str], group: str) -> list[LiteTopicInfo | None]:
             await asyncio.sleep(0.1)
-            return await super().lite_topics(parent, names)
+            return await super().lite_topics(parent, names, group)
 
     port = free_port()
     async with Wire(rocketmq.endpoints, port) as wire:

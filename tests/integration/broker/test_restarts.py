@@ -353,12 +353,12 @@ async def test_eviction_during_a_lost_link_is_found_out_after_it(
         assert first.owns(0)
         assert not first.owns(1)
         assert second.owns(1)
-        info = await admin.lite_topic(kit.names.control_topic, kit.names.fence(1))
+        info = await admin.lite_topic(kit.names.control_topic, kit.names.fence(1), kit.names.fence_group)
         assert info is not None
         assert [client.split("@")[0] for client in info.subscribers] == ["second"]
 
         async def is_the_takers() -> bool:  # who claims it again is not listed for a moment
-            info = await admin.lite_topic(reply_topic, "s-taken")
+            info = await admin.lite_topic(reply_topic, "s-taken", kit.names.gateway_group)
             return info is not None and info.subscribers == [str(taker.client_id)]
 
         await until(is_the_takers, timeout_seconds=10)

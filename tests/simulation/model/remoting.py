@@ -89,9 +89,10 @@ class ModelRemotingClient:
             case 200076:
                 topics = broker.lite[fields["parentTopic"]]
                 name = fields["liteTopic"]
+                group = next(group for group, its in broker.lite_groups.items() if its is topics)
                 return {
                     "topicOffset": {"maxOffset": topics.length(name)},
-                    "subscriber": [{"clientId": client} for client in topics.subscribers(name)],
+                    "subscriber": [{"clientId": client, "group": group} for client in topics.subscribers(name)],
                 }
             case 200077:
                 topics = broker.lite[fields["parentTopic"]]

@@ -46,6 +46,8 @@ class PacketLog:
         unconfirmed: packets handed out for the first time and not confirmed by the broker yet.
         full_since: since when `max_pending_packets` or `max_pending_bytes` wait for the broker (until half of both are
             left), else None.
+        waits_until: so long a worker's question waits for what the owner before may be about to leave, when something
+            in it is not understood yet: a worker that had to begin without would tell the client that it is lost.
     """
 
     __slots__ = (
@@ -78,6 +80,7 @@ class PacketLog:
         "handing_over",
         "next_seq",
         "unconfirmed",
+        "waits_until",
     )
 
     def __init__(
@@ -106,6 +109,7 @@ class PacketLog:
         self.handing_over = 0
         self.unconfirmed = 0
         self.full_since: float | None = None
+        self.waits_until = 0.0
         self._batch: list[Run] = []
         self._collected = 0
         self._pending_bytes = 0
@@ -255,6 +259,9 @@ class PacketLog:
                 self._ask(missing=1)
         if not self._state.asked or self._replayed >= self._state.attempt:
             return
+        if self._lacks_an_utterance and now < self.waits_until:
+            self._out.append(do.WakeAt(self.waits_until))
+            return
         self._replayed, self._replayed_at = self._state.attempt, self._state.position
         self._probe.heard(now)
         self._forgive_if_idle()
@@ -290,7 +297,8 @@ class PacketLog:
         self._probe.heard(now)
 
     def tick(self, now: float, *, probe: bool, ask_now: bool = False) -> None:
-        """Asks a quiet worker, if `probe`; with `ask_now` one of which nothing is known yet."""
+        """Asks a quiet worker, if `probe`; with `ask_now` one of which nothing is known yet. Answers one that waits."""
+        self.answer(now)
         broker_answers = not self.unconfirmed or now - self._confirmed_at < self._limits.probe_seconds
         expected = self._state.awaiting_response or bool(self._retained or self._state.handed)
         waiting = probe and self.is_open and broker_answers and expected
@@ -315,6 +323,12 @@ class PacketLog:
         """What no worker is done with is more than silence."""
         own = (packet for run in self._retained for packet in run.packets)
         return self._state.handed.says_something or says_something(own)
+
+    @property
+    def _lacks_an_utterance(self) -> bool:
+        """One has ended at an earlier owner, nobody has understood it yet, and nothing of it is here."""
+        ends = self._state.snapshot.cursor.untranscribed
+        return bool(ends) and ends[0].end.epoch < self.epoch and not self._state.handed
 
     @property
     def _may_end_an_utterance(self) -> bool:

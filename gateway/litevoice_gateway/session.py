@@ -353,6 +353,7 @@ class Session(Standing):
         restored = self._restored if self.resumed else None
         self._send(self._protocol.opened(self.id, self._config, self._at, events or [], restored))
         if self.resumed:
+            self._packets.waits_until = now + SETTLE_MAX_SECONDS
             self._out.append(do.Observe("takeovers"))
             self._out.append(do.Observe("takeover_seconds", amount=now - self._began))
             self._out.append(do.WakeAt(now + SETTLE_SECONDS))

@@ -68,6 +68,8 @@ class Answers:
         exposed_cancels: of these, those that went with a gateway, see Question.exposed.
         items: of the conversation, as far as the client was told of them.
         under_way: responses that have begun and not ended, by id.
+        left: what was said before, and lost in part: a last piece that was too short to be taken for speech is heard
+            with what is said next, as no silence came between them.
     """
 
     def __init__(self, client: Client) -> None:
@@ -77,6 +79,7 @@ class Answers:
         self.cut: Question | None = None
         self.cancels = self.exposed_cancels = 0
         self.items = 0
+        self.left = ""
         self.under_way: dict[str, Answer] = {}
         self._ended: set[str] = set()
 
@@ -156,6 +159,8 @@ class Answers:
         if self._world.loop.now - since < QUIET_SECONDS:
             return False
         self._world.say(f"{self._name(question)}: understood is {''.join(question.understood)!r}")
+        if question.spoken and not self._client.acks:
+            self.left = question.text
         self._end(question)
         self.cancels = 0
         return True
@@ -165,13 +170,19 @@ class Answers:
     def _understood(self, question: Question, text: str) -> None:
         question.understood.append(text)
         self.items += bool(text)
+        left = self.left if question.spoken else ""
         if self.unsure:
-            if not _is_part("".join(question.understood), question.text):
+            if not _is_part("".join(question.understood), left + question.text):
                 self._broken(f": of {question.text!r} was understood {question.understood}")
         elif question.text_seen:
             self._broken(f": {question.text!r} was understood as {text!r} again")
+        elif text != question.text and text.endswith(question.text) and _is_part(text, left + question.text):
+            self._world.say(f"{self._name(question)} is understood as {text!r}, with what was left of {left!r}")
+            question.text = text  # which is answered
         elif text != question.text:
             self._client.wrong(f"{self._name(question)} was understood as {text!r}")
+        if question.spoken and not self.unsure:
+            self.left = ""
         question.text_seen = True
         self._end_if_complete(question)
         self._client.moment("is understood")

@@ -78,6 +78,25 @@ def test_who_comes_later_learns_from_the_refusal_that_the_worker_lacks_it() -> N
     assert third.published == [], "of another one's epoch"
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_question_waits_for_an_utterance_that_has_ended_and_may_still_come(comes: bool) -> None:
+    """A worker that begins without its audio can only tell the client that it is lost."""
+    first = speaking(3)
+    ends = Cursor(untranscribed=[Untranscribed(1, Mark(WALL, 2))])
+    first.down(events.InputCommitted("i1"), snapshot=Snapshot(cursor=ends))
+    *log, left_to_the_next = ended(first)
+    second = Driver(resume=START)
+    for body in log:
+        deliver(second, body)
+    second.pass_time(0.1)
+    assert asked(second) == []
+    if comes:
+        deliver(second, left_to_the_next)
+    else:
+        second.pass_time(SETTLE_MAX_SECONDS)
+    assert applied(second.published) == ([SOUND] * 3 if comes else [])
+
+
 @pytest.mark.parametrize("ended_there", [True, False])
 def test_what_the_client_has_sent_again_is_not_asked_for(ended_there: bool) -> None:
     """Once a worker has ended the utterance: it would hear it twice, and not find the end of the first."""

@@ -85,7 +85,7 @@ async def test_what_a_killed_gateway_leaves_is_found_until_its_client_is_back(
         for name in (session, well):
             await played_worker.say(name, events.ResponseStarted("r1", "i1"))
         heard = (await receive(socket))["event_id"]
-        assert await operator_of.look() == set()
+        await operator_of.until(lambda found: not found and session in operator_of.backlogs.seen)
         killed.kill()
         await played_worker.say(session, events.AudioDelta("r1", "i1", b"waits"))
         await operator_of.until(lambda found: found == {(session, "owner-unknown", "unknown", killed.name)})

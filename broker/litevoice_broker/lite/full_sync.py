@@ -171,8 +171,8 @@ class Survey:
             if topic is None or not topic.wanted or topic.number != self.numbers[name] or topic.ignores_notices:
                 continue
             others = set(subscribers) - {me}
-            left = self.remembers and name in known and not subscribers and topic.work is None
-            if left or (others and me not in subscribers):
+            nobody = self.remembers and name in known and not subscribers
+            if (nobody and topic.should_be_listed) or (others and me not in subscribers):
                 topic.synced &= self.settles or self.is_alone  # else the full sync that follows takes us out
                 yield topic, None
             elif self.settles and (others or name in self.recent):

@@ -296,6 +296,11 @@ class Topic:
         """A notice is not looked into yet: what comes may be somebody else's."""
         return self.noticed or (isinstance(self.work, Look) and self.work.notice)
 
+    @property
+    def should_be_listed(self) -> bool:
+        """If it is ours. Not while it is claimed; but while a notice is looked into, before we step out."""
+        return self.work is None or (self.in_doubt and self.subscribed)
+
     def whose(self, look: Look, subscribers: Collection[str], me: str) -> bool | None:
         """Who is listed decides whether it is ours. Nobody: after a notice somebody is in the middle of a takeover,
         unless we have stepped out before and not claimed it again yet. Somebody beside us: they have nothing when only

@@ -241,6 +241,23 @@ def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
     assert broker.evicted == evicted
 
 
+def test_what_was_taken_and_left_again_is_not_ours_while_its_notice_is_looked_into(broker: Broker) -> None:
+    """Else the look would end before, and what waits for it would be sent."""
+    broker.own(3)
+    broker.notice()
+    held = broker.open.pop()
+    broker.own_names = ["s-2"]
+    request = broker.ownership.look_again()
+    assert broker.answer() == OWN
+    broker.listed = ()
+    broker.answer_all()
+    assert broker.evicted == [N]
+    assert broker.finished[request] is None
+    broker.ownership.answered(held.number, {N: ()}, broker.now)
+    assert broker.answer_all() == []
+    assert broker.evicted == [N]
+
+
 def test_a_broker_that_may_have_been_away_does_not_say_that_somebody_has_left(broker: Broker) -> None:
     broker.own(3)
     broker.ownership.lost(broker.now)

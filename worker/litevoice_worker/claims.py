@@ -9,6 +9,7 @@ if it was listed since then, or two sync periods have passed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -65,7 +66,8 @@ Action = Take | Leave | Drop
 
 
 class Claims:
-    """One worker's. A partition that an action names is left alone until `taken` or `ended` says what came of it."""
+    """One worker's. A partition that an action names is left alone until `taken` or `ended` says what came of it, but for
+    a Drop while a Leave is under way: each of the two ends."""
 
     def __init__(self, me: ClientId, partitions: int, now: float) -> None:
         self._me = me
@@ -73,7 +75,7 @@ class Claims:
         self._partitions = partitions
         self._members: frozenset[str] = frozenset()
         self._held: set[int] = set()
-        self._busy: set[int] = set()
+        self._busy: Counter[int] = Counter()  # actions under way
         self._changed_at: dict[int, float] = {}
         self._retry_at: dict[int, float] = {}
         # What is known of the members.
@@ -164,22 +166,25 @@ class Claims:
         self._absent, superseded = not present, bool(present) and self._me not in present
         actions: list[Action] = []
         for partition in range(self._partitions):
-            if partition in self._busy or self._changed_at.get(partition, asked_at - 1) >= asked_at:
+            if self._changed_at.get(partition, asked_at - 1) >= asked_at:
                 continue
             holders = listed.get(Names.fence(partition))
-            if partition in self._held:
+            if self._busy[partition]:  # if it stood still while it handed it over, that is not its own to do any more
+                taken = partition in doubted and self._others(holders)
+                action: Action | None = Drop(partition) if taken else None
+            elif partition in self._held:
                 action = self._of_held(partition, holders, now, doubted=partition in doubted, superseded=superseded)
             else:
                 action = self._of_free(partition, holders, now, superseded=superseded)
             if action is not None:
                 actions.append(action)
-        self._busy |= {action.partition for action in actions}
+        self._busy.update(action.partition for action in actions)
         return actions
 
     # --- what came of the actions, and what the fence reports
 
     def taken(self, partition: int, now: float) -> None:
-        self._busy.discard(partition)
+        self._busy[partition] = max(0, self._busy[partition] - 1)
         self._held.add(partition)
         self._forget(partition, now)
 
@@ -187,7 +192,7 @@ class Claims:
         """A Take that failed, or a Leave or a Drop that is done."""
         if partition not in self._held:
             self._retry_at[partition] = now + RETRY_SECONDS
-        self._busy.discard(partition)
+        self._busy[partition] = max(0, self._busy[partition] - 1)
         self._held.discard(partition)
         self._forget(partition, now)
 
@@ -239,7 +244,7 @@ class Claims:
     def _of_held(
         self, partition: int, holders: frozenset[ClientId] | None, now: float, *, doubted: bool, superseded: bool
     ) -> Action | None:
-        others = (holders or frozenset()) - {self._me}
+        others = self._others(holders)
         if superseded or (others and holders is not None and (doubted or self._me not in holders)):
             return Drop(partition)
         ranked = ranking(partition, self._alive)
@@ -261,7 +266,7 @@ class Claims:
             return None
         if now < self._retry_at.get(partition, now):
             return None
-        others = holders - {self._me}
+        others = self._others(holders)
         if any(other.pod != self._me.pod for other in others):
             self._held_by_others.add(partition)
             since = self._wanted_since.setdefault(partition, now)
@@ -270,6 +275,9 @@ class Claims:
         if not others and self._disturbed and not released and now - self._sure_since < SETTLE_SECONDS:
             return None
         return Take(partition)
+
+    def _others(self, holders: frozenset[ClientId] | None) -> frozenset[ClientId]:
+        return (holders or frozenset()) - {self._me}
 
     def _outranked(self, ranked: list[str], other: str) -> bool:
         if other not in ranked:

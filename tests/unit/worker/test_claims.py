@@ -263,6 +263,32 @@ def test_a_process_that_stood_still_believes_nothing_that_it_knew() -> None:
     assert not one.claims.doubtful(one.now)
 
 
+@pytest.mark.parametrize(
+    ("who", "holders", "want"),
+    [
+        ("somebody else has it by now", {OTHER}, [Drop(NOT_MINE)]),
+        ("and a full sync has put us back", {ME, OTHER}, [Drop(NOT_MINE)]),
+        ("still nobody but us", {ME}, []),
+        ("nobody, since we have released it", set(), []),
+    ],
+)
+def test_a_process_that_stood_still_while_it_handed_over(who: str, holders: set[ClientId], want: list[Action]) -> None:
+    one = One()
+    one.hold(MINE)
+    one.hold(NOT_MINE)
+    assert one.looks(fences({ME}, {ME}), 2) == [Leave(NOT_MINE)]
+    assert one.look(fences({ME}, {OTHER})) == [], "as planned"
+    one.now += 10
+    one.claims.pulse(one.now)
+    assert one.look(fences({ME}, holders), 0.01) == want, who
+    for _ in want:
+        one.claims.ended(NOT_MINE, one.now)
+    one.members = (A,)
+    assert one.looks(fences({ME}, set()) | {Names.presence(B): set()}, 5) == [], "the other one is under way"
+    one.claims.ended(NOT_MINE, one.now)
+    assert one.looks(fences({ME}, set()) | {Names.presence(B): set()}, SETTLE_SECONDS + 1) == [Take(NOT_MINE)]
+
+
 def test_a_look_from_just_before_a_standstill_says_nothing() -> None:
     one = One()
     one.hold(MINE)

@@ -66,8 +66,8 @@ Action = Take | Leave | Drop
 
 
 class Claims:
-    """One worker's. A partition that an action names is left alone until `taken` or `ended` says what came of it, but for
-    a Drop while a Leave is under way: each of the two ends."""
+    """One worker's. A partition that an action names is left alone until `taken` or `ended` says what came of it; only
+    a Drop may come while a Leave is under way, and each of the two ends."""
 
     def __init__(self, me: ClientId, partitions: int, now: float) -> None:
         self._me = me

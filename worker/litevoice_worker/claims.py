@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from litevoice_contracts.names import ClientId, Names
 from litevoice_worker.partitions import owned_by, ranking, watched_by
@@ -143,6 +144,8 @@ class Claims:
         fences = self._due - self._held
         if survey:
             fences |= self._held
+        if self._doubt_since is not None:  # also what may become its own again soon
+            fences.update(range(self._partitions))
         return [
             *dict.fromkeys((self._presence, *map(Names.presence, sorted(watched)), *map(Names.fence, sorted(fences))))
         ]
@@ -164,6 +167,8 @@ class Claims:
         self._look_at_members(listed, now)
         present = listed.get(self._presence, frozenset())
         self._absent, superseded = not present, bool(present) and self._me not in present
+        if self._sure_since is not None:  # whether or not they are due: its members list may be older
+            self._held_by_others.update(filter(partial(self._elsewhere, listed), range(self._partitions)))
         actions: list[Action] = []
         for partition in range(self._partitions):
             if self._changed_at.get(partition, asked_at - 1) >= asked_at:
@@ -268,13 +273,15 @@ class Claims:
             return None
         others = self._others(holders)
         if any(other.pod != self._me.pod for other in others):
-            self._held_by_others.add(partition)
             since = self._wanted_since.setdefault(partition, now)
             return Take(partition) if now - since >= HANDOVER_SECONDS else None
         released = partition in self._held_by_others
         if not others and self._disturbed and not released and now - self._sure_since < SETTLE_SECONDS:
             return None
         return Take(partition)
+
+    def _elsewhere(self, listed: Listed, partition: int) -> bool:
+        return any(holder.pod != self._me.pod for holder in listed.get(Names.fence(partition), ()))
 
     def _others(self, holders: frozenset[ClientId] | None) -> frozenset[ClientId]:
         return (holders or frozenset()) - {self._me}
@@ -288,4 +295,3 @@ class Claims:
         self._changed_at[partition] = now
         for since in (self._wanted_since, self._tied_since):
             since.pop(partition, None)
-        self._held_by_others.discard(partition)

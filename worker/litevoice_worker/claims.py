@@ -68,7 +68,7 @@ Action = Take | Leave | Drop
 
 class Claims:
     """One worker's. A partition that an action names is left alone until `taken` or `ended` says what came of it; only
-    a Drop may come while a Leave is under way, and each of the two ends."""
+    a Drop may come while another action is under way, and each of the two ends."""
 
     def __init__(self, me: ClientId, partitions: int, now: float) -> None:
         self._me = me
@@ -119,7 +119,7 @@ class Claims:
         self._pulse_at = now
         if late:
             self._doubt_since = now
-            self._doubted |= self._held
+            self._doubted |= self._held | (+self._busy).keys()
             self._unsure()
         elif self._doubt_since is not None and now - self._doubt_since > DOUBT_SECONDS:
             self._believe_again()
@@ -174,7 +174,7 @@ class Claims:
             if self._changed_at.get(partition, asked_at - 1) >= asked_at:
                 continue
             holders = listed.get(Names.fence(partition))
-            if self._busy[partition]:  # if it stood still while it handed it over, that is not its own to do any more
+            if self._busy[partition]:  # if it stood still over that, it is not its own to do any more
                 taken = partition in doubted and self._others(holders)
                 action: Action | None = Drop(partition) if taken else None
             elif partition in self._held:

@@ -319,6 +319,18 @@ def test_a_process_that_stood_still_while_it_handed_over(who: str, holders: set[
     assert one.looks(fences({ME}, set()) | {Names.presence(B): set()}, SETTLE_SECONDS + 1) == [Take(NOT_MINE)]
 
 
+def test_a_process_that_stood_still_while_it_took_one_does_not_take_it_from_the_next_owner() -> None:
+    one = One()
+    assert one.looks(fences(set(), {OTHER}), 2) == [Take(MINE)]
+    one.now += 10
+    one.claims.pulse(one.now)
+    assert one.look(fences({OTHER}, {OTHER}), 0.01) == [Drop(MINE)]
+    one.claims.ended(MINE, one.now)
+    assert one.looks(fences(set(), {OTHER}), 3) == [], "it is still being taken"
+    one.claims.ended(MINE, one.now)
+    assert one.looks(fences(set(), {OTHER}), 3) == [Take(MINE)]
+
+
 def test_a_look_from_just_before_a_standstill_says_nothing() -> None:
     one = One()
     one.hold(MINE)

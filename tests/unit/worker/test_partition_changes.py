@@ -189,6 +189,24 @@ async def test_a_partition_that_is_lost_while_it_is_taken_is_not_read(world: Wor
     assert world.broker.consumers == []
 
 
+async def test_nor_one_that_another_has_taken_while_this_one_stood_still_over_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.broker.held_up = "acquire"
+    await world.ownership.start()
+    await until(lambda: world.broker.mine)
+    world.broker.listed[FENCE] = {ClientId("worker-9", "10.0.0.9", "worker-fence", "1")}
+    monkeypatch.setattr("litevoice_worker.claims.STILL_SECONDS", -1.0)
+    await asyncio.sleep(0.05)
+    monkeypatch.undo()
+    monkeypatch.setattr(ownership_module, "LOOK_SECONDS", 0.01)
+    await until(lambda: not world.broker.mine)
+    world.broker.go_on.set()
+    await asyncio.sleep(0.1)
+    assert not world.ownership.owned
+    assert world.broker.consumers == []
+
+
 async def test_a_lost_partition_is_taken_again_when_its_owner_is_gone(world: World) -> None:
     await world.start()
     world.taken_by_another()

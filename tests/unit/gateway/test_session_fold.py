@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Cursor, Item, Mark, ResponseRequest, SessionConfig, Snapshot
@@ -68,8 +69,9 @@ class Writers:
         if kind == 0 and self.late:
             self.log.append(self.late.pop())
         elif kind == 1:  # another worker begins from a replay
-            reason = self.draw(st.sampled_from(["gap", "unknown_session", "handed_over"]))
-            self.write(events.TurnReplay(reason, provoked=reason == "gap" and self.draw(st.booleans())))
+            question = events.TurnReplay(self.draw(st.sampled_from(["gap", "unknown_session", "handed_over"])))
+            provoked = question.reason == "gap" and self.draw(st.booleans())
+            self.write(replace(question, provoked=provoked))
             said = [events.TextDelta(self.name("r"), self.name("a"), "zombie")]
             self.late += [DownEnvelope(self.worker, self.turn, list(said), self.attempt, None, None)] * 2
             self.worker, self.number, self.attempt = self.worker + 1, 0, self.attempt + 1

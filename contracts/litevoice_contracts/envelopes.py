@@ -76,6 +76,7 @@ class UpEnvelope(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tru
         resume_out_of_band: only on a replay while responses out of band are unfinished, one for each.
         continues: only on a replay, not on its first envelope: what its epoch has had before `seq` is not needed.
         question: only on a replay: number of the question that it answers (see MessageId).
+        provokes: nothing but a question is wanted: `seq` is beyond what the worker can have.
     """
 
     session_id: _SessionId
@@ -92,6 +93,7 @@ class UpEnvelope(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tru
     resume_out_of_band: list[ResumePoint] | None = None
     continues: bool = False
     question: _Count = 0
+    provokes: bool = False
 
     @property
     def last(self) -> Mark:

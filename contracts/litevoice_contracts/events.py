@@ -198,10 +198,12 @@ class TurnReplay(_Event, frozen=True, tag="turn_replay"):
         reason: `failed`: the worker has tried, and lives on. `handed_over`: it leaves as planned, which says nothing
             against the turn.
         after: the last packet that the worker has applied, None when it knows nothing.
+        provoked: the owner has made it ask (see UpEnvelope), which says nothing against the turn either.
     """
 
     reason: Literal["unknown_session", "gap", "failed", "handed_over"]
     after: Mark | None = None
+    provoked: bool = False
 
 
 class EpochRejected(_Event, frozen=True, tag="epoch_rejected"):

@@ -171,7 +171,7 @@ class PacketLog:
         self.flush(now)
         if lacked:  # also of a replay under the number that the worker has begun with
             self._lacked = True
-            self._ask(missing=1)
+            self._provoke(1)
         elif ask:
             self._out.append(do.Observe("probes"))
             self._ask()
@@ -256,7 +256,7 @@ class PacketLog:
             self._replayed_at = self._state.handed.at
             if self._handed:
                 self._lacked = True
-                self._ask(missing=1)
+                self._provoke(1)
         if not self._state.asked or self._replayed >= self._state.attempt:
             return
         if self._lacks_an_utterance and now < self.waits_until:
@@ -282,7 +282,7 @@ class PacketLog:
         if any(entry.epoch == rejected and is_lacked(entry, settled) for entry in self._handed):
             self._lacked = True
             if self.is_open:
-                self._ask(missing=1)
+                self._provoke(1)
         if not self.is_open or rejected != self.epoch:
             return
         self._settle()
@@ -290,7 +290,7 @@ class PacketLog:
         self.epoch = new_epoch(self._wall_milliseconds(), self._tie, max(current, self._state.epoch))
         self.next_seq = self._retained_packets
         self._new = False
-        self._ask()
+        self._provoke()
 
     def heard(self, now: float) -> None:
         """A sign of life of the worker."""
@@ -309,9 +309,14 @@ class PacketLog:
             self._out.append(do.Observe("probes"))
             self._ask()
 
-    def _ask(self, missing: int = 0) -> None:
-        """A worker that misses something before `next_seq` says so; one that misses nothing, too, with `missing`."""
-        self._out.append(do.Publish(self._envelope(self.next_seq + missing, self._nothing, None, None), 0))
+    def _ask(self) -> None:
+        """A worker that misses something before `next_seq` says so."""
+        self._out.append(do.Publish(self._envelope(self.next_seq, self._nothing, None, None), 0))
+
+    def _provoke(self, missing: int = 0) -> None:
+        """Has a worker ask, for it has begun without something; with `missing` also one that misses no packet."""
+        envelope = self._envelope(self.next_seq + missing, self._nothing, None, None)
+        self._out.append(do.Publish(replace(envelope, provokes=True), 0))
 
     @property
     def turn_is_open(self) -> bool:

@@ -236,7 +236,7 @@ class SessionState:
         # A worker that has died does not ask again, and one that finds a second hole has begun from what it was sent.
         begun = event.reason == "failed" or (event.reason == "gap" and self._holed)
         again = question.sender and question.sender == self._question.sender and not begun
-        self.fruitless += not (planned or again or untried or self._excused)
+        self.fruitless += not (planned or event.provoked or again or untried or self._excused)
         self._question, self._excused, self._holed = question, planned, event.reason == "gap"
         return [LogEvent(event, self.snapshot.config, text_only=False)]
 

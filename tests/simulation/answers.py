@@ -278,8 +278,10 @@ class Answers:
             self._broken(f"was told of an error: {code}")
 
     def _may_be_given_up(self, question: Question) -> bool:
-        """It kills its workers, or so many died of something else."""
-        hit = sum(at >= question.asked for at in self._world.workers_hit)
+        """It kills its workers, or so many died of something else since the turn has begun: with the question whose
+        answer the client talks over, while that has not ended."""
+        began = self.cut.asked if self.cut is not None else question.asked
+        hit = sum(at >= began for at in self._world.workers_hit)
         return question.poison is not None or hit >= MAX_ATTEMPTS
 
     def _name(self, question: Question) -> str:

@@ -149,8 +149,8 @@ class Watch:
         lists nobody (docs/adr/0014)."""
         now = self._world.loop.now
         if not self._world.brokers[0].up:
-            hurt = {name: now + RECOVERY_SECONDS for name, until in self._hurt_until.items() if until > now}
-            self._hurt_until |= hurt
+            for name in [name for name, until in self._hurt_until.items() if until > now]:
+                self._hurt_until[name] = max(self._hurt_until[name], now + RECOVERY_SECONDS)
         workers = {name: program for name, program in self._running(WorkerProgram) if not self._is_hurt(name, now)}
         for name, program in workers.items():
             if program.worker is None:

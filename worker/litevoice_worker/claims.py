@@ -9,8 +9,10 @@ if it was listed since then, or two sync periods have passed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from litevoice_contracts.names import ClientId, Names
 from litevoice_worker.partitions import owned_by, ranking, watched_by
@@ -65,7 +67,8 @@ Action = Take | Leave | Drop
 
 
 class Claims:
-    """One worker's. A partition that an action names is left alone until `taken` or `ended` says what came of it."""
+    """One worker's. A partition that an action names is left alone until `taken` or `ended` says what came of it; only
+    a Drop may come while another action is under way, and each of the two ends."""
 
     def __init__(self, me: ClientId, partitions: int, now: float) -> None:
         self._me = me
@@ -73,7 +76,7 @@ class Claims:
         self._partitions = partitions
         self._members: frozenset[str] = frozenset()
         self._held: set[int] = set()
-        self._busy: set[int] = set()
+        self._busy: Counter[int] = Counter()  # actions under way
         self._changed_at: dict[int, float] = {}
         self._retry_at: dict[int, float] = {}
         # What is known of the members.
@@ -116,7 +119,7 @@ class Claims:
         self._pulse_at = now
         if late:
             self._doubt_since = now
-            self._doubted |= self._held
+            self._doubted |= self._held | (+self._busy).keys()
             self._unsure()
         elif self._doubt_since is not None and now - self._doubt_since > DOUBT_SECONDS:
             self._believe_again()
@@ -141,6 +144,8 @@ class Claims:
         fences = self._due - self._held
         if survey:
             fences |= self._held
+        if self._doubt_since is not None:  # also what may become its own again soon
+            fences.update(range(self._partitions))
         return [
             *dict.fromkeys((self._presence, *map(Names.presence, sorted(watched)), *map(Names.fence, sorted(fences))))
         ]
@@ -162,24 +167,29 @@ class Claims:
         self._look_at_members(listed, now)
         present = listed.get(self._presence, frozenset())
         self._absent, superseded = not present, bool(present) and self._me not in present
+        if self._sure_since is not None:  # whether or not they are due: its members list may be older
+            self._held_by_others.update(filter(partial(self._elsewhere, listed), range(self._partitions)))
         actions: list[Action] = []
         for partition in range(self._partitions):
-            if partition in self._busy or self._changed_at.get(partition, asked_at - 1) >= asked_at:
+            if self._changed_at.get(partition, asked_at - 1) >= asked_at:
                 continue
             holders = listed.get(Names.fence(partition))
-            if partition in self._held:
+            if self._busy[partition]:  # if it stood still over that, it is not its own to do any more
+                taken = partition in doubted and self._others(holders)
+                action: Action | None = Drop(partition) if taken else None
+            elif partition in self._held:
                 action = self._of_held(partition, holders, now, doubted=partition in doubted, superseded=superseded)
             else:
                 action = self._of_free(partition, holders, now, superseded=superseded)
             if action is not None:
                 actions.append(action)
-        self._busy |= {action.partition for action in actions}
+        self._busy.update(action.partition for action in actions)
         return actions
 
     # --- what came of the actions, and what the fence reports
 
     def taken(self, partition: int, now: float) -> None:
-        self._busy.discard(partition)
+        self._busy[partition] = max(0, self._busy[partition] - 1)
         self._held.add(partition)
         self._forget(partition, now)
 
@@ -187,7 +197,7 @@ class Claims:
         """A Take that failed, or a Leave or a Drop that is done."""
         if partition not in self._held:
             self._retry_at[partition] = now + RETRY_SECONDS
-        self._busy.discard(partition)
+        self._busy[partition] = max(0, self._busy[partition] - 1)
         self._held.discard(partition)
         self._forget(partition, now)
 
@@ -239,7 +249,7 @@ class Claims:
     def _of_held(
         self, partition: int, holders: frozenset[ClientId] | None, now: float, *, doubted: bool, superseded: bool
     ) -> Action | None:
-        others = (holders or frozenset()) - {self._me}
+        others = self._others(holders)
         if superseded or (others and holders is not None and (doubted or self._me not in holders)):
             return Drop(partition)
         ranked = ranking(partition, self._alive)
@@ -261,15 +271,20 @@ class Claims:
             return None
         if now < self._retry_at.get(partition, now):
             return None
-        others = holders - {self._me}
+        others = self._others(holders)
         if any(other.pod != self._me.pod for other in others):
-            self._held_by_others.add(partition)
             since = self._wanted_since.setdefault(partition, now)
             return Take(partition) if now - since >= HANDOVER_SECONDS else None
         released = partition in self._held_by_others
         if not others and self._disturbed and not released and now - self._sure_since < SETTLE_SECONDS:
             return None
         return Take(partition)
+
+    def _elsewhere(self, listed: Listed, partition: int) -> bool:
+        return any(holder.pod != self._me.pod for holder in listed.get(Names.fence(partition), ()))
+
+    def _others(self, holders: frozenset[ClientId] | None) -> frozenset[ClientId]:
+        return (holders or frozenset()) - {self._me}
 
     def _outranked(self, ranked: list[str], other: str) -> bool:
         if other not in ranked:
@@ -280,4 +295,3 @@ class Claims:
         self._changed_at[partition] = now
         for since in (self._wanted_since, self._tied_since):
             since.pop(partition, None)
-        self._held_by_others.discard(partition)

@@ -256,7 +256,7 @@ class PacketOrder:
         self.attempt = max(self.attempt, envelope.attempt)
         self._asked = (self.attempt, now)
         if self.known:
-            event = TurnReplay("gap", self.applied)
+            event = TurnReplay("gap", self.applied, envelope.provokes)
         else:
             event = TurnReplay("failed" if self._failed else "unknown_session")
         arrival.question = DownEnvelope(max(envelope.epoch, self.epoch), envelope.turn, [event], self.attempt)

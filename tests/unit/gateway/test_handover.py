@@ -289,7 +289,7 @@ def test_the_worker_is_made_to_ask_when_it_comes_after_the_replay() -> None:
     (empty,) = second.published
     question = order.receive(empty, 0.0).question
     assert question is not None
-    assert question.events == [events.TurnReplay("gap", Mark(LATER, 0))]
+    assert question.events == [events.TurnReplay("gap", Mark(LATER, 0), provoked=True)]
     assert applied(asked(second, attempt=1)) == [SOUND] * 4
 
 

@@ -68,7 +68,7 @@ def test_who_comes_later_learns_from_the_refusal_that_the_worker_lacks_it() -> N
     third.clear()
     third.down(events.EpochRejected(WALL, LATER), attempt=1)
     (empty,) = third.published
-    assert (empty.packets, empty.seq) == ([], 1), "whoever gets it misses something"
+    assert (empty.packets, empty.seq, empty.provokes) == ([], 1, True), "whoever gets it misses something"
     order.receive(empty, 5.0)
     waited = order.tick(6.0)
     assert waited.question is not None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Cursor, Item, Mark, ResponseRequest, SessionConfig, Snapshot
@@ -68,7 +69,9 @@ class Writers:
         if kind == 0 and self.late:
             self.log.append(self.late.pop())
         elif kind == 1:  # another worker begins from a replay
-            self.write(events.TurnReplay(self.draw(st.sampled_from(["gap", "unknown_session", "handed_over"]))))
+            question = events.TurnReplay(self.draw(st.sampled_from(["gap", "unknown_session", "handed_over"])))
+            provoked = question.reason == "gap" and self.draw(st.booleans())
+            self.write(replace(question, provoked=provoked))
             said = [events.TextDelta(self.name("r"), self.name("a"), "zombie")]
             self.late += [DownEnvelope(self.worker, self.turn, list(said), self.attempt, None, None)] * 2
             self.worker, self.number, self.attempt = self.worker + 1, 0, self.attempt + 1
@@ -264,7 +267,8 @@ def questions(*asked: tuple[str, int], begun: bool = True) -> SessionState:
     first = events.SpeechStarted("u1", 1) if begun else events.Progress(Mark(1, 0))
     state.apply(0, DownEnvelope(1, 1, [first]))
     for position, (reason, sender) in enumerate(asked, 1):
-        question = events.TurnReplay(reason)  # type: ignore[arg-type]
+        provoked = reason == "provoked"
+        question = events.TurnReplay("gap" if provoked else reason, provoked=provoked)  # type: ignore[arg-type]
         state.apply(position, DownEnvelope(1, 1, [question], state.attempt, None, MessageId(sender, position)))
     assert state.attempt == len(asked)
     return state
@@ -276,6 +280,9 @@ FRUITLESS = [
     ("one tries again and again", [("unknown_session", 1), ("failed", 1), ("failed", 1)], 3),
     ("one finds a hole before it has begun", [("unknown_session", 1), ("gap", 1)], 1),
     ("one begins and finds a hole again and again", [("unknown_session", 1), ("gap", 1), ("gap", 1), ("gap", 1)], 3),
+    ("owners make one ask", [("provoked", 1), ("provoked", 1), ("provoked", 1), ("provoked", 1)], 0),
+    ("and it dies", [("provoked", 1), ("provoked", 1), ("unknown_session", 2), ("unknown_session", 3)], 2),
+    ("one that began finds a hole beside it", [("unknown_session", 1), ("provoked", 1), ("gap", 1)], 2),
     ("workers leave as planned", [("handed_over", 1), ("handed_over", 2), ("handed_over", 3)], 0),
     ("and the next one asks", [("handed_over", 1), ("unknown_session", 2), ("unknown_session", 2)], 0),
     ("the one after has died", [("handed_over", 1), ("unknown_session", 2), ("unknown_session", 3)], 1),

@@ -85,6 +85,7 @@ def test_a_refused_epoch_is_opened_higher_once() -> None:
     driver.down(events.EpochRejected(WALL, WALL + 50))
     (question,) = driver.published
     assert (question.epoch, question.seq, question.packets) == (LATER, 3, []), "whoever gets it misses something"
+    assert question.provokes
     driver.audio()
     driver.pass_time(0.2)
     assert (driver.published[-1].epoch, driver.published[-1].seq) == (LATER, 3)

@@ -9,6 +9,7 @@ import pytest
 
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.intake import Intake
+from tests.simulation.answers import Question
 from tests.simulation.faults import Fault, one_of_several
 from tests.simulation.seeded import quiet
 from tests.simulation.world import Result, World, run
@@ -68,6 +69,38 @@ def test_a_question_that_kills_its_workers_is_given_up_after_three() -> None:
     assert len(lines(result, "dies of")) == 3
     assert len(lines(result, "is given up")) == 1
     assert lines(result, "has its answer"), "the session goes on"
+
+
+def test_a_turn_beside_it_may_be_given_up_after_as_many_deaths_since_it_began() -> None:
+    """It begins with the question whose answer the caller talks over."""
+    with quiet():
+        world = World(POISONED, [])
+        answers = world.clients[0].answers
+        cut, newest = Question("1", True, 10.0, 11.0), Question("2", True, 20.0, 21.0)
+        world.workers_hit = [9.0, 12.0, 21.0, 22.0]
+        assert not answers._may_be_given_up(newest)
+        answers.cut = cut
+        assert answers._may_be_given_up(newest)
+        world.workers_hit = [8.0, 9.0, 21.0, 22.0]
+        assert not answers._may_be_given_up(newest)
+
+
+def test_a_restart_of_the_broker_ends_no_longer_fault_of_a_worker() -> None:
+    with quiet():
+        world = World(POISONED, [])
+        world.watching.hurt(["worker-0"], 20.0)
+        world.watching.hurt(["worker-1"], 0.5)
+        world.brokers[0].up = False
+        world.watching.look()
+        assert [world.watching._is_hurt("worker-0", world.loop.now + seconds) for seconds in (29.9, 30.1)] == [
+            True,
+            False,
+        ]
+        world.loop.now += 10.0
+        world.watching.look()
+        assert world.watching._is_hurt("worker-1", world.loop.now + 9.9), (
+            "who is hurt when it restarts, for as long again"
+        )
 
 
 def test_who_sends_too_much_is_read_later_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ FOUND = {
     1216: "a response that had failed from the beginning was gone on with by another worker, and answered",
     1346: "a worker that left before its question was answered said so of an attempt that counted no more",
     2891: "an owner answered a worker before what the one before left was there: the utterance was told as lost",
+    2348: "a turn was given up for three questions that its owners had made a living worker ask within 0.3 s",
+    2483: "a worker that stood still over a handover went on with it, though another one had the partition by then",
     3296: "who had the partition back took the answer to its question of before for that to its new one",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant

@@ -211,6 +211,36 @@ def test_but_one_that_was_seen_held_since_has_been_released() -> None:
     assert one.look(fences(set(), {OTHER})) == [Take(MINE)]
 
 
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_thawed_worker_that_is_a_member_again_takes_what_its_owner_hands_over(told_first: bool) -> None:
+    """It saw who had it when it was not due yet. Without that it waited for two sync periods, without an owner."""
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1)
+    one.now += 10
+    one.members = (B,)
+    one.claims.pulse(one.now)
+    if told_first:
+        one.claims.lost(MINE, one.now)
+    assert one.look(fences({OTHER}, {OTHER}), 0.01) == ([] if told_first else [Drop(MINE)])
+    one.claims.lost(MINE, one.now)
+    one.claims.ended(MINE, one.now)
+    assert one.looks(fences({OTHER}, {OTHER}), 2.0) == []
+    one.members = (A, B)
+    assert one.looks(fences(set(), {OTHER}), 0.3) == [Take(MINE)]
+
+
+def test_what_was_held_before_a_disturbance_may_be_forgotten_and_is_waited_for() -> None:
+    one = One(members=(B,))
+    assert one.look(None) == []
+    one.now += 10
+    one.claims.pulse(one.now)
+    assert one.look(fences({OTHER}, {OTHER}), 0.01) == []
+    assert one.look(None) == []
+    one.members = (A, B)
+    assert one.looks(fences(set(), {OTHER}), SETTLE_SECONDS - 1) == []
+
+
 def test_an_owner_that_does_not_leave_loses_its_partition_in_the_end() -> None:
     one = One()
     started = one.now
@@ -261,6 +291,44 @@ def test_a_process_that_stood_still_believes_nothing_that_it_knew() -> None:
     assert one.claims.doubtful(one.now)
     assert one.look(fences({ME, OTHER}, set()), 0.01) == [Drop(MINE)], "taken meanwhile, and put back by a full sync"
     assert not one.claims.doubtful(one.now)
+
+
+@pytest.mark.parametrize(
+    ("who", "holders", "want"),
+    [
+        ("somebody else has it by now", {OTHER}, [Drop(NOT_MINE)]),
+        ("and a full sync has put us back", {ME, OTHER}, [Drop(NOT_MINE)]),
+        ("still nobody but us", {ME}, []),
+        ("nobody, since we have released it", set(), []),
+    ],
+)
+def test_a_process_that_stood_still_while_it_handed_over(who: str, holders: set[ClientId], want: list[Action]) -> None:
+    one = One()
+    one.hold(MINE)
+    one.hold(NOT_MINE)
+    assert one.looks(fences({ME}, {ME}), 2) == [Leave(NOT_MINE)]
+    assert one.look(fences({ME}, {OTHER})) == [], "as planned"
+    one.now += 10
+    one.claims.pulse(one.now)
+    assert one.look(fences({ME}, holders), 0.01) == want, who
+    for _ in want:
+        one.claims.ended(NOT_MINE, one.now)
+    one.members = (A,)
+    assert one.looks(fences({ME}, set()) | {Names.presence(B): set()}, 5) == [], "the other one is under way"
+    one.claims.ended(NOT_MINE, one.now)
+    assert one.looks(fences({ME}, set()) | {Names.presence(B): set()}, SETTLE_SECONDS + 1) == [Take(NOT_MINE)]
+
+
+def test_a_process_that_stood_still_while_it_took_one_does_not_take_it_from_the_next_owner() -> None:
+    one = One()
+    assert one.looks(fences(set(), {OTHER}), 2) == [Take(MINE)]
+    one.now += 10
+    one.claims.pulse(one.now)
+    assert one.look(fences({OTHER}, {OTHER}), 0.01) == [Drop(MINE)]
+    one.claims.ended(MINE, one.now)
+    assert one.looks(fences(set(), {OTHER}), 3) == [], "it is still being taken"
+    one.claims.ended(MINE, one.now)
+    assert one.looks(fences(set(), {OTHER}), 3) == [Take(MINE)]
 
 
 def test_a_look_from_just_before_a_standstill_says_nothing() -> None:

@@ -170,6 +170,19 @@ def test_a_waiting_epoch_whose_first_packet_is_late_begins_with_it() -> None:
     assert order.receive(UpEnvelope("s", 2, 0, 0, [Audio(b"x")], attempt=1, snapshot=Snapshot()), 11).begin
 
 
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_question_that_the_owner_has_provoked_says_so(epoch: int) -> None:
+    """It is no sign that the turn is poison. One that the worker would have asked anyway is."""
+    provokes = replace(envelope(epoch, 1, 0), provokes=True)
+    order = started()
+    question = order.receive(provokes, 10).question or order.tick(10 + WAIT).question
+    assert question is not None
+    assert question.events == [TurnReplay("gap", order.applied, provoked=True)]
+    question = order.receive(provokes, 10 + WAIT + ASK_AGAIN_SECONDS).question
+    assert question is not None
+    assert question.events == [TurnReplay("unknown_session")], "it has asked, and has begun from nothing since"
+
+
 def test_a_new_owner_that_only_asks_begins_no_epoch() -> None:
     """What the former one has sent may be on its way, for longer than a new epoch waits."""
     order = started()

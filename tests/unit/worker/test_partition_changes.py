@@ -16,6 +16,7 @@ from litevoice_contracts.names import ClientId, Names
 from litevoice_worker import ownership as ownership_module
 from litevoice_worker.members import StaticMembers
 from litevoice_worker.ownership import READ_AGAIN_MESSAGES, Certain, Ownership
+from litevoice_worker.partitions import ranking
 from tests.waiting import until
 
 NAMES = Names("req", "rep", 1)
@@ -33,6 +34,7 @@ class Broker:
         self.held_up = ""
         self.go_on = asyncio.Event()
         self.consumers: list[Consumer] = []
+        self.leaving = False
         self.down = False
         self.newest = 100
         self.resets: list[int] = []
@@ -84,6 +86,7 @@ class Consumer:
     async def start(self) -> None: ...
 
     async def leave(self) -> None:
+        self.broker.leaving = True
         await self.broker.pass_by("leave")
         self.ended = self.ended or "left"
 
@@ -186,6 +189,24 @@ async def test_a_partition_that_is_lost_while_it_is_taken_is_not_read(world: Wor
     assert world.broker.consumers == []
 
 
+async def test_nor_one_that_another_has_taken_while_this_one_stood_still_over_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.broker.held_up = "acquire"
+    await world.ownership.start()
+    await until(lambda: world.broker.mine)
+    world.broker.listed[FENCE] = {ClientId("worker-9", "10.0.0.9", "worker-fence", "1")}
+    monkeypatch.setattr("litevoice_worker.claims.STILL_SECONDS", -1.0)
+    await asyncio.sleep(0.05)
+    monkeypatch.undo()
+    monkeypatch.setattr(ownership_module, "LOOK_SECONDS", 0.01)
+    await until(lambda: not world.broker.mine)
+    world.broker.go_on.set()
+    await asyncio.sleep(0.1)
+    assert not world.ownership.owned
+    assert world.broker.consumers == []
+
+
 async def test_a_lost_partition_is_taken_again_when_its_owner_is_gone(world: World) -> None:
     await world.start()
     world.taken_by_another()
@@ -239,6 +260,29 @@ async def test_after_a_standstill_a_batch_waits_until_the_fences_were_looked_at(
         await batch
     assert world.handled == []
     assert world.sessions.forgotten == [0]
+
+
+async def test_what_is_taken_while_its_owner_stands_still_over_a_handover_is_not_handed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No notice has told it: its link had ended meanwhile."""
+    await world.start()
+    world.broker.held_up = "leave"
+    heir = next(f"worker-{n}" for n in range(9) if ranking(0, (ME.pod, f"worker-{n}"))[0] != ME.pod)
+    world.broker.listed[NAMES.presence(heir)] = {ClientId(heir, "10.0.0.9", "worker-fence", "1")}
+    world.members.ready = frozenset({ME.pod, heir})
+    await until(lambda: world.broker.leaving)
+    world.broker.listed[FENCE] = {ClientId(heir, "10.0.0.9", "worker-fence", "1")}
+    monkeypatch.setattr("litevoice_worker.claims.STILL_SECONDS", -1.0)
+    await asyncio.sleep(0.05)
+    monkeypatch.undo()
+    monkeypatch.setattr(ownership_module, "LOOK_SECONDS", 0.01)
+    await until(lambda: world.sessions.forgotten == [0])
+    world.broker.go_on.set()
+    await until(lambda: not world.ownership._changing)
+    assert world.sessions.handed_over == []
+    assert world.broker.consumers[0].ended == "abandoned"
+    assert not world.broker.mine
 
 
 async def test_a_broker_that_is_away_changes_nothing(world: World) -> None:

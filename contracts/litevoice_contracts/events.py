@@ -196,7 +196,7 @@ class TurnReplay(_Event, frozen=True, tag="turn_replay"):
 
     Attributes:
         reason: `failed`: the worker has tried, and lives on. `handed_over`: it leaves as planned, which says nothing
-            against the turn.
+            against the turn, and wants no replay: the next one asks.
         after: the last packet that the worker has applied, None when it knows nothing.
         provoked: the owner has made it ask (see UpEnvelope), which says nothing against the turn either.
     """

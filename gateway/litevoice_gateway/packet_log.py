@@ -265,6 +265,9 @@ class PacketLog:
         self._replayed, self._replayed_at = self._state.attempt, self._state.position
         self._probe.heard(now)
         self._forgive_if_idle()
+        if self._state.left:  # the next one is to ask: should it die of the turn, the log says that it had begun
+            self._provoke(1)
+            return
         if self._state.fruitless >= MAX_ATTEMPTS:
             self._give_up(now)
         self._out.append(do.Observe("replays"))

@@ -86,6 +86,7 @@ class SessionState:
         asked: a worker has asked, and nothing has come of it yet.
         fruitless: attempts that workers ended, by dying as a rule, since anything last came of one.
         epoch: the highest seen, -1 for none.
+        left: the question was a worker's that leaves as planned: nobody may have tried the attempt that it began.
         handed: packets that earlier owners have left to this one.
         out_of_band: likewise open beside `response`, by their ids.
         speaking: an utterance of the user is open.
@@ -93,7 +94,6 @@ class SessionState:
     """
 
     __slots__ = (
-        "_excused",
         "_holed",
         "_numbers",
         "_question",
@@ -102,6 +102,7 @@ class SessionState:
         "epoch",
         "fruitless",
         "handed",
+        "left",
         "out_of_band",
         "position",
         "response",
@@ -120,6 +121,7 @@ class SessionState:
         self.attempt = 0
         self.asked = False
         self.fruitless = 0
+        self.left = False
         self.epoch = -1
         self.handed = Handed()
         self.response: OpenResponse | None = None
@@ -127,7 +129,6 @@ class SessionState:
         self.speaking = False
         self.unreadable = 0
         self._question = _NO_QUESTION
-        self._excused = False  # nobody may have tried the attempt
         self._holed = False  # the question was about a hole
         self._numbers: dict[int, int] = {}  # of each sender's newest message, since the restore position
 
@@ -208,7 +209,7 @@ class SessionState:
         if isinstance(first, events.TurnReplay):
             return self._end_attempt(first, envelope.id)
         if self.asked or self.fruitless:
-            self.asked, self.fruitless, self._excused, self._holed = False, 0, False, False
+            self.asked, self.fruitless, self.left, self._holed = False, 0, False, False
             self._question = _NO_QUESTION
         if envelope.snapshot is not None:
             self.snapshot = envelope.snapshot
@@ -236,8 +237,8 @@ class SessionState:
         # A worker that has died does not ask again, and one that finds a second hole has begun from what it was sent.
         begun = event.reason == "failed" or (event.reason == "gap" and self._holed)
         again = question.sender and question.sender == self._question.sender and not begun
-        self.fruitless += not (planned or event.provoked or again or untried or self._excused)
-        self._question, self._excused, self._holed = question, planned, event.reason == "gap"
+        self.fruitless += not (planned or event.provoked or again or untried or self.left)
+        self._question, self.left, self._holed = question, planned, event.reason == "gap"
         return [LogEvent(event, self.snapshot.config, text_only=False)]
 
     def _text_only(self, event: DownEvent, envelope: DownEnvelope) -> bool:

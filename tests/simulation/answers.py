@@ -247,13 +247,16 @@ class Answers:
 
     def _end(self, question: Question) -> None:
         if question.poison is not None:
-            faults = self._world.strikes.begun - question.poison.faults_before - question.poison.deaths
-            if wrong := question.poison.judged(question.given_up, faults):
-                self._broken(f": {question.text!r} {wrong}")
+            self._judge(question, question.poison)
             if question.committed and not question.answered:
                 self._broken(f": no response to {question.text!r} has failed, although it is given up")
         question.finished = True
         self.open = None
+
+    def _judge(self, question: Question, poison: Poison) -> None:
+        faults = self._world.strikes.begun - poison.faults_before - poison.deaths
+        if wrong := poison.judged(question.given_up, faults, lost=self._world.excused(self._client)):
+            self._broken(f": {question.text!r} {wrong}")
 
     def _compare(self, answer: Answer, text: str, *, whole: bool = True) -> None:
         """`whole`: else it may end anywhere."""

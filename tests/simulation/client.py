@@ -341,8 +341,9 @@ class Client:
             self._say(self._new_digits())
 
     def _new_digits(self) -> str:
-        """What nobody has said yet: an answer tells its question."""
-        said = {question.text for client in self.world.clients for question in client.questions}
+        """What nobody has said yet, or was understood to have said: an answer tells its question."""
+        questions = [question for client in self.world.clients for question in client.questions]
+        said = {text for one in questions for text in (one.text, "".join(one.understood), *one.understood)}
         while (text := "".join(str(self.random.randint(1, 9)) for _ in range(self.random.randint(2, 7)))) in said:
             pass
         return text

@@ -30,6 +30,7 @@ class Poison:
     Attributes:
         caller, number: whose question, and which.
         stage, kills: what it does. deaths: of workers.
+        faults_before: what there were when it was asked.
     """
 
     caller: str = ""
@@ -62,11 +63,12 @@ class Poison:
         world.strikes.strike(Fault(world.seconds, "kill worker", process.name, seconds=DEAD_SECONDS))
         await asyncio.sleep(3600.0)
 
-    def judged(self, given_up: int, faults: int) -> str:
-        """What is wrong with its end; `faults`: others since it was asked, by which its audio may have got lost: then
-        its response has failed for that."""
-        if given_up > self.kills or (given_up < self.kills and not faults):
+    def judged(self, given_up: int, faults: int, *, lost: bool) -> str:
+        """What is wrong with its end; `faults`: others since it was asked, each of which may have ended an attempt, or
+        hidden one. `lost`: its audio went with gateway and worker: then its response has failed for that, whenever."""
+        if given_up > self.kills or (given_up < self.kills and not lost):
             return f"was told {given_up} times that it is given up"
-        if self.kills and not MAX_ATTEMPTS - faults <= self.deaths <= MAX_ATTEMPTS + faults:
+        least = 0 if lost else MAX_ATTEMPTS - faults
+        if self.kills and not least <= self.deaths <= MAX_ATTEMPTS + faults:
             return f"has killed {self.deaths} workers"
         return ""

@@ -197,14 +197,35 @@ class Watch:
     # --- when it is asked
 
     def is_finished(self, client: Client, question: Question) -> bool:
-        """A worker has said the whole answer, whether or not it counts: the models have been paid."""
+        """A worker has said the whole answer, whether or not it counts: the models have been paid. Not when that came
+        too late for whoever computes it again, see `_is_late`."""
         answer = "".join(answer_to(question.text))
         return any(
-            isinstance(event, events.ResponseFinished) and event.status == "completed" and event.text == answer
-            for _, envelope in self._world.envelopes(client.session_id)
+            isinstance(event, events.ResponseFinished)
+            and event.status == "completed"
+            and event.text == answer
+            and not self._is_late(client.session_id, position, envelope)
+            for position, envelope in self._world.envelopes(client.session_id)
             if envelope is not None
             for event in envelope.events
         )
+
+    def _is_late(self, session_id: str, position: int, envelope: DownEnvelope) -> bool:
+        """It was on its way when another worker asked, and came to stand behind the question, which ended its attempt:
+        nobody can wait for it (docs/adr/0013). So it was made before the question was stored, as far as the senders'
+        clocks can be believed, and is the first of its sender behind it: a session has one message on its way."""
+        topic, asked_at = self._world.replies(session_id).topics[session_id], None
+        for at, other in reversed(self._world.envelopes(session_id)[:position]):
+            if other is None or other.id is None or envelope.id is None:
+                continue  # a gateway's
+            if other.id.sender == envelope.id.sender:
+                break
+            if isinstance(other.events[0], events.TurnReplay) and other.attempt >= envelope.attempt:
+                asked_at = topic.stored[at]
+        if asked_at is None:
+            return False
+        clocks_wrong = any(name in self._world.loop.clocks_off for name in self._world.workers)
+        return clocks_wrong or topic.born[position] <= self._world.loop.wall() - self._world.loop.now + asked_at
 
     def owners_differ(self) -> str:
         """Whose owner is not the one that the broker lists, or who has none; "" when all is well."""

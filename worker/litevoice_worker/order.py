@@ -227,8 +227,10 @@ class PacketOrder:
             return "apply"  # nothing but duplicates, or rejected
         if self._asked is not None:
             attempt, asked_at = self._asked
-            if envelope.attempt > attempt and _is_complete(envelope):
-                return "ask" if uncertain else "begin"
+            answers = _is_complete(envelope)
+            if envelope.attempt > attempt and (answers or not envelope.packets):
+                # Who is asked in a later attempt has asked in one that had ended: nobody counts that.
+                return "begin" if answers and not uncertain else "ask"
             return "ask" if now - asked_at >= ASK_AGAIN_SECONDS else "drop"
         if not self.known:
             if envelope.packets and all(isinstance(packet, EpochEnd) for packet in envelope.packets):

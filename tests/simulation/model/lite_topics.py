@@ -32,6 +32,7 @@ class LiteTopic:
         self.ids: list[str] = []
         self.born: list[float] = []
         """Of the messages, as their senders gave them."""
+        self.stored: list[float] = []
         self.offset = Written(writing, OFFSETS_SECONDS, -1)
         """The committed position; -1: nobody has ever consumed."""
         self.was_reset = False
@@ -96,6 +97,7 @@ class LiteTopics:
         topic.bodies.append(body)
         topic.ids.append(message_id)
         topic.born.append(born_at)
+        topic.stored.append(self._now())
         topic.last_send = self._now()
         self._wake(name)
         return len(topic.bodies) - 1

@@ -275,6 +275,33 @@ def test_a_session_that_waits_for_nothing_has_nothing_to_give_up() -> None:
 
 
 @pytest.mark.parametrize("same_owner", [True, False])
+def test_a_worker_that_leaves_gets_no_replay_but_has_the_next_one_ask(*, same_owner: bool) -> None:
+    """Who begins from what another one has asked for leaves no trace in the log, should it die of the turn."""
+    driver = Driver()
+    driver.audio(10)
+    driver.pass_time(0.2)
+    driver.down(events.SpeechStarted("i1", 0))
+    driver.clear()
+    driver.down(events.TurnReplay("handed_over"), attempt=0)
+    if not same_owner:
+        bodies, driver = driver.bodies, Driver(resume=START)
+        for body in bodies:
+            driver.session.delivered(driver.position, body, driver.now)
+            driver.position += 1
+        driver.take()
+        driver.pass_time(1)
+    (nudge,) = driver.published
+    assert (nudge.attempt, nudge.packets, nudge.snapshot) == (1, [], None)
+    assert nudge.seq == (11 if same_owner else 1), "also a worker that misses nothing asks"
+    assert driver.observed("replays") == []
+    driver.clear()
+    driver.down(events.TurnReplay("unknown_session"), attempt=1)
+    (replay,) = driver.published
+    assert (replay.attempt, replay.snapshot is not None) == (2, True)
+    assert len(replay.packets) == (10 if same_owner else 0)
+
+
+@pytest.mark.parametrize("same_owner", [True, False])
 def test_attempts_at_nothing_do_not_count_for_the_turn_that_comes_next(*, same_owner: bool) -> None:
     """Each worker that finds the session at its start asks, whether or not anything is open."""
     driver = Driver()

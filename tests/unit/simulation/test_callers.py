@@ -11,6 +11,7 @@ from litevoice_gateway.hub import Hub
 from litevoice_gateway.intake import Intake
 from tests.simulation.answers import Question
 from tests.simulation.faults import Fault, one_of_several
+from tests.simulation.poison import Poison
 from tests.simulation.seeded import quiet
 from tests.simulation.world import Result, World, run
 
@@ -141,3 +142,21 @@ def test_only_one_of_several_brokers_dies_at_a_time() -> None:
     died = [fault.target for fault in drawn if fault.kind == "restart broker"]
     assert set(died) == {"broker-0", "broker-1"}
     assert 20 < len(died) < 40, "in some one does besides"
+
+
+@pytest.mark.parametrize(
+    ("deaths", "given_up", "faults", "lost", "wrong"),
+    [
+        (3, 1, 0, False, ""),
+        (4, 1, 0, False, "has killed 4 workers"),
+        (4, 1, 1, False, ""),
+        (2, 1, 0, False, "has killed 2 workers"),
+        (2, 1, 1, False, ""),
+        (1, 0, 9, False, "was told 0 times that it is given up"),
+        (1, 0, 1, True, ""),
+        (4, 0, 0, True, "has killed 4 workers"),
+        (3, 2, 0, True, "was told 2 times that it is given up"),
+    ],
+)
+def test_how_many_workers_a_question_may_kill(deaths: int, given_up: int, faults: int, lost: bool, wrong: str) -> None:
+    assert Poison("caller-0", deaths=deaths).judged(given_up, faults, lost=lost) == wrong

@@ -290,6 +290,10 @@ ASKED = [  # after a TurnReplay at 100.0: envelope, time, uncertain, what is don
     ("the replay, perhaps applied before", up(3, 1, Snapshot()), 100.2, True, "ask"),
     ("the replay", up(3, 1, Snapshot()), 100.2, False, "begin"),
     ("a snapshot that does not tell how far the response is", up(3, 1, PENDING), 100.2, False, "drop"),
+    ("more of a later attempt", up(8, 1), 100.2, False, "drop"),
+    ("a nudge", up(9, packets=[]), 100.2, False, "drop"),
+    ("a nudge in a later attempt: ours had ended when we asked", up(9, 1, packets=[]), 100.2, False, "ask"),
+    ("the same, perhaps read before", up(9, 1, packets=[]), 100.2, True, "ask"),
 ]
 
 

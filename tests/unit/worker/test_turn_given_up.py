@@ -105,6 +105,34 @@ def test_nor_do_those_that_leave_before_they_have_an_answer() -> None:
     assert [response.status for response in finished(world)] == ["completed"]
 
 
+@pytest.mark.parametrize("settles", [True, False])
+def test_a_turn_that_kills_whoever_has_it_handed_over_is_given_up(*, settles: bool) -> None:
+    """The worker that follows hands it over to the one that has died, which is back before it is at the same place.
+    `settles`: the owner has answered before that one reads."""
+    world = conversation([(1.0, 0), (1.2, 1), (20.0, 0)])
+    world.transcribe_seconds = 60.0
+    seen = killed = 0
+
+    def look() -> None:
+        nonlocal seen, killed
+        if len(world.contexts) == seen:
+            return
+        seen = len(world.contexts)
+        if seen % 2:
+            killed += 1
+        else:
+            world.do(world.machine.abandon(world.now))
+            if settles:
+                world.run(world.now - 1000 + 0.004)
+        world.kill()
+
+    for number in range(150):
+        world.at(2.0 + 0.1 * number, look)
+    world.run(20)
+    assert [getattr(error, "code", "") for error in world.of(events.SessionError)] == ["turn_given_up"]
+    assert killed == 3
+
+
 def test_progress_starts_the_count_anew() -> None:
     """A worker dies after every sentence of a long answer: each one before has come."""
     world = conversation([(1.2, 4), (70.0, 0)])

@@ -36,7 +36,7 @@ _Client = TypeVar("_Client", Producer, LiteChannel, PartitionConsumer, Fence)
 
 LONGEST_FIRST = (
     *("broker/test_restarts", "test_conversation", "chart/test_images", "worker/test_process", "broker/test_guarded"),
-    "test_overload",
+    *("test_overload", "dev/test_clients"),
     *(
         "operator/test_alerts",
         "operator/test_outage",

@@ -38,6 +38,9 @@ STEPS = {
     "drained": "its gateway is drained under it",
 }
 """Name → what the table calls it."""
+BRIEF = ("spoken", "typed", "interrupted", "called")
+"""What `make test` has time for. LiveKit's plug-in is deaf for the first 3 s of what it says, so an interruption comes
+after two answers."""
 MOVED = "asked to move (`Migrate`)"
 CONTINUES, OWN_HISTORY, NEW_SESSION, GONE = (
     "continues its session",

@@ -12,23 +12,20 @@ import argparse
 import asyncio
 import json
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from litevoice_contracts.names import Names
-from litevoice_dev import tls
 from litevoice_dev.clients import results
 from litevoice_dev.clients.catalog import CLIENTS, STEPS, Client
-from litevoice_dev.clients.driven import Driven, Missed, installed
-from litevoice_dev.clients.endpoint import chat_endpoint
+from litevoice_dev.clients.driven import Missed, installed
+from litevoice_dev.clients.place import Place, place
 from litevoice_dev.clients.story import Story
-from litevoice_dev.ports import free_port
 from litevoice_dev.progress import say
 from litevoice_dev.rocketmq import LocalRocketMQ
-from litevoice_dev.stack import LocalStack, Member
+from litevoice_dev.stack import Member
 
 GONE_SECONDS = 30.0
 """A gateway that is drained ends so soon after its last client has left."""
@@ -74,95 +71,47 @@ async def _run(folder: Path, wanted: Sequence[Client], places: dict[str, str], j
     async with AsyncExitStack() as stack:
         stack.callback(rocketmq.kill)
         await asyncio.to_thread(rocketmq.start)
-        endpoint = await stack.enter_async_context(chat_endpoint())
-        responder = {"use": "openai", "options": {"endpoints": [{"baseUrl": endpoint, "model": "rules"}]}}
-        local = LocalStack(
-            folder / "stack",
-            rocketmq.endpoints,
-            rocketmq.name_server,
-            names,
-            worker={"pipelines": [{"name": "litevoice", "responder": responder}]},
-            worker_names=("worker-0",),
-            progress=say,
-        )
-        stack.callback(local.kill)
-        await local.start(gateways=0)
-        place = Place(local, folder)
+        called = await stack.enter_async_context(place(folder, rocketmq.endpoints, rocketmq.name_server, names))
         free = asyncio.Semaphore(max(1, jobs))
-
         found: dict[str, Any] = {}
 
         async def of(client: Client) -> None:
             async with free:
-                found[client.name] = await call(place, client, places[client.name])
+                found[client.name] = await call(called, client, places[client.name])
             (folder / "results.json").write_text(json.dumps(found))
 
         await asyncio.gather(*map(of, wanted))
         return found
 
 
-class Place:
-    """Where clients find a gateway of their own."""
-
-    def __init__(self, stack: LocalStack, folder: Path) -> None:
-        self.stack = stack
-        self.folder = folder
-        self.certificate = tls.certificate(folder / "tls")
-
-    async def gateway(self, policy: str) -> Member:
-        self.stack.gateway = {"drainPolicy": policy}
-        gateway = self.stack.start_gateway()
-        await gateway.wait_ready()
-        return gateway
-
-    async def url(self, client: Client, gateway: Member, ends: AsyncExitStack) -> str:
-        if not client.tls:
-            return gateway.url
-        parts = urlsplit(gateway.url)
-        port = free_port()
-        server = await tls.serve(self.certificate, port, (str(parts.hostname), int(parts.port or 80)))
-        ends.callback(server.close)
-        return f"wss://localhost:{port}/v1"
-
-
-async def call(place: Place, client: Client, installed_at: str) -> dict[str, Any]:
+async def call(at: Place, client: Client, installed_at: str) -> dict[str, Any]:
     """What the client could do."""
-    log = place.folder / f"{client.name}.log"
     steps = dict.fromkeys(STEPS, "not reached")
     version, moved = "", "not reached"
     async with AsyncExitStack() as ends:
-        gateway = await place.gateway("Auto")
-        url = await place.url(client, gateway, ends)
-        driven = Driven(client, installed_at, url, place.stack.api_key, log, place.certificate)
+        gateway = await at.gateway("Auto")
+        driven = await at.driven(client, installed_at, gateway, ends)
         try:
             async with driven:
                 version = driven.version
-                story = Story(driven)
-
-                async def drain() -> None:
-                    gateway.terminate()
-
+                story = Story(driven, gateway.terminate)
                 for step in STEPS:
-                    begin: Callable[[], Awaitable[None]] = (
-                        (lambda: story.drained(drain)) if step == "drained" else getattr(story, step)
-                    )
-                    steps[step] = await _outcome(driven, begin)
+                    steps[step] = await story.outcome(step)
                     say(f"{client.title}: {STEPS[step]}: {steps[step]}")
         except Missed as missed:
             steps["spoken"] = str(missed)
         if steps["drained"] == results.HELD:
             steps["drained"] = await _ended(gateway)
     async with AsyncExitStack() as ends:
-        gateway = await place.gateway("Migrate")
-        url = await place.url(client, gateway, ends)
-        driven = Driven(client, installed_at, url, place.stack.api_key, log, place.certificate)
+        gateway = await at.gateway("Migrate")
+        driven = await at.driven(client, installed_at, gateway, ends)
         if client.returns:
             driven.comes_back()
 
         async def move() -> None:
             gateway.terminate()
             await gateway.wait_gone()
-            await place.stack.replace_gateway(gateway).wait_ready()
+            await at.stack.replace_gateway(gateway).wait_ready()
 
         try:
             async with driven:
@@ -171,16 +120,6 @@ async def call(place: Place, client: Client, installed_at: str) -> dict[str, Any
             moved = f"fails before: {missed}"
         say(f"{client.title}: moved: {moved}")
     return {"version": version, "steps": steps, "moved": moved}
-
-
-async def _outcome(driven: Driven, step: Callable[[], Awaitable[None]]) -> str:
-    """HELD, or what was missed. An error that the library tells is a miss, too: some give up at one."""
-    errors = len(driven.errors)
-    try:
-        await step()
-    except Missed as missed:
-        return "; ".join([str(missed), *driven.errors[errors:]])
-    return "; ".join(driven.errors[errors:]) or results.HELD
 
 
 async def _ended(gateway: Member) -> str:

@@ -18,7 +18,7 @@ from litevoice_dev.clients.catalog import PROGRAMS, Client
 from litevoice_dev.microphone import Microphone
 
 ROOT = Path(__file__).resolve().parents[3]
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 LEAVE_SECONDS = 10.0
 
 
@@ -40,7 +40,8 @@ class Driven:
 
     Attributes:
         text: of all answers, as the client got it. `heard`: what was understood of what it said.
-        audio_bytes: of all answers. `calls`: arguments of the function calls that it was asked for.
+        over: the newest answer has ended, or, if the client plays it, has been played. `audio_bytes`: of all answers.
+        calls: arguments of the function calls that it was asked for.
         errors: that the library told; `closed`: how the connection ended, "" while it is open.
     """
 
@@ -62,6 +63,7 @@ class Driven:
         self.calls: list[str] = []
         self.errors: list[str] = []
         self.audio_bytes = 0
+        self.over = False
         self.closed = ""
         self.microphone = Microphone(self._hear)
 
@@ -130,7 +132,9 @@ class Driven:
             try:
                 await asyncio.wait_for(self._changed.wait(), max(0.0, deadline - time.monotonic()))
             except TimeoutError:
-                raise Missed(f"no {what} within {seconds:.0f} s; it said {self.text[-80:]!r}") from None
+                raise Missed(
+                    f"no {what} within {seconds:.0f} s; it said {self.text[-80:]!r}, it understood {self.heard[-2:]}"
+                ) from None
 
     async def _hear(self, packet: bytes) -> None:
         await self.do("hear", audio=base64.b64encode(packet).decode())
@@ -149,6 +153,9 @@ class Driven:
                 self.version = told["version"]
             case "said":
                 self.text += told["text"]
+                self.over = False
+            case "over":
+                self.over = True
             case "heard":
                 self.heard.append(told["text"])
             case "audio":

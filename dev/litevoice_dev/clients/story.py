@@ -1,4 +1,4 @@
-"""The conversation that every client holds, step by step."""
+"""The conversation that every client holds, step by step. Each step ends with an answer, which the client has whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from litevoice_dev.clients.catalog import CONTINUES, GONE, NEW_SESSION, OWN_HISTORY
 from litevoice_dev.clients.driven import Driven, Missed
+from litevoice_dev.clients.results import HELD
 from litevoice_dev.speech import speak
 
 SECOND_BYTES = 48_000
@@ -14,13 +15,27 @@ ANSWER_SECONDS = 20.0
 STORY_SECONDS = 45.0
 _STORY, _STORY_END = "tell me a story", "corner of the world"
 _LONG, _LONG_END = "tell me the story of the lighthouse", "say thank you"
-Drain = Callable[[], Awaitable[None]]
 
 
 class Story:
-    def __init__(self, driven: Driven) -> None:
+    """`drain`: begins to drain the client's gateway; only the step `drained` needs it. `patience`: for an answer."""
+
+    def __init__(
+        self, driven: Driven, drain: Callable[[], None] | None = None, *, patience: float = ANSWER_SECONDS
+    ) -> None:
         self.driven = driven
+        self._drain = drain
+        self._patience = patience
         self._mark = 0
+
+    async def outcome(self, step: str) -> str:
+        """HELD, or what was missed. An error that the library tells is a miss, too: some give up at one."""
+        errors = len(self.driven.errors)
+        try:
+            await getattr(self, step)()
+        except Missed as missed:
+            return "; ".join([str(missed), *self.driven.errors[errors:]])
+        return "; ".join(self.driven.errors[errors:]) or HELD
 
     async def spoken(self) -> None:
         await self._say("what is the capital of france")
@@ -36,7 +51,7 @@ class Story:
         before = self.driven.audio_bytes
         await self._type(_LONG)
         await self.driven.until(
-            lambda: self.driven.audio_bytes - before > 1.5 * SECOND_BYTES, ANSWER_SECONDS, "long answer"
+            lambda: self.driven.audio_bytes - before > 1.5 * SECOND_BYTES, self._patience, "long answer"
         )
         await self._say("tell me about the sun", mark=False)
         await self._answered("million earths")
@@ -46,7 +61,7 @@ class Story:
     async def called(self) -> None:
         calls = len(self.driven.calls)
         await self._type("how is the weather in lisbon")
-        await self.driven.until(lambda: len(self.driven.calls) > calls, ANSWER_SECONDS, "function call")
+        await self.driven.until(lambda: len(self.driven.calls) > calls, self._patience, "function call")
         if "lisbon" not in self.driven.calls[-1].lower():
             raise Missed(f"the function was called with {self.driven.calls[-1]}")
         await self._answered("seventeen degrees")
@@ -59,22 +74,23 @@ class Story:
         if "capital of france" in self._text():
             raise Missed("what was deleted is remembered")
 
-    async def drained(self, drain: Drain) -> None:
+    async def drained(self) -> None:
         """It is not known to come back, so it may end what it has begun, and ask on."""
+        assert self._drain is not None
         before = self.driven.audio_bytes
         await self._type(_STORY)
-        await self.driven.until(lambda: self.driven.audio_bytes - before > SECOND_BYTES, ANSWER_SECONDS, "story")
-        await drain()
+        await self.driven.until(lambda: self.driven.audio_bytes - before > SECOND_BYTES, self._patience, "story")
+        self._drain()
         await self._answered(_STORY_END, seconds=STORY_SECONDS)
         await self._type("what is two plus five")
         await self._answered("is 7")
 
-    async def moved(self, move: Drain) -> str:
+    async def moved(self, move: Callable[[], Awaitable[None]]) -> str:
         """What becomes of a client that is asked to connect elsewhere in the middle of an answer."""
         driven = self.driven
         before = driven.audio_bytes
         await self._type(_STORY)
-        await driven.until(lambda: driven.audio_bytes - before > SECOND_BYTES, ANSWER_SECONDS, "story")
+        await driven.until(lambda: driven.audio_bytes - before > SECOND_BYTES, self._patience, "story")
         await move()
         try:
             await self._answered(_STORY_END, seconds=STORY_SECONDS)
@@ -99,13 +115,10 @@ class Story:
     def _text(self) -> str:
         return self.driven.text[self._mark :].lower()
 
-    async def _answered(self, *parts: str, seconds: float = ANSWER_SECONDS) -> None:
-        """Until the answer has these parts, and its audio has ended. Raises Missed."""
+    async def _answered(self, *parts: str, seconds: float = 0.0) -> None:
+        """Until the answer has these parts, and the client says that it is over. Raises Missed."""
+        seconds = seconds or self._patience
         await self.driven.until(
             lambda: all(part in self._text() for part in parts), seconds, f"answer with {' and '.join(parts)!r}"
         )
-        while True:
-            before = self.driven.audio_bytes
-            await asyncio.sleep(1.0)
-            if self.driven.audio_bytes == before:
-                return
+        await self.driven.until(lambda: self.driven.over, seconds, "end of the answer")

@@ -29,6 +29,7 @@ session.on("transport_event", (event) => {
   if (event.type === "conversation.item.input_audio_transcription.completed") tell("heard", { text: event.transcript });
 });
 session.transport.on("audio_transcript_delta", ({ delta }) => tell("said", { text: delta }));
+session.transport.on("turn_done", () => tell("over"));
 session.transport.on("connection_change", (status) => {
   if (status === "disconnected") tell("closed", { text: status });
 });

@@ -38,6 +38,8 @@ def take(event: Any, history: dict[str, str]) -> None:
         case "raw_model_event" if event.data.type == "input_audio_transcription_completed":
             history[event.data.item_id] = event.data.transcript
             tell("heard", text=event.data.transcript)
+        case "raw_model_event" if event.data.type == "turn_ended":
+            tell("over")
         case "history_added" if getattr(event.item, "role", "") == "user":
             text = "".join(getattr(part, "text", None) or "" for part in event.item.content)
             history.setdefault(event.item.item_id, text)

@@ -82,6 +82,7 @@ async def main() -> None:
     microphone = Microphone()
     session.input.audio, session.output.audio = microphone, Loudspeaker()
     session.on("user_input_transcribed", lambda event: event.is_final and tell("heard", text=event.transcript))
+    session.on("agent_state_changed", lambda event: event.new_state == "listening" and tell("over"))
     session.on("error", lambda event: tell("error", text=str(getattr(event.error, "error", event.error))))
     session.on("close", lambda event: tell("closed", text=str(event.reason)))
     agent = Assistant()

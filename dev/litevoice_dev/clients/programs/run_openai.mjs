@@ -59,7 +59,7 @@ connection.on("response.function_call_arguments.done", ({ call_id, arguments: te
   calls.push(call_id);
 });
 connection.on("response.done", () => {
-  if (!calls.length) return;
+  if (!calls.length) return tell("over");
   for (const call_id of calls.splice(0)) {
     const output = JSON.stringify({ weather: "seventeen degrees" });
     send({ type: "conversation.item.create", item: { type: "function_call_output", call_id, output } });

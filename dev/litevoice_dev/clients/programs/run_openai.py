@@ -83,7 +83,9 @@ class Call:
             case "response.function_call_arguments.done":
                 tell("called", arguments=event.arguments)
                 self.calls.append(event.call_id)
-            case "response.done" if self.calls:
+            case "response.done" if not self.calls:
+                tell("over")
+            case "response.done":
                 output = json.dumps({"weather": "seventeen degrees"})
                 for call_id in self.calls:
                     item: Any = {"type": "function_call_output", "call_id": call_id, "output": output}

@@ -9,10 +9,13 @@ from typing import Any
 
 from lines import KEY, URL, commands, tell
 from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
     EndFrame,
     ErrorFrame,
     Frame,
     InputAudioRawFrame,
+    LLMFullResponseEndFrame,
     LLMMessagesAppendFrame,
     LLMRunFrame,
     OutputAudioRawFrame,
@@ -54,7 +57,11 @@ class Loudspeaker(BaseOutputTransport):
 
 
 class Ear(FrameProcessor):
-    """Tells what passes: before the service (what it understood), and after it (what it says)."""
+    """Tells what passes: before the service (what it understood), and after it (what it says, and when it has)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complete = self.speaking = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
@@ -62,9 +69,20 @@ class Ear(FrameProcessor):
             tell("heard", text=frame.text)
         elif isinstance(frame, TTSTextFrame):
             tell("said", text=frame.text)
+            self.complete = False
+        elif isinstance(frame, LLMFullResponseEndFrame):
+            self.complete = True
+            self.look()
+        elif isinstance(frame, BotStartedSpeakingFrame | BotStoppedSpeakingFrame):
+            self.speaking = isinstance(frame, BotStartedSpeakingFrame)
+            self.look()
         elif isinstance(frame, ErrorFrame) and direction == FrameDirection.UPSTREAM:
             tell("error", text=frame.error)
         await self.push_frame(frame, direction)
+
+    def look(self) -> None:
+        if self.complete and not self.speaking:
+            tell("over")
 
 
 async def get_weather(params: FunctionCallParams, city: str) -> None:

@@ -54,7 +54,8 @@ async def spring_in_their_time(
     restart: Callable[[], Awaitable[None]],
     kill_proxy: Callable[[], Awaitable[None]],
 ) -> dict[str, Exception]:
-    """What went wrong, by trap. `written` waits for what the broker writes from time to time; `restart` kills it."""
+    """What went wrong, by trap. `written` waits for what the broker writes from time to time; `restart` kills it, soon:
+    what it has not written by then is gone."""
     parties = [Party(place) for _, place in over_a_restart]
     opened = [trap(party) for (trap, _), party in zip(over_a_restart, parties, strict=True)]
     wrong: dict[str, Exception] = {}
@@ -78,12 +79,9 @@ async def spring_in_their_time(
             *(tried(trap, one(party, at)) for (trap, _), party, at in going if name(trap) not in wrong)
         )
 
-    async def prepare() -> None:
-        await go_on()
-        await written()
-
     try:
-        await asyncio.gather(prepare(), *(tried(trap, spring(trap, place)) for trap, place in slow))
+        await asyncio.gather(go_on(), *(tried(trap, spring(trap, place)) for trap, place in slow))
+        await written()
         await go_on()
         await restart()
         await go_on(after_the_restart=True)

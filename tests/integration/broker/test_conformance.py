@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -32,6 +33,8 @@ LIVES_SECONDS = 3.0
 """No LiteTopic expires before."""
 AT_ONCE_MINUTES = 40_000
 """5.5.0 computes milliseconds with 32 bits: so long an expiration is over at once."""
+IN_TIME_SECONDS = 4.0
+"""After the broker has written, which it does every 5 s; open polls end then, too."""
 _Trap = TypeVar("_Trap", bound=Callable[..., Any])
 
 
@@ -71,9 +74,11 @@ async def places(rocketmq: LocalRocketMQ, traps: Iterable[_Trap]) -> AsyncIterat
     tried = [trap for trap in traps if version() == "5.5.0" or name(trap) not in ONLY_5_5_0]
     made = [Real(rocketmq) for _ in tried]
     await asyncio.gather(*(place.admin.ensure_names(place.names, expiration_minutes=30) for place in made))
-    yield list(zip(tried, made, strict=True))
-    await asyncio.gather(*(place.admin.delete_names(place.names) for place in made))
-    await asyncio.gather(*(place.admin.close() for place in made))
+    try:
+        yield list(zip(tried, made, strict=True))
+    finally:
+        await asyncio.gather(*(place.admin.delete_names(place.names) for place in made))
+        await asyncio.gather(*(place.admin.close() for place in made))
 
 
 @pytest.mark.parametrize("trap", TRAPS, ids=name)
@@ -85,7 +90,13 @@ async def test_rocketmq_does_what_the_model_does(trap: Trap, rocketmq: LocalRock
             await spring(one, place)
 
 
+class _TooLateError(Exception):
+    """The broker may have written meanwhile what was to be lost."""
+
+
+@pytest.mark.timeout(300)
 async def test_rocketmq_does_in_its_time_and_after_a_kill_9_what_the_model_does(rocketmq: LocalRocketMQ) -> None:
+    written_at = 0.0
     file = rocketmq.folder / "store" / "broker-a" / "config" / "consumerOrderInfo.json"
 
     def locks() -> str:
@@ -95,6 +106,7 @@ async def test_rocketmq_does_in_its_time_and_after_a_kill_9_what_the_model_does(
 
     async def written() -> None:
         """Until a lock is written that is younger than all others. Offsets are written a moment before."""
+        nonlocal written_at
         async with places(rocketmq, [written]) as [(_, place)]:
             party = Party(place)
             try:
@@ -102,11 +114,14 @@ async def test_rocketmq_does_in_its_time_and_after_a_kill_9_what_the_model_does(
                 await sender.send_together("", 1)
                 assert positions(await last.poll(invisible=300.0)) == [0]
                 await until(lambda: last.topic in locks(), "order locks are written", 30)
+                written_at = time.monotonic()
             finally:
                 await party.end()
 
     async def restart() -> None:
         await until(locks, "no file is being written", 30)
+        if time.monotonic() - written_at > IN_TIME_SECONDS:
+            raise _TooLateError
         rocketmq.broker.kill()
         start = asyncio.create_task(asyncio.to_thread(rocketmq.broker.start))
         while not start.done():
@@ -117,6 +132,9 @@ async def test_rocketmq_does_in_its_time_and_after_a_kill_9_what_the_model_does(
     async def kill_proxy() -> None:
         rocketmq.proxy.kill()
 
-    async with places(rocketmq, SLOW) as slow, places(rocketmq, RESTARTS) as over_a_restart:
-        wrong = await spring_in_their_time(slow, over_a_restart, written, restart, kill_proxy)
-        assert wrong == {}
+    wrong: dict[str, Exception] | None = None
+    while wrong is None:  # on a busy machine more than once
+        with suppress(_TooLateError):
+            async with places(rocketmq, SLOW) as slow, places(rocketmq, RESTARTS) as over_a_restart:
+                wrong = await spring_in_their_time(slow, over_a_restart, written, restart, kill_proxy)
+    assert wrong == {}

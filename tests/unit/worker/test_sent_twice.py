@@ -184,7 +184,7 @@ def test_the_first_utterance_is_needed_after_its_epoch_is_over() -> None:
 
 @pytest.mark.parametrize("marked", [True, False])
 def test_what_has_the_next_worker_ask_is_sent_twice(*, marked: bool) -> None:
-    """A worker leaves as planned in the middle of an answer. The next one, which has begun from its replay by then, asks
+    """A worker leaves as planned in the middle of an answer. The next one has begun from its replay by then, and asks
     no more: it would begin its answer again, and its model would be paid twice."""
     world = World()
     world.at(0.5, lambda: type_question(world, "typed", "Tell me the story of the lighthouse."))

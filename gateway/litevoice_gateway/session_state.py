@@ -19,6 +19,9 @@ from litevoice_contracts.events import DownEvent
 from litevoice_gateway.handover import Handed
 
 _NO_QUESTION = MessageId(0, 0)
+MAX_PROVOKED = 10
+"""So many questions that owners have provoked say nothing against a turn from which nothing comes meanwhile: more than
+owners in quick succession ever need. Were it one owner that does so for ever, the turn would never end."""
 
 Ignored = Literal["repeated", "stale_attempt"]
 """Why a message does not count."""
@@ -96,6 +99,7 @@ class SessionState:
     __slots__ = (
         "_holed",
         "_numbers",
+        "_provoked",
         "_question",
         "asked",
         "attempt",
@@ -130,6 +134,7 @@ class SessionState:
         self.unreadable = 0
         self._question = _NO_QUESTION
         self._holed = False  # the question was about a hole
+        self._provoked = 0  # questions, since anything last came
         self._numbers: dict[int, int] = {}  # of each sender's newest message, since the restore position
 
     @property
@@ -210,7 +215,7 @@ class SessionState:
             return self._end_attempt(first, envelope.id)
         if self.asked or self.fruitless:
             self.asked, self.fruitless, self.left, self._holed = False, 0, False, False
-            self._question = _NO_QUESTION
+            self._question, self._provoked = _NO_QUESTION, 0
         if envelope.snapshot is not None:
             self.snapshot = envelope.snapshot
             self.speaking = bool(envelope.snapshot.cursor.open_turn)
@@ -237,7 +242,9 @@ class SessionState:
         # A worker that has died does not ask again, and one that finds a second hole has begun from what it was sent.
         begun = event.reason == "failed" or (event.reason == "gap" and self._holed)
         again = question.sender and question.sender == self._question.sender and not begun
-        self.fruitless += not (planned or event.provoked or again or untried or self.left)
+        self._provoked += event.provoked
+        provoked = event.provoked and self._provoked <= MAX_PROVOKED
+        self.fruitless += not (planned or provoked or again or untried or self.left)
         self._question, self.left, self._holed = question, planned, event.reason == "gap"
         return [LogEvent(event, self.snapshot.config, text_only=False)]
 

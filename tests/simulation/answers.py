@@ -68,8 +68,8 @@ class Answers:
         exposed_cancels: of these, those that went with a gateway, see Question.exposed.
         items: of the conversation, as far as the client was told of them.
         under_way: responses that have begun and not ended, by id.
-        left: what was said before, and lost in part: a last piece that was too short to be taken for speech is heard
-            with what is said next, as no silence came between them.
+        left: of what was said before, and lost in part, what may not be understood yet: a last piece that was too
+            short to be taken for speech is heard with what is said next, as no silence came between them.
     """
 
     def __init__(self, client: Client) -> None:
@@ -160,7 +160,7 @@ class Answers:
             return False
         self._world.say(f"{self._name(question)}: understood is {''.join(question.understood)!r}")
         if question.spoken and not self._client.acks:
-            self.left = question.text
+            self.left = rest_of(self.left + question.text, "".join(question.understood))
         self._end(question)
         self.cancels = 0
         return True
@@ -298,3 +298,9 @@ def _is_part(text: str, whole: str) -> bool:
     """It is left of the whole when something is left out."""
     rest = iter(whole)
     return all(letter in rest for letter in text)
+
+
+def rest_of(whole: str, part: str) -> str:
+    """What of the whole comes after a part of it, at most."""
+    rest = iter(whole)
+    return "" if not all(letter in rest for letter in part) else "".join(rest)

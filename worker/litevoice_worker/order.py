@@ -225,6 +225,8 @@ class PacketOrder:
     def _decide(self, envelope: UpEnvelope, now: float, *, uncertain: bool) -> Literal["begin", "apply", "ask", "drop"]:
         if self.known and envelope.epoch < self.epoch:
             return "apply"  # nothing but duplicates, or rejected
+        if self.known and envelope.provokes and envelope.attempt < self.attempt:
+            return "drop"  # has begun since from what answered it: it was sent again, or comes late
         if self._asked is not None:
             attempt, asked_at = self._asked
             answers = _is_complete(envelope)

@@ -221,6 +221,8 @@ class Ownership:
     async def _take(self, partition: int) -> bool:
         """Whether it is ours now."""
         await self._fence.acquire(partition)
+        if not self._fence.owns(partition):
+            return False  # its owner's order is not ours to free
         topic = self._names.partition_topic(partition)
         new_from, certain_from = await self._reset_order_lock(topic)
         taken_at = time.time()

@@ -298,8 +298,10 @@ class Topic:
 
     @property
     def should_be_listed(self) -> bool:
-        """If it is ours. Not while it is claimed; but while a notice is looked into, before we step out."""
-        return self.work is None or (self.in_doubt and self.subscribed)
+        """If it is ours. Not while it is claimed, which steps out by itself; but while a notice is looked into, before
+        we step out."""
+        looks = isinstance(self.work, Look) and self.in_doubt
+        return self.work is None or (looks and self.subscribed)
 
     def whose(self, look: Look, subscribers: Collection[str], me: str) -> bool | None:
         """Who is listed decides whether it is ours. Nobody: after a notice somebody is in the middle of a takeover,

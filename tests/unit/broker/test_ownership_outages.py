@@ -258,6 +258,31 @@ def test_what_was_taken_and_left_again_is_not_ours_while_its_notice_is_looked_in
     assert broker.evicted == [N]
 
 
+def test_what_steps_out_for_its_own_heal_is_not_taken_for_left_when_an_old_notice_comes(broker: Broker) -> None:
+    """Its client is here, and would be told that it was replaced."""
+    broker.own(3)
+    broker.ownership.heal([N], broker.now)
+    assert broker.answer() == ASK
+    assert broker.answer() == REMOVE
+    (held,) = broker.open
+    broker.notice()
+    broker.own_names = ["s-2"]
+    request = broker.ownership.look_again()
+    broker.take()
+    broker.open.remove(held)
+    assert broker.answer() == OWN
+    broker.listed = ()
+    assert broker.answer() == ASK
+    assert broker.finished[request] is None
+    assert broker.evicted == []
+    broker.open.append(held)
+    broker.listed = (ME,)
+    broker.answer_all()
+    broker.pass_time(1)
+    assert broker.evicted == []
+    assert broker.offer(4) is Fate.DELIVER
+
+
 def test_a_broker_that_may_have_been_away_does_not_say_that_somebody_has_left(broker: Broker) -> None:
     broker.own(3)
     broker.ownership.lost(broker.now)

@@ -19,7 +19,7 @@ from litevoice_contracts.envelopes import DownEnvelope, MessageId, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.positions import EventId
 from litevoice_gateway import commands as do
-from litevoice_gateway.session_state import LogEvent, SessionState
+from litevoice_gateway.session_state import MAX_PROVOKED, LogEvent, SessionState
 from tests.unit.gateway.driver import LATER, WALL, Driver, a_turn, finish
 
 CONFIG = SessionConfig()
@@ -281,6 +281,7 @@ FRUITLESS = [
     ("one finds a hole before it has begun", [("unknown_session", 1), ("gap", 1)], 1),
     ("one begins and finds a hole again and again", [("unknown_session", 1), ("gap", 1), ("gap", 1), ("gap", 1)], 3),
     ("owners make one ask", [("provoked", 1), ("provoked", 1), ("provoked", 1), ("provoked", 1)], 0),
+    ("one makes one ask without an end", [("provoked", 1)] * (MAX_PROVOKED + 3), 3),
     ("and it dies", [("provoked", 1), ("provoked", 1), ("unknown_session", 2), ("unknown_session", 3)], 2),
     ("one that began finds a hole beside it", [("unknown_session", 1), ("provoked", 1), ("gap", 1)], 2),
     ("workers leave as planned", [("handed_over", 1), ("handed_over", 2), ("handed_over", 3)], 0),

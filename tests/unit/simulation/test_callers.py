@@ -9,7 +9,7 @@ import pytest
 
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.intake import Intake
-from tests.simulation.answers import Question
+from tests.simulation.answers import Question, rest_of
 from tests.simulation.faults import Fault, one_of_several
 from tests.simulation.poison import Poison
 from tests.simulation.seeded import quiet
@@ -160,3 +160,11 @@ def test_only_one_of_several_brokers_dies_at_a_time() -> None:
 )
 def test_how_many_workers_a_question_may_kill(deaths: int, given_up: int, faults: int, lost: bool, wrong: str) -> None:
     assert Poison("caller-0", deaths=deaths).judged(given_up, faults, lost=lost) == wrong
+
+
+@pytest.mark.parametrize(
+    ("understood", "left"), [("", "3484"), ("34", "84"), ("4", "84"), ("8", "4"), ("3484", ""), ("9", "")]
+)
+def test_what_was_understood_is_not_left_for_the_next_question(understood: str, left: str) -> None:
+    """Heard again with that, it would be a fault."""
+    assert rest_of("3484", understood) == left

@@ -183,6 +183,18 @@ def test_a_question_that_the_owner_has_provoked_says_so(epoch: int) -> None:
     assert question.events == [TurnReplay("unknown_session")], "it has asked, and has begun from nothing since"
 
 
+def test_what_provoked_a_question_that_has_had_its_answer_provokes_no_other() -> None:
+    """A bundle that had no answer is sent again, and stands twice."""
+    order = started(1, 3)
+    provokes = replace(envelope(1, 4, 0), provokes=True, attempt=1)
+    assert order.receive(provokes, 10).question is not None
+    assert order.receive(provokes, 10.1).question is None
+    begun = order.receive(replace(envelope(1, 3, 0), attempt=2, snapshot=Snapshot()), 10.2)
+    assert begun.begin is not None
+    assert decision(order.receive(provokes, 14)) == "drop"
+    assert order.receive(replace(provokes, attempt=2), 15).question is not None
+
+
 def test_a_new_owner_that_only_asks_begins_no_epoch() -> None:
     """What the former one has sent may be on its way, for longer than a new epoch waits."""
     order = started()

@@ -187,6 +187,7 @@ async def test_a_partition_that_is_lost_while_it_is_taken_is_not_read(world: Wor
     await asyncio.sleep(0.1)
     assert not world.ownership.owned
     assert world.broker.consumers == []
+    assert world.broker.resets == [], "what its owner has taken stays its own"
 
 
 async def test_nor_one_that_another_has_taken_while_this_one_stood_still_over_it(
@@ -205,6 +206,7 @@ async def test_nor_one_that_another_has_taken_while_this_one_stood_still_over_it
     await asyncio.sleep(0.1)
     assert not world.ownership.owned
     assert world.broker.consumers == []
+    assert world.broker.resets == []
 
 
 async def test_a_lost_partition_is_taken_again_when_its_owner_is_gone(world: World) -> None:

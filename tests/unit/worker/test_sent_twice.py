@@ -6,11 +6,13 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from litevoice_broker.producer import SENT_AGAIN
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Item, Mark, Snapshot
 from litevoice_contracts.envelopes import MessageIds, UpEnvelope
 from litevoice_worker.commands import Publish, Published, Respond, Tell
 from litevoice_worker.turn import Limits, Turns
+from tests.unit.worker.scenarios import finished
 from tests.unit.worker.world import World
 
 ONE_QUESTION: list[tuple[float, int]] = [(1.0, 0), (1.2, 1), (9.0, 0)]
@@ -178,3 +180,21 @@ def test_the_first_utterance_is_needed_after_its_epoch_is_over() -> None:
     (told,) = first.receive(UpEnvelope("s", 2, 1, 0, [], "g711_ulaw/8000"), 0.2)
     assert isinstance(told, Tell)
     assert told.progress.upto == Mark(1, -1)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_what_has_the_next_worker_ask_is_sent_twice(*, marked: bool) -> None:
+    """A worker leaves as planned in the middle of an answer. The next one has begun from its replay by then, and asks
+    no more: it would begin its answer again, and its model would be paid twice."""
+    world = World()
+    world.at(0.5, lambda: type_question(world, "typed", "Tell me the story of the lighthouse."))
+    world.run(1)
+    world.do(world.machine.abandon(world.now))
+    world.run(1.004)
+    world.kill()
+    world.run(1.5)
+    ((message, nudge),) = [(message, envelope) for message, envelope in world._partition if envelope.provokes]
+    world._store(nudge, message.born_at, {SENT_AGAIN: "1"} if marked else {})
+    world.run(60)
+    assert [response.status for response in finished(world)] == ["completed"]
+    assert (world.replays, len(world.prompts)) == (2, 2)

@@ -138,6 +138,7 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
             raise LookupError(f"the broker has no LiteTopic {session_id} under {topic}")
         lines[session_id], last[session_id] = [], info.max_offset - 1
         numbers.clear()
+        lost.discard(session_id)
         complete[session_id] = asyncio.Event()
         if info.max_offset:
             await channels[topic].take_over(session_id, 0)

@@ -150,8 +150,19 @@ async def calibrate(stack: LocalStack, plan: Plan, tell: Callable[[str], None]) 
     await crowd.gone()
     if crowd.wrong:
         raise RuntimeError(f"with all of the CPU: {crowd.wrong[0]}")
+    async with asyncio.timeout(_HANG_UP_SECONDS):
+        await applied(crowd, *stack.gateways, *stack.workers)
     tell(f"{plan.callers} callers take {cores:.2f} cores of the {plan.short}: that is what it gets")
     return cores
+
+
+async def applied(crowd: Crowd, gateway: Member, worker: Member) -> None:
+    """Returns when the worker has all that the sessions have sent: the next one would ask for what is left of them."""
+    while gateway.log.read_text().count('"session ended"') < len(crowd.sessions):
+        await asyncio.sleep(0.1)
+    published = await gateway.metric(metrics.GATEWAY_PACKETS)
+    while await worker.metric(metrics.WORKER_PACKETS) < published:
+        await asyncio.sleep(0.1)
 
 
 def short_of(stack: LocalStack, plan: Plan) -> Member:
@@ -251,13 +262,17 @@ def figures(plan: Plan, seen: Outcome) -> list[Figure]:
         ),
         Figure("questions without an answer", seen.asked - seen.answered, bar=0, note=f"of {seen.asked}"),
         Figure("turns completed beyond the questions", seen.turns - seen.asked, bar=0),
-        Figure("losses, replays, lost links", sum(seen.counters.values()), bar=0),
+        Figure("losses, replays, lost links", sum(seen.counters.values()), bar=0, note=counted(seen.counters)),
         Figure("what callers saw that must not be", len(seen.wrong), bar=0, note="; ".join(seen.wrong[:2])),
         *(
             Figure(f"{name}: memory grown", size / (1 << 20), "MiB", bar=MAX_GROWTH_BYTES >> 20)
             for name, size in seen.grown.items()
         ),
     ]
+
+
+def counted(counters: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.0f}" for name, value in counters.items() if value)
 
 
 async def measure(folder: Path, plan: Plan) -> Outcome:

@@ -214,7 +214,7 @@ class Admin:
                 await self.ensure_fifo_topic(topic, broker=master)
             else:
                 await self.ensure_lite_topic(topic, expiration_minutes=expiration_minutes, broker=master)
-        for reply_topic, group in zip(names.reply_topics, names.gateway_groups, strict=True):
+        for reply_topic, group in names.reply_readers:
             await self.ensure_group(group, orderly=True, lite_bind_topic=reply_topic, exclusive=True)
         await self.ensure_group(names.fence_group, orderly=True, lite_bind_topic=names.control_topic, exclusive=True)
         await self.ensure_group(names.worker_group, orderly=True)  # the last: where it is, everything has been made

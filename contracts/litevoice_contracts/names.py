@@ -188,6 +188,11 @@ class Names:
         return tuple(self.gateway_group_on(broker) for broker in range(self.brokers))
 
     @property
+    def reply_readers(self) -> tuple[tuple[str, str], ...]:
+        """The reply topic of each broker, and the group that reads it."""
+        return tuple(zip(self.reply_topics, self.gateway_groups, strict=True))
+
+    @property
     def worker_group(self) -> str:
         """Orderly, on the partition topics."""
         return f"{self.request_topic}-workers"

@@ -101,7 +101,7 @@ async def _at_the_brokers(place: ChaosPlace, sessions: list[str]) -> tuple[int, 
     subscriptions = lite_topics = 0
     admin = Admin.from_settings(place.stack.broker_settings)
     try:
-        for topic, group in zip(place.names.reply_topics, place.names.gateway_groups, strict=True):
+        for topic, group in place.names.reply_readers:
             there = [session for session in sessions if place.names.reply_topic_of(session) == topic]
             for first in range(0, len(there), QUESTIONS_AT_ONCE):
                 infos = await admin.lite_topics(topic, there[first : first + QUESTIONS_AT_ONCE], group)

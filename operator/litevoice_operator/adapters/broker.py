@@ -91,8 +91,8 @@ class Broker:
 
     async def replies(self, names: Names) -> tuple[int, list[Waiting]]:
         """Messages in all, and the LiteTopics that they wait in. Costs the broker a walk over all offsets."""
-        topics = zip(names.gateway_groups, names.reply_topics, strict=True)
-        lags = [await self._connected.lite_lag(group, LARGEST, parent=topic) for group, topic in topics]
+        readers = names.reply_readers
+        lags = [await self._connected.lite_lag(group, LARGEST, parent=topic) for topic, group in readers]
         lag = joined(lags, LARGEST)
         return lag.total, [Waiting(topic.name, topic.count, topic.oldest_seconds) for topic in lag.by_count]
 
@@ -138,7 +138,7 @@ class Broker:
 
     async def _lite_topics(self, names: Names, session_ids: Collection[str]) -> dict[str, LiteTopicInfo | None]:
         found: dict[str, LiteTopicInfo | None] = {}
-        for reply_topic, group in zip(names.reply_topics, names.gateway_groups, strict=True):
+        for reply_topic, group in names.reply_readers:
             some = [session_id for session_id in session_ids if names.reply_topic_of(session_id) == reply_topic]
             infos = await self._connected.lite_topics(reply_topic, some, group)
             found |= dict(zip(some, infos, strict=True))

@@ -75,7 +75,7 @@ async def test_two_brokers_two_proxies(cluster: LocalRocketMQ, kit: Any) -> None
                 on_evicted=evicted.append,
                 admin=admin,
             )
-            for topic, group in zip(NAMES.reply_topics, NAMES.gateway_groups, strict=True)
+            for topic, group in NAMES.reply_readers
         }
         for channel in channels.values():
             kit.closed_later(channel)

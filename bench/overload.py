@@ -151,17 +151,18 @@ async def calibrate(stack: LocalStack, plan: Plan, tell: Callable[[str], None]) 
     if crowd.wrong:
         raise RuntimeError(f"with all of the CPU: {crowd.wrong[0]}")
     async with asyncio.timeout(_HANG_UP_SECONDS):
-        await applied(crowd, *stack.gateways, *stack.workers)
+        await all_applied(crowd, *stack.gateways, *stack.workers)
     tell(f"{plan.callers} callers take {cores:.2f} cores of the {plan.short}: that is what it gets")
     return cores
 
 
-async def applied(crowd: Crowd, gateway: Member, worker: Member) -> None:
+async def all_applied(crowd: Crowd, gateway: Member, worker: Member) -> None:
     """Returns when the worker has all that the sessions have sent: the next one would ask for what is left of them."""
-    while gateway.log.read_text().count('"session ended"') < len(crowd.sessions):
-        await asyncio.sleep(0.1)
-    published = await gateway.metric(metrics.GATEWAY_PACKETS)
-    while await worker.metric(metrics.WORKER_PACKETS) < published:
+    while True:
+        ended = gateway.log.read_text().count('"session ended"')
+        applied, published = await worker.metric(metrics.WORKER_PACKETS), await gateway.metric(metrics.GATEWAY_PACKETS)
+        if ended >= len(crowd.sessions) and applied >= published:
+            return
         await asyncio.sleep(0.1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from litevoice_contracts import events, packets
-from litevoice_contracts.conversation import Codec, Item, Snapshot
+from litevoice_contracts.conversation import Codec, Cursor, Item, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
 from litevoice_worker import commands
 from litevoice_worker.turn import Limits, Turns
@@ -174,3 +174,12 @@ def test_a_worker_that_leaves_before_its_question_is_answered_says_so_of_the_att
     (leaves,) = told(machine, machine.abandon(0.1))
     assert [getattr(one.events[0], "reason", "") for one in (question, leaves)] == ["unknown_session", "handed_over"]
     assert (question.attempt, leaves.attempt) == (2, 3)
+
+
+def test_a_worker_that_leaves_an_open_turn_says_so_though_it_has_heard_nothing_of_it() -> None:
+    """Its audio went with gateway and worker; the next one asks, and who has left did not die of it."""
+    machine = Turns("s", Limits(), MessageIds(1))
+    snapshot = Snapshot(turn=1, cursor=Cursor(open_turn=1))
+    told(machine, machine.receive(UpEnvelope("s", 1, 0, 1, [packets.Silence(800)], "g711_ulaw/8000", 1, snapshot), 0.0))
+    (leaves,) = told(machine, machine.abandon(0.1))
+    assert [getattr(event, "reason", "") for event in leaves.events] == ["handed_over"]

@@ -369,7 +369,7 @@ class PacketLog:
         self._state.handed.drop()
         self._drop(self._retained_packets)
         run = Run(self._state.snapshot.config.input_codec, now)
-        run.add(GiveUp(self._state.fruitless, lost), 0, None)
+        run.add(GiveUp(self._state.fruitless, lost, self._state.attempt), 0, None)
         self.next_seq += 1
         self._retain(run)
 

@@ -175,6 +175,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
         detection: the rules for hearing at the boundary; unset: those of the configuration.
         idle_from_ms: where in the session's audio the silence begins that `idle_timeout_ms` is counted from; None
             before the first answer.
+        given_up: the newest attempt of which the client was told that the turn is given up; 0 for none.
     """
 
     events: Mark | None = None
@@ -190,6 +191,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     detection: TurnDetection | msgspec.UnsetType | None = msgspec.UNSET
     idle_from_ms: int | None = None
     event_client_seq: int | None = None
+    given_up: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -94,10 +94,12 @@ class CancelResponse(_Packet, frozen=True, tag="cancel"):
 
 class GiveUp(_Packet, frozen=True, tag="give_up"):
     """The owner gives the open turn up, after so many attempts without progress: the worker ends the open utterance and
-    the response as failed. The packets before it are not sent again; `audio_ms` is how much audio they were."""
+    the response as failed. The packets before it are not sent again; `audio_ms` is how much audio they were.
+    `attempt`: in which it is given up; two owners may do so in the same one."""
 
     attempts: int
     audio_ms: int = 0
+    attempt: int = 0
 
 
 class EpochEnd(_Packet, frozen=True, tag="end"):

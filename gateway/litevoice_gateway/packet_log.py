@@ -358,9 +358,8 @@ class PacketLog:
             self.handing_over += 1
 
     def _forgive_if_idle(self) -> None:
-        """Attempts at nothing are no attempts at the turn that comes next."""
         if not self.turn_is_open:
-            self._state.fruitless = 0
+            self._state.forgive()
 
     def _give_up(self, now: float) -> None:
         """What is retained is not sent again; in its place a worker is told to end the turn."""
@@ -370,7 +369,7 @@ class PacketLog:
         self._state.handed.drop()
         self._drop(self._retained_packets)
         run = Run(self._state.snapshot.config.input_codec, now)
-        run.add(GiveUp(self._state.fruitless, lost), 0, None)
+        run.add(GiveUp(self._state.fruitless, lost, self._state.attempt), 0, None)
         self.next_seq += 1
         self._retain(run)
 

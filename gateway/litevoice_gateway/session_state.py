@@ -19,9 +19,9 @@ from litevoice_contracts.events import DownEvent
 from litevoice_gateway.handover import Handed
 
 _NO_QUESTION = MessageId(0, 0)
-MAX_PROVOKED = 10
-"""So many questions that owners have provoked say nothing against a turn from which nothing comes meanwhile: more than
-owners in quick succession ever need. Were it one owner that does so for ever, the turn would never end."""
+MAX_EXCUSED = 10
+"""So many questions that owners have provoked, or that workers ask by turns, say nothing against a turn from which
+nothing comes meanwhile: more than either ever needs. Did they do so for ever, the turn would never end."""
 
 Ignored = Literal["repeated", "stale_attempt"]
 """Why a message does not count."""
@@ -97,10 +97,12 @@ class SessionState:
     """
 
     __slots__ = (
+        "_blamed",
+        "_excused",
         "_holed",
         "_numbers",
-        "_provoked",
         "_question",
+        "_speaker",
         "asked",
         "attempt",
         "epoch",
@@ -134,7 +136,9 @@ class SessionState:
         self.unreadable = 0
         self._question = _NO_QUESTION
         self._holed = False  # the question was about a hole
-        self._provoked = 0  # questions, since anything last came
+        self._excused = 0  # questions, since anything last came
+        self._blamed: tuple[int, ...] = ()  # workers that fruitless attempts were, and that nobody has heard of since
+        self._speaker = 0  # whose the newest message is from which something came
         self._numbers: dict[int, int] = {}  # of each sender's newest message, since the restore position
 
     @property
@@ -215,7 +219,8 @@ class SessionState:
             return self._end_attempt(first, envelope.id)
         if self.asked or self.fruitless:
             self.asked, self.fruitless, self.left, self._holed = False, 0, False, False
-            self._question, self._provoked = _NO_QUESTION, 0
+            self._question, self._excused, self._blamed = _NO_QUESTION, 0, ()
+        self._speaker = 0 if envelope.id is None else envelope.id.sender
         if envelope.snapshot is not None:
             self.snapshot = envelope.snapshot
             self.speaking = bool(envelope.snapshot.cursor.open_turn)
@@ -242,11 +247,27 @@ class SessionState:
         # A worker that has died does not ask again, and one that finds a second hole has begun from what it was sent.
         begun = event.reason == "failed" or (event.reason == "gap" and self._holed)
         again = question.sender and question.sender == self._question.sender and not begun
-        self._provoked += event.provoked
-        provoked = event.provoked and self._provoked <= MAX_PROVOKED
-        self.fruitless += not (planned or provoked or again or untried or self.left)
+        self._absolve(question.sender)
+        self._excused += event.provoked
+        provoked = event.provoked and self._excused <= MAX_EXCUSED
+        if not (planned or provoked or again or untried or self.left):
+            self.fruitless += 1
+            before = self._question.sender or self._speaker
+            if before not in (0, question.sender):
+                self._blamed += (before,)
         self._question, self.left, self._holed = question, planned, event.reason == "gap"
         return [LogEvent(event, self.snapshot.config, text_only=False)]
+
+    def _absolve(self, sender: int) -> None:
+        """It asks, and may have been taken for dead: of two owners each misses what the other one reads."""
+        if sender in self._blamed and self._excused < MAX_EXCUSED:
+            self._blamed = tuple(other for other in self._blamed if other != sender)
+            self._excused += 1
+            self.fruitless -= 1
+
+    def forgive(self) -> None:
+        """Attempts at nothing are no attempts at the turn that comes next."""
+        self.fruitless, self._blamed = 0, ()
 
     def _text_only(self, event: DownEvent, envelope: DownEnvelope) -> bool:
         if isinstance(event, events.ResponseStarted | events.ResponseFinished):

@@ -76,16 +76,19 @@ class Strikes:
             case ["freeze" | "hang" as how, _]:
                 if program is not None and not program.process.frozen:
                     program.process.frozen = True
+                    self._world.held_up(fault.target)
                     self._world.readiness.froze(program.process)
                     thaw = partial(self._thaw, program.process, self._world.loop.now)
                     end = thaw if how == "freeze" else partial(self._kill_hung, program)
             case ["cut"]:
                 self._world.network.cut(fault.target, fault.other)
+                self._world.held_up(fault.target)
                 end = lambda: self._world.network.mend(fault.target, fault.other)  # noqa: E731
             case ["isolate", _]:
                 for far in (*self._world.proxies, "admin"):
                     self._world.network.cut(fault.target, far)
                     self._world.loop.within(None, fault.seconds, self._world.network.mend, fault.target, far)
+                self._world.held_up(fault.target)
             case ["restart", "broker"]:
                 broker = next((one for one in self._world.brokers if one.name == fault.target), self._world.brokers[0])
                 if broker.up:

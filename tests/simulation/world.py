@@ -357,10 +357,19 @@ class World:
             worker.members.change(self, worker.process)
 
     def left(self, client: Client, gateway: str) -> None:
-        """It goes elsewhere. A gateway that stands still, or cannot reach the broker, hands nothing over in time."""
+        """It goes elsewhere."""
+        self._expose_if_held_up(gateway, [client])
+
+    def held_up(self, gateway: str) -> None:
+        """A gateway stands still from now on, or is cut off: who has just left it fares like who leaves it."""
+        left = [client for client in self.clients if client.wire is None or client.wire.gateway != gateway]
+        self._expose_if_held_up(gateway, left)
+
+    def _expose_if_held_up(self, gateway: str, clients: Sequence[Client]) -> None:
+        """One that stands still, or cannot reach the broker, hands nothing over in time."""
         program = self.running.get(gateway)
         if program is not None and (program.process.frozen or self.hampered(gateway)):
-            self.expose(program, [client])
+            self.expose(program, clients)
 
     def takes_over(self, gateway: str, session_id: str) -> bool:
         """Its takeover is not done."""

@@ -46,7 +46,6 @@ class Dialogue:
         again: utterances whose end a former worker has published, to be heard again.
         transcriptions: under way, oldest first; the boundary stays before them.
         response: under way, or None; its item is in the conversation already, without text.
-        gave_up: a turn was given up in this attempt.
         out_of_band: responses under way beside it, which the conversation does not remember.
         idle_since: when the silence began that the cursor's `idle_from_ms` names, by this worker's clock.
         now: what the clock says; whoever changes the dialogue sets it first.
@@ -60,7 +59,6 @@ class Dialogue:
         "again",
         "conversation",
         "cursor",
-        "gave_up",
         "id",
         "idle_since",
         "interrupt_after_milliseconds",
@@ -150,7 +148,7 @@ class Dialogue:
             parts=cursor.recognized.parts if cursor.recognized else 0,
         )
         self.idle_since = self.now
-        self.listening, self.judging, self.gave_up = 0, None, False
+        self.listening, self.judging = 0, None
         self.listener.restart(detection, cursor.audio_ms, cursor.noise_floor, continues=bool(self.place.parts))
         self.response: Response | None = None
         self.out_of_band: list[Response] = []
@@ -386,9 +384,10 @@ class Dialogue:
         self.cursor = replace(self.cursor, recognized=recognized if done.more else None)
         return recognized
 
-    def give_up_transcriptions(self) -> list[Untranscribed]:
-        """Nothing comes of them, nor of those that were to be heard again."""
+    def give_up_transcriptions(self, attempt: int) -> list[Untranscribed]:
+        """Nothing comes of them, nor of those that were to be heard again, as the client is told."""
         ended = self._untranscribed
+        self.cursor = replace(self.cursor, given_up=max(self.cursor.given_up, attempt))
         for transcription in self.transcriptions:
             self.outlet.cancel(transcription.job)
         self.transcriptions, self.again = [], []

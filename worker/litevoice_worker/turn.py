@@ -167,7 +167,8 @@ class Turns:
         asked, and has no answer yet, says as well that it leaves, in the attempt that its question has begun: nothing
         may have been tried."""
         dialogue, order = self._dialogue, self._order
-        open_work = dialogue.busy or dialogue.listening or self._backlog or dialogue.listener.open
+        heard = dialogue.listener.open or dialogue.cursor.open_turn  # a turn is open even if its audio is lost
+        open_work = dialogue.busy or dialogue.listening or self._backlog or heard
         attempt, unfinished = order.attempt + order.asked, order.asked or (order.known and open_work)
         self._forget()
         if unfinished:

@@ -222,8 +222,9 @@ def _not_understood(dialogue: Dialogue, turn: int, message: str) -> list[events.
 
 def give_up(dialogue: Dialogue, packet: packets.GiveUp, mark: Mark) -> None:
     """The open utterance, and all responses, end as failed: what becomes of them may be what kills workers. The next
-    owner gives the same attempt up once more, when it does not know of that yet, and the client was told."""
-    told, dialogue.gave_up = dialogue.gave_up, True
+    owner gives the same attempt up once more, when it does not know of that yet, and the client was told, perhaps by
+    another worker."""
+    told = 0 < packet.attempt <= dialogue.cursor.given_up
     if told and not (dialogue.busy or dialogue.cursor.open_turn):
         dialogue.drop_utterance(mark, packet.audio_ms)
         dialogue.publish([dialogue.progress()], snapshot=True)
@@ -233,7 +234,7 @@ def give_up(dialogue: Dialogue, packet: packets.GiveUp, mark: Mark) -> None:
     news: list[events.DownEvent] = [events.SessionError("turn_given_up", message)]
     news += [dialogue.end_response(response, failed) for response in list(dialogue.out_of_band)]
     turn, detection = dialogue.cursor.open_turn, dialogue.conversation.config.turn_detection
-    for ended in dialogue.give_up_transcriptions():
+    for ended in dialogue.give_up_transcriptions(packet.attempt):
         news += _not_understood(dialogue, ended.turn, message)
         turn = turn or (ended.turn if ended.respond else 0)
     open_turn = dialogue.cursor.open_turn

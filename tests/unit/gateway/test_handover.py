@@ -357,7 +357,7 @@ def test_a_turn_is_given_up_as_a_whole() -> None:
         published = asked(second, attempt)
     (given_up,) = published
     assert given_up.epoch == LATER
-    assert given_up.packets == [GiveUp(MAX_ATTEMPTS, 80)]
+    assert given_up.packets == [GiveUp(MAX_ATTEMPTS, 80, MAX_ATTEMPTS)]
 
 
 def test_it_counts_in_the_bounds() -> None:

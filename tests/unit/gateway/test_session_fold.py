@@ -19,7 +19,7 @@ from litevoice_contracts.envelopes import DownEnvelope, MessageId, UpEnvelope
 from litevoice_contracts.events import DownEvent
 from litevoice_contracts.positions import EventId
 from litevoice_gateway import commands as do
-from litevoice_gateway.session_state import MAX_PROVOKED, LogEvent, SessionState
+from litevoice_gateway.session_state import MAX_EXCUSED, LogEvent, SessionState
 from tests.unit.gateway.driver import LATER, WALL, Driver, a_turn, finish
 
 CONFIG = SessionConfig()
@@ -261,15 +261,19 @@ def test_a_message_that_is_stored_twice_reaches_the_client_once() -> None:
     assert driver.observed("dropped") == [do.Observe("dropped", "repeated")] * 3
 
 
+SPEAKER = 9
+"""Whose the first event is."""
+
+
 def questions(*asked: tuple[str, int], begun: bool = True) -> SessionState:
     """After a first event, which begins a turn or says only that all was heard, these questions: reason and sender."""
     state = SessionState(0, CONFIG)
     first = events.SpeechStarted("u1", 1) if begun else events.Progress(Mark(1, 0))
-    state.apply(0, DownEnvelope(1, 1, [first]))
+    state.apply(0, DownEnvelope(1, 1, [first], 0, None, MessageId(SPEAKER, 1)))
     for position, (reason, sender) in enumerate(asked, 1):
         provoked = reason == "provoked"
         question = events.TurnReplay("gap" if provoked else reason, provoked=provoked)  # type: ignore[arg-type]
-        state.apply(position, DownEnvelope(1, 1, [question], state.attempt, None, MessageId(sender, position)))
+        state.apply(position, DownEnvelope(1, 1, [question], state.attempt, None, MessageId(sender, position + 1)))
     assert state.attempt == len(asked)
     return state
 
@@ -281,9 +285,18 @@ FRUITLESS = [
     ("one finds a hole before it has begun", [("unknown_session", 1), ("gap", 1)], 1),
     ("one begins and finds a hole again and again", [("unknown_session", 1), ("gap", 1), ("gap", 1), ("gap", 1)], 3),
     ("owners make one ask", [("provoked", 1), ("provoked", 1), ("provoked", 1), ("provoked", 1)], 0),
-    ("one makes one ask without an end", [("provoked", 1)] * (MAX_PROVOKED + 3), 3),
+    ("one makes one ask without an end", [("provoked", 1)] * (MAX_EXCUSED + 3), 3),
     ("and it dies", [("provoked", 1), ("provoked", 1), ("unknown_session", 2), ("unknown_session", 3)], 2),
     ("one that began finds a hole beside it", [("unknown_session", 1), ("provoked", 1), ("gap", 1)], 2),
+    ("two have the partition", [("unknown_session", 1), *[("gap", SPEAKER), ("gap", 1)] * 4], 1),
+    ("neither began", [("unknown_session", 1), *[("unknown_session", 2), ("unknown_session", 1)] * 4], 2),
+    (
+        "one lives, and tells of another's death",
+        [("unknown_session", 1), ("handed_over", 1), *[("unknown_session", sender) for sender in (2, 3, 1)]],
+        3,
+    ),
+    ("they never end", [("unknown_session", 1), *[("gap", SPEAKER), ("gap", 1)] * (MAX_EXCUSED // 2 + 1)], 3),
+    ("then one dies of it", [("unknown_session", 1), ("gap", SPEAKER), ("gap", 1), ("unknown_session", 3)], 2),
     ("workers leave as planned", [("handed_over", 1), ("handed_over", 2), ("handed_over", 3)], 0),
     ("and the next one asks", [("handed_over", 1), ("unknown_session", 2), ("unknown_session", 2)], 0),
     ("the one after has died", [("handed_over", 1), ("unknown_session", 2), ("unknown_session", 3)], 1),

@@ -252,7 +252,7 @@ def test_a_turn_from_which_nothing_comes_is_given_up() -> None:
         driver.clear()
         driver.down(events.TurnReplay("unknown_session"), attempt=attempt)
     (last,) = driver.published
-    assert (last.packets, last.seq, last.attempt) == ([GiveUp(MAX_ATTEMPTS, 200)], 10, MAX_ATTEMPTS)
+    assert (last.packets, last.seq, last.attempt) == ([GiveUp(MAX_ATTEMPTS, 200, MAX_ATTEMPTS)], 10, MAX_ATTEMPTS)
     assert last.snapshot is not None
     assert last.snapshot.boundary == Mark(WALL, 9), "what was heard is not heard again"
     assert driver.observed("given_up")
@@ -261,7 +261,7 @@ def test_a_turn_from_which_nothing_comes_is_given_up() -> None:
     assert driver.published[-1].seq == 11
     driver.clear()
     driver.down(events.TurnReplay("unknown_session"), attempt=MAX_ATTEMPTS)
-    assert driver.packets == [GiveUp(MAX_ATTEMPTS + 1, 220)], "what came since goes with it"
+    assert driver.packets == [GiveUp(MAX_ATTEMPTS + 1, 220, MAX_ATTEMPTS + 1)], "what came since goes with it"
 
 
 def test_a_session_that_waits_for_nothing_has_nothing_to_give_up() -> None:
@@ -335,7 +335,7 @@ def test_another_owner_counts_the_same_attempts() -> None:
         other.session.delivered(position, body, other.now)
     other.take()
     other.pass_time(1)
-    assert other.packets == [GiveUp(MAX_ATTEMPTS)]
+    assert other.packets == [GiveUp(MAX_ATTEMPTS, 0, MAX_ATTEMPTS)]
 
 
 def test_a_message_that_only_refuses_counts_for_the_progress_after_it() -> None:

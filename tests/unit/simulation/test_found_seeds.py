@@ -15,7 +15,10 @@ FOUND = {
     2891: "an owner answered a worker before what the one before left was there: the utterance was told as lost",
     2348: "a turn was given up for three questions that its owners had made a living worker ask within 0.3 s",
     2483: "a worker that stood still over a handover went on with it, though another one had the partition by then",
+    4609: "two owners gave the same attempt up, and two workers told the client of it",
+    8567: "workers that left as planned said nothing of a turn whose audio was lost: two of them counted as dead",
     3296: "who had the partition back took the answer to its question of before for that to its new one",
+    9043: "two workers that read a partition for a moment asked by turns, and the turn was given up",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant
 that puts the fault back (nothing-is-left-to-the-next-owner, the-first-utterance-is-told-as-done)."""

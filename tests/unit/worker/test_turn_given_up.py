@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from litevoice_contracts import events, packets
-from litevoice_contracts.conversation import Codec, Item, Snapshot
+from litevoice_contracts.conversation import Codec, Cursor, Item, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
 from litevoice_worker import commands
 from litevoice_worker.turn import Limits, Turns
@@ -158,12 +158,24 @@ def test_the_next_owner_gives_up_once_more_without_a_word() -> None:
     codec: Codec = "g711_ulaw/8000"
     asked: list[packets.Packet] = [packets.CreateItem(Item("i", "user", "hello")), packets.CreateResponse()]
     assert told(machine, machine.receive(UpEnvelope("s", 1, 0, 1, asked, codec, 3, Snapshot()), 0.0))
-    given_up = UpEnvelope("s", 1, 2, 1, [packets.GiveUp(3, 100), packets.EpochEnd()], codec, 3)
+    given_up = UpEnvelope("s", 1, 2, 1, [packets.GiveUp(3, 100, 3), packets.EpochEnd()], codec, 3)
     (first,) = told(machine, machine.receive(given_up, 0.1))
     assert {"SessionError", "ResponseFinished"} <= {type(event).__name__ for event in first.events}
-    again = UpEnvelope("s", 2, 0, 1, [packets.GiveUp(3, 100)], codec, 3)
+    again = UpEnvelope("s", 2, 0, 1, [packets.GiveUp(3, 100, 3)], codec, 3)
     (second,) = told(machine, machine.receive(again, 0.2))
     assert [type(event).__name__ for event in second.events] == ["Progress"]
+
+
+def test_nor_does_another_worker_say_a_word_of_it() -> None:
+    """Which has the turn's end from the log, and the second owner's packet when it asks."""
+    codec: Codec = "g711_ulaw/8000"
+    told_before = Snapshot(turn=1, cursor=Cursor(given_up=3))
+    for attempt, said in ((3, ["Progress"]), (4, ["SessionError", "Progress"])):
+        given_up = UpEnvelope("s", 2, 0, 1, [packets.GiveUp(3, 100, attempt)], codec, 4, told_before)
+        (news,) = told(machine := Turns("s", Limits(), MessageIds(1)), machine.receive(given_up, 0.0))
+        assert [type(event).__name__ for event in news.events] == said
+        assert news.snapshot is not None
+        assert news.snapshot.cursor.given_up == attempt
 
 
 def test_a_worker_that_leaves_before_its_question_is_answered_says_so_of_the_attempt_that_it_began() -> None:
@@ -174,3 +186,12 @@ def test_a_worker_that_leaves_before_its_question_is_answered_says_so_of_the_att
     (leaves,) = told(machine, machine.abandon(0.1))
     assert [getattr(one.events[0], "reason", "") for one in (question, leaves)] == ["unknown_session", "handed_over"]
     assert (question.attempt, leaves.attempt) == (2, 3)
+
+
+def test_a_worker_that_leaves_an_open_turn_says_so_though_it_has_heard_nothing_of_it() -> None:
+    """Its audio went with gateway and worker; the next one asks, and who has left did not die of it."""
+    machine = Turns("s", Limits(), MessageIds(1))
+    snapshot = Snapshot(turn=1, cursor=Cursor(open_turn=1))
+    told(machine, machine.receive(UpEnvelope("s", 1, 0, 1, [packets.Silence(800)], "g711_ulaw/8000", 1, snapshot), 0.0))
+    (leaves,) = told(machine, machine.abandon(0.1))
+    assert [getattr(event, "reason", "") for event in leaves.events] == ["handed_over"]

@@ -16,7 +16,6 @@ FOUND = {
     2348: "a turn was given up for three questions that its owners had made a living worker ask within 0.3 s",
     2483: "a worker that stood still over a handover went on with it, though another one had the partition by then",
     3296: "who had the partition back took the answer to its question of before for that to its new one",
-    4204: "what a client had written to a connection that its own next one replaced was dropped, and not counted",
     5646: "a gateway stood still while it asked about a late notice, and believed it, as it had read no answer",
     7683: "a full sync that had waited put a gateway that stood still back beside the next owner",
 }

@@ -135,6 +135,13 @@ class Observe(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Lose:
+    """So many packets were read, and go nowhere."""
+
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The session is over here, and everything that was read of it has been handed to `Publish`.
 
@@ -164,5 +171,6 @@ Command = (
     | WakeReplies
     | WakeAt
     | Observe
+    | Lose
     | End
 )

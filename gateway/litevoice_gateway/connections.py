@@ -334,6 +334,8 @@ class Connection:
                     self._pause_replies(False)
                 case do.WakeReplies():
                     self._host.wake_replies()
+                case do.Lose(packets=packets):
+                    self._loses(packets)
                 case do.End():
                     self._end(command)
 
@@ -380,8 +382,7 @@ class Connection:
                 self._host.metrics.uplink_seconds.observe(now - at)
             self.session.confirmed(fresh, now, client_seq, size)
         else:
-            self._host.lost(fresh)
-            self._lost += fresh
+            self._loses(fresh)
             logger.warning("packets lost", extra={"session": self.session.id, "packets": fresh, "error": str(error)})
             self.session.not_confirmed(fresh, now, size)
         self.run()
@@ -421,12 +422,15 @@ class Connection:
     def _end(self, command: do.End) -> None:
         if not self.session.reading_replies:
             self._host.count_slow_reader(-1)
-        self._host.lost(command.unpublished)
-        self._lost += command.unpublished
+        self._loses(command.unpublished)
         self._outcome = command.outcome
         self.ended.set()
         self._host.ended(self, command)
         self._settle()
+
+    def _loses(self, packets: int) -> None:
+        self._host.lost(packets)
+        self._lost += packets
 
     def _settle(self) -> None:
         if self.ended.is_set() and self.session.settled:

@@ -6,6 +6,7 @@ CLOSING (our Close is sent; what the client still sends is read and published un
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
@@ -117,6 +118,7 @@ class Session(Standing):
     def messages(self, messages: Sequence[str | bytes], now: float) -> None:
         """Text or binary, in order. This is the hot path: a microphone sends 50 messages per second."""
         if self._ignores_client or self.phase is Phase.ENDED:
+            self._lose(messages)
             return
         self._active = now
         if self.phase is Phase.RESTORING:  # the configuration that they meet is not known yet
@@ -146,6 +148,15 @@ class Session(Standing):
         if audio_seconds and self.phase is Phase.LIVE:
             self._intake.spend_audio(audio_seconds, now)
         self._hold_back()
+
+    def _lose(self, messages: Sequence[str | bytes]) -> None:
+        """The client has written them before it knew that its session is over here. What it numbers it says again."""
+        lost = 0
+        for message in messages:
+            with contextlib.suppress(Refusal):
+                lost += sum(event.client_seq is None for event in self._protocol.decode(message, self._config))
+        if lost:
+            self._out.append(do.Lose(lost))
 
     def frames(self, count: int, now: float) -> None:
         """So many that are no messages of their own: they count like messages."""

@@ -60,7 +60,8 @@ class Watch:
         if worker.worker is None:
             return
         for session_id in sessions:
-            found = _Thawed(worker.worker._message_ids.sender, session_id, len(self._world.log(session_id)))
+            name, began = worker.process.name, len(self._world.log(session_id))
+            found = _Thawed(worker.worker._message_ids.sender, session_id, began, self._world.loop.now, name)
             self._thawed.append(found)
             self._world.loop.within(None, AFTERWARDS_SECONDS, self._end_of, found)
 
@@ -260,6 +261,15 @@ class Watch:
             if sum(map(len, missing.values())) > counted and not gateway.killed:
                 self._world.broken(f"{gateway.process} has counted {counted} packets as lost, lost are {missing}")
 
+    def _has_it_again(self, thawed: _Thawed, position: int) -> bool:
+        """It had taken the partition back when the message was stored."""
+        world, session_id = self._world, thawed.session_id
+        fences = world.brokers[0].lite[world.names.control_topic].topics
+        claims = fences[world.names.fence(partition_of(session_id, PARTITIONS))].claims
+        stored = world.replies(session_id).topics[session_id].stored[position]
+        own = (at for at, client in claims if client.partition("@")[0] == thawed.worker)
+        return any(thawed.at < at < stored for at in own)
+
     def compare_with_log(self, client: Client) -> None:
         """Who reads the log from its beginning must see what the client has seen."""
         state = SessionState(0, SessionConfig(input_codec=CODEC, output_codec=CODEC))
@@ -271,7 +281,8 @@ class Watch:
             counted = state.apply(position, envelope)
             if isinstance(counted, str):  # it does not count
                 late += counted == "stale_attempt" and any(
-                    one.published(client.session_id, position, envelope) for one in self._thawed
+                    one.published(client.session_id, position, envelope) and not self._has_it_again(one, position)
+                    for one in self._thawed
                 )
                 counted = []
             read = _news(msgspec.to_builtins([entry.event for entry in counted]))
@@ -309,6 +320,8 @@ class _Thawed:
     sender: int
     session_id: str
     begin: int
+    at: float
+    worker: str
     end: int = 1 << 30
 
     def published(self, session_id: str, position: int, envelope: DownEnvelope) -> bool:

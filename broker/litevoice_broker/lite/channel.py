@@ -340,7 +340,7 @@ class LiteChannel(ConnectedClient):
         now = time.monotonic()
         if now - self._beat_at > STOOD_STILL_SECONDS:
             self._stood_still = True
-            self._ownership.stood_still()
+            self._ownership.stood_still(now)
         self._beat_at = now
 
     async def _look_if_stood_still(self) -> None:

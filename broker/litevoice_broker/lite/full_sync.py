@@ -101,6 +101,14 @@ class Gate:
         self._sync, self._held = None, {}
         return requests, held
 
+    def postpone(self) -> tuple[list[int], list[Topic]]:
+        """Nothing that waits comes to its turn: like `reopen`, but a full sync that is on its way goes on."""
+        later, self._next = self._next.requests if self._next is not None else [], None
+        if self._sync is None or self._sync.call is not None:
+            return later, []
+        requests, held = self.reopen()
+        return requests + later, held
+
     def shut(self) -> None:
         self._sync, self._next = self._next, None
 
@@ -126,6 +134,8 @@ class Survey:
     is_alone: bool = False
     remembers: bool = False
     """The broker has not been away: it lists us for everything that is ours."""
+    old: bool = False
+    """This process has stood still since it began: the full sync that would follow must be asked for anew."""
 
     @classmethod
     def alone(cls, request: int, link: int, topics: Iterable[Topic]) -> Survey:

@@ -25,6 +25,7 @@ HEALS_AT_ONCE = 32
 BUSY_SECONDS = 1.0
 DOUBT_SECONDS = (0.2, 0.4)
 """Longer than a takeover takes (p99 101 ms); not the same for two that are in doubt about one another."""
+_STOOD_STILL = "this process stood still"
 
 
 class Ownership:
@@ -206,10 +207,16 @@ class Ownership:
         self._out.append(do.Finished(request := next(self._numbers), None))  # after the next full sync
         return request
 
-    def stood_still(self) -> None:
-        """This process did: whoever was taking over may have been overtaken meanwhile."""
+    def stood_still(self, now: float) -> None:
+        """This process did: whoever was taking over may have been overtaken meanwhile. What is still ours is asked
+        before the next full sync, also when one has waited since before: that one fails."""
         for topic in self._topics.values():
             topic.stood_still()
+        for call in self._calls.values():
+            if isinstance(call, Survey):
+                call.old = True
+        requests, held = self._gate.postpone()
+        self._go_on_after(requests, held, Postponed(_STOOD_STILL), now)
 
     def _settle(self, link: int, now: float) -> int:
         lost_at = now if self._lost_at is None else self._lost_at
@@ -416,14 +423,17 @@ class Ownership:
     def _reopen(self, error: BrokerError | None, now: float) -> None:
         """What the full sync has held up goes on, then the next full sync."""
         requests, held = self._gate.reopen()
+        self._go_on_after(requests, held, error, now)
+        self._gate.shut()
+        self._begin_full_sync()
+
+    def _go_on_after(self, requests: list[int], held: list[Topic], error: BrokerError | None, now: float) -> None:
         for topic in held:
             if isinstance(topic.work, Look) and topic.work.stage is Stage.STEPPING_OUT:
                 self._step_out(topic)
             else:
                 topic.asks_anew()
                 self._go_on(topic, now)
-        self._gate.shut()
-        self._begin_full_sync()
         self._out += [do.Finished(request, error) for request in requests]
 
     def _unsettled(self, link: int) -> Iterable[Topic]:
@@ -468,6 +478,8 @@ class Ownership:
             self._out.append(do.Finished(survey.request, None))
         elif survey.is_alone or survey.link < self._link:
             self._out.append(do.Finished(survey.request, None))  # or of a link that is gone
+        elif survey.old:
+            self._out.append(do.Finished(survey.request, Postponed(_STOOD_STILL)))
         else:
             self._link = survey.link
             self._gate.request(survey.request, survey.link)

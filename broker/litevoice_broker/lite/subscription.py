@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import TypeVar
 
 from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
@@ -13,6 +14,7 @@ from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import Answer, Ask, AskOwn, Replace, Subscribe, Unsubscribe, What
 from litevoice_broker.lite.full_sync import ASKED_AT_ONCE
+from litevoice_broker.patience import Patience
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -74,7 +76,7 @@ class Subscriptions:
         known: dict[str, Collection[str]] = {}
         for first in range(0, len(names), ASKED_AT_ONCE):
             some = names[first : first + ASKED_AT_ONCE]
-            found = await self._answer(self._admin.lite_topics(self._parent_topic, some, self._group))
+            found = await self._answer(partial(self._admin.lite_topics, self._parent_topic, some, self._group))
             if found is None:
                 break
             known |= {name: set(info.subscribers if info else ()) for name, info in zip(some, found, strict=True)}
@@ -83,24 +85,30 @@ class Subscriptions:
     async def own(self) -> dict[str, Collection[str]]:
         """What this client is subscribed to, with its own id; see `subscribers`."""
         me = str(self._connection.config.client_id)
-        names = await self._answer(self._admin.lite_topics_of(self._parent_topic, self._group, me))
+        names = await self._answer(partial(self._admin.lite_topics_of, self._parent_topic, self._group, me))
         return dict.fromkeys(names or (), (me,))
 
     async def length(self, name: str) -> int | None:
         """Of its log, the position that its next message gets; None: not known."""
-        found = await self._answer(self._admin.lite_topics(self._parent_topic, [name], self._group))
+        found = await self._answer(partial(self._admin.lite_topics, self._parent_topic, [name], self._group))
         return found[0].max_offset if found and found[0] is not None else None
 
     async def wake(self) -> None:
         """See `LiteChannel.wake`."""
         me = str(self._connection.config.client_id)
-        await self._answer(self._admin.dispatch_lite_topics(self._parent_topic, self._group, me))
+        await self._answer(partial(self._admin.dispatch_lite_topics, self._parent_topic, self._group, me))
 
-    async def _answer(self, question: Coroutine[Any, Any, T]) -> T | None:
-        try:
-            async with asyncio.timeout(ASKED_SECONDS):
-                return await question
-        except (BrokerError, TimeoutError) as error:
-            reason = str(error) or f"no answer in {ASKED_SECONDS} s"
-            logger.warning("a question about LiteTopics has no answer", extra={"reason": reason})
-            return None
+    async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """Asked once more when this process stood still meanwhile: that it has read no answer is not the broker's
+        silence."""
+        for again in (True, False):
+            patience = Patience(ASKED_SECONDS)
+            try:
+                async with patience:
+                    return await ask()
+            except (BrokerError, TimeoutError) as error:
+                reason = str(error) or f"no answer in {ASKED_SECONDS} s"
+                logger.warning("a question about LiteTopics has no answer", extra={"reason": reason})
+            if not (again and patience.stood_still):
+                break
+        return None

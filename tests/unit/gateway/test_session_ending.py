@@ -131,9 +131,20 @@ def test_the_replaced_connection_ends_its_epoch_and_forgets() -> None:
     driver.clear()
     driver.audio(3)
     driver.down(events.InputCleared())
-    assert driver.log == [], "nothing more is sent or published"
+    assert driver.log == [do.Lose(1)] * 3, "nothing more is sent or published"
     driver.pass_time(3)
     assert driver.all(do.Disconnect)
+
+
+def test_what_is_read_when_nobody_is_heard_any_more_is_counted_as_lost() -> None:
+    driver = Driver()
+    driver.session.refused(driver.now)
+    driver.take()
+    driver.clear()
+    driver.audio(2)
+    driver.session.messages(["no JSON"], driver.now)
+    driver.take()
+    assert driver.log == [do.Lose(1)] * 2
 
 
 # Drain

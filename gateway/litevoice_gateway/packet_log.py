@@ -157,13 +157,15 @@ class PacketLog:
 
     # Packets
 
-    def begin(self, now: float, *, ask: bool = False) -> None:
-        """Opens an epoch higher than every one seen, and sends what has been collected.
+    def begin(self, now: float, *, ask: bool = False, since: float | None = None) -> None:
+        """Opens an epoch higher than every one seen, and sends what has been collected. `since`: when we became the
+        owner, if that may be long ago and another one may have come meanwhile, whose epoch ours must not exceed.
 
         With `ask` the worker is asked at once about what a former owner has left open, unless something goes to it
         anyway: it may be gone, and a client that never stays for `probe_seconds` would wait for as long as it moves.
         """
-        self.epoch = new_epoch(self._wall_milliseconds(), self._tie, self._state.epoch)
+        late_ms = 0 if since is None else int((now - since) * 1000)
+        self.epoch = new_epoch(self._wall_milliseconds() - late_ms, self._tie, self._state.epoch)
         self._forgive_if_idle()
         ask = ask and self.turn_is_open and not (self._state.asked or self._collected)
         lacked = self._lacked

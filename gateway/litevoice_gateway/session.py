@@ -393,7 +393,7 @@ class Session(Standing):
             return
         settled = min(self._heard + SETTLE_SECONDS, self._live_since + SETTLE_MAX_SECONDS)
         if now >= settled:
-            self._packets.begin(now, ask=self._may_ask)
+            self._packets.begin(now, ask=self._may_ask, since=settled)
         else:
             self._out.append(do.WakeAt(settled))
 
@@ -482,7 +482,7 @@ class Session(Standing):
     def _open_late(self, now: float) -> None:
         """A session that ends before its log has settled still publishes."""
         if self.phase is Phase.LIVE and not self._packets.is_open:
-            self._packets.begin(now)
+            self._packets.begin(now, since=self._live_since)
 
     def _end(self, now: float) -> None:
         self._ending.over()

@@ -97,6 +97,27 @@ def test_a_question_waits_for_an_utterance_that_has_ended_and_may_still_come(com
     assert applied(second.published) == ([SOUND] * 3 if comes else [])
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_who_stands_still_before_its_epoch_begins_comes_before_who_owns_the_session_meanwhile(left: bool) -> None:
+    """Whether it goes on, or does no more than leave what it has: a worker takes a newer epoch for the owner's."""
+    frozen, meanwhile = Driver(resume=START), Driver(resume=START)
+    meanwhile.wall += 1000
+    meanwhile.pass_time(SETTLE_MAX_SECONDS)
+    frozen.wall += 5000
+    if left:
+        frozen.now += 5.0
+        frozen.audio()
+        frozen.session.disconnected(frozen.now)
+        frozen.take()
+    else:
+        frozen.pass_time(5.0, step=5.0)
+        frozen.audio()
+    meanwhile.audio()
+    meanwhile.pass_time(0.2)
+    frozen.pass_time(0.2)
+    assert max(one.epoch for one in frozen.published) < min(one.epoch for one in meanwhile.published)
+
+
 @pytest.mark.parametrize("ended_there", [True, False])
 def test_what_the_client_has_sent_again_is_not_asked_for(ended_there: bool) -> None:
     """Once a worker has ended the utterance: it would hear it twice, and not find the end of the first."""

@@ -21,6 +21,7 @@ FOUND = {
     9043: "two workers that read a partition for a moment asked by turns, and the turn was given up",
     5646: "a gateway stood still while it asked about a late notice, and believed it, as it had read no answer",
     7683: "a full sync that had waited put a gateway that stood still back beside the next owner",
+    9669: "a gateway that stood still before its epoch began chose one later than the next owner's, which was refused",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant
 that puts the fault back (nothing-is-left-to-the-next-owner, the-first-utterance-is-told-as-done)."""

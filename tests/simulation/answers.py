@@ -14,6 +14,8 @@ from tests.simulation.stages import answer_to, speech
 if TYPE_CHECKING:
     from tests.simulation.client import Client
 
+PAUSE = "0"
+"""What is heard between two pieces of an utterance; nobody says it."""
 QUIET_SECONDS = 9.0
 """After the last event of a question that may have been lost in part, nothing more comes of it: a pause ends what was
 heard (2 s), it is understood and answered."""
@@ -174,12 +176,14 @@ class Answers:
         question.understood.append(text)
         self.items += bool(text)
         left = self.left if question.spoken else ""
+        said = text.replace(PAUSE, "") if left else text
         if self.unsure:
-            if not _is_part("".join(question.understood), left + question.text):
+            understood = "".join(question.understood)
+            if not _is_part(understood.replace(PAUSE, "") if left else understood, left + question.text):
                 self._broken(f": of {question.text!r} was understood {question.understood}")
         elif question.text_seen:
             self._broken(f": {question.text!r} was understood as {text!r} again")
-        elif text != question.text and text.endswith(question.text) and _is_part(text, left + question.text):
+        elif text != question.text and left and text.endswith(question.text) and _is_part(said, left + question.text):
             self._world.say(f"{self._name(question)} is understood as {text!r}, with what was left of {left!r}")
             question.text = text  # which is answered
         elif text != question.text:

@@ -13,7 +13,7 @@ from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence
 from litevoice_contracts.positions import START
 from litevoice_gateway.handover import is_lacked, needed
 from litevoice_gateway.runs import Run
-from litevoice_gateway.session import SETTLE_MAX_SECONDS
+from litevoice_gateway.session import LEFT_SECONDS
 from litevoice_worker.order import PacketOrder
 from tests.unit.gateway.driver import LATER, WALL, Driver
 from tests.unit.gateway.test_handover import SOUND, applied, asked, ended, next_owner, speaking
@@ -78,30 +78,43 @@ def test_who_comes_later_learns_from_the_refusal_that_the_worker_lacks_it() -> N
     assert third.published == [], "of another one's epoch"
 
 
+@pytest.mark.parametrize("over", [True, False])
 @pytest.mark.parametrize("comes", [True, False])
-def test_a_question_waits_for_an_utterance_that_has_ended_and_may_still_come(comes: bool) -> None:
-    """A worker that begins without its audio can only tell the client that it is lost."""
+def test_a_question_waits_for_an_utterance_that_may_still_come(*, over: bool, comes: bool) -> None:
+    """A worker that begins without its audio can only tell the client that it is lost, if it has ended, and else
+    understands what is said from now on as all of it."""
     first = speaking(3)
-    ends = Cursor(untranscribed=[Untranscribed(1, Mark(WALL, 2))])
-    first.down(events.InputCommitted("i1"), snapshot=Snapshot(cursor=ends))
+    if over:
+        ends = Cursor(untranscribed=[Untranscribed(1, Mark(WALL, 2))])
+        first.down(events.InputCommitted("i1"), snapshot=Snapshot(cursor=ends))
     *log, left_to_the_next = ended(first)
     second = Driver(resume=START)
     for body in log:
         deliver(second, body)
+    second.audio(2)
     second.pass_time(0.1)
     assert asked(second) == []
     if comes:
+        second.pass_time(LEFT_SECONDS - 0.2)
         deliver(second, left_to_the_next)
     else:
-        second.pass_time(SETTLE_MAX_SECONDS)
-    assert applied(second.published) == ([SOUND] * 3 if comes else [])
+        second.pass_time(LEFT_SECONDS)
+    assert applied(second.published) == [SOUND] * (5 if comes else 2)
+
+
+def test_it_does_not_wait_for_one_that_has_begun_here() -> None:
+    second = Driver(resume=START)
+    second.audio(2)
+    second.pass_time(0.2)
+    second.down(events.SpeechStarted("i1", 0))
+    assert applied(asked(second)) == [SOUND] * 2
 
 
 @pytest.mark.parametrize("ended_there", [True, False])
 def test_what_the_client_has_sent_again_is_not_asked_for(ended_there: bool) -> None:
     """Once a worker has ended the utterance: it would hear it twice, and not find the end of the first."""
     second = Driver(resume=START)
-    second.pass_time(SETTLE_MAX_SECONDS)
+    second.pass_time(LEFT_SECONDS)
     second.say(type="session.update", session={"litevoice": {"confirmed_appends": 0}})
     second.audio(2)
     second.pass_time(0.2)

@@ -16,6 +16,7 @@ FOUND = {
     2348: "a turn was given up for three questions that its owners had made a living worker ask within 0.3 s",
     2483: "a worker that stood still over a handover went on with it, though another one had the partition by then",
     3296: "who had the partition back took the answer to its question of before for that to its new one",
+    3161: "an owner answered a worker in mid-utterance before what the one before left was there: half was understood",
     6379: "no fault: the only worker died while the first of two brokers, which has the fences, was away",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant

@@ -195,3 +195,11 @@ def test_what_the_client_has_sent_again_replaces_what_was_left(
 ) -> None:
     end = None if first_end is None else Mark(first_end, 4)
     assert [entry.epoch for entry in needed(entries, own, end)] == kept, why
+
+
+def test_what_was_sent_again_in_part_is_left_up_to_there() -> None:
+    """With the rest the end of the utterance would come under another mark than it was told with."""
+    (entry,) = needed([left(1, 6, 7, 8, then=END)], [run_of_numbers(7, 8, 9)], Mark(2, 1))
+    assert (entry.packets, entry.client_seqs) == ([Audio(b"\1"), EpochEnd()], [6, None])
+    (whole,) = needed([left(1, 5, 6)], [run_of_numbers(7, 8)], Mark(2, 1))
+    assert whole == left(1, 5, 6)

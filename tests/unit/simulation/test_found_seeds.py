@@ -18,6 +18,8 @@ FOUND = {
     3296: "who had the partition back took the answer to its question of before for that to its new one",
     3161: "an owner answered a worker in mid-utterance before what the one before left was there: half was understood",
     6379: "no fault: the only worker died while the first of two brokers, which has the fences, was away",
+    7043: "a gateway was killed before it answered a worker that knew nothing: that one dropped what it had",
+    9567: "the same of one that stood still, and left late what its client had sent again in part",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant
 that puts the fault back (nothing-is-left-to-the-next-owner, the-first-utterance-is-told-as-done)."""

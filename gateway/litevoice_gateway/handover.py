@@ -95,8 +95,8 @@ def handover(epoch: int, seq: int, run: Run, progress: Progress | None, former: 
 
 
 def needed(entries: Sequence[Handover], own: Iterable[Run], first_end: Mark | None) -> list[Handover]:
-    """Without those that the client has sent again, to the owner of a later epoch, if the first utterance that waits
-    for its transcript has ended there (at `first_end`): whoever hears it again must find that end."""
+    """Without what the client has sent again, to the owner of a later epoch, if the first utterance that waits for its
+    transcript has ended there (at `first_end`): whoever hears it again must find that end."""
     if first_end is None:
         return list(entries)
     kept: list[Handover] = []
@@ -104,10 +104,21 @@ def needed(entries: Sequence[Handover], own: Iterable[Run], first_end: Mark | No
     for entry in reversed(entries):
         numbers = entry.client_seqs or [None] * len(entry.packets)
         saying = {number for packet, number in zip(entry.packets, numbers, strict=True) if says_something([packet])}
-        if entry.epoch >= first_end.epoch or not saying or not saying <= again - {None}:
+        if entry.epoch >= first_end.epoch or not saying:
             kept.insert(0, entry)
+        elif not saying <= again - {None}:
+            kept.insert(0, _until_again(entry, again - {None}))
         again.update(numbers)
     return kept
+
+
+def _until_again(entry: Handover, again: set[int | None]) -> Handover:
+    """What of it comes before all that the client has sent `again`; its epoch ends there."""
+    numbers = entry.client_seqs or []
+    count = next((at for at, number in enumerate(numbers) if number in again), None)
+    if count is None:
+        return entry
+    return replace(entry, packets=[*entry.packets[:count], EpochEnd()], client_seqs=[*numbers[:count], None])
 
 
 def is_lacked(entry: Handover, settled: int | None) -> bool:

@@ -47,7 +47,8 @@ class PacketLog:
         full_since: since when `max_pending_packets` or `max_pending_bytes` wait for the broker (until half of both are
             left), else None.
         waits_until: so long a worker's question waits for what the owner before may be about to leave, when something
-            in it is not understood yet: a worker that had to begin without would tell the client that it is lost.
+            in it is not understood yet: a worker that had to begin without would understand the rest alone, or tell the
+            client that it is lost.
     """
 
     __slots__ = (
@@ -261,7 +262,7 @@ class PacketLog:
                 self._provoke(1)
         if not self._state.asked or self._replayed >= self._state.attempt:
             return
-        if self._lacks_an_utterance and now < self.waits_until:
+        if now < self.waits_until and self._lacks_an_utterance and not self._state.left:
             self._out.append(do.WakeAt(self.waits_until))
             return
         self._replayed, self._replayed_at = self._state.attempt, self._state.position
@@ -336,9 +337,10 @@ class PacketLog:
 
     @property
     def _lacks_an_utterance(self) -> bool:
-        """One has ended at an earlier owner, nobody has understood it yet, and nothing of it is here."""
-        ends = self._state.snapshot.cursor.untranscribed
-        return bool(ends) and ends[0].end.epoch < self.epoch and not self._state.handed
+        """One has begun, or ended, at an earlier owner, nobody has understood it yet, and nothing of it is here."""
+        state, ends = self._state, self._state.snapshot.cursor.untranscribed
+        said_in = ends[0].end.epoch if ends else state.spoken_in
+        return state.user_turn and said_in < min([self.epoch, *(entry.epoch for entry in state.handed.entries)])
 
     @property
     def _may_end_an_utterance(self) -> bool:

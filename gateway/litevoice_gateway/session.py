@@ -32,6 +32,9 @@ SETTLE_SECONDS = 0.06
 """A resumed session publishes once its log has been quiet for this long, so that its first packet carries the newest
 snapshot; after SETTLE_MAX_SECONDS at the latest."""
 SETTLE_MAX_SECONDS = 0.5
+LEFT_SECONDS = 1.0
+"""So long after it went live a resumed session waits for what the owner before leaves of an utterance, if a worker
+asks: that one may learn of it late."""
 STALL_SECONDS = 10.0
 """How long a session may stay at max_pending_packets before it is closed with 1013."""
 
@@ -364,7 +367,7 @@ class Session(Standing):
         restored = self._restored if self.resumed else None
         self._send(self._protocol.opened(self.id, self._config, self._at, events or [], restored))
         if self.resumed:
-            self._packets.waits_until = now + SETTLE_MAX_SECONDS
+            self._packets.waits_until = now + LEFT_SECONDS
             self._out.append(do.Observe("takeovers"))
             self._out.append(do.Observe("takeover_seconds", amount=now - self._began))
             self._out.append(do.WakeAt(now + SETTLE_SECONDS))

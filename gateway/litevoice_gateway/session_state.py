@@ -92,7 +92,7 @@ class SessionState:
         left: the question was a worker's that leaves as planned: nobody may have tried the attempt that it began.
         handed: packets that earlier owners have left to this one.
         out_of_band: likewise open beside `response`, by their ids.
-        speaking: an utterance of the user is open.
+        speaking: an utterance of the user is open. spoken_in: the epoch in which a worker has last said so.
         unreadable: how many positions could not be read.
     """
 
@@ -115,6 +115,7 @@ class SessionState:
         "restore_position",
         "snapshot",
         "speaking",
+        "spoken_in",
         "turn",
         "unreadable",
     )
@@ -133,6 +134,7 @@ class SessionState:
         self.response: OpenResponse | None = None
         self.out_of_band: dict[str, OpenResponse] = {}
         self.speaking = False
+        self.spoken_in = -1
         self.unreadable = 0
         self._question = _NO_QUESTION
         self._holed = False  # the question was about a hole
@@ -223,7 +225,7 @@ class SessionState:
         self._speaker = 0 if envelope.id is None else envelope.id.sender
         if envelope.snapshot is not None:
             self.snapshot = envelope.snapshot
-            self.speaking = bool(envelope.snapshot.cursor.open_turn)
+            self.speaking, self.spoken_in = bool(envelope.snapshot.cursor.open_turn), envelope.epoch
             if envelope.snapshot.boundary is not None:
                 self.handed.settle(envelope.snapshot.boundary)
         counted = [
@@ -231,6 +233,8 @@ class SessionState:
             for event in envelope.events
             if self._track(event)
         ]
+        if any(isinstance(event, events.SpeechStarted) for event in envelope.events):
+            self.spoken_in = envelope.epoch
         if envelope.snapshot is not None and self.response is None and not self.out_of_band:
             self.restore_position = position
             # Whoever begins to fold here knows no other sender.

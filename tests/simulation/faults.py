@@ -85,7 +85,8 @@ STALLS = {
     "client leaves": 1.5,
     "client vanishes": 1.5,
     "scale workers": 9.0,
-    "start": 3.0,
+    "start gateway": 3.0,
+    "start worker": 3.0,
 }
 """For how many seconds after its end a fault still explains silence: the bars of the project (a gateway's end 1.5, a
 worker's 3, the broker's return 10), and what a call to the broker takes that nobody answers (3), with a second try."""

@@ -135,7 +135,8 @@ class Strikes:
             self._world.loop.within(None, fault.seconds, self._end, fault, end)
 
     def _broker_alone(self, target: str) -> int | None:
-        """The broker whose sessions alone are concerned when it dies: not the first one, which has the fences."""
+        """The broker whose sessions alone are concerned when it dies. Without the first one no partition changes its
+        owner, see `World.explains`."""
         numbers = (number for number, broker in enumerate(self._world.brokers) if broker.name == target)
         return next(numbers, None)
 

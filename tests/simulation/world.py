@@ -129,6 +129,8 @@ class World:
         """Until when a fault explains that an answer does not come."""
         self._own_explained = [START_SECONDS] * self.names.brokers
         """The same of the sessions of one broker."""
+        self._workers_explained = START_SECONDS
+        """Until when something explains that partitions have no reader, or another one."""
         self._heals_until = self._ways_hurt_until = 0.0
         self.workers_hit: list[float] = []
 
@@ -320,7 +322,7 @@ class World:
     def start(self, name: str) -> None:
         if name in self.running:
             return
-        self.explains("start", 0.0)
+        self.explains("start gateway" if name in self.gateways else "start worker", 0.0)
         self.watching.hurt([name], 0.0)
         program: Program = Gateway(self, name) if name in self.gateways else WorkerProgram(self, name)
         self.running[name] = program
@@ -414,6 +416,10 @@ class World:
             self.explained = max(self.explained, until)
         else:
             self._own_explained[broker] = max(self._own_explained[broker], until)
+        if kind.endswith((" worker", " workers")):
+            self._workers_explained = max(self._workers_explained, until)
+        if self.loop.now < min(self._workers_explained, self._own_explained[0]):  # the first one has the fences
+            self.explained = max(self.explained, self._own_explained[0])
         if kind.endswith(("broker", "proxy")) or kind.startswith("deafen"):
             self._ways_hurt_until = max(self._ways_hurt_until, self.loop.now + seconds + BROKER_TIMEOUT_SECONDS)
         if kind.endswith((" broker", " proxy", "cut")) or kind.startswith("isolate"):

@@ -21,6 +21,7 @@ from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.events import TurnReplay
 from litevoice_contracts.packets import AUDIO, Audio, EpochEnd, GiveUp, Packet, Silence, audio_bytes, silence
 from litevoice_worker.audio import SAMPLE_BYTES, UNITS_PER_BYTE
+from litevoice_worker.unanswered import Unanswered
 
 MAX_HELD_ENVELOPES = 100
 """Envelopes of a newer epoch that wait for the end of the current one; at the bound the newer epoch begins."""
@@ -135,6 +136,7 @@ class PacketOrder:
         "_previous",
         "_rejected",
         "_settled_client_seq",
+        "_unanswered",
         "attempt",
         "deadline",
         "ended",
@@ -153,6 +155,7 @@ class PacketOrder:
         self._epoch_wait_seconds = epoch_wait_seconds
         self._previous = Mark(-1, -1)
         self._held: list[UpEnvelope] = []
+        self._unanswered = Unanswered()
         self._failed = False
         self._asked: tuple[int, float] | None = None  # attempt and time of the TurnReplay that is still unanswered
         self._rejected: tuple[int, float] | None = None  # epoch and time of the last rejection
@@ -196,15 +199,22 @@ class PacketOrder:
         arrival = Arrival()
         match self._decide(envelope, now, uncertain=uncertain):
             case "begin":
-                arrival.begin = envelope
-                self._begin(envelope)
-                self._apply(envelope, now, arrival)
+                begin, *others = self._unanswered.before(envelope)
+                arrival.begin = begin
+                self._begin(begin)
+                for one in (begin, *others):
+                    if self.known:
+                        self._apply(one, now, arrival)
             case "apply":
                 self._apply(envelope, now, arrival)
             case "ask":
+                unknown = not self.known
                 self._ask(envelope, now, arrival)
+                if unknown:
+                    self._unanswered.add(envelope)
             case "drop":
-                pass
+                if self._asked is not None:
+                    self._unanswered.add(envelope)
         return arrival
 
     def tick(self, now: float) -> Arrival:
@@ -219,6 +229,8 @@ class PacketOrder:
     def forget(self, *, failed: bool = False) -> None:
         """The session's state is lost: only a replay, or a snapshot with nothing missing after it, begins it anew.
         `failed`: because of what was in it, perhaps."""
+        if self.known or failed:
+            self._unanswered.clear()
         self.known, self._failed = False, failed
         self._held, self.deadline = [], None  # their owner has them
 
@@ -245,6 +257,7 @@ class PacketOrder:
     def _begin(self, envelope: UpEnvelope) -> None:
         """Takes the envelope's first packet as the next one, as its snapshot says."""
         self.known, self._asked, self.attempt = True, None, envelope.attempt
+        self._unanswered.clear()
         if envelope.epoch != self.epoch:
             self._previous = self.applied
         self.epoch, self.next_seq, self.ended = envelope.epoch, envelope.seq, False

@@ -23,7 +23,7 @@ from litevoice_gateway.handover import Handed
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.packet_log import MAX_ATTEMPTS, MAX_ENVELOPE_BYTES
-from litevoice_gateway.session import SETTLE_MAX_SECONDS, Session
+from litevoice_gateway.session import LEFT_SECONDS, Session
 from litevoice_worker.order import PacketOrder
 from tests.unit.gateway.driver import LATER, PCM, WALL, Driver
 from tests.unit.gateway.echo_protocol import Echo
@@ -60,7 +60,7 @@ def next_owner(log: list[bytes], *, seen: EventId = START, limits: Limits | None
         driver.session.delivered(driver.position, body, driver.now)
         driver.position += 1
     driver.take()
-    driver.pass_time(SETTLE_MAX_SECONDS)
+    driver.pass_time(LEFT_SECONDS + 0.1)
     driver.clear()
     return driver
 
@@ -178,7 +178,7 @@ def test_silence_is_left_by_an_owner_that_has_not_read_yet_what_it_ends() -> Non
     log = ended(speaking())
     second = Driver(resume=START)
     second.wall += 1000
-    second.pass_time(SETTLE_MAX_SECONDS)
+    second.pass_time(LEFT_SECONDS)
     second.say(type="input_audio_buffer.append", audio=QUIET)
     second.pass_time(0.2)
     assert second.packets == [Silence(960)]
@@ -192,7 +192,7 @@ def test_silence_is_left_by_an_owner_that_has_not_read_yet_what_it_ends() -> Non
 
 def test_nor_is_it_left_once_a_worker_has_told_its_progress() -> None:
     second = Driver(resume=START)
-    second.pass_time(SETTLE_MAX_SECONDS)
+    second.pass_time(LEFT_SECONDS)
     second.say(type="input_audio_buffer.append", audio=QUIET)
     second.pass_time(0.2)
     second.down(events.Progress(Mark(second.published[-1].epoch, 0)))
@@ -305,7 +305,7 @@ def test_also_when_it_has_refused_that_before_this_owner_is_there(refused: bool)
     for body in log:
         third.session.delivered(third.position, body, third.now)
         third.position += 1
-    third.pass_time(SETTLE_MAX_SECONDS)
+    third.pass_time(LEFT_SECONDS)
     replay, *others = third.published
     assert (replay.epoch, replay.attempt, len(replay.packets)) == (WALL, 1, 4)
     assert [(one.seq, one.packets) for one in others] == ([(1, [])] if refused else [])

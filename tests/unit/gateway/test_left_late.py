@@ -13,7 +13,7 @@ from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence
 from litevoice_contracts.positions import START
 from litevoice_gateway.handover import is_lacked, needed
 from litevoice_gateway.runs import Run
-from litevoice_gateway.session import SETTLE_MAX_SECONDS
+from litevoice_gateway.session import LEFT_SECONDS
 from litevoice_worker.order import PacketOrder
 from tests.unit.gateway.driver import LATER, WALL, Driver
 from tests.unit.gateway.test_handover import SOUND, applied, asked, ended, next_owner, speaking
@@ -78,23 +78,36 @@ def test_who_comes_later_learns_from_the_refusal_that_the_worker_lacks_it() -> N
     assert third.published == [], "of another one's epoch"
 
 
+@pytest.mark.parametrize("over", [True, False])
 @pytest.mark.parametrize("comes", [True, False])
-def test_a_question_waits_for_an_utterance_that_has_ended_and_may_still_come(comes: bool) -> None:
-    """A worker that begins without its audio can only tell the client that it is lost."""
+def test_a_question_waits_for_an_utterance_that_may_still_come(*, over: bool, comes: bool) -> None:
+    """A worker that begins without its audio can only tell the client that it is lost, if it has ended, and else
+    understands what is said from now on as all of it."""
     first = speaking(3)
-    ends = Cursor(untranscribed=[Untranscribed(1, Mark(WALL, 2))])
-    first.down(events.InputCommitted("i1"), snapshot=Snapshot(cursor=ends))
+    if over:
+        ends = Cursor(untranscribed=[Untranscribed(1, Mark(WALL, 2))])
+        first.down(events.InputCommitted("i1"), snapshot=Snapshot(cursor=ends))
     *log, left_to_the_next = ended(first)
     second = Driver(resume=START)
     for body in log:
         deliver(second, body)
+    second.audio(2)
     second.pass_time(0.1)
     assert asked(second) == []
     if comes:
+        second.pass_time(LEFT_SECONDS - 0.2)
         deliver(second, left_to_the_next)
     else:
-        second.pass_time(SETTLE_MAX_SECONDS)
-    assert applied(second.published) == ([SOUND] * 3 if comes else [])
+        second.pass_time(LEFT_SECONDS)
+    assert applied(second.published) == [SOUND] * (5 if comes else 2)
+
+
+def test_it_does_not_wait_for_one_that_has_begun_here() -> None:
+    second = Driver(resume=START)
+    second.audio(2)
+    second.pass_time(0.2)
+    second.down(events.SpeechStarted("i1", 0))
+    assert applied(asked(second)) == [SOUND] * 2
 
 
 @pytest.mark.parametrize("left", [True, False])
@@ -122,7 +135,7 @@ def test_who_stands_still_before_its_epoch_begins_comes_before_who_owns_the_sess
 def test_what_the_client_has_sent_again_is_not_asked_for(ended_there: bool) -> None:
     """Once a worker has ended the utterance: it would hear it twice, and not find the end of the first."""
     second = Driver(resume=START)
-    second.pass_time(SETTLE_MAX_SECONDS)
+    second.pass_time(LEFT_SECONDS)
     second.say(type="session.update", session={"litevoice": {"confirmed_appends": 0}})
     second.audio(2)
     second.pass_time(0.2)
@@ -203,3 +216,11 @@ def test_what_the_client_has_sent_again_replaces_what_was_left(
 ) -> None:
     end = None if first_end is None else Mark(first_end, 4)
     assert [entry.epoch for entry in needed(entries, own, end)] == kept, why
+
+
+def test_what_was_sent_again_in_part_is_left_up_to_there() -> None:
+    """With the rest the end of the utterance would come under another mark than it was told with."""
+    (entry,) = needed([left(1, 6, 7, 8, then=END)], [run_of_numbers(7, 8, 9)], Mark(2, 1))
+    assert (entry.packets, entry.client_seqs) == ([Audio(b"\1"), EpochEnd()], [6, None])
+    (whole,) = needed([left(1, 5, 6)], [run_of_numbers(7, 8)], Mark(2, 1))
+    assert whole == left(1, 5, 6)

@@ -289,7 +289,7 @@ def test_a_worker_that_leaves_gets_no_replay_but_has_the_next_one_ask(*, same_ow
             driver.session.delivered(driver.position, body, driver.now)
             driver.position += 1
         driver.take()
-        driver.pass_time(1)
+        driver.pass_time(1.1)
     (nudge,) = driver.published
     assert (nudge.attempt, nudge.packets, nudge.snapshot) == (1, [], None)
     assert nudge.seq == (11 if same_owner else 1), "also a worker that misses nothing asks"
@@ -334,7 +334,7 @@ def test_another_owner_counts_the_same_attempts() -> None:
     for position, body in enumerate(one.bodies):
         other.session.delivered(position, body, other.now)
     other.take()
-    other.pass_time(1)
+    other.pass_time(2)
     assert other.packets == [GiveUp(MAX_ATTEMPTS, 0, MAX_ATTEMPTS)]
 
 

@@ -1,0 +1,75 @@
+"""What has come of a session while its owner was asked for more and has not answered. The broker has it, and the client
+may have been told so: if that owner is killed now, or stands still, nobody else can send it again."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from litevoice_contracts.conversation import Mark, Snapshot
+from litevoice_contracts.envelopes import UpEnvelope
+from litevoice_contracts.packets import EpochEnd, GiveUp
+
+MAX_ENVELOPES = 100
+"""Of one session; what comes after that is not kept."""
+
+
+class Unanswered:
+    """Envelopes of the epoch that the question was about, without a gap. Only what the client has numbered: of that
+    nothing takes effect twice, whoever else has it."""
+
+    __slots__ = ("_broken", "_envelopes")
+
+    def __init__(self) -> None:
+        self._envelopes: list[UpEnvelope] = []
+        self._broken = False
+
+    def clear(self) -> None:
+        if self._envelopes or self._broken:
+            self._envelopes, self._broken = [], False
+
+    def add(self, envelope: UpEnvelope) -> None:
+        kept = self._envelopes
+        if not envelope.packets or self._broken or (kept and envelope.epoch != kept[0].epoch):
+            return
+        gap = bool(kept) and envelope.seq > kept[-1].seq + len(kept[-1].packets)
+        if gap or len(kept) >= MAX_ENVELOPES or not _is_numbered(envelope):
+            self._broken = True
+        else:
+            kept.append(envelope)
+
+    def before(self, answer: UpEnvelope) -> list[UpEnvelope]:
+        """The envelopes to begin with, the first with the answer's snapshot. The answer alone, unless a later owner has
+        given it, to which none of this was left, and this goes on where the snapshot ends."""
+        snapshot, kept = answer.snapshot, self._envelopes
+        given_up = any(isinstance(packet, GiveUp) for packet in answer.packets)
+        if not kept or snapshot is None or answer.epoch <= kept[0].epoch or given_up or not _goes_on(kept, snapshot):
+            return [answer]
+        first = kept[0]
+        begin = replace(
+            answer,
+            epoch=first.epoch,
+            seq=first.seq,
+            packets=first.packets,
+            codec=first.codec,
+            client_seqs=first.client_seqs,
+        )
+        return [begin, *kept[1:], answer]
+
+
+def _goes_on(kept: list[UpEnvelope], snapshot: Snapshot) -> bool:
+    """Nothing is missing between the two, and something is new."""
+    first, last, boundary = kept[0], kept[-1], snapshot.boundary
+    if boundary is not None and boundary >= Mark(last.epoch, last.seq + len(last.packets) - 1):
+        return False
+    done = snapshot.cursor.client_seq
+    if done is None:
+        return first.seq == 0 and (boundary is None or boundary.epoch < first.epoch)
+    number = next(iter(first.client_seqs or ()), None)
+    return number is not None and number <= done + 1
+
+
+def _is_numbered(envelope: UpEnvelope) -> bool:
+    """All of it, but for the end of the epoch."""
+    numbers = envelope.client_seqs or []
+    ends = sum(isinstance(packet, EpochEnd) for packet in envelope.packets)
+    return sum(number is not None for number in numbers) == len(envelope.packets) - ends > 0

@@ -44,8 +44,6 @@ class Question:
     finished: bool = False
     exposed: bool = False
     """Its gateway was killed, and alone had what no worker was done with."""
-    unknown: bool = False
-    """No worker knew the session by then, which the gateway had taken over: each asks for what only that could send."""
     unsure: bool = False
     """Some of it may be lost: it was given up, or a client without acknowledgements lost its connection over it."""
     understood: list[str] = field(default_factory=list)
@@ -96,12 +94,11 @@ class Answers:
         counted = not self._client.acks and self._world.counted_losses() > question.losses
         return question.unsure or counted
 
-    def expose(self, *, unknown: bool) -> None:
-        """Its gateway ends, and alone has what no worker was done with; `unknown`: see Question.unknown."""
+    def expose(self) -> None:
+        """Its gateway ends, and alone has what no worker was done with."""
         self.exposed_cancels = self.cancels
         if self.open is not None:
             self.open.exposed = True
-            self.open.unknown = self.open.unknown or unknown
 
     def restored(self, told: list[Any] | None) -> None:
         """What a gateway says of a session that was come back to."""

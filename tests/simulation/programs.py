@@ -184,10 +184,6 @@ class WorkerProgram:
     def owned(self) -> set[int]:
         return set(self.worker._ownership.owned) if self.worker is not None else set()
 
-    def knows(self, session_id: str) -> bool:
-        entry = self.worker._sessions._entries.get(session_id) if self.worker is not None else None
-        return entry is not None and entry.runner.machine._order.known
-
 
 Program = Gateway | WorkerProgram
 

@@ -238,13 +238,11 @@ class World:
 
     def excused(self, client: Client) -> bool:
         """What docs/limits.md says is lost: a gateway was killed, or left while it could not hand over, when it alone
-        had what no worker was done with, and no worker knew the session that it had just taken over, or another one
-        reads the partition than when that was said, or one that was cut off."""
+        had what no worker was done with, and another worker reads the partition than when that was said, or one that
+        was cut off."""
         question = client.answers.open
         if question is None or not question.exposed or not client.session_id:
             return False
-        if question.unknown:
-            return True
         self._watch_readers()
         partition = partition_of(client.session_id, PARTITIONS)
         return self._reader_changed.get(partition, 0.0) >= question.asked - 1.0
@@ -389,15 +387,10 @@ class World:
     def expose(self, program: Program, clients: Sequence[Client]) -> None:
         """What it keeps, nobody else has but a worker."""
         if isinstance(program, Gateway):
-            logs = {one.session.id: one.session._packets for one in program.connections()}
+            kept = {one.session.id for one in program.connections() if one.session._packets._says_something}
             for client in clients:
-                log = logs.get(client.session_id)
-                if log is not None and log._says_something:
-                    client.answers.expose(unknown=not (log._new or self._is_known(client.session_id)))
-
-    def _is_known(self, session_id: str) -> bool:
-        """By a worker."""
-        return any(worker.knows(session_id) for worker in self.workers_running())
+                if client.session_id in kept:
+                    client.answers.expose()
 
     def explained_for(self, client: Client) -> float:
         """Until when something explains that it is not answered: that its broker is away, too."""

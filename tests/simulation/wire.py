@@ -34,6 +34,7 @@ class Wire:
         self.process = world.process(gateway)
         self._protocol = protocol
         self._open = True
+        self._disconnected = False
         self._last_up = self._last_down = 0.0
         self._reading = True
         self._unread: deque[frames.Message] = deque()
@@ -62,9 +63,9 @@ class Wire:
             self._to_gateway(self._lost)
 
     def vanish(self) -> None:
-        """Nobody tells the gateway, until it finds out by itself."""
+        """Nobody tells the gateway, until it finds out by itself, unless that has ended the connection just now."""
         self._open = False
-        self.world.loop.within(self.process, UNSEEN_SECONDS, self._lost)
+        self.world.loop.within(self.process, 0.0 if self._disconnected else UNSEEN_SECONDS, self._lost)
 
     def gateway_died(self) -> None:
         if self._open:
@@ -98,6 +99,7 @@ class Wire:
 
     def disconnect(self) -> None:
         self.confirmed = self.connection is not None and self.connection.session.settled
+        self._disconnected = True
         if self._open:
             self._to_client(lambda: self._end(self._closed_with))
         else:

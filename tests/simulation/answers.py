@@ -259,7 +259,9 @@ class Answers:
 
     def _judge(self, question: Question, poison: Poison) -> None:
         faults = self._world.strikes.begun - poison.faults_before - poison.deaths
-        if wrong := poison.judged(question.given_up, faults, lost=self._world.excused(self._client)):
+        taken = sum(at >= question.asked for at, _ in self._world.watching.claims(self._client.session_id))
+        lost = self._world.excused(self._client)
+        if wrong := poison.judged(question.given_up, faults, owners=taken, lost=lost):
             self._broken(f": {question.text!r} {wrong}")
 
     def _compare(self, answer: Answer, text: str, *, whole: bool = True) -> None:

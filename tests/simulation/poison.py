@@ -63,12 +63,16 @@ class Poison:
         world.strikes.strike(Fault(world.seconds, "kill worker", process.name, seconds=DEAD_SECONDS))
         await asyncio.sleep(3600.0)
 
-    def judged(self, given_up: int, faults: int, *, lost: bool) -> str:
-        """What is wrong with its end; `faults`: others since it was asked, each of which may have ended an attempt, or
-        hidden one. `lost`: its audio went with gateway and worker: then its response has failed for that, whenever."""
+    def judged(self, given_up: int, faults: int, *, owners: int, lost: bool) -> str:
+        """What is wrong with its end.
+
+        `faults`: others since it was asked, each of which may have ended an attempt, or hidden one. `owners`: how often
+        its partition was taken since; each more than it has killed may have ended one (docs/limits.md: two that both
+        take it). `lost`: its audio went with gateway and worker: then its response has failed for that, whenever.
+        """
         if given_up > self.kills or (given_up < self.kills and not lost):
             return f"was told {given_up} times that it is given up"
-        least = 0 if lost else MAX_ATTEMPTS - faults
+        least = 0 if lost else MAX_ATTEMPTS - faults - max(0, owners - self.deaths)
         if self.kills and not least <= self.deaths <= MAX_ATTEMPTS + faults:
             return f"has killed {self.deaths} workers"
         return ""

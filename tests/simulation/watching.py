@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -263,12 +263,15 @@ class Watch:
 
     def _has_it_again(self, thawed: _Thawed, position: int) -> bool:
         """It had taken the partition back when the message was stored."""
-        world, session_id = self._world, thawed.session_id
-        fences = world.brokers[0].lite[world.names.control_topic].topics
-        claims = fences[world.names.fence(partition_of(session_id, PARTITIONS))].claims
-        stored = world.replies(session_id).topics[session_id].stored[position]
-        own = (at for at, client in claims if client.partition("@")[0] == thawed.worker)
+        session_id = thawed.session_id
+        stored = self._world.replies(session_id).topics[session_id].stored[position]
+        own = (at for at, client in self.claims(session_id) if client.partition("@")[0] == thawed.worker)
         return any(thawed.at < at < stored for at in own)
+
+    def claims(self, session_id: str) -> Sequence[tuple[float, str]]:
+        """When workers took the session's partition, and which."""
+        fences = self._world.brokers[0].lite[self._world.names.control_topic].topics
+        return fences[self._world.names.fence(partition_of(session_id, PARTITIONS))].claims
 
     def compare_with_log(self, client: Client) -> None:
         """Who reads the log from its beginning must see what the client has seen."""

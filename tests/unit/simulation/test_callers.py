@@ -145,21 +145,25 @@ def test_only_one_of_several_brokers_dies_at_a_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("deaths", "given_up", "faults", "lost", "wrong"),
+    ("deaths", "given_up", "faults", "owners", "lost", "wrong"),
     [
-        (3, 1, 0, False, ""),
-        (4, 1, 0, False, "has killed 4 workers"),
-        (4, 1, 1, False, ""),
-        (2, 1, 0, False, "has killed 2 workers"),
-        (2, 1, 1, False, ""),
-        (1, 0, 9, False, "was told 0 times that it is given up"),
-        (1, 0, 1, True, ""),
-        (4, 0, 0, True, "has killed 4 workers"),
-        (3, 2, 0, True, "was told 2 times that it is given up"),
+        (3, 1, 0, 3, False, ""),
+        (4, 1, 0, 4, False, "has killed 4 workers"),
+        (4, 1, 1, 4, False, ""),
+        (2, 1, 0, 2, False, "has killed 2 workers"),
+        (2, 1, 1, 2, False, ""),
+        (2, 1, 0, 3, False, ""),
+        (1, 1, 0, 2, False, "has killed 1 workers"),
+        (1, 0, 9, 1, False, "was told 0 times that it is given up"),
+        (1, 0, 1, 1, True, ""),
+        (4, 0, 0, 4, True, "has killed 4 workers"),
+        (3, 2, 0, 3, True, "was told 2 times that it is given up"),
     ],
 )
-def test_how_many_workers_a_question_may_kill(deaths: int, given_up: int, faults: int, lost: bool, wrong: str) -> None:
-    assert Poison("caller-0", deaths=deaths).judged(given_up, faults, lost=lost) == wrong
+def test_how_many_workers_a_question_may_kill(
+    deaths: int, given_up: int, faults: int, owners: int, lost: bool, wrong: str
+) -> None:
+    assert Poison("caller-0", deaths=deaths).judged(given_up, faults, owners=owners, lost=lost) == wrong
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from litevoice_worker.members import Members
 logger = logging.getLogger(__name__)
 
 UNCERTAIN_MESSAGES = 32
-"""How many messages a former owner may have handled without the broker knowing: one batch."""
+"""How many messages a former owner may have handled without the broker knowing, when that cannot be asked: one batch."""
 READ_AGAIN_MESSAGES = 32
 """How many of the last messages that a former owner has handled are read again, to learn which gateways there are."""
 
@@ -261,7 +261,8 @@ class Ownership:
         """Frees what a dead owner took and never acknowledged: the topic would stand still for half a minute otherwise.
 
         Returns the offset below which the former owner has handled every message, and the one from which it has handled
-        none of what was sent once; None when that is unknown.
+        none of what was sent once: a broker that was killed does not know any more what else it had acknowledged. None
+        when that is unknown.
         """
         group = self._names.worker_group
         try:
@@ -270,7 +271,7 @@ class Ownership:
         except BrokerError as error:
             logger.warning("order lock not reset", extra={"topic": topic, "reason": str(error)})
             return 0, None
-        return committed, min(newest, committed + UNCERTAIN_MESSAGES)
+        return committed, newest
 
     async def _watch(self, partition: int, consumer: PartitionConsumer, progress: _Progress) -> None:
         """Frees the order again that a poll of the dead owner took after the first reset."""

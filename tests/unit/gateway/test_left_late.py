@@ -4,6 +4,7 @@ client has sent it again. Found by the simulator with callers who leave early.""
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Cursor, Mark, Snapshot, Untranscribed
@@ -224,3 +225,11 @@ def test_what_was_sent_again_in_part_is_left_up_to_there() -> None:
     assert (entry.packets, entry.client_seqs) == ([Audio(b"\1"), EpochEnd()], [6, None])
     (whole,) = needed([left(1, 5, 6)], [run_of_numbers(7, 8)], Mark(2, 1))
     assert whole == left(1, 5, 6)
+
+
+@pytest.mark.parametrize(("again", "kept"), [(3, [1, 2, None]), (1, [])])
+def test_nor_does_the_silence_come_before_that_was_left_after_it(again: int, kept: list[int | None]) -> None:
+    """It is in a message of its own, when what was left is long: a worker would take what was sent again for known."""
+    quiet = replace(left(1, 4), seq=3, packets=[Silence(800)])
+    found = needed([left(1, 1, 2, 3), quiet], [run_of_numbers(*range(again, 6))], Mark(2, 1))
+    assert [number for entry in found for number in entry.client_seqs or ()] == kept

@@ -15,7 +15,7 @@ from litevoice_contracts.envelopes import ResumePoint, UpEnvelope
 from litevoice_contracts.events import TurnReplay
 from litevoice_contracts.packets import Audio, EpochEnd, GiveUp, Packet
 from litevoice_worker.order import ASK_AGAIN_SECONDS, MAX_HELD_ENVELOPES, Arrival, PacketOrder
-from litevoice_worker.unanswered import MAX_ENVELOPES
+from litevoice_worker.unanswered import MAX_AUDIO_BYTES, MAX_ENVELOPES
 
 WAIT = 0.5
 
@@ -452,3 +452,35 @@ def test_nor_what_the_snapshot_has_or_does_not_reach(done: Snapshot) -> None:
 def test_what_is_kept_is_bounded() -> None:
     envelopes = [numbered(1, seq, seq + 1) for seq in range(MAX_ENVELOPES + 5)]
     assert len(begun_from(answer(), *envelopes)) == MAX_ENVELOPES
+
+
+@pytest.mark.parametrize(
+    ("answers", "envelopes", "want"),
+    [
+        (answer(), [(0, 1, 2), (2, 3, 4), (0, 1, 2), (4, 5)], [b"1", b"2", b"3", b"4", b"5"]),
+        (
+            replace(answer(), snapshot=Snapshot(boundary=Mark(1, 1), cursor=Cursor(client_seq=2))),
+            [(0, 1, 2), (2, 3, 4), (0, 1, 2)],
+            [b"3", b"4"],
+        ),
+    ],
+)
+def test_a_bundle_that_was_sent_again_meanwhile_changes_nothing(
+    answers: UpEnvelope, envelopes: list[tuple[int, ...]], want: list[bytes]
+) -> None:
+    assert begun_from(answers, *(numbered(1, seq, *numbers) for seq, *numbers in envelopes)) == want
+
+
+def test_the_audio_that_is_kept_is_bounded() -> None:
+    long = [replace(numbered(1, seq, seq + 1), packets=[Audio(bytes(MAX_AUDIO_BYTES // 3))]) for seq in range(5)]
+    assert len(begun_from(answer(), *long)) == 3
+
+
+@pytest.mark.parametrize("again", [3, 1])
+def test_what_the_client_has_sent_again_is_heard_under_its_new_marks(again: int) -> None:
+    """Those an utterance that has ended was told with: it would go on beyond its end. And nobody waits for more."""
+    order = asked_about(numbered(1, 0, 1, 2, 3), numbered(1, 3, 4, 5, 6))
+    begun = order.receive(answer(2, *range(again, 8)), 0.1)
+    given = [one for one in begun.packets if isinstance(one.packet, Audio)]
+    assert taken(begun) == [b"%d" % number for number in range(1, 8)]
+    assert [one.mark for one in given[again - 1 :]] == [Mark(2, seq) for seq in range(8 - again)]

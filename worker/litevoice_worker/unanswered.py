@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from litevoice_contracts.conversation import Mark, Snapshot
+from litevoice_contracts.conversation import Snapshot
 from litevoice_contracts.envelopes import UpEnvelope
 from litevoice_contracts.packets import EpochEnd, GiveUp, Packet, audio_bytes
 

@@ -11,7 +11,7 @@ from litevoice_contracts.conversation import Cursor, Mark, Snapshot, Untranscrib
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence
-from litevoice_contracts.positions import START
+from litevoice_contracts.positions import START, EventId
 from litevoice_gateway.handover import is_lacked, needed
 from litevoice_gateway.runs import Run
 from litevoice_gateway.session import LEFT_SECONDS
@@ -127,6 +127,24 @@ def test_who_stands_still_before_its_epoch_begins_comes_before_who_owns_the_sess
         frozen.pass_time(5.0, step=5.0)
         frozen.audio()
     meanwhile.audio()
+    meanwhile.pass_time(0.2)
+    frozen.pass_time(0.2)
+    assert max(one.epoch for one in frozen.published) < min(one.epoch for one in meanwhile.published)
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_nor_does_who_stands_still_while_it_reads_the_log_come_after_that_one(left: bool) -> None:
+    """What had come of the log is read at the thaw, before the broker has said whose the session is."""
+    (body, *_) = speaking().bodies
+    frozen, meanwhile = Driver(resume=EventId(0, -1)), Driver(resume=EventId(0, -1))
+    meanwhile.wall += 1000
+    frozen.wall, frozen.now = frozen.wall + 5000, frozen.now + 5.0
+    for owner in (meanwhile, frozen):
+        deliver(owner, body)
+        owner.audio()
+    if left:
+        frozen.session.disconnected(frozen.now)
+        frozen.take()
     meanwhile.pass_time(0.2)
     frozen.pass_time(0.2)
     assert max(one.epoch for one in frozen.published) < min(one.epoch for one in meanwhile.published)

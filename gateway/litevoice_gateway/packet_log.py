@@ -337,10 +337,10 @@ class PacketLog:
 
     @property
     def _lacks_an_utterance(self) -> bool:
-        """One has begun, or ended, at an earlier owner, nobody has understood it yet, and nothing of it is here."""
+        """One was last heard, or has ended, at an earlier owner, is not understood, and nothing of that is here."""
         state, ends = self._state, self._state.snapshot.cursor.untranscribed
         said_in = ends[0].end.epoch if ends else state.spoken_in
-        return state.user_turn and said_in < min([self.epoch, *(entry.epoch for entry in state.handed.entries)])
+        return state.user_turn and said_in < self.epoch and all(one.epoch != said_in for one in state.handed.entries)
 
     @property
     def _may_end_an_utterance(self) -> bool:

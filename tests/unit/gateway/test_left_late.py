@@ -103,6 +103,22 @@ def test_a_question_waits_for_an_utterance_that_may_still_come(*, over: bool, co
     assert applied(second.published) == [SOUND] * (5 if comes else 2)
 
 
+def test_it_waits_for_the_rest_of_what_two_owners_have_left() -> None:
+    """The second one has brought the utterance on, and leaves its part late."""
+    first = speaking(3)
+    log = ended(first)
+    middle = DownEnvelope(LATER, 1, [], snapshot=Snapshot(cursor=Cursor(open_turn=1)))
+    third = Driver(resume=START)
+    for body in (*log, middle.encode()):
+        deliver(third, body)
+    third.audio(1)
+    third.pass_time(0.1)
+    assert asked(third) == []
+    late = events.Handover(LATER, 0, [SOUND, SOUND, EpochEnd()], "pcm16/24000")
+    deliver(third, DownEnvelope(LATER, 1, [late]).encode())
+    assert applied(third.published) == [SOUND] * 6
+
+
 def test_it_does_not_wait_for_one_that_has_begun_here() -> None:
     second = Driver(resume=START)
     second.audio(2)

@@ -95,30 +95,29 @@ def handover(epoch: int, seq: int, run: Run, progress: Progress | None, former: 
 
 
 def needed(entries: Sequence[Handover], own: Iterable[Run], first_end: Mark | None) -> list[Handover]:
-    """Without what the client has sent again, to the owner of a later epoch, if the first utterance that waits for its
-    transcript has ended there (at `first_end`): whoever hears it again must find that end."""
+    """Each epoch up to what the client has sent again, to the owner of a later one, if the first utterance that waits
+    for its transcript has ended there (at `first_end`): whoever hears it again must find that end."""
     if first_end is None:
         return list(entries)
     kept: list[Handover] = []
     again: set[int | None] = {number for run in own for number in run.client_seqs or ()}
     for entry in reversed(entries):
         numbers = entry.client_seqs or [None] * len(entry.packets)
-        saying = {number for packet, number in zip(entry.packets, numbers, strict=True) if says_something([packet])}
-        if entry.epoch >= first_end.epoch or not saying:
+        count = next((at for at, number in enumerate(numbers) if number is not None and number in again), None)
+        if entry.epoch >= first_end.epoch or count is None:
             kept.insert(0, entry)
-        elif not saying <= again - {None}:
-            kept.insert(0, _until_again(entry, again - {None}))
+        else:
+            kept = [one for one in kept if one.epoch != entry.epoch]
+            if says_something(entry.packets[:count]):
+                kept.insert(0, _until(entry, count))
         again.update(numbers)
     return kept
 
 
-def _until_again(entry: Handover, again: set[int | None]) -> Handover:
-    """What of it comes before all that the client has sent `again`; its epoch ends there."""
-    numbers = entry.client_seqs or []
-    count = next((at for at, number in enumerate(numbers) if number in again), None)
-    if count is None:
-        return entry
-    return replace(entry, packets=[*entry.packets[:count], EpochEnd()], client_seqs=[*numbers[:count], None])
+def _until(entry: Handover, count: int) -> Handover:
+    """Its first `count` packets; its epoch ends there."""
+    numbers = entry.client_seqs and [*entry.client_seqs[:count], None]
+    return replace(entry, packets=[*entry.packets[:count], EpochEnd()], client_seqs=numbers)
 
 
 def is_lacked(entry: Handover, settled: int | None) -> bool:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
+
+from litevoice_contracts.conversation import SessionConfig
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits, TokenBucket
+from litevoice_gateway.protocols import ClientProtocol, Refusal
 
 MAX_OWN_EVENTS = 100
 """Errors queued for a client that does not read, before we stop reading from it."""
@@ -99,3 +104,12 @@ class Intake:
         if reading != self._reading:
             self._reading = reading
             self._out.append(do.ResumeReading() if reading else do.PauseReading())
+
+
+def unnumbered(messages: Iterable[str | bytes], protocol: ClientProtocol, config: SessionConfig) -> int:
+    """So many packets go nowhere when these are not published: what the client numbers it says again."""
+    count = 0
+    for message in messages:
+        with contextlib.suppress(Refusal):
+            count += sum(event.client_seq is None for event in protocol.decode(message, config))
+    return count

@@ -3,7 +3,6 @@ worker is done with them, so that a worker that lost them can be given them agai
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
@@ -17,7 +16,7 @@ from litevoice_gateway.epochs import new_epoch
 from litevoice_gateway.handover import handover, is_lacked, needed, run_of, says_something
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
-from litevoice_gateway.runs import Run, joined, size_of
+from litevoice_gateway.runs import Run, Runs, joined, size_of
 from litevoice_gateway.session_state import SessionState
 from litevoice_gateway.snapshots import snapshot_before
 
@@ -31,8 +30,6 @@ SNAPSHOT_INTERVAL_SECONDS = 10.0
 MAX_ATTEMPTS = 3
 """After so many attempts from which nothing came an open turn is given up: it may be what kills its workers."""
 
-_NONE: deque[Run] = deque(maxlen=0)
-"""Shared by all sessions that retain nothing, which are most: an empty deque takes 600 bytes. Never changed."""
 _IN_TIME, _SOON = do.AwaitDeparture(), do.AwaitDeparture(soon=True)
 
 
@@ -67,8 +64,6 @@ class PacketLog:
         "_replayed",
         "_replayed_at",
         "_retained",
-        "_retained_bytes",
-        "_retained_packets",
         "_sent_snapshot",
         "_sent_snapshot_at",
         "_session_id",
@@ -115,9 +110,7 @@ class PacketLog:
         self._collected = 0
         self._pending_bytes = 0
         self._awaiting: do.AwaitDeparture | None = None
-        self._retained = _NONE
-        self._retained_packets = 0
-        self._retained_bytes = 0
+        self._retained = Runs()
         self._sent_snapshot: Snapshot | None = None
         self._sent_snapshot_at = 0.0
         self._confirmed_at = 0.0
@@ -139,7 +132,7 @@ class PacketLog:
     @property
     def retained(self) -> int:
         """Packets published that no worker has said it is done with."""
-        return self._retained_packets
+        return self._retained.packets
 
     @property
     def retained_envelopes(self) -> int:
@@ -149,12 +142,12 @@ class PacketLog:
     @property
     def held_bytes(self) -> int:
         """Of packets that wait for the broker or are kept for a replay."""
-        return self._pending_bytes + self._retained_bytes + self._state.handed.size
+        return self._pending_bytes + self._retained.size + self._state.handed.size
 
     @property
     def oldest_at(self) -> float | None:
         """When the oldest retained envelope's first packet came; None when there is none."""
-        return self._retained[0].at if self._retained else None
+        return self._retained.oldest_at
 
     # Packets
 
@@ -249,7 +242,7 @@ class PacketLog:
         self._state.handed.told(progress, lacked=self._lacked)
         if progress.upto.epoch == self.epoch:
             self._answered = True
-            self._drop(progress.upto.seq + 1 - self._first_retained)
+            self._retained.drop(progress.upto.seq + 1 - self._first_retained)
 
     def answer(self, now: float) -> None:
         """Sends the worker what it has asked for, if it has, and if that was not sent yet."""
@@ -294,7 +287,7 @@ class PacketLog:
         self._settle()
         self._former = Mark(self.epoch, self._first_retained)
         self.epoch = new_epoch(self._wall_milliseconds(), self._tie, max(current, self._state.epoch))
-        self.next_seq = self._retained_packets
+        self.next_seq = self._retained.packets
         self._new = False
         self._provoke()
 
@@ -332,22 +325,20 @@ class PacketLog:
     @property
     def _says_something(self) -> bool:
         """What no worker is done with is more than silence."""
-        own = (packet for run in self._retained for packet in run.packets)
-        return self._state.handed.says_something or says_something(own)
+        return self._state.handed.says_something or says_something(self._retained.all_packets)
 
     @property
     def _lacks_an_utterance(self) -> bool:
-        """One has begun, or ended, at an earlier owner, nobody has understood it yet, and nothing of it is here."""
+        """One was last heard, or has ended, at an earlier owner, is not understood, and nothing of that is here."""
         state, ends = self._state, self._state.snapshot.cursor.untranscribed
         said_in = ends[0].end.epoch if ends else state.spoken_in
-        return state.user_turn and said_in < min([self.epoch, *(entry.epoch for entry in state.handed.entries)])
+        return state.user_turn and said_in < self.epoch and all(one.epoch != said_in for one in state.handed.entries)
 
     @property
     def _may_end_an_utterance(self) -> bool:
         """There is silence that no worker has said it has, after something that an earlier owner has left: that may be
         on its way here."""
-        own = (packet for run in self._retained for packet in run.packets)
-        return not self._answered and any(isinstance(packet, Silence) for packet in own)
+        return not self._answered and any(isinstance(packet, Silence) for packet in self._retained.all_packets)
 
     def _hand_over(self) -> None:
         """What was left to this owner stands in the log already; the next one may begin to read behind it."""
@@ -371,7 +362,7 @@ class PacketLog:
         self._out.append(do.Observe("given_up"))
         lost = self._state.handed.audio_ms + sum(run.audio_ms for run in self._retained)
         self._state.handed.drop()
-        self._drop(self._retained_packets)
+        self._retained.drop(self._retained.packets)
         run = Run(self._state.snapshot.config.input_codec, now)
         run.add(GiveUp(self._state.fruitless, lost, self._state.attempt), 0, None)
         self.next_seq += 1
@@ -385,7 +376,7 @@ class PacketLog:
 
     @property
     def _first_retained(self) -> int:
-        return self.next_seq - self._retained_packets
+        return self.next_seq - self._retained.packets
 
     def _await(self, departure: do.AwaitDeparture) -> None:
         if self._awaiting is None or departure.soon > self._awaiting.soon:
@@ -465,18 +456,14 @@ class PacketLog:
         )
 
     def _retain(self, run: Run) -> None:
-        if self._retained is _NONE:
-            self._retained = deque()
-        self._retained.append(run)
-        self._retained_packets += len(run.packets)
-        self._retained_bytes += run.size
+        self._retained.add(run)
         bound = self._limits.retained_seconds * CODEC_BYTES_PER_SECOND[run.codec] + RETAINED_EXTRA_BYTES
-        before, dropped = self._retained_packets, 0
-        if self._state.handed and self._retained_bytes + self._state.handed.size > bound:
+        before, dropped = self._retained.packets, 0
+        if self._state.handed and self._retained.size + self._state.handed.size > bound:
             dropped = self._state.handed.drop()
-        while self._retained_bytes > bound:
-            self._drop(self._retained[0].first(self._retained_bytes - bound))
-        dropped += before - self._retained_packets
+        while self._retained.size > bound:
+            self._retained.drop_size(self._retained.size - bound)
+        dropped += before - self._retained.packets
         if dropped:
             self._out.append(do.Observe("dropped", "retained_packets", dropped))
 
@@ -485,22 +472,7 @@ class PacketLog:
         died before it has told of that."""
         boundary = self._state.snapshot.boundary
         if boundary is not None and boundary.epoch == self.epoch:
-            self._drop(boundary.seq + 1 - self._first_retained)
-
-    def _drop(self, count: int) -> None:
-        """Forgets the oldest `count` of what is retained, or all."""
-        while count > 0 and self._retained:
-            run = self._retained[0]
-            packets = min(count, len(run.packets))
-            if packets < len(run.packets):
-                self._retained_bytes -= run.drop(packets)
-            else:
-                self._retained_bytes -= run.size
-                self._retained.popleft()
-            self._retained_packets -= packets
-            count -= packets
-        if not self._retained:
-            self._retained = _NONE
+            self._retained.drop(boundary.seq + 1 - self._first_retained)
 
     def _measure(self, now: float) -> None:
         packets, max_packets = self._collected + self.unconfirmed, self._limits.max_pending_packets

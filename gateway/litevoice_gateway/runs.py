@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -63,6 +64,67 @@ class Run:
     @property
     def last_client_seq(self) -> int | None:
         return next((number for number in reversed(self.client_seqs or ()) if number is not None), None)
+
+
+_NONE: deque[Run] = deque(maxlen=0)
+"""Shared by all that are empty, which are most: an empty deque takes 600 bytes. Never changed."""
+
+
+class Runs:
+    """A queue of runs.
+
+    Attributes:
+        packets: how many there are in all.
+        size: of all of them.
+    """
+
+    __slots__ = ("_runs", "packets", "size")
+
+    def __init__(self) -> None:
+        self._runs = _NONE
+        self.packets = 0
+        self.size = 0
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @property
+    def all_packets(self) -> Iterator[Packet]:
+        return (packet for run in self._runs for packet in run.packets)
+
+    @property
+    def oldest_at(self) -> float | None:
+        """When the oldest run's first packet came; None when there is none."""
+        return self._runs[0].at if self._runs else None
+
+    def add(self, run: Run) -> None:
+        if self._runs is _NONE:
+            self._runs = deque()
+        self._runs.append(run)
+        self.packets += len(run.packets)
+        self.size += run.size
+
+    def drop(self, count: int) -> None:
+        """Forgets the oldest `count` packets, or all."""
+        while count > 0 and self._runs:
+            run = self._runs[0]
+            packets = min(count, len(run.packets))
+            if packets < len(run.packets):
+                self.size -= run.drop(packets)
+            else:
+                self.size -= run.size
+                self._runs.popleft()
+            self.packets -= packets
+            count -= packets
+        if not self._runs:
+            self._runs = _NONE
+
+    def drop_size(self, size: int) -> None:
+        """Forgets the oldest packets that have `size` together, or the oldest run."""
+        self.drop(self._runs[0].first(size))
 
 
 def joined(runs: Iterable[Run], max_bytes: int) -> list[Run]:

@@ -6,7 +6,6 @@ CLOSING (our Close is sent; what the client still sends is read and published un
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
@@ -19,7 +18,7 @@ from litevoice_contracts.positions import START, EventId
 from litevoice_gateway import commands as do
 from litevoice_gateway.acknowledgements import Acknowledgements
 from litevoice_gateway.ending import Ending
-from litevoice_gateway.intake import Intake
+from litevoice_gateway.intake import Intake, unnumbered
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.packet_log import PacketLog
@@ -121,7 +120,8 @@ class Session(Standing):
     def messages(self, messages: Sequence[str | bytes], now: float) -> None:
         """Text or binary, in order. This is the hot path: a microphone sends 50 messages per second."""
         if self._ignores_client or self.phase is Phase.ENDED:
-            self._lose(messages)
+            if lost := unnumbered(messages, self._protocol, self._config):
+                self._out.append(do.Lose(lost))
             return
         self._active = now
         if self.phase is Phase.RESTORING:  # the configuration that they meet is not known yet
@@ -151,15 +151,6 @@ class Session(Standing):
         if audio_seconds and self.phase is Phase.LIVE:
             self._intake.spend_audio(audio_seconds, now)
         self._hold_back()
-
-    def _lose(self, messages: Sequence[str | bytes]) -> None:
-        """The client has written them before it knew that its session is over here. What it numbers it says again."""
-        lost = 0
-        for message in messages:
-            with contextlib.suppress(Refusal):
-                lost += sum(event.client_seq is None for event in self._protocol.decode(message, self._config))
-        if lost:
-            self._out.append(do.Lose(lost))
 
     def frames(self, count: int, now: float) -> None:
         """So many that are no messages of their own: they count like messages."""
@@ -396,9 +387,13 @@ class Session(Standing):
             return
         settled = min(self._heard + SETTLE_SECONDS, self._live_since + SETTLE_MAX_SECONDS)
         if now >= settled:
-            self._packets.begin(now, ask=self._may_ask, since=settled)
+            self._packets.begin(now, ask=self._may_ask, since=self._ours_since(settled))
         else:
             self._out.append(do.WakeAt(settled))
+
+    def _ours_since(self, at: float) -> float:
+        """`at`, if the LiteTopic has not been ours for long then: else this process may have stood still."""
+        return at if self._opened_at is None else min(at, self._opened_at + SETTLE_MAX_SECONDS)
 
     # Down
 
@@ -485,7 +480,7 @@ class Session(Standing):
     def _open_late(self, now: float) -> None:
         """A session that ends before its log has settled still publishes."""
         if self.phase is Phase.LIVE and not self._packets.is_open:
-            self._packets.begin(now, since=self._live_since)
+            self._packets.begin(now, since=self._ours_since(self._live_since))
 
     def _end(self, now: float) -> None:
         self._ending.over()

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from litevoice_contracts.conversation import Mark, Snapshot
+from litevoice_contracts.conversation import Snapshot
 from litevoice_contracts.envelopes import UpEnvelope
-from litevoice_contracts.packets import EpochEnd, GiveUp
+from litevoice_contracts.packets import EpochEnd, GiveUp, Packet, audio_bytes
 
-MAX_ENVELOPES = 100
+MAX_ENVELOPES, MAX_AUDIO_BYTES = 100, 1 << 20
 """Of one session; what comes after that is not kept."""
 
 
@@ -17,32 +17,43 @@ class Unanswered:
     """Envelopes of the epoch that the question was about, without a gap. Only what the client has numbered: of that
     nothing takes effect twice, whoever else has it."""
 
-    __slots__ = ("_broken", "_envelopes")
+    __slots__ = ("_audio_bytes", "_broken", "_envelopes")
 
     def __init__(self) -> None:
         self._envelopes: list[UpEnvelope] = []
+        self._audio_bytes = 0
         self._broken = False
 
     def clear(self) -> None:
         if self._envelopes or self._broken:
-            self._envelopes, self._broken = [], False
+            self._envelopes, self._audio_bytes, self._broken = [], 0, False
 
     def add(self, envelope: UpEnvelope) -> None:
         kept = self._envelopes
         if not envelope.packets or self._broken or (kept and envelope.epoch != kept[0].epoch):
             return
-        gap = bool(kept) and envelope.seq > kept[-1].seq + len(kept[-1].packets)
-        if gap or len(kept) >= MAX_ENVELOPES or not _is_numbered(envelope):
+        if kept and envelope.last <= kept[-1].last:
+            return  # sent again
+        size = self._audio_bytes + sum(map(audio_bytes, envelope.packets))
+        full = len(kept) >= MAX_ENVELOPES or size > MAX_AUDIO_BYTES
+        gap = bool(kept) and envelope.seq > kept[-1].last.seq + 1
+        if gap or full or not _is_numbered(envelope):
             self._broken = True
         else:
             kept.append(envelope)
+            self._audio_bytes = size
 
-    def before(self, answer: UpEnvelope) -> list[UpEnvelope]:
-        """The envelopes to begin with, the first with the answer's snapshot. The answer alone, unless a later owner has
-        given it, to which none of this was left, and this goes on where the snapshot ends."""
+    def with_answer(self, answer: UpEnvelope) -> list[UpEnvelope]:
+        """What to begin with, in order, the first with the answer's snapshot: this comes before the answer of a later
+        owner, if none of it was left to that one and it goes on where the snapshot ends, and behind what was left by
+        an earlier one. If neither, or nothing is kept: the answer alone."""
         snapshot, kept = answer.snapshot, self._envelopes
-        given_up = any(isinstance(packet, GiveUp) for packet in answer.packets)
-        if not kept or snapshot is None or answer.epoch <= kept[0].epoch or given_up or not _goes_on(kept, snapshot):
+        if not kept or snapshot is None or any(isinstance(packet, GiveUp) for packet in answer.packets):
+            return [answer]
+        if answer.epoch < kept[0].epoch:
+            return [answer, *kept] if kept[0].seq == 0 and not _ends_later(snapshot, kept[0].epoch) else [answer]
+        kept = _until_again(kept, answer)
+        if not kept or answer.epoch == kept[0].epoch or not _goes_on(kept, snapshot):
             return [answer]
         first = kept[0]
         begin = replace(
@@ -56,10 +67,36 @@ class Unanswered:
         return [begin, *kept[1:], answer]
 
 
+def _until_again(kept: list[UpEnvelope], answer: UpEnvelope) -> list[UpEnvelope]:
+    """What of it comes before all that the client has sent again; the epoch ends there. With the rest an utterance that
+    has ended in the later epoch would go on beyond its end."""
+    again = next((number for number in answer.client_seqs or () if number is not None), None)
+    if again is None:
+        return kept
+    left: list[UpEnvelope] = []
+    for envelope in kept:
+        numbers = envelope.client_seqs or []
+        count = next((at for at, number in enumerate(numbers) if number is not None and number >= again), None)
+        if count is None:
+            left.append(envelope)
+            continue
+        if left or count:
+            packets: list[Packet] = [*envelope.packets[:count], EpochEnd()]
+            left.append(replace(envelope, packets=packets, client_seqs=[*numbers[:count], None]))
+        break
+    return left
+
+
+def _ends_later(snapshot: Snapshot, epoch: int) -> bool:
+    """An utterance that waits for its transcript has ended in a later epoch."""
+    ends = snapshot.cursor.untranscribed
+    return bool(ends) and ends[0].end.epoch > epoch
+
+
 def _goes_on(kept: list[UpEnvelope], snapshot: Snapshot) -> bool:
     """Nothing is missing between the two, and something is new."""
     first, last, boundary = kept[0], kept[-1], snapshot.boundary
-    if boundary is not None and boundary >= Mark(last.epoch, last.seq + len(last.packets) - 1):
+    if boundary is not None and boundary >= last.last:
         return False
     done = snapshot.cursor.client_seq
     if done is None:

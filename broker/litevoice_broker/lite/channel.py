@@ -301,6 +301,7 @@ class LiteChannel(ConnectedClient):
 
     async def _connected(self) -> None:
         link = self._connection.generation
+        await self._look_if_stood_still()
         await self._wait(self._ownership.linked(link))
         await self._receiver.assign()
         self._ownership.settled(link, time.monotonic())

@@ -19,6 +19,7 @@ from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite import commands as do
 from litevoice_broker.lite.changes import Change, Changes
 from litevoice_broker.lite.full_sync import Gate, Postponed, Survey
+from litevoice_broker.lite.requests import Requests
 from litevoice_broker.lite.topic import Claim, Heal, Leave, Look, Stage, Todo, Topic
 
 HEALS_AT_ONCE = 32
@@ -37,7 +38,7 @@ class Ownership:
         self._pause = pause
         self._numbers = count(1)  # of requests and calls
         self._topics: dict[str, Topic] = {}
-        self._open: dict[int, dict[Topic, None]] = {}  # that a request waits for, in order
+        self._requests = Requests()
         self._calls: dict[int, Change | list[Topic] | Gate | Survey] = {}
         self._out: list[do.Command] = []
         self._changes = Changes()
@@ -87,7 +88,7 @@ class Ownership:
         for topic in [self.get(name) or self._wish(name, 0, request, fresh=True) for name in dict.fromkeys(names)]:
             if topic.taking:
                 self._wait_for(topic, request, now)
-        if request not in self._open:
+        if request not in self._requests:
             self._out.append(do.Finished(request, None))
         return request
 
@@ -106,7 +107,7 @@ class Ownership:
 
     def cancel(self, request: int, now: float) -> None:
         """The user does not wait for its takeover any more, and does not want it; a resumed one is paused again."""
-        for topic in list(self._open.get(request, ())):
+        for topic in self._requests.topics(request):
             if topic.taking:
                 self._lose(topic)
                 self._go_on(topic, now)
@@ -339,9 +340,7 @@ class Ownership:
         self._go_on(topic, now)
 
     def _give_up(self, topic: Topic, error: BrokerError, now: float) -> None:
-        together = dict.fromkeys(
-            [topic, *(other for request in topic.requests for other in self._open.get(request, ()))]
-        )
+        together = self._requests.with_others(topic)
         self._finish(topic, error)
         if topic.resuming:
             topic.pause_again()
@@ -475,9 +474,8 @@ class Ownership:
     def _after_survey(self, survey: Survey) -> None:
         if survey.settles:
             self._settling = None
+        if survey.settles or survey.is_alone or survey.link < self._link:  # of one that is gone
             self._out.append(do.Finished(survey.request, None))
-        elif survey.is_alone or survey.link < self._link:
-            self._out.append(do.Finished(survey.request, None))  # or of a link that is gone
         elif survey.old:
             self._out.append(do.Finished(survey.request, Postponed(_STOOD_STILL)))
         else:
@@ -486,22 +484,13 @@ class Ownership:
             self._begin_full_sync()
 
     def _wait_for(self, topic: Topic, request: int, now: float) -> int:
-        topic.requests.append(request)
-        self._open.setdefault(request, {})[topic] = None
+        self._requests.wait(topic, request)
         self._go_on(topic, now)
         return request
 
     def _finish(self, topic: Topic, error: BrokerError | None = None) -> None:
-        """A request for several LiteTopics ends with the last of them, or with the first error."""
-        for request in topic.requests:
-            waiting = self._open.get(request)
-            if waiting is None:
-                continue
-            waiting.pop(topic, None)
-            if error is not None or not waiting:
-                del self._open[request]
-                self._out.append(do.Finished(request, error))
-        topic.requests = []
+        ended = self._requests.end(topic, failed=error is not None)
+        self._out += [do.Finished(request, error) for request in ended]
 
     def _call(self, target: Change | list[Topic] | Gate | Survey, what: do.What) -> None:
         number = next(self._numbers)

@@ -4,13 +4,14 @@ client has sent it again. Found by the simulator with callers who leave early.""
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Cursor, Mark, Snapshot, Untranscribed
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence
-from litevoice_contracts.positions import START
+from litevoice_contracts.positions import START, EventId
 from litevoice_gateway.handover import is_lacked, needed
 from litevoice_gateway.runs import Run
 from litevoice_gateway.session import LEFT_SECONDS
@@ -102,6 +103,22 @@ def test_a_question_waits_for_an_utterance_that_may_still_come(*, over: bool, co
     assert applied(second.published) == [SOUND] * (5 if comes else 2)
 
 
+def test_it_waits_for_the_rest_of_what_two_owners_have_left() -> None:
+    """The second one has brought the utterance on, and leaves its part late."""
+    first = speaking(3)
+    log = ended(first)
+    middle = DownEnvelope(LATER, 1, [], snapshot=Snapshot(cursor=Cursor(open_turn=1)))
+    third = Driver(resume=START)
+    for body in (*log, middle.encode()):
+        deliver(third, body)
+    third.audio(1)
+    third.pass_time(0.1)
+    assert asked(third) == []
+    late = events.Handover(LATER, 0, [SOUND, SOUND, EpochEnd()], "pcm16/24000")
+    deliver(third, DownEnvelope(LATER, 1, [late]).encode())
+    assert applied(third.published) == [SOUND] * 6
+
+
 def test_it_does_not_wait_for_one_that_has_begun_here() -> None:
     second = Driver(resume=START)
     second.audio(2)
@@ -126,6 +143,24 @@ def test_who_stands_still_before_its_epoch_begins_comes_before_who_owns_the_sess
         frozen.pass_time(5.0, step=5.0)
         frozen.audio()
     meanwhile.audio()
+    meanwhile.pass_time(0.2)
+    frozen.pass_time(0.2)
+    assert max(one.epoch for one in frozen.published) < min(one.epoch for one in meanwhile.published)
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_nor_does_who_stands_still_while_it_reads_the_log_come_after_that_one(left: bool) -> None:
+    """What had come of the log is read at the thaw, before the broker has said whose the session is."""
+    (body, *_) = speaking().bodies
+    frozen, meanwhile = Driver(resume=EventId(0, -1)), Driver(resume=EventId(0, -1))
+    meanwhile.wall += 1000
+    frozen.wall, frozen.now = frozen.wall + 5000, frozen.now + 5.0
+    for owner in (meanwhile, frozen):
+        deliver(owner, body)
+        owner.audio()
+    if left:
+        frozen.session.disconnected(frozen.now)
+        frozen.take()
     meanwhile.pass_time(0.2)
     frozen.pass_time(0.2)
     assert max(one.epoch for one in frozen.published) < min(one.epoch for one in meanwhile.published)
@@ -224,3 +259,11 @@ def test_what_was_sent_again_in_part_is_left_up_to_there() -> None:
     assert (entry.packets, entry.client_seqs) == ([Audio(b"\1"), EpochEnd()], [6, None])
     (whole,) = needed([left(1, 5, 6)], [run_of_numbers(7, 8)], Mark(2, 1))
     assert whole == left(1, 5, 6)
+
+
+@pytest.mark.parametrize(("again", "kept"), [(3, [1, 2, None]), (1, [])])
+def test_nor_does_the_silence_come_before_that_was_left_after_it(again: int, kept: list[int | None]) -> None:
+    """It is in a message of its own, when what was left is long: a worker would take what was sent again for known."""
+    quiet = replace(left(1, 4), seq=3, packets=[Silence(800)])
+    found = needed([left(1, 1, 2, 3), quiet], [run_of_numbers(*range(again, 6))], Mark(2, 1))
+    assert [number for entry in found for number in entry.client_seqs or ()] == kept

@@ -27,7 +27,7 @@ from litevoice_worker.members import Members
 logger = logging.getLogger(__name__)
 
 UNCERTAIN_MESSAGES = 32
-"""How many messages a former owner may have handled without the broker knowing, when that cannot be asked: one batch."""
+"""How many messages a former owner may have handled unknown to the broker, when that cannot be asked: one batch."""
 READ_AGAIN_MESSAGES = 32
 """How many of the last messages that a former owner has handled are read again, to learn which gateways there are."""
 

@@ -237,16 +237,9 @@ def give_up(dialogue: Dialogue, packet: packets.GiveUp, mark: Mark) -> None:
     for ended in dialogue.give_up_transcriptions(packet.attempt):
         news += _not_understood(dialogue, ended.turn, message)
         turn = turn or (ended.turn if ended.respond else 0)
-    open_turn = dialogue.cursor.open_turn
-    dialogue.drop_utterance(mark, packet.audio_ms)
-    if open_turn:
-        item_id, previous = made_id("item", dialogue.id, open_turn), dialogue.conversation.last_id
-        dialogue.conversation.append(Item(item_id, "user", "", audio=True))
-        news += [
-            events.SpeechStopped(item_id, dialogue.listener.audio_ms),
-            events.InputCommitted(item_id, previous),
-            events.TranscriptionFailed(item_id, message, previous),
-        ]
+    dialogue.restart_listener(mark, dialogue.listener.audio_ms + packet.audio_ms)
+    if dialogue.cursor.open_turn:
+        news += _end_as_failed(dialogue, message)
     news.append(dialogue.progress())
     if turn and not dialogue.response and detection is not None and detection.create_response:
         news.append(dialogue.begin_response(packets.CreateResponse(), turn))  # the client waits for one
@@ -306,5 +299,32 @@ def _forget_silence(dialogue: Dialogue) -> list[Numbered]:
     if quiet is None:
         return []
     dialogue.restart_listener(quiet.mark, quiet.audio_ms)
-    dialogue.tell()
+    if dialogue.cursor.open_turn and not dialogue.again:
+        _end_unheard(dialogue)
+    else:
+        dialogue.tell()
     return quiet.rest
+
+
+def _end_unheard(dialogue: Dialogue) -> None:
+    """A former worker has announced the open utterance, and nothing of it was kept: nobody else will end it."""
+    message = "its audio is lost: it was not kept until its end"
+    config, turn = dialogue.conversation.config, dialogue.cursor.open_turn
+    news = [*_end_as_failed(dialogue, message), dialogue.progress()]
+    if config.turn_detection is not None and config.turn_detection.create_response and not config.transcription_only:
+        dialogue.owe(turn)
+        news += answer(dialogue, failure=message)
+    dialogue.publish(news, snapshot=True)
+
+
+def _end_as_failed(dialogue: Dialogue, message: str) -> list[events.DownEvent]:
+    """The open utterance, which nobody will understand."""
+    item_id, previous = made_id("item", dialogue.id, dialogue.end_utterance()), dialogue.conversation.last_id
+    if dialogue.cursor.idle_from_ms is not None:
+        dialogue.fell_silent(dialogue.listener.audio_ms)
+    dialogue.conversation.append(Item(item_id, "user", "", audio=True))
+    return [
+        events.SpeechStopped(item_id, dialogue.listener.audio_ms),
+        events.InputCommitted(item_id, previous),
+        events.TranscriptionFailed(item_id, message, previous),
+    ]

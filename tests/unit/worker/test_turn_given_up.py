@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from litevoice_contracts import events, packets
-from litevoice_contracts.conversation import Codec, Cursor, Item, Snapshot
+from litevoice_contracts.conversation import Codec, Cursor, Item, SessionConfig, Snapshot, TurnDetection
 from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
 from litevoice_worker import commands
 from litevoice_worker.turn import Limits, Turns
@@ -195,3 +195,21 @@ def test_a_worker_that_leaves_an_open_turn_says_so_though_it_has_heard_nothing_o
     told(machine, machine.receive(UpEnvelope("s", 1, 0, 1, [packets.Silence(800)], "g711_ulaw/8000", 1, snapshot), 0.0))
     (leaves,) = told(machine, machine.abandon(0.1))
     assert [getattr(event, "reason", "") for event in leaves.events] == ["handed_over"]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_announced_utterance_of_which_nothing_was_kept_ends_with_the_silence_after_it(answers: bool) -> None:
+    """It was open for longer than is retained when its worker died: the client is told, once, and may go on."""
+    machine = Turns("s", Limits(), MessageIds(1))
+    config = SessionConfig(turn_detection=TurnDetection(create_response=answers))
+    snapshot = Snapshot(config=config, turn=1, cursor=Cursor(open_turn=1))
+    happened: list[events.DownEvent] = []
+    for seq in range(60):
+        begin = snapshot if seq == 0 else None
+        silence = UpEnvelope("s", 1, seq, 1, [packets.Silence(800)], "g711_ulaw/8000", 0, begin)
+        envelopes = told(machine, machine.receive(silence, seq / 10))
+        happened += [event for one in envelopes for event in one.events if not isinstance(event, events.Progress)]
+    ended = [events.SpeechStopped, events.InputCommitted, events.TranscriptionFailed]
+    failed = [events.ResponseStarted, events.ResponseFinished] if answers else []
+    assert [type(event) for event in happened] == ended + failed
+    assert [event.status for event in happened if isinstance(event, events.ResponseFinished)] == ["failed"] * answers

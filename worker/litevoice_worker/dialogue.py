@@ -47,6 +47,8 @@ class Dialogue:
         transcriptions: under way, oldest first; the boundary stays before them.
         response: under way, or None; its item is in the conversation already, without text.
         out_of_band: responses under way beside it, which the conversation does not remember.
+        begun_at: when it began, by this worker's clock; a replay is heard faster than it was said.
+        unheard: a former worker has announced the open utterance, and this one has heard but silence.
         idle_since: when the silence began that the cursor's `idle_from_ms` names, by this worker's clock.
         now: what the clock says; whoever changes the dialogue sets it first.
     """
@@ -57,6 +59,7 @@ class Dialogue:
         "_known_detection",
         "_order",
         "again",
+        "begun_at",
         "conversation",
         "cursor",
         "id",
@@ -73,6 +76,7 @@ class Dialogue:
         "rules",
         "transcriptions",
         "turn",
+        "unheard",
     )
 
     def __init__(
@@ -147,8 +151,8 @@ class Dialogue:
             detection,
             parts=cursor.recognized.parts if cursor.recognized else 0,
         )
-        self.idle_since = self.now
-        self.listening, self.judging = 0, None
+        self.idle_since = self.begun_at = self.now
+        self.listening, self.judging, self.unheard = 0, None, False
         self.listener.restart(detection, cursor.audio_ms, cursor.noise_floor, continues=bool(self.place.parts))
         self.response: Response | None = None
         self.out_of_band: list[Response] = []

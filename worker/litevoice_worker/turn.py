@@ -30,6 +30,9 @@ UNDECIDED_PAUSE_SECONDS = 90.0
 keep what they cannot send (60 s). One that is open by then ends there: its gateway, which puts silence in for a client
 that stops sending, is gone."""
 
+UNHEARD_SECONDS = 2.0
+"""So long after it began, at least, a worker that has heard all there is takes announced speech for lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -228,6 +231,8 @@ class Turns:
                 backlog.put_back(utterances.hear(dialogue, audio, now))
             else:
                 client_events.apply(dialogue, backlog.take(), now)
+        if dialogue.unheard and not (backlog or dialogue.listening) and now - dialogue.begun_at >= UNHEARD_SECONDS:
+            utterances.end_unheard(dialogue)
         if backlog.full:
             message = "audio came faster than it could be recognized, and too much waited: some of it was dropped"
             dialogue.publish([events.SessionError("input_audio_dropped", message)])

@@ -46,6 +46,7 @@ def _heard(dialogue: Dialogue, found: list[Found], portion: Portion | None, now:
     for event in found:
         match event:
             case Started():
+                dialogue.unheard = False
                 tell_speech(dialogue)
             case Ended() as ended:
                 tell_speech(dialogue, surely=ended.more)
@@ -299,15 +300,14 @@ def _forget_silence(dialogue: Dialogue) -> list[Numbered]:
     if quiet is None:
         return []
     dialogue.restart_listener(quiet.mark, quiet.audio_ms)
-    if dialogue.cursor.open_turn and not dialogue.again:
-        _end_unheard(dialogue)
-    else:
-        dialogue.tell()
+    dialogue.unheard = bool(dialogue.cursor.open_turn) and not dialogue.again
+    dialogue.tell()
     return quiet.rest
 
 
-def _end_unheard(dialogue: Dialogue) -> None:
+def end_unheard(dialogue: Dialogue) -> None:
     """A former worker has announced the open utterance, and nothing of it was kept: nobody else will end it."""
+    dialogue.unheard = False
     message = "its audio is lost: it was not kept until its end"
     config, turn = dialogue.conversation.config, dialogue.cursor.open_turn
     news = [*_end_as_failed(dialogue, message), dialogue.progress()]

@@ -104,7 +104,8 @@ def test_an_id_without_a_number_goes_by_the_setting() -> None:
 
 @pytest.mark.parametrize(("name", "is_gateway"), [
     (new_gateway_id(1), True), (new_gateway_id(100), True), (early_gateway_id(), True), ("g_1", True),
-    (new_session_id(KEY, "p", 8), False), (early_session_id(KEY, "p"), False), ("g0_1", False), ("g", False), ("", False),
+    (new_session_id(KEY, "p", 8), False), (early_session_id(KEY, "p"), False),
+    ("g0_1", False), ("g101_1", False), ("g", False), ("", False),
 ])  # fmt: skip
 def test_a_gateways_own_topic_is_no_sessions(name: str, *, is_gateway: bool) -> None:
     assert is_gateway_id(name) == is_gateway

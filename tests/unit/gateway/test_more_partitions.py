@@ -16,7 +16,8 @@ from litevoice_gateway.upgrade import Admitted, admit
 from tests.early_ids import early_session_id
 
 KEY = b"k" * 32
-OF_TWO, OF_FOUR, EARLY = new_session_id(KEY, "alice", 2), new_session_id(KEY, "alice", 4), early_session_id(KEY, "alice")
+OF_TWO, OF_FOUR = new_session_id(KEY, "alice", 2), new_session_id(KEY, "alice", 4)
+EARLY = early_session_id(KEY, "alice")
 
 
 class Answering:

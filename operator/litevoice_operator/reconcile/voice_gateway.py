@@ -184,7 +184,7 @@ class GatewayReconciler:
             recorded,
             workers,
             worker_template(gateway, self._keys),
-            at_broker=made is not None and made.wanted == BrokerNames.of(gateway, self._line),
+            at_broker=made is not None and isinstance(made.wanted, BrokerNames) and made.wanted.names == gateway.names,
             paused=gateway.spec.paused,
         )
 

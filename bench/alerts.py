@@ -85,7 +85,7 @@ class Bench:
     async def run(self) -> None:
         await self._owner.start()
         try:
-            names = [new_session_id(b"k" * 32, "bench") for _ in range(self._options.topics)]
+            names = [new_session_id(b"k" * 32, "bench", PARTITIONS) for _ in range(self._options.topics)]
             await self._owner.make(names)
             lagging = names[: self._options.lagging]
             await self._owner.send(lagging, UNDER)

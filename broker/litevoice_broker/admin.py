@@ -200,14 +200,14 @@ class Admin:
         for address in (await self.masters()).values():
             await self._client(address).call(_CREATE_GROUP, {}, body)
 
-    async def ensure_names(self, names: Names, *, expiration_minutes: int) -> None:
+    async def ensure_names(self, names: Names, *, expiration_minutes: int, known_partitions: int | None = None) -> None:
         """Everything one VoiceGateway needs at the brokers; idempotent. See `place`."""
         await self.ensure_group(HEARTBEAT_SYNC_GROUP, orderly=False)
         masters, listed = await self.masters(), {topic: await self._route(topic) for topic in _topics(names)}
         new = set()
         if not all(listed.values()):
             new = {name for name, at in masters.items() if not await self._group_exists(at, names.worker_group)}
-        placed = place(names, listed, list(masters), new)
+        placed = place(names, listed, list(masters), new, known_partitions)
         for topic in _topics(names):
             master = placed.get(topic, "")
             if topic in names.partition_topics:

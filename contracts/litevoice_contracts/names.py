@@ -21,50 +21,61 @@ MAX_PARTITIONS = 100  # partition names end in two digits
 
 _RANDOM_BYTES = 18  # 144 random bits, 24 characters
 _TAG_BYTES = 15  # 120 bits, 20 characters
-_GATEWAY = "g_"
+_RANDOM_LENGTH = _RANDOM_BYTES * 4 // 3
+_KIND = re.compile(r"([sg])((?:[1-9][0-9]?|100)?)_")
+"""How a name begins: whether it is a session's or a gateway's, and the number of partitions it was made for, which the
+first ones did without."""
 
 
-def new_session_id(signing_key: bytes, principal: str) -> str:
-    """A fresh id, which is also the name of the session's LiteTopic.
+def new_session_id(signing_key: bytes, principal: str, partitions: int) -> str:
+    """A fresh id, which is also the name of the session's LiteTopic: ``s16_<random>_<tag>``.
 
-    The id carries its own proof of ownership (random part + keyed tag over it and the principal), so any gateway
-    can tell whose session it is without a lookup: 48 characters, 144 random bits.
+    It says how many partitions it was made for, so that the session keeps its own when there are more of them. And it
+    carries its own proof of ownership (a keyed tag over all that goes before and the principal), so any gateway can
+    tell whose session it is without a lookup: at most 50 characters, 144 random bits.
     """
-    random = secrets.token_urlsafe(_RANDOM_BYTES)
-    return f"s_{random}_{_tag(signing_key, principal, random)}"
+    given = f"{partitions}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
+    return f"s{given}_{_tag(signing_key, principal, given)}"
 
 
-def new_gateway_id() -> str:
-    """A fresh name for the LiteTopic of a gateway process; no session's id begins like it."""
-    return f"{_GATEWAY}{secrets.token_urlsafe(_RANDOM_BYTES)}"
+def new_gateway_id(partitions: int) -> str:
+    """A fresh name for the LiteTopic of a gateway process, ``g16_<random>``; no session's id begins like it."""
+    return f"g{partitions}_{secrets.token_urlsafe(_RANDOM_BYTES)}"
 
 
 def is_gateway_id(name: str) -> bool:
     """Whether a LiteTopic of the reply topic belongs to a gateway, not to a session."""
-    return name.startswith(_GATEWAY)
+    kind = _KIND.match(name)
+    return kind is not None and kind[1] == "g"
 
 
 def owns_session(signing_key: bytes, principal: str, session_id: str) -> bool:
     """Whether `session_id` was made for `principal`. False for anything malformed; constant time in the tag."""
-    if not SESSION_ID.fullmatch(session_id) or not session_id.startswith("s_"):
+    kind = _KIND.match(session_id)
+    if not SESSION_ID.fullmatch(session_id) or kind is None or kind[1] != "s":
         return False
-    random_length = _RANDOM_BYTES * 4 // 3
-    random, separator, tag = (
-        session_id[2 : 2 + random_length],
-        session_id[2 + random_length :][:1],
-        session_id[3 + random_length :],
-    )
-    return separator == "_" and hmac.compare_digest(tag, _tag(signing_key, principal, random))
+    end = kind.end() + _RANDOM_LENGTH
+    given = session_id[1 if kind[2] else 2 : end]
+    separator, tag = session_id[end : end + 1], session_id[end + 1 :]
+    return separator == "_" and hmac.compare_digest(tag, _tag(signing_key, principal, given))
 
 
-def _tag(signing_key: bytes, principal: str, random: str) -> str:
-    mac = hmac.new(signing_key, f"{principal}\0{random}".encode(), hashlib.sha256).digest()[:_TAG_BYTES]
+def _tag(signing_key: bytes, principal: str, given: str) -> str:
+    mac = hmac.new(signing_key, f"{principal}\0{given}".encode(), hashlib.sha256).digest()[:_TAG_BYTES]
     return base64.urlsafe_b64encode(mac).decode()
 
 
+def partitions_of(lite_topic: str, partitions: int) -> int:
+    """How many partitions a session, or a gateway's own LiteTopic, was made for; `partitions`, the setting, when its
+    name does not say it, as those of the first release."""
+    kind = _KIND.match(lite_topic)
+    return int(kind[2]) if kind is not None and kind[2] else partitions
+
+
 def partition_of(session_id: str, partitions: int) -> int:
-    """The session's partition: a stable hash, the same in every process and every release."""
-    return zlib.crc32(session_id.encode()) % partitions
+    """The session's partition: a stable hash, the same in every process and every release, over as many partitions as
+    it was made for."""
+    return zlib.crc32(session_id.encode()) % partitions_of(session_id, partitions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +89,8 @@ class Names:
     Attributes:
         request_topic: base name; the partitions are ``<request_topic>-00`` … (FIFO, exactly one queue each).
         reply_topic: parent topic of the LiteTopics of broker 0's sessions (type LITE), base name of the others'.
-        partitions: number of partitions, 1 to 100.
-        brokers: how many brokers share the partitions, 1 to `partitions`.
+        partitions: number of partitions, 1 to 100. It may grow while sessions live: see `partition_of`.
+        brokers: how many brokers share the partitions, 1 to `partitions`. Never changes.
     """
 
     request_topic: str
@@ -125,6 +136,10 @@ class Names:
 
     def broker_of_partition(self, partition: int) -> int:
         return partition % self.brokers
+
+    def covers(self, lite_topic: str) -> bool:
+        """Whether there are as many partitions, here and now, as a session was made for."""
+        return partitions_of(lite_topic, self.partitions) <= self.partitions
 
     def broker_of(self, lite_topic: str) -> int:
         """Of a session, or of a gateway's own LiteTopic."""

@@ -154,6 +154,7 @@ class LocalStack:
         self.gateways: list[Member] = []
         self.workers: list[Member] = []
         self._replaced = 0
+        self._partitions_made: int | None = None
         for name, content in {
             "api-keys/developer": self.api_key,
             "keys/session-signing-key": secrets.token_hex(32),
@@ -179,10 +180,11 @@ class LocalStack:
         )
 
     async def ensure_names(self) -> None:
-        """Topics and groups at the broker."""
+        """Topics and groups at the broker; `names` may have more partitions than the last time."""
         admin = Admin.from_settings(self.broker_settings)
         try:
-            await admin.ensure_names(self.names, expiration_minutes=30)
+            await admin.ensure_names(self.names, expiration_minutes=30, known_partitions=self._partitions_made)
+            self._partitions_made = self.names.partitions
         finally:
             await admin.close()
 

@@ -54,7 +54,9 @@ class Home:
             admin=admin,
             observer=metrics,
         )
-        self.news = NewsTopic(self.channel, lambda: drawn(new_gateway_id, names, {number}), time.monotonic())
+        self.news = NewsTopic(
+            self.channel, lambda: drawn(lambda: new_gateway_id(names.partitions), names, {number}), time.monotonic()
+        )
 
     @property
     def unready(self) -> str:
@@ -122,7 +124,7 @@ class Homes:
     def new_session_id(self, signing_key: bytes, principal: str) -> str:
         """One whose broker answers, as long as any does."""
         ready = {number for number, home in enumerate(self._all) if not home.unready}
-        return drawn(lambda: new_session_id(signing_key, principal), self._names, ready)
+        return drawn(lambda: new_session_id(signing_key, principal, self._names.partitions), self._names, ready)
 
     async def start(self) -> None:
         """Connects in the background."""

@@ -134,7 +134,12 @@ class Hub:
     def state_for(self, session_id: str) -> GatewayState:
         """For a session that comes back, or "" for a new one. One that is still here takes its own place again, which a
         connection may hold whose end nobody has seen."""
-        unready = self._homes.of(session_id).unready if session_id else self._homes.unready
+        if not session_id:
+            unready = self._homes.unready
+        elif not self._names.covers(session_id):  # of a gateway that was told of more, as this one soon will be, too
+            unready = "the session is in a partition that this gateway was not told of yet"
+        else:
+            unready = self._homes.of(session_id).unready
         full = self._full(len(self.sessions) - (session_id in self.sessions))
         return GatewayState(draining=self.draining, unready=unready, full=full)
 

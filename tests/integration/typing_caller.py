@@ -32,6 +32,7 @@ class TypingCaller:
         self._answered = asyncio.Event()
         self._created = asyncio.Event()
         self._going = True
+        self._unsent: list[str] = []
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
@@ -77,13 +78,16 @@ class TypingCaller:
         await self._created.wait()  # a gateway that takes no new sessions accepts the connection and closes it
         if not self.asked:
             await socket.send(json.dumps(_TEXT_ONLY))
-        while self._going:
-            if len(self.answers) == len(self.asked):
+        while self._going or self._unsent:
+            if not self._unsent and len(self.answers) == len(self.asked):
                 self.asked.append(f"question {len(self.asked)}")
                 content = [{"type": "input_text", "text": self.asked[-1]}]
                 item = {"type": "message", "role": "user", "content": content}
-                await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
-                await socket.send(json.dumps({"type": "response.create"}))
+                events = {"type": "conversation.item.create", "item": item}, {"type": "response.create"}
+                self._unsent = [json.dumps(event) for event in events]
+            while self._unsent:  # what a connection does not take that is being closed is sent on the next
+                await socket.send(self._unsent[0])
+                del self._unsent[0]
             self._answered.clear()
             await self._answered.wait()
             await asyncio.sleep(PAUSE_SECONDS)

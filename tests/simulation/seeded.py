@@ -17,13 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import litevoice_gateway.homes
 from litevoice_broker.cpu import CpuMeter
+from tests.early_ids import early_gateway_id, early_session_id
 from tests.simulation.loop import VirtualLoop
 
 
 @contextmanager
 def seeded(seed: int, loop: VirtualLoop) -> Iterator[None]:
-    """Patches the standard library's sources of time and chance; the product is left as it is."""
+    """Patches the standard library's sources of time and chance; the product is left as it is, but for the form of new
+    ids: with other ones every story would be another."""
     chance = random.Random(f"chance {seed}")
     undo: list[tuple[Any, str, Any]] = []
 
@@ -46,6 +49,8 @@ def seeded(seed: int, loop: VirtualLoop) -> Iterator[None]:
     patch(uuid, "uuid4", lambda: uuid.UUID(bytes=chance.randbytes(16), version=4))
     patch(socket, "gethostname", lambda: "simulated")
     patch(CpuMeter, "look", lambda self: 0.0)
+    patch(litevoice_gateway.homes, "new_session_id", early_session_id)
+    patch(litevoice_gateway.homes, "new_gateway_id", early_gateway_id)
     try:
         yield
     finally:

@@ -56,6 +56,11 @@ EVENTS = {
     "DrainCancelled": ("VoiceGateway", "Normal", "The same for `litevoice drain --cancel`."),
     "SessionMoved": ("VoiceGateway", "Normal", "The same for `litevoice move`."),
     "SessionHealed": ("VoiceGateway", "Normal", "The same for `litevoice heal`, or by a BacklogAlert with `healing`."),
+    "PartitionsRaised": (
+        "VoiceGateway",
+        "Normal",
+        "`spec.rocketmq.partitions` was raised, all workers know it, and gateways are told now.",
+    ),
     "Paused": ("VoiceGateway", "Normal", "`spec.paused` became true: the operator changes nothing any more."),
     "Resumed": ("VoiceGateway", "Normal", "It became false."),
     "NamesKept": (
@@ -167,6 +172,11 @@ REASONS = {
     "RolloutWithoutRoom": (
         "VoiceGateway",
         "The same, but those that replace them have no room for the next sessions: more gateways, or calls that end.",
+    ),
+    "RaisingPartitions": (
+        "VoiceGateway",
+        "`rocketmq.partitions` was raised: gateways go on with as many as before until topics are made and all workers "
+        "replaced.",
     ),
     "TakingOver": (
         "VoiceGateway",

@@ -18,7 +18,7 @@ _ID_NOTE = "Id of the event: a position, see [Clients](../clients.md#coming-back
 
 
 def protocol() -> str:
-    context = Context("s_…", SessionConfig(), text_only=False)
+    context = Context("s8_…", SessionConfig(), text_only=False)
     return page(
         "Protocol events",
         "OpenAI Realtime WebSocket events (GA names) at `/v1/realtime`. Fields mean what they mean in OpenAI's "

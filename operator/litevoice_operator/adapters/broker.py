@@ -56,9 +56,11 @@ class Broker:
         if admin is not None:
             await admin.close()
 
-    async def ensure(self, names: Names, expiration_minutes: int) -> None:
-        """Topics and groups; idempotent."""
-        await self._connected.ensure_names(names, expiration_minutes=expiration_minutes)
+    async def ensure(self, names: Names, expiration_minutes: int, known_partitions: int) -> None:
+        """Topics and groups; idempotent. `known_partitions`: those beyond were never used."""
+        await self._connected.ensure_names(
+            names, expiration_minutes=expiration_minutes, known_partitions=known_partitions
+        )
 
     async def missing(self, names: Names) -> list[str]:
         """Topics and groups that do not exist; cheaper than `ensure`."""

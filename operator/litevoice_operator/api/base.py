@@ -13,6 +13,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 VALIDATIONS = "x-kubernetes-validations"
 IMMUTABLE = {VALIDATIONS: [{"rule": "self == oldSelf", "message": "is immutable"}]}
+GROWS = {VALIDATIONS: [{"rule": "self >= oldSelf", "message": "can be raised, never lowered: sessions live there"}]}
 
 
 class Api(BaseModel):

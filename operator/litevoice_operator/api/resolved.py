@@ -43,6 +43,8 @@ class Gateway:
     """There is to be one gateway, and the operator makes another one before its node is drained."""
     routed_by_label: bool = True
     """Every gateway pod has the label that the Service would select by."""
+    gateway_partitions: int = 0
+    """Partitions that gateways make sessions for while workers are told of more; 0: all."""
 
     def object_name(self, component: Component) -> str:
         """Name of a component's Service, ConfigMap, ServiceAccount …"""

@@ -19,7 +19,7 @@ from litevoice_contracts.settings import (
     TurnSettings,
     WorkerSettings,
 )
-from litevoice_operator.api.base import IMMUTABLE, Api, Int32, ObjectName, keyed_by, rules
+from litevoice_operator.api.base import GROWS, IMMUTABLE, Api, Int32, ObjectName, keyed_by, rules
 from litevoice_operator.api.pod_template import Annotations, PodSettings
 from litevoice_operator.api.program_settings import setting
 from litevoice_operator.api.scaling import Autoscaling, Rebalance, WorkerAutoscaling
@@ -262,8 +262,9 @@ class RocketMQ(Api):
     reply_topic: Annotated[str | None, _topic(REPLY_TOPIC_MAX_LENGTH)] = None
     """Parent topic of the sessions' LiteTopics; absent: `<status.topicPrefix>-replies`. With several `brokers`
     there is one for each: `Y`, `Y-01` …"""
-    partitions: Annotated[Partitions, Field(json_schema_extra={"format": "int32", **IMMUTABLE})] = 8
-    """Number of request partitions: how many workers can share the load."""
+    partitions: Annotated[Partitions, Field(json_schema_extra={"format": "int32", **GROWS})] = 8
+    """Number of request partitions: how many workers can share the load. It can be raised while sessions live, which
+    replaces first the workers, then the gateways; it can never be lowered."""
     brokers: Annotated[Partitions, Field(json_schema_extra={"format": "int32", **IMMUTABLE})] = 1
     """How many brokers of the cluster share the sessions. Each session lives on one of them entirely: when one of n is
     away, a share of 1/n of the sessions waits for it."""

@@ -114,6 +114,9 @@ class VoiceGatewayStatus(Api):
     revisions: Annotated[list[Revision], Field(max_length=MAX_LISTED_REVISIONS)] = Field(default_factory=list)
     """The versions of their pod template that gateways are of, at most 10: the newest first, then those with the most
     sessions."""
+    partitions: Int32 = 0
+    """Partitions that gateways make sessions for. Fewer than `spec.rocketmq.partitions` while workers do not all know
+    that there are more."""
     selector: str = ""
     """Label selector of the gateways, for autoscalers."""
     full: Annotated[str, Field(max_length=256)] = ""

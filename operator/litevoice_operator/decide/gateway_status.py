@@ -35,9 +35,11 @@ def gateway_status(
     *,
     paused: bool = False,
     rolling: Finding | None = None,
+    partitions: int | None = None,
 ) -> VoiceGatewayStatus:
     """`problem`: with spec, broker or Kubernetes; None if everything was applied. `previous`: with the topics' prefix.
-    `more`: findings about the spec. `rolling`: what is being replaced. `now` in Unix seconds."""
+    `more`: findings about the spec. `rolling`: what is being replaced. `partitions`: that gateways shall make sessions
+    for; None: as before. `now` in Unix seconds."""
     findings = [
         *_findings(observed, problem, paused, rolling, now),
         plugin_finding(observed.pods, observed.worker_answers),
@@ -55,6 +57,7 @@ def gateway_status(
         desired_replicas=observed.gateways.wanted,
         draining_replicas=sum(one.draining for one in revisions),
         revisions=revisions[:MAX_LISTED_REVISIONS],
+        partitions=previous.partitions if partitions is None else partitions,
         selector=selector_text(metadata.name, "gateway"),
         workers=WorkersStatus(
             replicas=observed.workers.replicas,

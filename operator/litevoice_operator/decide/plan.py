@@ -25,6 +25,7 @@ class BrokerNames:
 
     Attributes:
         had_them: the VoiceGateway is of a release that made topics without a mark.
+        known_partitions: that there have been sessions for; there may be more by now.
     """
 
     name_server: str
@@ -33,13 +34,15 @@ class BrokerNames:
     expiration_minutes: int
     owner: Owner
     had_them: bool
+    known_partitions: int
 
     @classmethod
     def of(cls, gateway: Gateway, line: str) -> BrokerNames:
         expiration_minutes = gateway.spec.rocketmq.expiration_minutes
         owner = Owner(gateway.uid, line)
         had_them = gateway.topic_prefix == early_prefix(gateway.namespace, gateway.name)
-        return cls(gateway.name_server, gateway.admin_tls, gateway.names, expiration_minutes, owner, had_them)
+        known = gateway.gateway_partitions or gateway.names.partitions
+        return cls(gateway.name_server, gateway.admin_tls, gateway.names, expiration_minutes, owner, had_them, known)
 
 
 @dataclass(frozen=True, slots=True)

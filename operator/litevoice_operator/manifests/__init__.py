@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from litevoice_operator.api.labels import COMPONENTS
+from litevoice_operator.api.labels import COMPONENTS, TEMPLATE_HASH_ANNOTATION
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.manifests.configs import config_map
 from litevoice_operator.manifests.disruption import disruption_budget
@@ -19,7 +19,7 @@ from litevoice_operator.manifests.worker import worker_deployment
 
 def all_manifests(gateway: Gateway, keys: Keys) -> list[Manifest]:
     """Everything in the order of creation: what pods mount comes before the pods."""
-    gateway = replace(gateway, worker_token_sha256=hashlib.sha256(keys.worker_token.encode()).hexdigest())
+    gateway = _with_token(gateway, keys)
     return [
         keys_secret(gateway, keys),
         *(config_map(gateway, component) for component in COMPONENTS),
@@ -32,3 +32,13 @@ def all_manifests(gateway: Gateway, keys: Keys) -> list[Manifest]:
         gateway_set(gateway, keys),
         worker_deployment(gateway),
     ]
+
+
+def worker_template(gateway: Gateway, keys: Keys) -> str:
+    """Hash of the workers' template."""
+    template = worker_deployment(_with_token(gateway, keys))["spec"]["template"]
+    return str(template["metadata"]["annotations"][TEMPLATE_HASH_ANNOTATION])
+
+
+def _with_token(gateway: Gateway, keys: Keys) -> Gateway:
+    return replace(gateway, worker_token_sha256=hashlib.sha256(keys.worker_token.encode()).hexdigest())

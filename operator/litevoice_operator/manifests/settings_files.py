@@ -20,7 +20,7 @@ from litevoice_operator.manifests import paths
 
 def gateway_settings(gateway: Gateway) -> GatewaySettings:
     return GatewaySettings(
-        broker=_broker_settings(gateway),
+        broker=_broker_settings(gateway, gateway.gateway_partitions or gateway.names.partitions),
         listen_port=paths.CLIENT_PORT,
         admin_port=paths.ADMIN_PORT,
         api_keys_dir=paths.API_KEYS_DIR,
@@ -33,7 +33,7 @@ def gateway_settings(gateway: Gateway) -> GatewaySettings:
 
 def worker_settings(gateway: Gateway) -> WorkerSettings:
     return WorkerSettings(
-        broker=_broker_settings(gateway),
+        broker=_broker_settings(gateway, gateway.names.partitions),
         admin_port=paths.ADMIN_PORT,
         admin_token_sha256=gateway.worker_token_sha256,
         members=MembersSettings(service=f"{gateway.namespace}/{gateway.object_name('worker')}"),
@@ -44,14 +44,14 @@ def worker_settings(gateway: Gateway) -> WorkerSettings:
     )
 
 
-def _broker_settings(gateway: Gateway) -> BrokerSettings:
+def _broker_settings(gateway: Gateway, partitions: int) -> BrokerSettings:
     rocketmq = gateway.spec.rocketmq
     return BrokerSettings(
         endpoints=gateway.endpoints,
         name_server=gateway.name_server,
         request_topic=gateway.names.request_topic,
         reply_topic=gateway.names.reply_topic,
-        partitions=gateway.names.partitions,
+        partitions=partitions,
         brokers=gateway.names.brokers,
         tls=rocketmq.tls,
         admin_tls=gateway.admin_tls,

@@ -122,7 +122,8 @@ def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequenc
         for pod, listed in sessions.items()
         for session in listed
         if session.pending_requests > 0
-        and partitions[number := partition_of(session.session_id, len(partitions))].messages > 0
+        and (number := partition_of(session.session_id, len(partitions))) < len(partitions)
+        and partitions[number].messages > 0
     ] or [
         Load("", waiting.messages, whole_seconds(waiting.age_seconds), number)
         for number, waiting in enumerate(partitions)

@@ -183,7 +183,7 @@ class Executor:
             if claimed != "Unmarked" and any(found != mark for found in marks):
                 await self._broker.mark(wanted.names, mark)
             if not action.only_if_missing or await self._broker.missing(wanted.names):
-                await self._broker.ensure(wanted.names, wanted.expiration_minutes)
+                await self._broker.ensure(wanted.names, wanted.expiration_minutes, wanted.known_partitions)
         except BrokerError as error:
             return broker_problem(error)
         self.done[NAMES] = Done(wanted, time.monotonic())

@@ -247,7 +247,7 @@ class Inquiries:
     async def _report(self, session_id: str, key: Key, view: GatewayView) -> SessionReport:
         """The broker is asked before the gateways: what they have not taken by then waits."""
         names, error, subscriber, written = view.names, "", "", -1
-        partition = partition_of(session_id, names.partitions) if names else -1
+        partition = partition_of(session_id, names.partitions) if names and names.covers(session_id) else -1
         holders, backlog, age = list[str](), -1, 0.0
         if names is None:
             error = view.problem.message if view.problem else "the VoiceGateway is not ready"
@@ -255,7 +255,8 @@ class Inquiries:
             try:
                 async with asyncio.timeout(BROKER_SECONDS):
                     subscriber, written = await view.backlogs.broker.written(names, session_id)
-                    holders, backlog, age = await self._partition(view, names, partition)
+                    if partition >= 0:
+                        holders, backlog, age = await self._partition(view, names, partition)
             except (BrokerError, TimeoutError) as failure:
                 error = _why(failure)
         pods = {pod.name: pod for pod in self._gateway_pods(key)}

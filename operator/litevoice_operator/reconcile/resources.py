@@ -22,7 +22,7 @@ from litevoice_operator.reconcile.installed_crds import InstalledCrds
 REFUSED = (422, 500)
 """A value out of bounds; a value of another type, which server-side apply reports as an internal error."""
 
-INDISPENSABLE = ("conditions", "topicPrefix")
+INDISPENSABLE = ("conditions", "topicPrefix", "partitions")
 """What users must be told, and what the operator must remember."""
 
 T = TypeVar("T")

@@ -21,12 +21,13 @@ from litevoice_operator.decide.drain_limits import drain_finding
 from litevoice_operator.decide.gateway_status import gateway_status
 from litevoice_operator.decide.notifications import EventText
 from litevoice_operator.decide.ownership import topic_prefix
+from litevoice_operator.decide.partitions import Partitions, partitions, together
 from litevoice_operator.decide.pausing import paused_event, paused_finding, scaling_paused, scaling_taken_over
-from litevoice_operator.decide.plan import Action, BrokerNames, plan, removal_plan, set_plan, subject
+from litevoice_operator.decide.plan import NAMES, Action, BrokerNames, plan, removal_plan, set_plan, subject
 from litevoice_operator.decide.rest import at_rest, vouched
 from litevoice_operator.decide.rollout import taken_over
 from litevoice_operator.decide.scale_workers import both
-from litevoice_operator.manifests import all_manifests
+from litevoice_operator.manifests import all_manifests, worker_template
 from litevoice_operator.manifests.gateway import gateway_set
 from litevoice_operator.manifests.keys import Keys, derive_keys, derive_line
 from litevoice_operator.observe.events import messages
@@ -87,8 +88,13 @@ class GatewayReconciler:
         resource, gateway = found
         prefix = _prefix(resource, recordable)
         previous = VoiceGatewayStatus.model_validate({**resource.status, "topicPrefix": prefix})
+        workers = await self._rollout(f"{self._key[1]}-worker")
+        raising: Partitions | None = None
+        if not isinstance(gateway, Problem):
+            raising = self._partitions(gateway, previous.partitions, workers)
+            gateway = _with_partitions(gateway, raising.now)
         observed = await self._observe(
-            None if isinstance(gateway, Problem) else gateway, resource.metadata.uid, previous.desired_replicas
+            None if isinstance(gateway, Problem) else gateway, resource.metadata.uid, previous.desired_replicas, workers
         )
         problem: Problem | None
         more: list[Finding] = []
@@ -113,10 +119,14 @@ class GatewayReconciler:
                 await shared.outbox.send(resource.reference, event)
             more = [broker_finding(outcome.names), drain_finding(gateway.spec), scaling, paused_finding(paused)]
         more = [available_finding(observed, None if isinstance(gateway, Problem) else gateway.spec), *more]
+        rolling = together(rolling, raising.finding if raising else None)
         status = gateway_status(
-            resource.metadata, observed, problem, previous, time.time(), more, paused=paused, rolling=rolling
-        )
+            resource.metadata, observed, problem, previous, time.time(), more, paused=paused, rolling=rolling,
+            partitions=raising.following if raising else None,
+        )  # fmt: skip
         await shared.resources.write_status(resource, status)
+        if raising is not None and raising.event is not None:
+            await shared.outbox.send(resource.reference, raising.event)
         settled = problem is None and rolling is None and observed.gateways.settled and observed.workers.settled
         return SETTLED_PAUSE_SECONDS if settled else UNSETTLED_PAUSE_SECONDS
 
@@ -167,12 +177,22 @@ class GatewayReconciler:
         self._shared.views[self._key] = GatewayView(outcome.names, measured, self._backlogs)
         return outcome
 
-    async def _observe(self, gateway: Gateway | None, uid: str, desired: int) -> Observed:
+    def _partitions(self, gateway: Gateway, recorded: int, workers: Rollout) -> Partitions:
+        made = self._executor.done.get(NAMES)
+        return partitions(
+            gateway.names.partitions,
+            recorded,
+            workers,
+            worker_template(gateway, self._keys),
+            at_broker=made is not None and isinstance(made.wanted, BrokerNames) and made.wanted.names == gateway.names,
+            paused=gateway.spec.paused,
+        )
+
+    async def _observe(self, gateway: Gateway | None, uid: str, desired: int, workers: Rollout) -> Observed:
         """As watches say while the fleet is at rest and nothing is to be done; else as the API server lists it.
 
         `gateway`: None when it is invalid; `desired`: gateways that there were to be when it was looked last.
         """
-        workers = await self._rollout(f"{self._key[1]}-worker")
         sets = self._sets.remembered(uid)
         seen: Observed | None = None
         if gateway is not None and sets is not None:
@@ -275,6 +295,12 @@ async def _recordable(shared: Shared) -> bool:
 def _prefix(resource: Resource, recordable: bool) -> str:
     recorded = str(resource.status.get("topicPrefix", ""))
     return topic_prefix(resource.metadata, recorded, seen_before=bool(resource.status), recordable=recordable)
+
+
+def _with_partitions(gateway: Gateway, made: int) -> Gateway:
+    """`made`: that gateways make sessions for. While it is paused, nobody knows of more."""
+    names = replace(gateway.names, partitions=made) if gateway.spec.paused else gateway.names
+    return replace(gateway, names=names, gateway_partitions=made)
 
 
 def _read(shared: Shared, resource: Resource, recordable: bool) -> Gateway:

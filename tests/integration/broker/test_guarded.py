@@ -138,7 +138,7 @@ class Mortal:
 @pytest.fixture(scope="module", autouse=True)
 def mortal(rocketmq: LocalRocketMQ, access: AdminAccess) -> Mortal:
     base, key = f"t{secrets.token_hex(4)}", secrets.token_hex(32)
-    session = new_session_id(key.encode(), "alice")
+    session = new_session_id(key.encode(), "alice", 1)
     made = Mortal(Names(f"{base}-requests", f"{base}-replies", 1), f"{base}-longest", f"{base}-too-long", key, session)
 
     async def begin() -> None:
@@ -415,14 +415,14 @@ async def test_an_expired_session_is_gone_and_told_apart(
 ) -> None:
     """Also the longest expiry that a VoiceGateway may ask for: of one minute more, 5.5.0 computes a past time. A
     session that lives in silence is kept alive by its gateway; one that nobody keeps alive is told to be over."""
-    alive = new_session_id(mortal.signing_key.encode(), "alice")
+    alive = new_session_id(mortal.signing_key.encode(), "alice", 1)
     failed: list[str] = []
     parent, group = mortal.soon.reply_topic, mortal.soon.gateway_group
     gateways = Gateways(tmp_path, rocketmq.endpoints, rocketmq.name_server, mortal.soon, broker_section)
     (tmp_path / "keys" / "session-signing-key").write_text(mortal.signing_key)
     async with producer(rocketmq, access, mortal) as down:
         gateway = await gateways.start(restoreTimeoutSeconds=5, keepAliveSeconds=20)
-        left = new_session_id(mortal.signing_key.encode(), "alice")
+        left = new_session_id(mortal.signing_key.encode(), "alice", 1)
         owner = LiteChannel(
             BrokerConfig(rocketmq.endpoints, ClientId.new("test", HOST, "owner"), **inside(access)),
             parent,

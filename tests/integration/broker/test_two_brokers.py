@@ -8,6 +8,7 @@ import contextlib
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,20 @@ async def test_two_brokers_two_proxies(cluster: LocalRocketMQ, kit: Any) -> None
     assert sorted(entry.name for lag in lags for entry in lag.by_count) == sorted(sessions)
     await admin.delete_names(NAMES)
     assert len(await admin.names_exist(NAMES)) == 4 + 3 + 4 * 2
+    await admin.close()
+
+
+async def test_more_partitions_are_made_beside_those_of_their_broker(cluster: LocalRocketMQ) -> None:
+    admin = Admin(cluster.name_server)
+    names = Names("more-requests", "more-replies", 2, 2)
+    await admin.ensure_names(names, expiration_minutes=30)
+    more = replace(names, partitions=7)
+    for _ in range(2):
+        await admin.ensure_names(more, expiration_minutes=30, known_partitions=2)
+    homes = [sorted({home for topic in more.topics_on(n) for home in await admin._route(topic)}) for n in range(2)]
+    assert sorted(homes) == [["broker-a"], ["broker-b"]]
+    assert await admin.names_exist(more) == []
+    await admin.delete_names(more)
     await admin.close()
 
 

@@ -141,7 +141,8 @@ def test_an_authority_is_for_proxies_or_brokers(server: ApiServer, tls: str) -> 
 
 
 IMMUTABLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-    ("partitions", {"partitions": 4}, {"partitions": 5}, "partitions"),
+    ("partitions lowered", {"partitions": 4}, {"partitions": 3}, "partitions.*can be raised, never lowered"),
+    ("partitions left out", {"partitions": 16}, {"partitions": None}, "partitions.*can be raised, never lowered"),
     ("brokers", {}, {"brokers": 2}, "brokers"),
     ("request topic changed", {"requestTopic": "a"}, {"requestTopic": "b"}, "requestTopic is immutable"),
     ("request topic added", {}, {"requestTopic": "b"}, "requestTopic is immutable"),
@@ -158,6 +159,15 @@ def test_what_cannot_change(
     with pytest.raises(Refused, match=text):
         server.merge(f"{GATEWAYS}/{name}", {"spec": {"rocketmq": then}})
     server.merge(f"{GATEWAYS}/{name}", {"spec": {"rocketmq": {"endpoints": "other:8081"}}})
+
+
+def test_partitions_can_be_raised(server: ApiServer) -> None:
+    server.create(GATEWAYS, voice_gateway("raised", rocketmq={"brokers": 2}))
+    for number in (9, 9, 100):
+        changed = server.merge(f"{GATEWAYS}/raised", {"spec": {"rocketmq": {"partitions": number}}})
+        assert changed["spec"]["rocketmq"] == {**changed["spec"]["rocketmq"], "partitions": number, "brokers": 2}
+    with pytest.raises(Refused, match="less than or equal to 100"):
+        server.merge(f"{GATEWAYS}/raised", {"spec": {"rocketmq": {"partitions": 101}}})
 
 
 def test_scale_subresource(server: ApiServer) -> None:

@@ -188,7 +188,7 @@ async def test_replies_that_wait_are_told_by_session_and_owner(
     taken: list[int] = []
     owner = await broker.channel(lambda delivery: taken.append(delivery.position), config=broker.config(GATEWAY_POD))
     producer = await broker.producer()
-    session = new_session_id(b"k" * 32, "tester")
+    session = new_session_id(b"k" * 32, "tester", broker.names.partitions)
     await owner.subscribe([session])
     await send_lite(producer, broker.names.reply_topic, session, b"first")
     await until(lambda: taken == [0])

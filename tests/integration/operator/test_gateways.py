@@ -135,6 +135,45 @@ def test_ready_and_back(namespace: Namespace) -> None:
     assert namespace.condition(path, "Ready")["status"] == "True"
 
 
+def partitions_told(namespace: Namespace, component: str) -> int:
+    text = (namespace.get("v1", "configmaps", f"demo-{component}") or {})["data"]["settings.json"]
+    return int(json.loads(text)["broker"]["partitions"])
+
+
+def test_workers_are_told_of_more_partitions_before_gateways_are(
+    namespace: Namespace, operator: OperatorProcess, rocketmq: SharedRocketMQ
+) -> None:
+    server, path = namespace.server, f"{namespace.gateways}/demo"
+    server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": 2}))
+    wait_until(lambda: bool(deployment(namespace, "demo-worker")), "the Deployment")
+    rolled_out(namespace, "gateway")
+    rolled_out(namespace, "worker")
+    namespace.wait_condition(path, "Ready", "True")
+    (before,) = namespace.gateway_sets("demo")
+
+    server.merge(path, {"spec": {"rocketmq": {"partitions": 4}}})
+    waits = namespace.wait_condition(path, "Reconciling", "True", "RaisingPartitions")
+    assert "2 of 4 partitions" in waits["message"]
+    wait_until(lambda: partitions_told(namespace, "worker") == 4, "workers to be told")
+    wait_until(lambda: missing(rocketmq, Names.default(namespace.name, "demo", 4)) == [], "topics at the broker")
+    assert operator.stop() == 0
+    operator.start()
+    wait_until(lambda: "0 of 2 do" in namespace.condition(path, "Reconciling")["message"], "what it waits for")
+    assert partitions_told(namespace, "gateway") == 2
+    assert [one["metadata"]["name"] for one in namespace.gateway_sets("demo")] == [before["metadata"]["name"]]
+    assert (server.get(path) or {})["status"]["partitions"] == 2
+
+    rolled_out(namespace, "worker")
+    wait_until(lambda: partitions_told(namespace, "gateway") == 4, "gateways to be told")
+    assert (server.get(path) or {})["status"]["partitions"] == 4
+    wait_until(
+        lambda: namespace.gateway_sets("demo")[-1]["metadata"]["name"] != before["metadata"]["name"], "a new set"
+    )
+    wait_until(
+        lambda: [one["reason"] for one in namespace.events("demo")].count("PartitionsRaised") == 1, "it to be told once"
+    )
+
+
 def test_a_fleet_of_an_earlier_release_is_taken_over(namespace: Namespace, operator: OperatorProcess) -> None:
     """Its Deployment goes without its pods; one of the current template stays the newest, under its old name."""
     server, path = namespace.server, f"{namespace.gateways}/demo"

@@ -49,6 +49,34 @@ def test_nothing_is_made_when_nothing_is_missing() -> None:
     assert place(Names("x", "y", 4), everywhere, ["a", "b"], set()) == {}
 
 
+MORE = Names("x", "y", 7, 2)
+
+
+def of_more(present: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {**{topic: list[str]() for topic in MORE.partition_topics}, **present}
+
+
+def test_more_partitions_come_to_where_the_others_of_their_broker_are() -> None:
+    present = of_more(listed(on_b=FIRST, on_a=SECOND))
+    assert place(MORE, present, ["a", "b", "c"], {"c"}, 4) == {"x-04": "b", "x-05": "a", "x-06": "b"}
+    present["x-04"] = ["b"]
+    assert place(MORE, present, ["a", "b", "c"], set(), 4) == {"x-05": "a", "x-06": "b"}
+
+
+@pytest.mark.parametrize(("description", "present", "masters", "known", "says"), [
+    ("nobody says that they are new", listed(on_b=FIRST, on_a=SECOND), ["a", "b"], None, "x-04 is not listed"),
+    ("one that was known is missing, too", listed(on_b=FIRST[1:], on_a=SECOND), ["a", "b"], 4, "x-00 is not listed"),
+    ("their broker is away", listed(on_b=FIRST), ["b", "c"], 4, "x-01 is not listed"),
+    ("too few are there", listed(on_b=FIRST), ["b"], 4, "rocketmq.brokers: 2"),
+    ("the others are everywhere", listed(on_b=FIRST, on_a=tuple(TOPICS)), ["a", "b"], 4, "x-04 is not"),
+])  # fmt: skip
+def test_more_partitions_are_not_made_twice(
+    description: str, present: dict[str, list[str]], masters: list[str], known: int | None, says: str
+) -> None:
+    with pytest.raises(BrokerUnavailable, match=says):
+        print(description, place(MORE, of_more(present), masters, set(), known))
+
+
 @pytest.mark.parametrize(
     ("description", "names", "present", "masters", "new", "says"),
     [

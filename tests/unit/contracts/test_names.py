@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from litevoice_contracts.errors import InvalidField
-from litevoice_contracts.names import SESSION_ID, ClientId, Names, new_session_id, owns_session, partition_of
+from litevoice_contracts.names import (
+    MAX_PARTITIONS,
+    SESSION_ID,
+    ClientId,
+    Names,
+    _tag,
+    is_gateway_id,
+    new_gateway_id,
+    new_session_id,
+    owns_session,
+    partition_of,
+    partitions_of,
+)
+from tests.early_ids import early_gateway_id, early_session_id
 
 KEY = b"k" * 32
 
 
-def test_a_session_id_is_its_makers_and_nobody_elses() -> None:
-    session_id = new_session_id(KEY, "team-a")
+@pytest.mark.parametrize("session_id", [
+    new_session_id(KEY, "team-a", 1), new_session_id(KEY, "team-a", MAX_PARTITIONS), early_session_id(KEY, "team-a"),
+])  # fmt: skip
+def test_a_session_id_is_its_makers_and_nobody_elses(session_id: str) -> None:
     assert SESSION_ID.fullmatch(session_id)
     assert owns_session(KEY, "team-a", session_id)
     assert not owns_session(KEY, "team-b", session_id)
     assert not owns_session(b"x" * 32, "team-a", session_id)
 
 
-@given(st.integers(0, 46), st.sampled_from("AZaz09_-"))
-def test_a_changed_character_breaks_the_proof(at: int, character: str) -> None:
-    session_id = new_session_id(KEY, "team-a")
+@given(st.integers(0, 46), st.sampled_from("AZaz09_-"), st.sampled_from((early_session_id, new_session_id)))
+def test_a_changed_character_breaks_the_proof(at: int, character: str, new: Callable[[bytes, str, int], str]) -> None:
+    session_id = new(KEY, "team-a", 16)
     changed = session_id[:at] + character + session_id[at + 1 :]
     assert owns_session(KEY, "team-a", changed) == (changed == session_id)
 
@@ -33,15 +50,67 @@ def test_no_text_is_owned_by_accident(text: str) -> None:
 
 
 def test_session_ids_do_not_repeat() -> None:
-    assert len({new_session_id(KEY, "p") for _ in range(2000)}) == 2000
+    assert len({new_session_id(KEY, "p", 8) for _ in range(2000)}) == 2000
 
 
 def test_partitions_are_stable_and_spread() -> None:
     assert partition_of("s_fixed", 8) == 5  # a change here would move every live session: never change the hash
     counts = [0] * 8
     for _ in range(4000):
-        counts[partition_of(new_session_id(KEY, "p"), 8)] += 1
+        counts[partition_of(new_session_id(KEY, "p", 8), 8)] += 1
     assert min(counts) > 350
+
+
+def signed(number: str) -> str:
+    """An id as whoever has the key could make it."""
+    given = f"{number}_{'r' * 24}"
+    return f"s{given}_{_tag(KEY, 'team-a', given)}"
+
+
+@pytest.mark.parametrize(("number", "made_for"), [
+    ("1", 1), ("9", 9), ("16", 16), ("99", 99), ("100", 100),
+    *((wrong, None) for wrong in ("0", "-1", "101", "1000", "07", "1.", "x", " 8", "٣")),
+])  # fmt: skip
+def test_an_id_says_how_many_partitions_it_was_made_for(number: str, made_for: int | None) -> None:
+    session_id = signed(number)
+    assert owns_session(KEY, "team-a", session_id) == (made_for is not None)
+    assert partitions_of(session_id, 4) == (made_for or 4)
+    assert Names("x", "y", 4).covers(session_id) == ((made_for or 4) <= 4)
+
+
+def test_the_number_is_part_of_the_proof() -> None:
+    session_id = new_session_id(KEY, "team-a", 4)
+    early = early_session_id(KEY, "team-a")
+    for forged in (session_id.replace("s4_", "s8_"), session_id.replace("s4_", "s_"), early.replace("s_", "s4_", 1)):
+        assert not owns_session(KEY, "team-a", forged)
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 100))
+def test_a_session_keeps_its_partition_and_its_broker_when_there_are_more(few: int, more: int, brokers: int) -> None:
+    before = Names("x", "y", few, min(few, brokers))
+    after = Names("x", "y", max(few, more), before.brokers)
+    for name in (new_session_id(KEY, "p", few), new_gateway_id(few)):
+        assert before.covers(name)
+        assert after.covers(name)
+        assert partition_of(name, after.partitions) == partition_of(name, few) < few
+        assert after.session_partition_topic(name) == before.session_partition_topic(name)
+        assert after.broker_of(name) == before.broker_of(name) < before.brokers
+
+
+def test_an_id_without_a_number_goes_by_the_setting() -> None:
+    early = early_session_id(KEY, "p")
+    assert (partitions_of(early, 8), partitions_of(early, 16)) == (8, 16)
+
+
+@pytest.mark.parametrize(("name", "is_gateway"), [
+    (new_gateway_id(1), True), (new_gateway_id(100), True), (early_gateway_id(), True), ("g_1", True),
+    (new_session_id(KEY, "p", 8), False), (early_session_id(KEY, "p"), False),
+    ("g0_1", False), ("g101_1", False), ("g", False), ("", False),
+])  # fmt: skip
+def test_a_gateways_own_topic_is_no_sessions(name: str, *, is_gateway: bool) -> None:
+    assert is_gateway_id(name) == is_gateway
+    assert not (is_gateway and owns_session(KEY, "p", name))
+    assert SESSION_ID.fullmatch(name) or not name
 
 
 @pytest.mark.parametrize(
@@ -98,7 +167,7 @@ def test_one_broker_has_the_names_that_it_always_had() -> None:
 @given(st.integers(1, 100), st.data())
 def test_a_session_lives_on_one_broker_entirely(partitions: int, data: st.DataObject) -> None:
     names = Names("x", "y", partitions, data.draw(st.integers(1, partitions)))
-    session_id = new_session_id(KEY, "p")
+    session_id = new_session_id(KEY, "p", partitions)
     homes = {topic: broker for broker in range(names.brokers) for topic in names.topics_on(broker)}
     assert homes[names.session_partition_topic(session_id)] == homes[names.reply_topic_of(session_id)]
     assert sorted(homes) == sorted([*names.partition_topics, *names.reply_topics, names.control_topic])

@@ -37,7 +37,7 @@ class Broker:
 
 async def test_opened_once_and_tried_again_while_the_broker_is_away() -> None:
     broker = Broker()
-    topic = NewsTopic(broker, new_gateway_id, 0)
+    topic = NewsTopic(broker, lambda: new_gateway_id(8), 0)
     broker.away = True
     await topic.keep(1)
     broker.away = False
@@ -50,7 +50,7 @@ async def test_opened_once_and_tried_again_while_the_broker_is_away() -> None:
 
 async def test_a_quiet_one_is_exchanged_because_it_may_have_expired() -> None:
     broker = Broker()
-    topic = NewsTopic(broker, new_gateway_id, 0)
+    topic = NewsTopic(broker, lambda: new_gateway_id(8), 0)
     await topic.keep(0)
     first = topic.name
     topic.heard(200)

@@ -193,8 +193,8 @@ def test_another_connection_is_another_object() -> None:
 
 
 MINE, THEIRS = (
-    new_session_id(KEY, "alice"),
-    new_session_id(KEY, "bob"),
+    new_session_id(KEY, "alice", 8),
+    new_session_id(KEY, "bob", 8),
 )
 
 

@@ -24,8 +24,8 @@ KEY = b"k" * 32
 READY = GatewayState(draining=False, unready="", full="")
 ALICE = {"authorization": "Bearer alices-key"}
 MINE, THEIRS = (
-    new_session_id(KEY, "alice"),
-    new_session_id(KEY, "bob"),
+    new_session_id(KEY, "alice", 8),
+    new_session_id(KEY, "bob", 8),
 )
 
 

@@ -187,6 +187,9 @@ async def test_a_session_is_told_as_far_as_it_is_known_without_the_broker() -> N
         assert lost is not None
         assert (lost.owner, lost.verdict.cause) == ("Unknown", "broker-silent")
         assert (held.last_pod, lost.last_pod) == ("", "")
+        foreign = await inquiries.session(f"s{PARTITIONS + 1}_nobody", Question())
+        assert foreign is not None
+        assert (held.partition, foreign.partition) == (partition_of("s_1", PARTITIONS), -1)
         assert await inquiries.session("s_1", Question(namespace="other")) is None
 
 

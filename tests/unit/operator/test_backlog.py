@@ -80,6 +80,19 @@ def test_requests_are_told_by_session() -> None:
     assert sample.loads[0].partition == partition_of("s_many", 8)
 
 
+def test_a_session_counts_in_the_partition_that_it_was_made_for() -> None:
+    partitions = [Waiting(f"X-{number:02d}", 1, 1.0) for number in range(8)]
+    of_two, of_more = "s2_before", next(name for n in range(100) if partition_of(name := f"s99_{n}", 8) >= 8)
+    sample = request_sample(partitions, {"g-1": [session(of_two, 1, 1.0), session(of_more, 1, 1.0)]})
+    assert [(load.session, load.partition) for load in sample.loads] == [(of_two, partition_of(of_two, 2))]
+
+
+def test_what_a_gateway_has_not_read_of_its_own_topic_is_no_sessions() -> None:
+    waiting = [Waiting("s16_a", 3, 1.0), Waiting("g16_b", 4, 2.0), Waiting("g_c", 5, 3.0)]
+    sample = reply_sample(12, waiting)
+    assert ([load.session for load in sample.loads], sample.value.messages) == (["s16_a"], 3)
+
+
 def test_what_gateways_keep_of_an_utterance_that_is_being_heard_is_no_backlog() -> None:
     partitions = [Waiting(f"X-{number:02d}", 0, None) for number in range(8)]
     number = partition_of("s_waits", 8)

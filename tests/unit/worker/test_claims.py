@@ -501,3 +501,34 @@ def test_no_member_is_ready_for_a_while() -> None:
     world.run(10)
     assert world.shared
     assert [len(process.took) for process in world.processes] == before
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_workers_that_know_of_more_partitions_come_one_by_one(seed: int) -> None:
+    """Those that there were have an owner all the time, but for the handovers; the new ones as soon as the last worker
+    has gone that does not know them."""
+    few, world = 4, settled(4, seed)
+    world.partitions = 12
+    unowned_since: dict[int, float] = {}
+    longest = 0.0
+
+    def watch() -> None:
+        nonlocal longest
+        for partition in range(few):
+            assert len(world.owners(partition)) <= 1
+            if world.owners(partition):
+                unowned_since.pop(partition, None)
+            else:
+                longest = max(longest, world.now - unowned_since.setdefault(partition, world.now))
+
+    for old in [process for process in world.processes if process.alive]:
+        world.set_members((*world.members, f"{old.name}-next"))
+        world.start(f"{old.name}-next")
+        world.run(3, watch)
+        world.set_members(world.members - {old.name})
+        world.run(3, watch)
+        world.kill(old)
+        world.run(1, watch)
+    assert longest < 2
+    world.run(1)
+    assert world.shared

@@ -392,8 +392,7 @@ class Hub:
 
     async def _let_go(self, name: str) -> None:
         """Not while it is asked whose the sessions are: the answer says nothing of what is given up by then."""
-        while not self._awake(time.monotonic()) and self._looking is not None:
-            await asyncio.wait([self._looking])
+        await self._look_is_over()
         if name in self.sessions:
             return
         if (under_way := self._releasing.get(name)) is not None:
@@ -443,10 +442,14 @@ class Hub:
         """A client that comes while it is asked whose the sessions are claims its own afterwards: what the broker says
         of before is not about it, and what this gateway had of it must not go ahead of its new epoch."""
         try:
-            while connection in self._came_meanwhile and self._looking is not None:
-                await asyncio.wait([self._looking])
+            if connection in self._came_meanwhile:
+                await self._look_is_over()
         finally:
             self._came_meanwhile.discard(connection)
+
+    async def _look_is_over(self) -> None:
+        while not self._awake(time.monotonic()) and self._looking is not None:
+            await asyncio.wait([self._looking])
 
     async def _look_again(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -129,12 +129,13 @@ class Departures:
         lane.parcels.append(Parcel(envelope, done, session))
         self._arm(lane)
 
-    def drop(self, session: str, error: BrokerError) -> None:
-        """What of it has not left does not leave any more."""
+    def drop(self, is_ours: Callable[[str], bool], error: BrokerError) -> None:
+        """What has not left of sessions that are not ours does not leave any more."""
         for lane in self._lanes:
-            dropped = [parcel for parcel in lane.parcels if parcel.session == session]
+            ours = {session: is_ours(session) for session in {parcel.session for parcel in lane.parcels}}
+            dropped = [parcel for parcel in lane.parcels if not ours[parcel.session]]
             if dropped:
-                lane.parcels = [parcel for parcel in lane.parcels if parcel.session != session]
+                lane.parcels = [parcel for parcel in lane.parcels if ours[parcel.session]]
                 self._report(dropped, error)
 
     def go_on(self) -> None:

@@ -108,6 +108,10 @@ class Homes:
     def of_partition(self, partition: int) -> Home:
         return self._all[self._names.broker_of_partition(partition)]
 
+    def own(self, session_id: str) -> bool:
+        """As far as is known."""
+        return self.of(session_id).channel.position(session_id) is not None
+
     def partition_of(self, session_id: str) -> int:
         return partition_of(session_id, self._names.partitions)
 

@@ -325,8 +325,6 @@ class Hub:
         if connection is not None and connection not in self._came_meanwhile:
             logger.info("session taken over by another gateway", extra={"session": name})
             connection.evicted()
-        if self._looking is not None:  # while this gateway stood still, and what its client had sent waits
-            self._departures.drop(name, BrokerError("taken over by another gateway"))
 
     def _failed(self, name: str) -> None:
         """The broker refuses to let the session's LiteTopic go on, or it has expired."""
@@ -398,6 +396,8 @@ class Hub:
         self._not_given_up.discard(connection)
 
     async def _let_go(self, name: str) -> None:
+        """Not while it is asked whose the sessions are: the answer says nothing of what is given up by then."""
+        await self._look_is_over()
         if name in self.sessions:
             return
         if (under_way := self._releasing.get(name)) is not None:
@@ -447,16 +447,21 @@ class Hub:
         """A client that comes while it is asked whose the sessions are claims its own afterwards: what the broker says
         of before is not about it, and what this gateway had of it must not go ahead of its new epoch."""
         try:
-            while connection in self._came_meanwhile and self._looking is not None:
-                await asyncio.wait([self._looking])
+            if connection in self._came_meanwhile:
+                await self._look_is_over()
         finally:
             self._came_meanwhile.discard(connection)
+
+    async def _look_is_over(self) -> None:
+        while not self._awake(time.monotonic()) and self._looking is not None:
+            await asyncio.wait([self._looking])
 
     async def _look_again(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._homes.look_again()
         self._looking = None
+        self._departures.drop(self._homes.own, BrokerError("taken over by another gateway"))
         self._departures.go_on()
 
     def _measure(self, held_bytes: int, now: float) -> None:

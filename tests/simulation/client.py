@@ -30,6 +30,8 @@ Longer than `probe_seconds`."""
 HURRIED_SECONDS = (2.0, 5.0)
 """The same where `callers_hurry`."""
 HELLO_SECONDS = 35.0
+ATTEMPT_SECONDS = 1.0
+"""Who insists on its gateway tries for so long whether that takes a new connection."""
 UNHEARD_SECONDS = 15.0
 """So long may the takeover of a gateway be on its way that a caller has left before it was done: it may come after the
 next one's, which is then replaced (docs/limits.md). A gateway answers as soon as it has what the caller has not seen,
@@ -73,7 +75,7 @@ class Client:
         self._saying = False
         self._heard = 0.0
         self._failures = 0
-        self._left = ""
+        self._left = self._insists_on = ""
         self._unheard_at = -UNHEARD_SECONDS
         self.answers = Answers(self)
         self._whims = Random(f"whims {name} {world.seed}")
@@ -96,6 +98,21 @@ class Client:
             else:
                 self.wire.break_off()
                 self._gone(self.wire, 1006)
+
+    def insist(self) -> None:
+        """Breaks off, and tries the same gateway again: one that stands still gets to know of both when it goes on."""
+        if self.wire is not None and self.session_id:
+            self.world.say(f"{self.name} leaves {self.wire.gateway}, and insists on it")
+            self._insists_on = self.wire.gateway
+            self.wire.break_off()
+            self._gone(self.wire, 1006)
+
+    def _give_up(self, wire: Wire) -> None:
+        if wire is self.wire and wire.connection is None:
+            self.world.say(f"{self.name}: {wire.gateway} does not take its connection")
+            self._left = wire.gateway
+            wire.break_off()
+            self._gone(wire, 1006)
 
     def vanish(self) -> None:
         """Goes elsewhere; the gateway does not see it for a long time, as when a phone changes its network."""
@@ -126,6 +143,7 @@ class Client:
         gateway = self.random.choice(self.world.gateways)
         if gateway == self._left:  # it goes elsewhere, if there is one
             gateway = self.world.gateways[self.world.gateways.index(gateway) - 1]
+        gateway, self._insists_on, insists = self._insists_on or gateway, "", bool(self._insists_on)
         resume = None
         if self.session_id:
             last = len(self.events) - 1
@@ -134,6 +152,8 @@ class Client:
         self.hello = False
         protocol = Numbered(self.session_id, resume, numbered=self.acks)
         self.wire = Wire(self.world, self, gateway, protocol)
+        if insists:
+            self._later(ATTEMPT_SECONDS, self._give_up, self.wire)
 
     def _watch(self) -> None:
         wire, quiet = self.wire, self.world.loop.now - self._heard
@@ -221,7 +241,8 @@ class Client:
         whole = code in ORDERLY and wire.confirmed
         if self.answers.open is not None and not self.acks and not whole:
             self.answers.open.unsure = True
-        if (not self.hello and code == 1006) or self.world.takes_over(wire.gateway, self.session_id):
+        unheard = not self.hello and code == 1006 and not wire.unseen
+        if unheard or self.world.takes_over(wire.gateway, self.session_id):
             self._unheard_at = self.world.loop.now
         self.wire = None
         self.hello = False

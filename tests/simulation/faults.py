@@ -54,7 +54,7 @@ WEIGHTS = {
     "client vanishes": 3,
     "scale workers": 2,
 }
-MOMENTARY = ("client moves", "client leaves", "client vanishes", "end gateway", "end worker")
+MOMENTARY = ("client moves", "client leaves", "client vanishes", "client insists", "end gateway", "end worker")
 """What does not last, so that it explains no silence but the one just after it."""
 WORKERS_GO = {"kill worker", "end worker", "freeze worker", "scale workers"}
 TAKEOVERS_WORK = {"kill gateway", "end gateway", "client moves", "client leaves", "client vanishes", "clock jumps"}

@@ -4,6 +4,7 @@ moment of its conversation. One fault alone the product survives by one mechanis
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
 from tests.simulation.faults import MOMENTARY, Fault
@@ -11,6 +12,8 @@ from tests.simulation.loop import VirtualLoop
 
 SHARE = 0.6
 """Of the seeds that have them, one after the other, in the place of scattered faults."""
+INSIST_SHARE = 0.3
+"""Of the callers that leave: they try the same gateway again first."""
 LOST_ANSWERS_SHARE = 0.04
 """Of the seeds that have nothing else."""
 TIMES = (1.5, 6.5, 11.5, 16.5)
@@ -58,7 +61,14 @@ def misfortunes(seed: int, proxies: Sequence[str], clients: Sequence[str]) -> li
     if random.random() > SHARE:
         return []
     begin = [at + random.uniform(0.0, SPREAD_SECONDS) for at in TIMES[: random.choice((3, 4))]]
-    return [fault for at in begin for fault in _misfortune(random, at, proxies, clients)]
+    insists = Random(f"insists {seed}")
+    return [
+        replace(fault, kind="client insists")
+        if fault.kind == "client leaves" and insists.random() < INSIST_SHARE
+        else fault
+        for at in begin
+        for fault in _misfortune(random, at, proxies, clients)
+    ]
 
 
 def lost_answers(seed: int, clients: Sequence[str]) -> list[Fault]:

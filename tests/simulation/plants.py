@@ -24,6 +24,7 @@ from litevoice_contracts.conversation import Mark
 from litevoice_contracts.events import TurnReplay
 from litevoice_contracts.positions import EventId
 from litevoice_gateway import commands as do
+from litevoice_gateway.homes import Homes
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.intake import Intake
 from litevoice_gateway.packet_log import PacketLog
@@ -232,6 +233,26 @@ def _an_old_epochs_rejection_is_taken_for_our_own() -> None:
 @_plant
 def _a_gateway_that_stood_still_does_not_ask_whose_its_sessions_are() -> None:
     _put(Hub, "_awake", lambda *_: True)
+
+
+@_plant
+def _a_gateway_that_stood_still_gives_up_what_it_asks_about() -> None:
+    """Then nobody tells it that a session is somebody else's, and what waits leaves."""
+    told: set[str] = set()
+
+    def evicted(self: Hub, name: str) -> None:
+        told.add(name)
+        really(self, name)
+
+    async def look_again(self: Hub) -> None:
+        told.clear()
+        await look(self)
+
+    async def look_is_over(_: Hub) -> None: ...
+
+    really, look = _put(Hub, "_evicted", evicted), _put(Hub, "_look_again", look_again)
+    _put(Hub, "_look_is_over", look_is_over)
+    _put(Homes, "own", lambda _, name: name not in told)
 
 
 @_plant

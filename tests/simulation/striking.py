@@ -125,6 +125,8 @@ class Strikes:
                 client = next(one for one in self._world.clients if one.name == fault.target)
                 if how == "vanishes":
                     client.vanish()
+                elif how == "insists":
+                    client.insist()
                 else:
                     client.move(politely=how == "moves")
             case ["scale", _]:

@@ -44,6 +44,11 @@ class Wire:
             world.wires.append(self)
             self._to_gateway(self._upgrade)
 
+    @property
+    def unseen(self) -> bool:
+        """Its gateway stands still, and gets to know of it and of its end together."""
+        return self.connection is None and self.process is not None and self.process.frozen
+
     # --- the client's side
 
     def send(self, message: str | bytes) -> None:

@@ -257,7 +257,7 @@ async def test_what_is_dropped_does_not_leave_and_is_told() -> None:
         told = functools.partial(lambda name, error: station.told.append((name, error)), session.encode())
         station.departures.add(0, session.encode(), told, session)
     error = BrokerError("taken over by another gateway")
-    station.departures.drop("s_1", error)
+    station.departures.drop("s_1".__ne__, error)
     assert station.told == [(b"s_1", error)] * 2
     station.may_leave = True
     station.departures.go_on()

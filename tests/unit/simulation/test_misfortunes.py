@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from litevoice_gateway.homes import Homes
+from litevoice_gateway.hub import Hub
 from tests.simulation import client
 from tests.simulation.faults import MOMENTARY, Fault
 from tests.simulation.loop import VirtualLoop
@@ -122,3 +124,23 @@ def test_a_client_that_did_not_wait_for_a_gateway_to_thaw_keeps_what_it_has_else
     assert result.broken == []
     assert any("gives up on" in line for line in result.story)
     assert not [line for line in result.story if "closes with 4001" in line]
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_what_a_client_had_said_before_does_not_leave_with_the_end_of_its_last_attempt(
+    monkeypatch: pytest.MonkeyPatch, *, given_up: bool
+) -> None:
+    """It has tried to come back to the frozen gateway, which reads its question and both ends at its thaw (half an hour
+    of `make chaos` had two turns that were computed twice, as the session was given up before anybody was asked)."""
+
+    async def nobody_asks(_: Hub) -> None: ...
+
+    if given_up:
+        monkeypatch.setattr(Hub, "_look_is_over", nobody_asks)
+        monkeypatch.setattr(Homes, "own", lambda *_: True)
+    result = story(
+        Fault(3.0, "freeze gateway", "caller-0's gateway", seconds=8.0, moment="caller-0 has asked"),
+        Fault(3.0, "client insists", "caller-0", moment="caller-0 has asked", delay=0.8),
+    )
+    assert any("does not take its connection" in line for line in result.story)
+    assert ["sends what it had" in problem for problem in result.broken] == [True] * given_up

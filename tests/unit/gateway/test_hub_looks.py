@@ -1,0 +1,73 @@
+"""What a gateway that stood still sends of what its clients had said before."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from litevoice_contracts.settings import BrokerSettings, GatewaySettings
+from litevoice_gateway.hub import Hub
+from litevoice_gateway.metrics import Metrics
+from litevoice_gateway.pauses import STOOD_STILL_SECONDS
+from litevoice_gateway.settings import Keys
+
+
+class Homes:
+    """One broker, which says whose the sessions are when `answers` is set: it tells of those that are owned then."""
+
+    def __init__(self, owned: set[str], taken: set[str]) -> None:
+        self.owned, self.taken, self.sent = owned, taken, 0
+        self.answers = asyncio.Event()
+        self.hub: Any = None
+        self.channel = self.producer = self.news = self
+        self.name = "gateway-0"
+
+    def of(self, _: object) -> Homes:
+        return self
+
+    of_partition = of
+
+    def own(self, name: str) -> bool:
+        return name in self.owned
+
+    async def release(self, name: str) -> None:
+        self.owned.discard(name)
+
+    def enqueue_fifo(self, *_: object) -> None:
+        self.sent += 1
+
+    async def look_again(self) -> None:
+        await self.answers.wait()
+        for name in self.owned & self.taken:
+            self.owned.discard(name)
+            self.hub._evicted(name)
+
+
+@pytest.mark.parametrize("owned", [True, False])
+@pytest.mark.parametrize("taken", [True, False])
+async def test_what_waits_leaves_only_when_the_session_is_still_ours(*, owned: bool, taken: bool) -> None:
+    """The client's last attempt to come back has ended here before the broker has answered: that gives the session up,
+    and the broker would not tell that it is somebody else's. Its worker, too, may be another one by now, to whom all
+    this would be new (two turns of half an hour of `make chaos` were computed twice)."""
+    broker = BrokerSettings(
+        endpoints="nobody:8081", name_server="nobody:9876", request_topic="up", reply_topic="down", partitions=1
+    )
+    settings = GatewaySettings(broker=broker, api_keys_dir="/", keys_dir="/")
+    hub: Any = Hub(settings, Keys(b"k" * 32, b"t" * 16), Metrics(), "gateway-0", "10.0.0.1")
+    homes = hub._homes = Homes({"s_1"} if owned else set(), {"s_1"} if taken else set())
+    homes.hub = hub
+    told: list[BaseException | None] = []
+    connection = SimpleNamespace(partition=0, session=SimpleNamespace(id="s_1"))
+    hub._beat_at -= STOOD_STILL_SECONDS + 1
+    hub.publish(connection, b"what it had said", told.append)
+    giving_up = asyncio.create_task(hub._let_go("s_1"))
+    await asyncio.sleep(0.3)
+    assert (homes.sent, homes.owned, told) == (0, {"s_1"} if owned else set(), [])
+    homes.answers.set()
+    await asyncio.wait_for(giving_up, 1.0)
+    assert homes.sent == (owned and not taken)
+    assert len(told) == (not homes.sent)
+    assert not homes.owned

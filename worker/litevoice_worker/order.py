@@ -199,7 +199,7 @@ class PacketOrder:
         arrival = Arrival()
         match self._decide(envelope, now, uncertain=uncertain):
             case "begin":
-                begin, *others = self._unanswered.with_answer(envelope)
+                begin, *others = self._unanswered.before(envelope)
                 arrival.begin = begin
                 self._begin(begin)
                 for one in (begin, *others):

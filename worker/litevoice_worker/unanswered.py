@@ -43,17 +43,12 @@ class Unanswered:
             kept.append(envelope)
             self._audio_bytes = size
 
-    def with_answer(self, answer: UpEnvelope) -> list[UpEnvelope]:
-        """What to begin with, in order, the first with the answer's snapshot: this comes before the answer of a later
-        owner, if none of it was left to that one and it goes on where the snapshot ends, and behind what was left by
-        an earlier one. If neither, or nothing is kept: the answer alone."""
-        snapshot, kept = answer.snapshot, self._envelopes
-        if not kept or snapshot is None or any(isinstance(packet, GiveUp) for packet in answer.packets):
-            return [answer]
-        if answer.epoch < kept[0].epoch:
-            return [answer, *kept] if kept[0].seq == 0 and not _ends_later(snapshot, kept[0].epoch) else [answer]
-        kept = _until_again(kept, answer)
-        if not kept or answer.epoch == kept[0].epoch or not _goes_on(kept, snapshot):
+    def before(self, answer: UpEnvelope) -> list[UpEnvelope]:
+        """The envelopes to begin with, the first with the answer's snapshot. The answer alone, unless a later owner has
+        given it, to which none of this was left, and this goes on where the snapshot ends."""
+        snapshot, kept = answer.snapshot, _until_again(self._envelopes, answer)
+        given_up = any(isinstance(packet, GiveUp) for packet in answer.packets)
+        if not kept or snapshot is None or answer.epoch <= kept[0].epoch or given_up or not _goes_on(kept, snapshot):
             return [answer]
         first = kept[0]
         begin = replace(
@@ -85,12 +80,6 @@ def _until_again(kept: list[UpEnvelope], answer: UpEnvelope) -> list[UpEnvelope]
             left.append(replace(envelope, packets=packets, client_seqs=[*numbers[:count], None]))
         break
     return left
-
-
-def _ends_later(snapshot: Snapshot, epoch: int) -> bool:
-    """An utterance that waits for its transcript has ended in a later epoch."""
-    ends = snapshot.cursor.untranscribed
-    return bool(ends) and ends[0].end.epoch > epoch
 
 
 def _goes_on(kept: list[UpEnvelope], snapshot: Snapshot) -> bool:

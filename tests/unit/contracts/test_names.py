@@ -29,7 +29,7 @@ KEY = b"k" * 32
 
 @pytest.mark.parametrize("session_id", [
     new_session_id(KEY, "team-a", 1), new_session_id(KEY, "team-a", MAX_PARTITIONS), early_session_id(KEY, "team-a"),
-])  # fmt: skip
+], ids=["s1", "s100", "s"])  # fmt: skip
 def test_a_session_id_is_its_makers_and_nobody_elses(session_id: str) -> None:
     assert SESSION_ID.fullmatch(session_id)
     assert owns_session(KEY, "team-a", session_id)
@@ -106,7 +106,7 @@ def test_an_id_without_a_number_goes_by_the_setting() -> None:
     (new_gateway_id(1), True), (new_gateway_id(100), True), (early_gateway_id(), True), ("g_1", True),
     (new_session_id(KEY, "p", 8), False), (early_session_id(KEY, "p"), False),
     ("g0_1", False), ("g101_1", False), ("g", False), ("", False),
-])  # fmt: skip
+], ids=["g1", "g100", "g", "no tag", "s8", "s", "none", "too many", "cut", "empty"])  # fmt: skip
 def test_a_gateways_own_topic_is_no_sessions(name: str, *, is_gateway: bool) -> None:
     assert is_gateway_id(name) == is_gateway
     assert not (is_gateway and owns_session(KEY, "p", name))

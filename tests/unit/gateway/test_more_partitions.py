@@ -24,7 +24,7 @@ class Answering:
     unready = ""
 
 
-@pytest.mark.parametrize(("description", "session_id", "partitions", "status", "code"), [
+WHO = [  # session, partitions that the gateway knows, status, error code
     ("its own", OF_TWO, 2, 0, ""),
     ("of a gateway that was told of more", OF_FOUR, 2, 503, "unavailable"),
     ("it was told of them, too", OF_FOUR, 4, 0, ""),
@@ -34,7 +34,12 @@ class Answering:
     ("forged", OF_TWO.replace("s2_", "s4_"), 2, 403, "session_not_yours"),
     ("somebody else's", new_session_id(KEY, "bob", 4), 2, 403, "session_not_yours"),
     ("a new one", "", 2, 0, ""),
-])  # fmt: skip
+]
+
+
+@pytest.mark.parametrize(
+    ("description", "session_id", "partitions", "status", "code"), WHO, ids=[row[0] for row in WHO]
+)
 def test_who_gets_in(
     monkeypatch: pytest.MonkeyPatch, description: str, session_id: str, partitions: int, status: int, code: str
 ) -> None:

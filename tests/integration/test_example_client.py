@@ -39,7 +39,7 @@ async def test_the_example_asks_by_voice_and_survives_its_gateway(stack: LocalSt
             await process.wait()
     assert process.returncode == 0, complaints.decode()
     assert understood.decode() == f"you said: {QUESTION}\n"
-    assert "coming back to s_" in complaints.decode()
+    assert "coming back to s2_" in complaints.decode()
     assert ANSWER in rest.decode()
     with wave.open(str(tmp_path / "answer.wav")) as answer:
         assert answer.getnframes() / RATE > 3

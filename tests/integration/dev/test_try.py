@@ -49,7 +49,7 @@ def test_a_newcomer_sees_an_answer_survive_the_death_of_its_gateway(rocketmq: Lo
     assert int(packets) > 1000
     assert len(events) == 2, "of both callers"
     assert all(int(sent) == int(arrived) > 50 for sent, arrived in events)
-    assert re.search(r"s_[\w-]+ +\d+ +\d+ s +gateway-1 +127\.0\.0\.1:\d+", done.stdout), "the top of the backlog"
+    assert re.search(r"s\d+_[\w-]+ +\d+ +\d+ s +gateway-1 +127\.0\.0\.1:\d+", done.stdout), "the top of the backlog"
     assert "make demo" in done.stdout
     assert (tmp_path / "try-output" / "answer-1.wav").stat().st_size > 500_000
     assert processes_of(folder) == []

@@ -295,13 +295,14 @@ class PacketLog:
         """A sign of life of the worker."""
         self._probe.heard(now)
 
-    def tick(self, now: float, *, probe: bool, ask_now: bool = False) -> None:
-        """Asks a quiet worker, if `probe`; with `ask_now` one of which nothing is known yet. Answers one that waits."""
+    def tick(self, now: float, *, probe: bool, ask_now: bool = False, unproven: bool = False) -> None:
+        """Asks a quiet worker, if `probe`; with `ask_now` one of which nothing is known yet. Answers one that waits.
+        `unproven`: nothing of the log has come since the session was taken over."""
         self.answer(now)
         broker_answers = not self.unconfirmed or now - self._confirmed_at < self._limits.probe_seconds
         expected = self._state.awaiting_response or bool(self._retained or self._state.handed)
         waiting = probe and self.is_open and broker_answers and expected
-        due = self._probe.due(now, waiting=waiting)
+        due = self._probe.due(now, waiting=waiting, unproven=unproven and self.turn_is_open)
         if due == "look" or (ask_now and waiting):
             self._out.append(do.WakeReplies())
         if due == "ask" or (ask_now and waiting):

@@ -332,7 +332,7 @@ class Session(Standing):
             self._hold_back()
         self._begin_if_settled(now)
         self._acknowledge(now)
-        self._packets.tick(now, probe=self._may_ask)
+        self._packets.tick(now, probe=self._may_ask, unproven=self.resumed and self._heard == self._live_since)
         speaking = self.phase is Phase.LIVE and self._state.speaking and self._intake.reading
         for silence in self._pause.implied(now, self._config, speaking=speaking):
             self._packets.add(silence, self._config.input_codec, now)

@@ -406,6 +406,20 @@ def test_a_sign_of_life_starts_over() -> None:
     assert probe.due(22, waiting=True) == "ask"
 
 
+def test_what_was_taken_over_is_looked_for_early_once() -> None:
+    """The wake-up of the first message may be lost between the two steps of a takeover."""
+    probe = Probe(50)
+    assert probe.due(5, waiting=True) is None
+    assert [probe.due(at, waiting=True, unproven=True) for at in (10, 10.5, 11, 12, 13)] == [
+        None,
+        None,
+        "look",
+        None,
+        None,
+    ]
+    assert probe.due(14, waiting=True) is None
+
+
 def test_nothing_expected_nothing_asked() -> None:
     probe = Probe(5)
     assert not probe.due(0, waiting=False)

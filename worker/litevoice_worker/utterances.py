@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from litevoice_contracts import events, packets
-from litevoice_contracts.conversation import Eagerness, Item, Mark, Recognized, Untranscribed
+from litevoice_contracts.conversation import Eagerness, Item, Mark, Recognized, SessionConfig, Untranscribed
 from litevoice_worker.commands import Failed, Judged, Outcome, Transcribed
 from litevoice_worker.conversation import made_id
 from litevoice_worker.dialogue import Dialogue
@@ -111,8 +111,7 @@ def end(dialogue: Dialogue, utterance: Utterance, mark: Mark, consumed: int | No
         _close(dialogue)
         return
     detected = dialogue.place.detection is not None
-    answers = config.turn_detection is not None and config.turn_detection.create_response
-    respond = detected and answers and not config.transcription_only
+    respond = detected and _is_answered(config)
     ended = Untranscribed(0, mark, respond, config.transcription_language)
     transcription = dialogue.transcribe(utterance, ended, consumed, now)
     if dialogue.cursor.open_turn or not detected:
@@ -121,14 +120,25 @@ def end(dialogue: Dialogue, utterance: Utterance, mark: Mark, consumed: int | No
 
 
 def _tell_end(dialogue: Dialogue, transcription: Transcription, *, detected: bool = True) -> None:
+    turn, stopped, committed = _close_item(dialogue, transcription.ended_ms)
+    transcription.ended = replace(transcription.ended, turn=turn)
+    dialogue.publish([stopped, committed] if detected else [committed], snapshot=True)
+
+
+def _close_item(dialogue: Dialogue, ended_ms: int) -> tuple[int, events.SpeechStopped, events.InputCommitted]:
+    """The open utterance becomes an item of the conversation; returns its turn, and what the client is told."""
     turn, previous = dialogue.end_utterance(), dialogue.conversation.last_id
     item_id = made_id("item", dialogue.id, turn)
-    transcription.ended = replace(transcription.ended, turn=turn)
     if dialogue.cursor.idle_from_ms is not None:
-        dialogue.fell_silent(transcription.ended_ms)
+        dialogue.fell_silent(ended_ms)
     dialogue.conversation.append(Item(item_id, "user", "", audio=True))
-    news: list[events.DownEvent] = [events.SpeechStopped(item_id, transcription.ended_ms)] if detected else []
-    dialogue.publish([*news, events.InputCommitted(item_id, previous)], snapshot=True)
+    return turn, events.SpeechStopped(item_id, ended_ms), events.InputCommitted(item_id, previous)
+
+
+def _is_answered(config: SessionConfig) -> bool:
+    """What is said begins a response by itself."""
+    detection = config.turn_detection
+    return detection is not None and detection.create_response and not config.transcription_only
 
 
 def end_again(dialogue: Dialogue, unheard: Mark, now: float) -> bool:
@@ -309,9 +319,9 @@ def end_unheard(dialogue: Dialogue) -> None:
     """A former worker has announced the open utterance, and nothing of it was kept: nobody else will end it."""
     dialogue.unheard = False
     message = "its audio is lost: it was not kept until its end"
-    config, turn = dialogue.conversation.config, dialogue.cursor.open_turn
+    turn = dialogue.cursor.open_turn
     news = [*_end_as_failed(dialogue, message), dialogue.progress()]
-    if config.turn_detection is not None and config.turn_detection.create_response and not config.transcription_only:
+    if _is_answered(dialogue.conversation.config):
         dialogue.owe(turn)
         news += answer(dialogue, failure=message)
     dialogue.publish(news, snapshot=True)
@@ -319,12 +329,5 @@ def end_unheard(dialogue: Dialogue) -> None:
 
 def _end_as_failed(dialogue: Dialogue, message: str) -> list[events.DownEvent]:
     """The open utterance, which nobody will understand."""
-    item_id, previous = made_id("item", dialogue.id, dialogue.end_utterance()), dialogue.conversation.last_id
-    if dialogue.cursor.idle_from_ms is not None:
-        dialogue.fell_silent(dialogue.listener.audio_ms)
-    dialogue.conversation.append(Item(item_id, "user", "", audio=True))
-    return [
-        events.SpeechStopped(item_id, dialogue.listener.audio_ms),
-        events.InputCommitted(item_id, previous),
-        events.TranscriptionFailed(item_id, message, previous),
-    ]
+    turn, stopped, committed = _close_item(dialogue, dialogue.listener.audio_ms)
+    return [stopped, committed, *_not_understood(dialogue, turn, message)]

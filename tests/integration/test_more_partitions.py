@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from litevoice_dev.audit import reading_replies
 from litevoice_dev.stack import LocalStack
 from litevoice_dev.tally import tally_events
 from tests.integration.shared_rocketmq import SharedRocketMQ
-from tests.integration.typing_caller import TypingCaller
+from tests.integration.typing_caller import TypingCaller, answered
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
@@ -46,14 +45,6 @@ async def test_more_partitions_without_losing_a_session(rocketmq: SharedRocketMQ
             caller = await exits.enter_async_context(TypingCaller(stack.gateways[gateway].url, stack.api_key))
             await until(lambda: bool(caller.session_id))
             return caller
-
-        async def answered(some: Sequence[TypingCaller], questions: int) -> None:
-            wanted = {caller: len(caller.answers) + questions for caller in some}
-            await until(
-                lambda: all(len(caller.answers) >= count for caller, count in wanted.items()),
-                lambda: [(one.session_id, len(one.answers), one.trouble[-3:]) for one in some],
-                timeout_seconds=60,
-            )
 
         callers = [await call(number % 2) for number in range(CALLERS)]
         await answered(callers, 1)

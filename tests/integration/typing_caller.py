@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -102,3 +103,13 @@ class TypingCaller:
         elif event["type"] == "response.output_text.done":
             self.answers.append(event["text"])
             self._answered.set()
+
+
+async def answered(callers: Sequence[TypingCaller], questions: int) -> None:
+    """Returns when each has so many answers more."""
+    wanted = {caller: len(caller.answers) + questions for caller in callers}
+    await until(
+        lambda: all(len(caller.answers) >= count for caller, count in wanted.items()),
+        lambda: [(one.session_id, len(one.answers), one.trouble[-3:]) for one in callers],
+        timeout_seconds=60,
+    )

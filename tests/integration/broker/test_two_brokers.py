@@ -26,7 +26,7 @@ from litevoice_dev.rocketmq import Broker, LocalRocketMQ
 from litevoice_dev.stack import LocalStack
 from litevoice_dev.tally import tally_events
 from tests.integration.sending import send_fifo, send_lite
-from tests.integration.typing_caller import TypingCaller
+from tests.integration.typing_caller import TypingCaller, answered
 from tests.waiting import until
 
 NAMES = Names("two-requests", "two-replies", 4, 2)
@@ -163,14 +163,6 @@ async def test_no_session_is_split_when_the_name_server_lists_one_broker_only(
 
         async def call() -> TypingCaller:
             return await exits.enter_async_context(TypingCaller(stack.gateways[0].url, stack.api_key))
-
-        async def answered(some: Sequence[TypingCaller], questions: int) -> None:
-            wanted = {caller: len(caller.answers) + questions for caller in some}
-            await until(
-                lambda: all(len(caller.answers) >= count for caller, count in wanted.items()),
-                lambda: [(one.session_id, len(one.answers), one.trouble[-3:]) for one in some],
-                timeout_seconds=60,
-            )
 
         callers = [await call() for _ in range(8)]
         await answered(callers, 2)

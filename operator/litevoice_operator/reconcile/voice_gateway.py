@@ -178,12 +178,12 @@ class GatewayReconciler:
         return outcome
 
     def _partitions(self, gateway: Gateway, recorded: int, workers: Rollout) -> Partitions:
-        made = self._executor.done.get(NAMES)
+        made, wanted = self._executor.done.get(NAMES), gateway.names.partitions
         return partitions(
-            gateway.names.partitions,
+            wanted,
             recorded,
             workers,
-            worker_template(gateway, self._keys),
+            worker_template(gateway, self._keys) if recorded < wanted else "",  # not in every pass
             at_broker=made is not None and isinstance(made.wanted, BrokerNames) and made.wanted.names == gateway.names,
             paused=gateway.spec.paused,
         )

@@ -63,6 +63,13 @@ RULES = (
         "warning",
         "a broker that is busy for a moment refuses packets, and gateways send them again",
     ),
+    Rule(
+        "transactionMetricFlushInterval",
+        lambda value: value.isdigit() and int(value) <= 1000,
+        "500",
+        "warning",
+        "for so many milliseconds after each start a thread of the broker takes a core, while everybody comes back",
+    ),
     Rule("autoCreateTopicEnable", _is("false"), "false", "warning", "a topic that a send makes has no order"),
     Rule(
         "autoCreateSubscriptionGroup",

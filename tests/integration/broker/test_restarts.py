@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import time
 from collections import Counter, defaultdict
@@ -36,6 +37,8 @@ from tests.waiting import until
 
 GOES_ON_SECONDS = 20.0
 """Less than the 30 s for which a restarted broker locks a partition; on a quiet machine it takes 2 to 3 s."""
+SPINS_SECONDS = 10.0
+"""For so long a thread of a broker that has just started spins, if RocketMQ's default were not changed."""
 
 
 class Traffic:
@@ -160,6 +163,7 @@ async def test_broker_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocket
     await asyncio.to_thread(rocketmq.broker.kill)
     await until(lambda: not traffic.producer.ready)
     assert traffic.producer.unready_reason
+    started = time.monotonic()
     await asyncio.to_thread(rocketmq.broker.start)
     back = time.monotonic()
     await traffic.goes_on()
@@ -168,6 +172,18 @@ async def test_broker_kill_9_and_restart(traffic: Traffic, rocketmq: LocalRocket
     assert seconds < GOES_ON_SECONDS
     await until(lambda: traffic.producer.ready and traffic.channel.ready)
     await traffic.end()
+    await until(lambda: time.monotonic() - started > SPINS_SECONDS / 2)
+    assert _thread_cpu_seconds(rocketmq.broker.pid, "TransactionFlushService") < 1.0, "transactionMetricFlushInterval"
+
+
+def _thread_cpu_seconds(pid: int, name: str) -> float:
+    """proc_pid_task(5): names of threads are cut to 15 characters."""
+    ticks = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        before, _, after = (thread / "stat").read_text().rpartition(")")
+        if before.partition("(")[2] == name[:15]:
+            ticks += sum(map(int, after.split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def test_trap_a_broker_that_missed_its_registration_can_be_told_to_register(

@@ -31,6 +31,7 @@ def test_the_charts_own_broker_is_well() -> None:
         ("maxClientEventCount", "", "error"),
         ("maxLiteSubscriptionCount", "2000", "warning"),
         ("autoCreateTopicEnable", "true", "warning"),
+        ("transactionMetricFlushInterval", "10000", "warning"),
     ],
 )
 def test_a_trap_is_named_with_what_to_set(setting: str, value: str, level: Level) -> None:

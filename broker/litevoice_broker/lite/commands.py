@@ -33,8 +33,8 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Answered with the client ids of the subscribers, by name; a name that is left out: not known. `pause`: seconds to
-    wait before."""
+    """Answered with what the broker lists, by name; a name that is left out: not known. `pause`: seconds to wait
+    before."""
 
     names: tuple[str, ...]
     pause: float = 0.0
@@ -43,6 +43,15 @@ class Ask:
 @dataclass(frozen=True, slots=True)
 class AskOwn:
     """One question for all that this client is subscribed to, answered like `Ask`; who is beside it is not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What the broker knows of a LiteTopic: the client ids of its subscribers; the position that its next message gets,
+    None: not asked for."""
+
+    subscribers: Collection[str]
+    length: int | None = None
 
 
 What = Subscribe | Unsubscribe | Replace | Ask | AskOwn
@@ -87,7 +96,7 @@ class Healing:
 
 
 Command = Call | Finished | Evicted | Failed | Healing
-Answer = Mapping[str, Collection[str]] | BrokerError | None
+Answer = Mapping[str, Listed] | BrokerError | None
 
 
 class Fate(Enum):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from litevoice_broker.errors import BrokerUnavailable
-from litevoice_broker.lite.commands import Ask, Replace
+from litevoice_broker.lite.commands import Ask, Listed, Replace
 from litevoice_broker.lite.topic import Heal, Topic
 
 RECENT_SECONDS = 5.0
@@ -169,7 +169,7 @@ class Survey:
         return Ask(tuple(self.asked), pause(0.0, 2 * len(self.asked) / per_second)) if self.asked else None
 
     def verdicts(
-        self, me: str, topics: Mapping[str, Topic], known: Mapping[str, Collection[str]]
+        self, me: str, topics: Mapping[str, Topic], known: Mapping[str, Listed]
     ) -> Iterator[tuple[Topic, Heal | None]]:
         """What of the asked is to be healed, and how; None: evicted. Ours if nobody else is listed; if somebody is
         listed beside us, a full sync has put one of us back. If nobody at all is, whoever has taken it has left since,
@@ -177,7 +177,8 @@ class Survey:
         if not known:
             self.left = []
         for name in self.asked:
-            topic, subscribers = topics.get(name), known.get(name, ())
+            topic, listed = topics.get(name), known.get(name)
+            subscribers = listed.subscribers if listed is not None else ()
             if topic is None or not topic.wanted or topic.number != self.numbers[name] or topic.ignores_notices:
                 continue
             others = set(subscribers) - {me}

@@ -9,7 +9,7 @@ GAP_WAIT_SECONDS = 0.2
 """How long a missing position may still arrive by itself."""
 _HEAL_BACKOFF_MAX_SECONDS = 5.0
 VERIFY_SECONDS = (1.0, 3.0)
-"""After a takeover that brought nothing at all, it is repeated after the first wait, and once more after the second."""
+"""A takeover that has brought nothing at all is looked into after the first wait, and once more after the second."""
 
 
 class Verdict(Enum):

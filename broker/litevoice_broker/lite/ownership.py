@@ -159,7 +159,7 @@ class Ownership:
         for name in names:
             topic = self.get(name)
             if topic is not None:
-                topic.heal = topic.heal or how
+                topic.wants_heal(how)
                 self._go_on(topic, now)
 
     def answered(self, number: int, answer: do.Answer, now: float) -> None:
@@ -351,19 +351,21 @@ class Ownership:
 
     def _looked(self, topic: Topic, look: Look, answer: do.Answer, now: float) -> None:
         stepped_out = look.stage is Stage.STEPPING_OUT
-        subscribers = answer.get(topic.name) if isinstance(answer, Mapping) else None
-        ours = topic.whose(look, subscribers, self._me) if subscribers is not None else None
+        listed = answer.get(topic.name) if isinstance(answer, Mapping) else None
+        ours = topic.whose(look, listed.subscribers, self._me) if listed is not None else None
         if stepped_out:
             self._changed(topic)
         if not topic.wanted or look.number != topic.number:
             topic.work = None
         elif stepped_out and not isinstance(answer, BrokerError):
             look.stage, look.until = Stage.WAITING, now + self._pause(*DOUBT_SECONDS)
-        elif subscribers is not None and ours is None:
+        elif listed is not None and ours is None:
             topic.subscribed = topic.synced = False  # else the next full sync puts us back
             topic.withheld = topic.paused
             look.stage = Stage.STEPPING_OUT
             self._step_out(topic)
+        elif listed is not None and topic.lacks_nothing(look, listed, self._me):
+            topic.keeps_waiting(now)
         elif not topic.keeps(look, ours):
             self._evict(topic)
 
@@ -465,7 +467,7 @@ class Ownership:
         else:
             for topic, heal in survey.verdicts(self._me, self._topics, known):
                 if heal is not None:
-                    topic.heal = topic.heal or heal
+                    topic.wants_heal(heal)
                 else:
                     self._evict(topic)
                 self._go_on(topic, now)

@@ -12,7 +12,7 @@ from litevoice_broker import stubs
 from litevoice_broker.admin import Admin
 from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
-from litevoice_broker.lite.commands import Answer, Ask, AskOwn, Replace, Subscribe, Unsubscribe, What
+from litevoice_broker.lite.commands import Answer, Ask, AskOwn, Listed, Replace, Subscribe, Unsubscribe, What
 from litevoice_broker.lite.full_sync import ASKED_AT_ONCE
 from litevoice_broker.patience import Patience
 
@@ -45,7 +45,7 @@ class Subscriptions:
                     await self.send(stubs.COMPLETE_ADD, names)
                 case Ask(names, pause):
                     await asyncio.sleep(pause)
-                    return await self.subscribers(names)
+                    return await self.listed(names)
                 case AskOwn():
                     return await self.own()
         except BrokerError as error:
@@ -71,22 +71,23 @@ class Subscriptions:
             request.offset_option.offset = offset
         await self._connection.call("SyncLiteSubscription", request, BULK_TIMEOUT_SECONDS)
 
-    async def subscribers(self, names: Sequence[str]) -> dict[str, Collection[str]]:
-        """Client ids by name. Sessions do not wait for the admin protocol: what it does not answer for is left out."""
-        known: dict[str, Collection[str]] = {}
+    async def listed(self, names: Sequence[str]) -> dict[str, Listed]:
+        """By name. Sessions do not wait for the admin protocol: what it does not answer for is left out."""
+        known: dict[str, Listed] = {}
         for first in range(0, len(names), ASKED_AT_ONCE):
             some = names[first : first + ASKED_AT_ONCE]
             found = await self._answer(partial(self._admin.lite_topics, self._parent_topic, some, self._group))
             if found is None:
                 break
-            known |= {name: set(info.subscribers if info else ()) for name, info in zip(some, found, strict=True)}
+            for name, info in zip(some, found, strict=True):
+                known[name] = Listed(set(info.subscribers), info.max_offset) if info else Listed((), 0)
         return known
 
-    async def own(self) -> dict[str, Collection[str]]:
-        """What this client is subscribed to, with its own id; see `subscribers`."""
+    async def own(self) -> dict[str, Listed]:
+        """What this client is subscribed to, with its own id; see `listed`."""
         me = str(self._connection.config.client_id)
         names = await self._answer(partial(self._admin.lite_topics_of, self._parent_topic, self._group, me))
-        return dict.fromkeys(names or (), (me,))
+        return dict.fromkeys(names or (), Listed((me,)))
 
     async def length(self, name: str) -> int | None:
         """Of its log, the position that its next message gets; None: not known."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from litevoice_broker.errors import BrokerError
-from litevoice_broker.lite.commands import Fate
+from litevoice_broker.lite.commands import Fate, Listed
 from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict, other_position
 
 CLAIM_ATTEMPTS = 4
@@ -35,6 +35,8 @@ class Todo(Enum):
 class Heal(Enum):
     """A message may have got lost on the way to us: the LiteTopic is claimed again at the next position."""
 
+    VERIFY = auto()
+    """Nothing has come since it was claimed: like `ASK`, but only if its log has something for us."""
     ASK = auto()
     """First ask whose it is: to the broker a heal looks like any takeover, and the newest wins."""
     CLAIM = auto()
@@ -127,7 +129,7 @@ class Topic:
     gap_at: float | None = None
     verify_at: float | None = None
     verified: int | None = None
-    """How often a takeover that brought nothing was repeated; None: nothing is to be verified."""
+    """How often a takeover that brought nothing was looked at; None: nothing is to be verified."""
     retry_at: float | None = None
     alarm_at: float | None = None
     """When the clock is looked at next for it."""
@@ -142,7 +144,7 @@ class Topic:
             return Todo.LOOK
         if self.heal is None or self.paused:
             return Todo.NOTHING
-        return Todo.LOOK if self.heal is Heal.ASK or self.yields else Todo.CLAIM
+        return Todo.LOOK if self.heal is not Heal.CLAIM or self.yields else Todo.CLAIM
 
     @property
     def for_user(self) -> bool:
@@ -187,6 +189,9 @@ class Topic:
         if self.for_user:
             self.verified = None if self.fresh else 0
             self.taking = self.fresh = self.resuming = False
+        self._verify_later(now)
+
+    def _verify_later(self, now: float) -> None:
         if self.verified is not None and self.verify_at is None and not self.paused:
             if self.verified < len(VERIFY_SECONDS):
                 self.verify_at = now + VERIFY_SECONDS[self.verified]
@@ -261,8 +266,26 @@ class Topic:
             self.verify_at, nothing_came = None, not self.order.delivered
             self.verified = self.verified + 1 if self.verified is not None and nothing_came else None
         if lasts or nothing_came:
-            self.heal = self.heal or Heal.ASK
+            self.wants_heal(Heal.ASK if lasts else Heal.VERIFY)
         return lasts
+
+    def wants_heal(self, how: Heal) -> None:
+        """What is due already stays as it is, unless nothing is known to have got lost."""
+        if self.heal in (None, Heal.VERIFY):
+            self.heal = how
+
+    def lacks_nothing(self, look: Look, listed: Listed, me: str) -> bool:
+        """Nothing has come because there is nothing, and nobody else is there: a heal would fetch nothing, and could
+        undo a takeover that is on its way."""
+        if self.heal is not Heal.VERIFY or look.notice or look.stage is not Stage.ASKED:
+            return False
+        nothing_waits = listed.length is not None and listed.length <= self.order.next_position
+        return nothing_waits and set(listed.subscribers) == {me}
+
+    def keeps_waiting(self, now: float) -> None:
+        """For the first message since its takeover."""
+        self.work = self.heal = None
+        self._verify_later(now)
 
     @property
     def is_cut(self) -> bool:

@@ -17,6 +17,7 @@ from litevoice_broker.lite.commands import (
     Fate,
     Finished,
     Healing,
+    Listed,
     Subscribe,
     Unsubscribe,
     What,
@@ -30,7 +31,7 @@ ME, THEM = "me", "them"
 class Broker:
     """Answers the machine's calls one at a time, and keeps what it was told.
 
-    `listed`: what it answers an `Ask` with, for every name; None: no answer.
+    `listed`: whom it lists to an `Ask`, for every name; None: no answer. `length`: of every log.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class Broker:
         self.failed: list[tuple[str, BrokerError]] = []
         self.heals = 0
         self.listed: Collection[str] | None = (ME,)
+        self.length = 1000
         self.own_names: Collection[str] = (N,)
 
     def take(self) -> None:
@@ -67,9 +69,11 @@ class Broker:
         call = self.open.pop(0)
         answer: Answer = error
         if error is None and isinstance(call.what, Ask):
-            answer = {} if self.listed is None else dict.fromkeys(call.what.names, self.listed)
+            answer = {}
+            if self.listed is not None:
+                answer = dict.fromkeys(call.what.names, Listed(self.listed, self.length))
         if error is None and isinstance(call.what, AskOwn):
-            answer = dict.fromkeys(self.own_names, (ME,)) if ME in (self.listed or ()) else {}
+            answer = dict.fromkeys(self.own_names, Listed((ME,))) if ME in (self.listed or ()) else {}
         self.ownership.answered(call.number, answer, self.now)
         self.take()
         return call.what

@@ -15,6 +15,7 @@ from litevoice_broker.lite.commands import (
     Evicted,
     Fate,
     Finished,
+    Listed,
     Replace,
     Subscribe,
     Unsubscribe,
@@ -156,9 +157,9 @@ class Owner:
         broker = self.network.broker
         match what:
             case Ask(names):
-                return {name: broker.subscribers(name) for name in names}
+                return {name: Listed(broker.subscribers(name), broker.length(name)) for name in names}
             case AskOwn():
-                return dict.fromkeys(broker.subscribed(self.me), (self.me,))
+                return dict.fromkeys(broker.subscribed(self.me), Listed((self.me,)))
             case Subscribe(names, offset) if link == self.link:
                 self.told_link = link
                 broker.subscribe(self.me, names, offset)

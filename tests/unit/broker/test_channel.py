@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from litevoice_broker.lite.channel import STOOD_STILL_SECONDS
-from litevoice_broker.lite.commands import Answer, AskOwn, Replace, What
+from litevoice_broker.lite.commands import Answer, AskOwn, Listed, Replace, What
 from tests.unit.broker.test_polls import lite_channel
 
 
@@ -21,7 +21,7 @@ async def test_who_stood_still_looks_before_a_link_is_made_ready_again(
 
     async def call(what: What) -> Answer:
         calls.append(what)
-        return {"s-1": (str(channel._connection.config.client_id),)} if isinstance(what, AskOwn) else None
+        return {"s-1": Listed((str(channel._connection.config.client_id),))} if isinstance(what, AskOwn) else None
 
     async def assign() -> None: ...
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
-from litevoice_broker.lite.commands import Ask, Fate, Replace, Subscribe, Unsubscribe, What
+from litevoice_broker.lite.commands import Ask, Fate, Listed, Replace, Subscribe, Unsubscribe, What
 from litevoice_broker.lite.ownership import HEALS_AT_ONCE
 from litevoice_broker.lite.topic import CLAIM_ATTEMPTS
 from tests.unit.broker import driver
@@ -143,6 +143,43 @@ def test_a_takeover_that_brought_nothing_is_repeated_twice(broker: Broker) -> No
     assert broker.pass_time(0.2) == again
     assert broker.pass_time(3) == again
     assert broker.pass_time(60) == []
+
+
+def test_a_takeover_that_brought_nothing_is_not_repeated_when_there_is_nothing(broker: Broker) -> None:
+    """A heal unsubscribes between its steps: a takeover that comes meanwhile would be undone by the last one."""
+    broker.length = 3
+    broker.own(3, message=False)
+    assert broker.pass_time(1.1) == [ASK]
+    broker.length = 4  # and its wake-up was lost
+    assert broker.pass_time(3) == [ASK, REMOVE, add(2), REMOVE, add(3)]
+    assert broker.pass_time(60) == []
+
+
+def test_what_is_known_to_be_lost_is_claimed_again_even_if_the_log_has_no_more(broker: Broker) -> None:
+    """What was not acknowledged blocks what comes next."""
+    broker.length = 3
+    broker.own(3, message=False)
+    broker.now += 1.0
+    broker.ownership.tick(broker.now)
+    broker.ownership.heal([N], broker.now)
+    assert broker.answer_all() == [ASK, REMOVE, add(2), REMOVE, add(3)]
+
+
+@pytest.mark.parametrize(
+    ("listed", "calls"),
+    [
+        pytest.param({ME, THEM}, [ASK, REMOVE, add(2), REMOVE, add(3)], id="beside somebody"),
+        pytest.param(set(), [ASK, REMOVE, ASK, add(2), REMOVE, add(3)], id="forgotten by the broker"),
+    ],
+)
+def test_who_is_not_listed_alone_takes_over_again_whatever_waits(
+    broker: Broker, listed: Collection[str], calls: list[What]
+) -> None:
+    broker.length = 3
+    broker.own(3, message=False)
+    broker.listed = listed
+    assert broker.pass_time(1.3) == calls
+    assert broker.evicted == []
 
 
 def test_paused_and_resumed(broker: Broker) -> None:
@@ -317,7 +354,7 @@ def test_evicted_after_a_full_sync_that_came_later_than_the_answer(broker: Broke
     asked = broker.open.pop(0)
     broker.sync()
     broker.answer_all()  # it has put us back beside the new owner, who would step out for it
-    broker.ownership.answered(asked.number, {N: [THEM]}, broker.now)
+    broker.ownership.answered(asked.number, {N: Listed([THEM])}, broker.now)
     assert broker.answer_all() == [REMOVE]
     assert broker.evicted == [N]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
-from litevoice_broker.lite.commands import Ask, Fate, Replace, Subscribe
+from litevoice_broker.lite.commands import Ask, Fate, Listed, Replace, Subscribe
 from litevoice_broker.lite.full_sync import Postponed
 from litevoice_broker.lite.ownership import HEALS_AT_ONCE
 from litevoice_broker.lite.topic import HEALS_IN_VAIN, HEALS_REFUSED, Heal
@@ -253,7 +253,7 @@ def test_what_was_taken_and_left_again_is_not_ours_while_its_notice_is_looked_in
     broker.answer_all()
     assert broker.evicted == [N]
     assert broker.finished[request] is None
-    broker.ownership.answered(held.number, {N: ()}, broker.now)
+    broker.ownership.answered(held.number, {N: Listed(())}, broker.now)
     assert broker.answer_all() == []
     assert broker.evicted == [N]
 

@@ -12,6 +12,7 @@ import pytest
 
 from litevoice_broker.errors import BrokerUnavailable
 from litevoice_broker.lite import subscription
+from litevoice_broker.lite.commands import Listed
 from litevoice_broker.lite.subscription import Subscriptions
 from litevoice_broker.patience import LATE_SECONDS, Patience
 
@@ -59,14 +60,14 @@ class Admin:
         return [None for _ in names]
 
 
-@pytest.mark.parametrize(("stands_still", "known", "asked"), [(0.4, {"s-1": set()}, 2), (0.0, {}, 1)])
+@pytest.mark.parametrize(("stands_still", "known", "asked"), [(0.4, {"s-1": Listed((), 0)}, 2), (0.0, {}, 1)])
 async def test_a_question_that_failed_while_the_process_stood_still_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch, stands_still: float, known: dict[str, set[str]], asked: int
+    monkeypatch: pytest.MonkeyPatch, stands_still: float, known: dict[str, Listed], asked: int
 ) -> None:
     """Else a late notice is believed, and its client's newest connection closed."""
     monkeypatch.setattr(subscription, "ASKED_SECONDS", 0.8)
     monkeypatch.setattr("litevoice_broker.patience.LATE_SECONDS", LATE_SECONDS / 5)
     admin: Any = Admin(stands_still)
     connection: Any = None
-    assert await Subscriptions(connection, "replies", "group", admin).subscribers(["s-1"]) == known
+    assert await Subscriptions(connection, "replies", "group", admin).listed(["s-1"]) == known
     assert admin.asked == asked

@@ -22,6 +22,7 @@ FOUND = {
     5646: "a gateway stood still while it asked about a late notice, and believed it, as it had read no answer",
     7683: "a full sync that had waited put a gateway that stood still back beside the next owner",
     9669: "a gateway that stood still before its epoch began chose one later than the next owner's, which was refused",
+    14790: "a gateway claimed again what had nothing to bring, while its client was coming elsewhere",
     13288: "a worker with a wrong clock took what it read again after a broker's restart for new",
     161: "what a worker had kept came before what the same owner sent it of the one before",
     3161: "an owner answered a worker in mid-utterance before what the one before left was there: half was understood",

@@ -130,6 +130,22 @@ def is_lacked(entry: Handover, settled: int | None) -> bool:
     )
 
 
+def first_number(runs: Iterable[Run]) -> int | None:
+    """The client's own of the first packet that has one."""
+    return next((number for run in runs for number in run.client_seqs or () if number is not None), None)
+
+
+def known_before(entries: Sequence[Handover], settled: int | None) -> int:
+    """The client's own number up to which nothing is missing, where a worker is done with all up to `settled`, and with
+    what an owner has not left of its epoch's beginning."""
+    known = settled or 0
+    for entry in entries:
+        for number in entry.client_seqs or ():
+            if number is not None and (entry.seq or number <= known + 1):
+                known = max(known, number)
+    return known
+
+
 def run_of(entry: Handover) -> Run:
     run = Run(entry.codec, 0.0)
     run.packets, run.client_seqs = entry.packets, entry.client_seqs

@@ -13,7 +13,7 @@ from litevoice_contracts.events import Handover, Progress
 from litevoice_contracts.packets import Audio, EpochEnd, GiveUp, Packet, Silence, described
 from litevoice_gateway import commands as do
 from litevoice_gateway.epochs import new_epoch
-from litevoice_gateway.handover import handover, is_lacked, needed, run_of, says_something
+from litevoice_gateway.handover import first_number, handover, is_lacked, known_before, needed, run_of, says_something
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
 from litevoice_gateway.runs import Run, Runs, joined, size_of
@@ -43,9 +43,9 @@ class PacketLog:
         unconfirmed: packets handed out for the first time and not confirmed by the broker yet.
         full_since: since when `max_pending_packets` or `max_pending_bytes` wait for the broker (until half of both are
             left), else None.
-        waits_until: so long a worker's question waits for what the owner before may be about to leave, when something
-            in it is not understood yet: a worker that had to begin without would understand the rest alone, or tell the
-            client that it is lost.
+        waits_until: so long a worker's question waits for what the owner before may be about to leave, when that is
+            part of an utterance, or the client's numbers show that it is missing: a worker that had to begin without
+            would understand the rest alone, or tell the client that it is lost.
     """
 
     __slots__ = (
@@ -197,8 +197,9 @@ class PacketLog:
             self._measure(now)
 
     def depart(self, now: float) -> None:
-        """The partition's bundle leaves."""
+        """The partition's bundle leaves. A worker's question that has waited for what is in it comes first."""
         self._awaiting = None
+        self.answer(now)
         self.flush(now)
 
     def flush(self, now: float) -> None:
@@ -255,7 +256,7 @@ class PacketLog:
                 self._provoke(1)
         if not self._state.asked or self._replayed >= self._state.attempt:
             return
-        if now < self.waits_until and self._lacks_an_utterance and not self._state.left:
+        if now < self.waits_until and not self._state.left and (self._lacks_an_utterance or self._lacks_numbers):
             self._out.append(do.WakeAt(self.waits_until))
             return
         self._replayed, self._replayed_at = self._state.attempt, self._state.position
@@ -334,6 +335,17 @@ class PacketLog:
         state, ends = self._state, self._state.snapshot.cursor.untranscribed
         said_in = ends[0].end.epoch if ends else state.spoken_in
         return state.user_turn and said_in < self.epoch and all(one.epoch != said_in for one in state.handed.entries)
+
+    @property
+    def _lacks_numbers(self) -> bool:
+        """The broker has more than the client sends again and the log accounts for; nobody knows before the client goes
+        on, and until then nobody waits for anything, as a rule."""
+        if self._answered:
+            return False
+        first, settled = first_number((*self._retained, *self._batch)), self._state.snapshot.cursor.client_seq
+        if first is None:
+            return settled is not None and not (self._collected or self.turn_is_open)
+        return first > known_before(self._state.handed.entries, settled) + 1
 
     @property
     def _may_end_an_utterance(self) -> bool:

@@ -10,9 +10,10 @@ from litevoice_contracts import events
 from litevoice_contracts.conversation import Cursor, Mark, Snapshot, Untranscribed
 from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.news import SessionNews
-from litevoice_contracts.packets import Audio, EpochEnd, Packet, Silence
+from litevoice_contracts.packets import Audio, CreateResponse, EpochEnd, Packet, Silence
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway.handover import is_lacked, needed
+from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from litevoice_gateway.runs import Run
 from litevoice_gateway.session import LEFT_SECONDS
 from litevoice_worker.order import PacketOrder
@@ -125,6 +126,76 @@ def test_it_does_not_wait_for_one_that_has_begun_here() -> None:
     second.pass_time(0.2)
     second.down(events.SpeechStarted("i1", 0))
     assert applied(asked(second)) == [SOUND] * 2
+
+
+def came_back(*, settled: int, confirmed: int, handed: tuple[events.Handover, ...] = ()) -> Driver:
+    """To an owner whose log is settled up to `settled`, with `handed`; its client has been told that the broker has
+    `confirmed` appends."""
+    protocol = OpenAIRealtime(lambda: "item_new", resume=START, confirmed_appends=confirmed)
+    second = Driver(resume=START, protocol=protocol)
+    deliver(second, DownEnvelope(WALL, 1, [], snapshot=Snapshot(cursor=Cursor(client_seq=settled))).encode())
+    for entry in handed:
+        deliver(second, DownEnvelope(WALL, 1, [entry]).encode())
+    return second
+
+
+def handed_over(seq: int, *numbers: int) -> events.Handover:
+    return events.Handover(WALL, seq, [*(SOUND for _ in numbers), EpochEnd()], client_seqs=[*numbers, None])
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_question_waits_for_what_the_clients_numbers_show_to_be_missing(*, comes: bool) -> None:
+    """No worker has said that somebody speaks, and the broker has more than the client sends again (seed 14457)."""
+    second = came_back(settled=4, confirmed=6)
+    second.audio(1)
+    second.pass_time(0.2)
+    assert asked(second) == []
+    if comes:
+        deliver(second, DownEnvelope(WALL, 1, [handed_over(9, 5, 6)]).encode())
+    else:
+        second.pass_time(LEFT_SECONDS)
+    assert applied(second.published) == [SOUND] * (3 if comes else 1)
+
+
+def test_it_waits_for_the_clients_first_number_while_nobody_waits_for_anything() -> None:
+    """It may take longer to come than the question."""
+    second = came_back(settled=4, confirmed=6)
+    second.pass_time(0.2)
+    assert asked(second) == []
+    second.audio(1)
+    second.pass_time(0.2)
+    assert [len(one.packets) for one in second.published] == [1]
+    assert second.published[0].snapshot is None, "no answer yet: two are missing"
+
+
+@pytest.mark.parametrize(("confirmed", "left"), [(4, ()), (6, (handed_over(0, 5, 6),)), (9, (handed_over(3, 8, 9),))])
+def test_it_does_not_wait_when_nothing_is_missing(confirmed: int, left: tuple[events.Handover, ...]) -> None:
+    """A worker was done with what the owner before has dropped, though the log has no snapshot of it."""
+    second = came_back(settled=4, confirmed=confirmed, handed=left)
+    second.audio(1)
+    second.pass_time(0.2)
+    assert asked(second) != []
+
+
+def test_nor_when_the_client_asks_for_something_that_has_no_number() -> None:
+    second = came_back(settled=4, confirmed=6)
+    second.pass_time(0.2)
+    assert asked(second) == []
+    second.say(type="response.create")
+    replay, *own = second.published
+    assert replay.snapshot is not None
+    assert applied([replay, *own]) == [CreateResponse()]
+
+
+def test_nor_when_it_gets_to_know_so_while_it_waits() -> None:
+    second = came_back(settled=4, confirmed=4)
+    second.pass_time(0.2)
+    assert asked(second) == []
+    second.audio(1)
+    second.pass_time(0.1)
+    replay, *own = second.published
+    assert replay.snapshot is not None
+    assert applied([replay, *own]) == [SOUND]
 
 
 @pytest.mark.parametrize("left", [True, False])

@@ -26,6 +26,7 @@ FOUND = {
     13288: "a worker with a wrong clock took what it read again after a broker's restart for new",
     161: "what a worker had kept came before what the same owner sent it of the one before",
     3161: "an owner answered a worker in mid-utterance before what the one before left was there: half was understood",
+    14457: "the same of one of which no worker had said that it has begun: only the client's numbers showed it",
     6379: "no fault: the only worker died while the first of two brokers, which has the fences, was away",
     7043: "a gateway was killed before it answered a worker that knew nothing: that one dropped what it had",
     9567: "the same of one that stood still, and left late what its client had sent again in part",

@@ -24,6 +24,7 @@ FOUND = {
     9669: "a gateway that stood still before its epoch began chose one later than the next owner's, which was refused",
     13288: "a worker with a wrong clock took what it read again after a broker's restart for new",
     161: "what a worker had kept came before what the same owner sent it of the one before",
+    15868: "the same, and the utterance in it was told as lost",
     3161: "an owner answered a worker in mid-utterance before what the one before left was there: half was understood",
     6379: "no fault: the only worker died while the first of two brokers, which has the fences, was away",
     7043: "a gateway was killed before it answered a worker that knew nothing: that one dropped what it had",

@@ -25,6 +25,7 @@ FOUND = {
     14790: "a gateway claimed again what had nothing to bring, while its client was coming elsewhere",
     13288: "a worker with a wrong clock took what it read again after a broker's restart for new",
     161: "what a worker had kept came before what the same owner sent it of the one before",
+    15868: "the same, and the utterance in it was told as lost",
     3161: "an owner answered a worker in mid-utterance before what the one before left was there: half was understood",
     14457: "the same of one of which no worker had said that it has begun: only the client's numbers showed it",
     6379: "no fault: the only worker died while the first of two brokers, which has the fences, was away",

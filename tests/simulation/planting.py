@@ -16,6 +16,8 @@ MISSED = 1
 """Of twenty, so many may stay unfound."""
 UNKNOWN = "the model does not know"
 """A call that the model broker lacks fails by the model's fault: nothing is found by it."""
+MISFIT = ".<locals>."
+"""Nor by a plant that the product has outgrown: the function that it puts in place is not called like that any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,13 @@ def first_telling(
     """The first seed that fails with the plant, and in another way, or not at all, without it; how it fails."""
     for seed in seeds:
         problem = planted(seed)
-        if problem and UNKNOWN not in problem and kind(problem) != kind(unplanted(seed)):
+        if problem and not _is_the_plants_own(problem) and kind(problem) != kind(unplanted(seed)):
             return seed, problem
     return None, ""
+
+
+def _is_the_plants_own(problem: str) -> bool:
+    return UNKNOWN in problem or ("TypeError" in problem and MISFIT in problem)
 
 
 def _process(plant: str = "") -> ProcessPoolExecutor:

@@ -259,8 +259,8 @@ def _a_gateway_that_stood_still_gives_up_what_it_asks_about() -> None:
 def _who_takes_over_asks_nobody() -> None:
     """It waits for `probe_seconds`, however short its client stays."""
 
-    def begin(self: PacketLog, now: float, *, ask: bool = False) -> None:
-        really(self, now, ask=False)
+    def begin(self: PacketLog, now: float, *, ask: bool = False, since: float | None = None) -> None:
+        really(self, now, ask=False, since=since)
 
     really = _put(PacketLog, "begin", begin)
 

@@ -80,6 +80,12 @@ def test_a_plant_counts_as_found_only_by_what_fails_without_it_in_another_way() 
     assert 3 not in tried
 
 
+def test_a_plant_that_the_product_has_outgrown_finds_nothing() -> None:
+    misfit = "nobody caught 1004.020 TypeError(\"_p.<locals>.begin() got an unexpected keyword argument 'since'\")"
+    problems = {0: misfit, 1: "caller-1 got '22'"}
+    assert first_telling(range(2), problems.__getitem__, lambda _: "") == (1, problems[1])
+
+
 def test_one_plant_of_twenty_may_stay_unfound() -> None:
     missed = Found("one", None, 200)
     assert enough([Found("other", 3, 4, "problem"), missed])

@@ -411,7 +411,7 @@ class LiteChannel(ConnectedClient):
             born = message.system_properties.born_timestamp
             delivery = Delivery(name, position, message.body, born.seconds + born.nanos / 1e9)
             self._tell(self._on_delivery, delivery, "delivery callback failed")
-        elif fate is Fate.WAIT:
+        elif fate in (Fate.WAIT, Fate.LEAVE):
             self._carry_out()
         return fate
 

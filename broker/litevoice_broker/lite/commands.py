@@ -110,5 +110,7 @@ class Fate(Enum):
     """Something before it is missing; it comes again."""
     KEEP = auto()
     """Stays un-acknowledged at the broker, for long."""
+    LEAVE = auto()
+    """Stays un-acknowledged until the takeover that is under way has begun anew at its position."""
     HAND_BACK = auto()
     """Not ours: becomes visible at once, and the broker wakes the LiteTopic's real owner."""

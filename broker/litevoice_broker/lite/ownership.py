@@ -141,6 +141,8 @@ class Ownership:
         fate = topic.offer(position, now) if topic is not None else do.Fate.HAND_BACK
         if topic is not None and fate is do.Fate.WAIT:
             self._set_alarm(topic)
+        elif topic is not None and fate is do.Fate.LEAVE and isinstance(topic.work, Claim) and topic.work.came(position):
+            self._answered(topic, None, now)
         return fate
 
     def busy(self, now: float) -> None:
@@ -253,8 +255,11 @@ class Ownership:
                     self._fail(topic, BrokerError(f"position {topic.order.next_position} does not come"))
                 else:
                     self._out.append(do.Healing(topic.name))
-            if isinstance(topic.work, Look) and topic.work.has_waited(now):
-                self._call([topic], do.Ask((topic.name,)))
+            match topic.work:
+                case Look() as look if look.has_waited(now):
+                    self._call([topic], do.Ask((topic.name,)))
+                case Claim(until=float(until)) if until <= now:
+                    self._answered(topic, None, now)
             self._go_on(topic, now)
 
     # --- a LiteTopic: wished for, claimed, doubted, healed, left
@@ -312,7 +317,10 @@ class Ownership:
                 current = topic.wanted and claim.number == topic.number
                 goes_on = error is None and current and claim.steps
                 if goes_on and not topic.is_overtaken(claim):
-                    self._changes.add(topic, claim.steps.pop(0))
+                    if claim.awaits_first(now):
+                        self._set_alarm(topic)
+                    else:
+                        self._changes.add(topic, claim.steps.pop(0))
                     return
                 self._changed(topic)
                 if error is not None:

@@ -11,6 +11,9 @@ from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.commands import Fate, Listed
 from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict, other_position
 
+FIRST_SECONDS = 0.2
+"""How long a takeover waits for what its first step hands out. It takes milliseconds, and on a busy machine tens of them;
+nothing comes if the log is empty or cut, or if the last owner had acknowledged up to there and not further."""
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
 HEALS_IN_VAIN = 12
@@ -45,12 +48,43 @@ class Heal(Enum):
 
 @dataclass(slots=True)
 class Claim:
-    """One attempt to become the owner. `number`: of the user's wish it serves; `steps`: offsets that are still to be
-    subscribed at, None where to unsubscribe; `old`: this process has stood still since it began."""
+    """One attempt to become the owner.
+
+    A poll that is under way when the last reset removes the block blocks the LiteTopic anew when it ends, for as long as
+    its messages are invisible. So what the first subscription hands out is waited for, and not acknowledged: behind it
+    no other poll gets anything.
+
+    Attributes:
+        number: of the user's wish it serves.
+        steps: offsets that are still to be subscribed at, None where to unsubscribe.
+        first: the position that the first subscription hands out; None: nothing to wait for.
+        until: for so long at most; None before the subscription is answered.
+        old: this process has stood still since it began.
+    """
 
     number: int
     steps: list[int | None]
+    first: int | None = None
+    until: float | None = None
     old: bool = False
+
+    def awaits_first(self, now: float) -> bool:
+        """Whether the next step has to wait, `until` then; asked again, it has waited."""
+        if self.first is None or len(self.steps) != 2:
+            return False
+        if self.until is None:
+            self.until = now + FIRST_SECONDS
+            return True
+        self.first = self.until = None
+        return False
+
+    def came(self, position: int) -> bool:
+        """Whether the next step waits for this message."""
+        if position != self.first or len(self.steps) > 2:
+            return False
+        waits = self.until is not None
+        self.first = self.until = None
+        return waits
 
     def may_be_overtaken(self, *, failed: bool = False) -> bool:
         """Its first subscription has told everybody else to leave: who is listed now has come while we stood still.
@@ -154,7 +188,11 @@ class Topic:
     @property
     def wake_at(self) -> float | None:
         """When it wants to be looked at next."""
-        until = self.work.until if isinstance(self.work, Look) and self.work.stage is Stage.WAITING else None
+        match self.work:
+            case Look(stage=Stage.WAITING, until=until) | Claim(until=until):
+                pass
+            case _:
+                until = None
         return min((at for at in (self.gap_at, self.verify_at, self.retry_at, until) if at is not None), default=None)
 
     # --- the user wants it
@@ -175,12 +213,13 @@ class Topic:
         notice could not be told from a real eviction."""
         position = self.order.next_position
         self.order.restart()
-        steps: list[int | None] = [position] if self.fresh else [other_position(position), None, position]
+        first = other_position(position)
+        steps: list[int | None] = [position] if self.fresh else [first, None, position]
         if self.subscribed or self.fresh:
             steps.insert(0, None)
         self.heal = None
         self.subscribed, self.synced = True, False
-        return Claim(self.number, steps)
+        return Claim(self.number, steps, first if not self.fresh and first < position else None)
 
     def claimed(self, now: float) -> None:
         """The wake-up for what waits in the log can get lost while the last owner still acknowledges: that something
@@ -238,6 +277,8 @@ class Topic:
     def offer(self, position: int, now: float) -> Fate:
         if self.in_doubt:
             return Fate.HAND_BACK
+        if isinstance(self.work, Claim) and self.work.steps:
+            return Fate.LEAVE
         if self.paused:
             self.withheld = True
             return Fate.KEEP

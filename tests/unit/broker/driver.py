@@ -23,6 +23,7 @@ from litevoice_broker.lite.commands import (
     What,
 )
 from litevoice_broker.lite.ownership import Ownership
+from litevoice_broker.lite.topic import Claim
 
 N = "s-1"
 ME, THEM = "me", "them"
@@ -31,7 +32,8 @@ ME, THEM = "me", "them"
 class Broker:
     """Answers the machine's calls one at a time, and keeps what it was told.
 
-    `listed`: whom it lists to an `Ask`, for every name; None: no answer. `length`: of every log.
+    `listed`: whom it lists to an `Ask`, for every name; None: no answer. `length`: of every log. `hands_out`: what a
+    takeover's first step waits for comes with its answer.
     """
 
     def __init__(self) -> None:
@@ -45,6 +47,7 @@ class Broker:
         self.heals = 0
         self.listed: Collection[str] | None = (ME,)
         self.length = 1000
+        self.hands_out = True
         self.own_names: Collection[str] = (N,)
 
     def take(self) -> None:
@@ -75,8 +78,16 @@ class Broker:
         if error is None and isinstance(call.what, AskOwn):
             answer = dict.fromkeys(self.own_names, Listed((ME,))) if ME in (self.listed or ()) else {}
         self.ownership.answered(call.number, answer, self.now)
+        if self.hands_out and isinstance(call.what, Subscribe):
+            self._hand_out(call.what)
         self.take()
         return call.what
+
+    def _hand_out(self, subscribed: Subscribe) -> None:
+        for name in subscribed.names:
+            topic = self.ownership.get(name)
+            if topic is not None and isinstance(topic.work, Claim) and topic.work.until is not None:
+                assert self.ownership.message(name, subscribed.offset, self.now) is Fate.LEAVE
 
     def answer_all(self) -> list[What]:
         """Until nothing is open; returns what was called since the last time."""

@@ -9,7 +9,7 @@ import pytest
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import Ask, Fate, Listed, Replace, Subscribe, Unsubscribe, What
 from litevoice_broker.lite.ownership import HEALS_AT_ONCE
-from litevoice_broker.lite.topic import CLAIM_ATTEMPTS
+from litevoice_broker.lite.topic import CLAIM_ATTEMPTS, FIRST_SECONDS
 from tests.unit.broker import driver
 from tests.unit.broker.driver import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
 
@@ -32,6 +32,45 @@ def test_a_takeover_is_two_subscriptions(broker: Broker, position: int, first: l
     assert broker.finished[request] is None
     broker.ownership.take_over(N, position, broker.now)
     assert broker.answer_all() == [REMOVE, *first], "subscribed already: its own notice would look like an eviction"
+
+
+def test_a_takeover_waits_for_what_its_first_step_hands_out(broker: Broker) -> None:
+    """No other poll can be under way then, which would block the LiteTopic again behind the last step."""
+    broker.hands_out = False
+    request = broker.ownership.take_over(N, 8, broker.now)
+    assert broker.answer_all() == [add(7)]
+    assert broker.offer(6) is Fate.LEAVE
+    assert broker.answer_all() == [], "what was handed out before"
+    assert broker.offer(7) is Fate.LEAVE
+    assert broker.answer_all() == [REMOVE, add(8)]
+    assert broker.finished[request] is None
+    assert broker.offer(8) is Fate.DELIVER
+
+
+def test_a_takeover_whose_first_step_has_handed_out_before_its_answer_waits_for_nothing(broker: Broker) -> None:
+    broker.hands_out = False
+    broker.ownership.take_over(N, 8, broker.now)
+    broker.take()
+    assert broker.offer(7) is Fate.LEAVE
+    assert broker.answer_all() == [add(7), REMOVE, add(8)]
+
+
+def test_a_takeover_waits_for_a_moment_only(broker: Broker) -> None:
+    """The log may be empty or cut."""
+    broker.hands_out = False
+    request = broker.ownership.take_over(N, 8, broker.now)
+    assert broker.answer_all() == [add(7)]
+    assert broker.pass_time(FIRST_SECONDS) == [REMOVE, add(8)]
+    assert broker.finished[request] is None
+    assert broker.offer(7) is Fate.ACKNOWLEDGE
+
+
+def test_who_is_given_up_while_it_waits_takes_no_further_step(broker: Broker) -> None:
+    broker.hands_out = False
+    broker.ownership.take_over(N, 8, broker.now)
+    assert broker.answer_all() == [add(7)]
+    broker.ownership.release(N, broker.now)
+    assert broker.pass_time(FIRST_SECONDS) == [REMOVE]
 
 
 def test_new_litetopics_share_their_calls(broker: Broker) -> None:

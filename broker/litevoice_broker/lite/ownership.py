@@ -141,7 +141,9 @@ class Ownership:
         fate = topic.offer(position, now) if topic is not None else do.Fate.HAND_BACK
         if topic is not None and fate is do.Fate.WAIT:
             self._set_alarm(topic)
-        elif topic is not None and fate is do.Fate.LEAVE and isinstance(topic.work, Claim) and topic.work.came(position):
+        elif (
+            topic is not None and fate is do.Fate.LEAVE and isinstance(topic.work, Claim) and topic.work.came(position)
+        ):
             self._answered(topic, None, now)
         return fate
 

@@ -103,6 +103,36 @@ async def test_hundred_takeovers_between_live_owners_under_traffic(kit) -> None:
 
 
 @pytest.mark.timeout(240)
+async def test_a_session_that_nobody_speaks_in_moves_and_goes_on_at_once(kit) -> None:  # type: ignore[no-untyped-def]
+    """Nothing comes that would free it, if a poll that ends after the last step blocked it. Of 200 such takeovers that do
+    not wait for what the first step hands out, one to four stood still for 10 s."""
+    sessions, rounds = 8, 25
+    clients = {client.name: client for client in (Client(f"idle-{secrets.token_hex(4)}") for _ in range(sessions))}
+    owners = [
+        await kit.channel(lambda delivery, index=index: clients[delivery.name].take(index, delivery))
+        for index in range(2)
+    ]
+    producer = await kit.producer()
+    seconds: list[float] = []
+
+    async def move(client: Client, offset: int) -> None:
+        for number in range(rounds):
+            client.owner = (number + offset) % 2
+            await owners[client.owner].take_over(client.name, len(client.positions))
+            await asyncio.sleep(0.1)
+            client.arrived.clear()
+            started = time.perf_counter()
+            await send_lite(producer, kit.names.reply_topic, client.name, b"%d" % number)
+            async with asyncio.timeout(STUCK_SECONDS / 2):
+                await client.arrived.wait()
+            seconds.append(time.perf_counter() - started)
+
+    await asyncio.gather(*(move(client, offset) for offset, client in enumerate(clients.values())))
+    assert all(client.positions == list(range(rounds)) for client in clients.values())
+    report("messages after a takeover", seconds)
+
+
+@pytest.mark.timeout(240)
 async def test_twenty_takeovers_after_kill_9_of_the_owner_with_unacknowledged_messages(kit) -> None:  # type: ignore[no-untyped-def]
     kills, messages = 4, 6
     taken_by_victim = (0, 1, 2, 3, 5)

@@ -83,14 +83,6 @@ def _takeovers_take_one_step() -> None:
 def _takeovers_do_not_wait_for_what_their_first_step_hands_out() -> None:
     """A poll that ends after the last reset blocks the LiteTopic again, for as long as messages are invisible."""
 
-    def offer(self: Topic, position: int, now: float) -> Any:
-        work, self.work = self.work, None if isinstance(self.work, Claim) else self.work
-        try:
-            return whole(self, position, now)
-        finally:
-            self.work = work
-
-    whole = _put(Topic, "offer", offer)
     _put(Claim, "awaits_first", lambda *_: False)
 
 

@@ -22,7 +22,7 @@ from litevoice_broker.alarm import Alarm
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.connection import ConnectedClient, Connection, subscription_settings
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
-from litevoice_broker.lite.commands import Call, Evicted, Failed, Fate, Finished, Healing
+from litevoice_broker.lite.commands import Call, Claimed, Evicted, Failed, Fate, Finished, Healing
 from litevoice_broker.lite.full_sync import Postponed
 from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.lite.receiver import LiteReceiver
@@ -122,6 +122,7 @@ class LiteChannel(ConnectedClient):
             group,
             long_poll_seconds=long_poll_seconds,
             judge=self._judge,
+            claiming=self._ownership.claiming,
             unanswered=self._unanswered,
             refused=self._ack_refused,
             crowded=self._crowded,
@@ -279,6 +280,8 @@ class LiteChannel(ConnectedClient):
                     self._tell(self._on_failed, name, "failure callback failed")
                 case Healing():
                     self._connection.observer.on_heal()
+                case Claimed(name):
+                    self._receiver.claimed(name)
         if (wake_at := self._ownership.wake_at) is not None:
             self._alarm.set(wake_at)
 
@@ -411,7 +414,7 @@ class LiteChannel(ConnectedClient):
             born = message.system_properties.born_timestamp
             delivery = Delivery(name, position, message.body, born.seconds + born.nanos / 1e9)
             self._tell(self._on_delivery, delivery, "delivery callback failed")
-        elif fate in (Fate.WAIT, Fate.LEAVE):
+        if fate is Fate.WAIT or self._ownership.claiming(name):
             self._carry_out()
         return fate
 

@@ -95,7 +95,14 @@ class Healing:
     name: str
 
 
-Command = Call | Finished | Evicted | Failed | Healing
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Its claim is over, one way or the other: what came meanwhile may be acknowledged."""
+
+    name: str
+
+
+Command = Call | Finished | Evicted | Failed | Healing | Claimed
 Answer = Mapping[str, Listed] | BrokerError | None
 
 
@@ -110,7 +117,5 @@ class Fate(Enum):
     """Something before it is missing; it comes again."""
     KEEP = auto()
     """Stays un-acknowledged at the broker, for long."""
-    LEAVE = auto()
-    """Stays un-acknowledged until the takeover that is under way has begun anew at its position."""
     HAND_BACK = auto()
     """Not ours: becomes visible at once, and the broker wakes the LiteTopic's real owner."""

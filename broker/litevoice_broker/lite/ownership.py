@@ -141,11 +141,14 @@ class Ownership:
         fate = topic.offer(position, now) if topic is not None else do.Fate.HAND_BACK
         if topic is not None and fate is do.Fate.WAIT:
             self._set_alarm(topic)
-        elif (
-            topic is not None and fate is do.Fate.LEAVE and isinstance(topic.work, Claim) and topic.work.came(position)
-        ):
+        if topic is not None and isinstance(topic.work, Claim) and topic.work.came(position):
             self._answered(topic, None, now)
         return fate
+
+    def claiming(self, name: str) -> bool:
+        """Its claim is not over: `Claimed` will tell."""
+        topic = self.get(name)
+        return topic is not None and isinstance(topic.work, Claim)
 
     def busy(self, now: float) -> None:
         """The broker handed out as much as it can at once: more waits."""
@@ -410,6 +413,8 @@ class Ownership:
 
     def _changed(self, topic: Topic) -> None:
         """A change is done; a full sync may begin after the last one."""
+        if isinstance(topic.work, Claim):
+            self._out.append(do.Claimed(topic.name))
         if not isinstance(topic.work, Look):
             topic.work = None
         self._gate.leave(topic)

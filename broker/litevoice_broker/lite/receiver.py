@@ -39,7 +39,8 @@ HELP_SECONDS = 5.0
 
 
 class LiteReceiver:
-    """`judge` decides on each message, in order; `unanswered` gets the LiteTopics whose acknowledgement got lost,
+    """`judge` decides on each message, in order; what comes while a LiteTopic is `claiming` is acknowledged when
+    `claimed` says that this is over. `unanswered` gets the LiteTopics whose acknowledgement got lost,
     `refused` those whose acknowledgement the broker did not take;
     `crowded` is called when more waits than a poll brings, and polls do not wait for acknowledgements: a wake-up that
     this may cost is to be looked for. `polled` gets what each poll of a broker came to."""
@@ -52,6 +53,7 @@ class LiteReceiver:
         *,
         long_poll_seconds: float,
         judge: Callable[[str, Any], Fate],
+        claiming: Callable[[str], bool],
         unanswered: Callable[[Collection[str]], None],
         refused: Callable[[Collection[str]], None],
         crowded: Callable[[], None],
@@ -62,6 +64,8 @@ class LiteReceiver:
         self._group = group
         self._long_poll_seconds = long_poll_seconds
         self._judge = judge
+        self._claiming = claiming
+        self._claimed_later: dict[str, list[Any]] = {}
         self._unanswered = unanswered
         self._refused = refused
         self._crowded = crowded
@@ -82,6 +86,11 @@ class LiteReceiver:
         for broker, queue in queues.items():
             if broker not in self._polls:
                 self._polls[broker] = asyncio.create_task(self._poll_forever(queue), name=f"lite poll {broker}")
+
+    def claimed(self, name: str) -> None:
+        """Its claim is over, one way or the other."""
+        if messages := self._claimed_later.pop(name, None):
+            self._spawn(self._acknowledge(messages))
 
     async def close(self) -> None:
         """Cuts the open polls: only after the subscription is gone, else they swallow what they were about to bring."""
@@ -130,6 +139,8 @@ class LiteReceiver:
         for message in messages:
             name = message.system_properties.lite_topic
             match self._judge(name, message):
+                case Fate.DELIVER | Fate.ACKNOWLEDGE if self._claiming(name):
+                    self._claimed_later.setdefault(name, []).append(message)
                 case Fate.DELIVER | Fate.ACKNOWLEDGE:
                     done.append(message)
                 case Fate.HAND_BACK:

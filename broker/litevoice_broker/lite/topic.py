@@ -11,9 +11,9 @@ from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.commands import Fate, Listed
 from litevoice_broker.lite.order import VERIFY_SECONDS, PositionOrder, Verdict, other_position
 
-FIRST_SECONDS = 0.2
-"""How long a takeover waits for what its first step hands out. It takes milliseconds, and on a busy machine tens of them;
-nothing comes if the log is empty or cut, or if the last owner had acknowledged up to there and not further."""
+FIRST_SECONDS = 0.1
+"""How long a takeover waits for what its first step hands out. It takes milliseconds, and on a busy machine tens of
+them; nothing comes if the log is empty or cut, or if the last owner had acknowledged up to there and not further."""
 CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
 HEALS_IN_VAIN = 12
@@ -50,9 +50,9 @@ class Heal(Enum):
 class Claim:
     """One attempt to become the owner.
 
-    A poll that is under way when the last reset removes the block blocks the LiteTopic anew when it ends, for as long as
-    its messages are invisible. So what the first subscription hands out is waited for, and not acknowledged: behind it
-    no other poll gets anything.
+    A poll that is under way when the last reset removes the block blocks the LiteTopic anew when it ends, for as long
+    as its messages are invisible. So what the first subscription hands out is waited for, and acknowledged when the
+    claim is over: behind it no other poll gets anything.
 
     Attributes:
         number: of the user's wish it serves.
@@ -277,8 +277,6 @@ class Topic:
     def offer(self, position: int, now: float) -> Fate:
         if self.in_doubt:
             return Fate.HAND_BACK
-        if isinstance(self.work, Claim) and self.work.steps:
-            return Fate.LEAVE
         if self.paused:
             self.withheld = True
             return Fate.KEEP

@@ -104,8 +104,8 @@ async def test_hundred_takeovers_between_live_owners_under_traffic(kit) -> None:
 
 @pytest.mark.timeout(240)
 async def test_a_session_that_nobody_speaks_in_moves_and_goes_on_at_once(kit) -> None:  # type: ignore[no-untyped-def]
-    """Nothing comes that would free it, if a poll that ends after the last step blocked it. Of 200 such takeovers that do
-    not wait for what the first step hands out, one to four stood still for 10 s."""
+    """Nothing comes that would free it, if a poll that ends after the last step blocked it. Of 200 such takeovers that
+    do not wait for what the first step hands out, one to four stood still for 10 s."""
     sessions, rounds = 8, 25
     clients = {client.name: client for client in (Client(f"idle-{secrets.token_hex(4)}") for _ in range(sessions))}
     owners = [

@@ -12,6 +12,7 @@ from litevoice_broker.lite.commands import (
     Ask,
     AskOwn,
     Call,
+    Claimed,
     Evicted,
     Fate,
     Finished,
@@ -59,6 +60,7 @@ class Owner:
         self._missed: list[Callable[[], None]] = []
         self._alarm: float | None = None
         self._polling = 0
+        self._claimed_later: dict[str, list[Received]] = {}
         self._fences = fences
         self._deliver = deliver
         network.join(self)
@@ -117,6 +119,9 @@ class Owner:
                 case Evicted(name):
                     self.takeovers[name].evictions += 1
                     self.network.say(f"{self.me}: evicted from {name}")
+                case Claimed(name):
+                    if messages := self._claimed_later.pop(name, None):
+                        self._acknowledge(messages, lambda: None)
         at = self.ownership.wake_at
         if at is not None and (self._alarm is None or at < self._alarm):
             self._alarm = at
@@ -238,7 +243,8 @@ class Owner:
             fate = self.ownership.message(message.name, message.position, self.network.clock.now)
             match fate:
                 case Fate.DELIVER | Fate.ACKNOWLEDGE:
-                    done.append(message)
+                    later = self.ownership.claiming(message.name)
+                    (self._claimed_later.setdefault(message.name, []) if later else done).append(message)
                     if fate is Fate.DELIVER:
                         self.takeovers[message.name].positions.append(message.position)
                         self._deliver(self, message)
@@ -250,14 +256,17 @@ class Owner:
             self._poll(polling)
             return
 
+        self._acknowledge(done, lambda: self._poll(polling))
+
+    def _acknowledge(self, messages: list[Received], then: Callable[[], None]) -> None:
         def answered(answer: Answer) -> None:
             if isinstance(answer, BrokerError):
-                self.ownership.heal({message.name for message in done}, self.network.clock.now)
+                self.ownership.heal({message.name for message in messages}, self.network.clock.now)
                 self._carry_out()
-            self._poll(polling)
+            then()
 
         def acknowledge() -> Answer:
-            for message in done:
+            for message in messages:
                 self.network.broker.acknowledge(message.name, message.position, message.batch)
             return None
 

@@ -39,9 +39,9 @@ def test_a_takeover_waits_for_what_its_first_step_hands_out(broker: Broker) -> N
     broker.hands_out = False
     request = broker.ownership.take_over(N, 8, broker.now)
     assert broker.answer_all() == [add(7)]
-    assert broker.offer(6) is Fate.LEAVE
+    assert broker.offer(6) is Fate.ACKNOWLEDGE
     assert broker.answer_all() == [], "what was handed out before"
-    assert broker.offer(7) is Fate.LEAVE
+    assert broker.offer(7) is Fate.ACKNOWLEDGE
     assert broker.answer_all() == [REMOVE, add(8)]
     assert broker.finished[request] is None
     assert broker.offer(8) is Fate.DELIVER
@@ -51,7 +51,7 @@ def test_a_takeover_whose_first_step_has_handed_out_before_its_answer_waits_for_
     broker.hands_out = False
     broker.ownership.take_over(N, 8, broker.now)
     broker.take()
-    assert broker.offer(7) is Fate.LEAVE
+    assert broker.offer(7) is Fate.ACKNOWLEDGE
     assert broker.answer_all() == [add(7), REMOVE, add(8)]
 
 

@@ -17,7 +17,7 @@ from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.commands import Replace
 from litevoice_broker.lite.full_sync import Gate
 from litevoice_broker.lite.ownership import Ownership
-from litevoice_broker.lite.topic import Claim, Topic
+from litevoice_broker.lite.topic import Topic
 from litevoice_broker.partition_consumer import PartitionConsumer
 from litevoice_broker.producer import Producer, _Lane, _Pending
 from litevoice_contracts.conversation import Mark
@@ -77,13 +77,6 @@ def _takeovers_take_one_step() -> None:
         return found
 
     whole = _put(Topic, "claim", claim)
-
-
-@_plant
-def _takeovers_do_not_wait_for_what_their_first_step_hands_out() -> None:
-    """A poll that ends after the last reset blocks the LiteTopic again, for as long as messages are invisible."""
-
-    _put(Claim, "awaits_first", lambda *_: False)
 
 
 @_plant

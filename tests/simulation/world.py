@@ -44,8 +44,6 @@ PLAIN_SHARE = 0.25
 """Of the callers that have no acknowledgements."""
 STEPS_PER_SECOND = 20_000
 """Callbacks in a second of the world's: more is a loop that spins."""
-LATE_BLOCKS = 0.5
-"""How often a poll that ends within milliseconds of a reset blocks the LiteTopic after it, see `LiteTopics`."""
 
 
 @dataclass
@@ -96,8 +94,6 @@ class World:
         self.network = Network(self.loop, Random(f"delays {seed}"))
         random = Random(f"broker {seed}")
         self.brokers = [ModelBroker(self.loop, random, self.names, number) for number in range(self.names.brokers)]
-        for topics in (topics for broker in self.brokers for topics in broker.lite.values()):
-            topics.late_blocks = LATE_BLOCKS
         routes: dict[str, Proxy] = {}
         self.proxies = {name: Proxy(name, self.network, self.brokers, routes) for name in proxies}
         self.remoting = ModelRemoting(self.network, self.brokers)

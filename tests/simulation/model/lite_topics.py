@@ -12,8 +12,6 @@ from random import Random
 from tests.simulation.model.written import OFFSETS_SECONDS, Writing, Written
 
 BATCH_MESSAGES = 32
-POLL_SECONDS = 0.05
-"""For so long a poll may be under way in the broker, from its look at the committed position to its block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,6 @@ class LiteTopic:
         self.batch = 0
         """0: there is none, since a reset or a restart. What is acknowledged then is taken at its word."""
         self.batch_end = 0
-        self.polled_at = 0.0
         self.attempt = ""
         self.last_send = writing.now()
         self.unacknowledged: dict[int, float] = {}
@@ -69,8 +66,7 @@ class LiteTopics:
     `after(seconds, do)` is the broker's own clock.
 
     `lost_wake_ups`: how probable it is that a blocked LiteTopic's wake-up is lost until its next message (upstream
-    issue 11191). `late_blocks`: how probable it is that a poll is still under way when a reset removes its block, and
-    blocks the LiteTopic after it.
+    issue 11191).
     """
 
     def __init__(
@@ -82,7 +78,7 @@ class LiteTopics:
         on_notice: Callable[[str, str], None],
         on_wake: Callable[[str], None],
     ) -> None:
-        self.lost_wake_ups = self.late_blocks = 0.0
+        self.lost_wake_ups = 0.0
         self.topics: dict[str, LiteTopic] = {}
         self._random = random
         self._writing = writing
@@ -125,8 +121,7 @@ class LiteTopics:
             if offset is not None and offset != topic.committed:
                 topic.offset.value, topic.was_reset = offset, True
                 topic.batch = 0
-                if not self._blocks_later(topic):
-                    topic.unacknowledged.clear()
+                topic.unacknowledged.clear()
             topic.subscribers.append(client)
             topic.claims.append((self._now(), client))
             if topic.bodies:
@@ -193,7 +188,7 @@ class LiteTopics:
             if topic.committed == end:
                 continue
             self._batches += 1
-            topic.batch, topic.batch_end, topic.attempt, topic.polled_at = self._batches, end, attempt, now
+            topic.batch, topic.batch_end, topic.attempt = self._batches, end, attempt
             topic.unacknowledged = dict.fromkeys(range(topic.committed, end), now + invisible)
             for position in range(topic.committed, end):
                 body, message_id, born_at = topic.bodies[position], topic.ids[position], topic.born[position]
@@ -263,10 +258,6 @@ class LiteTopics:
         if topic is None:
             topic = self.topics[name] = LiteTopic(self._writing)
         return topic
-
-    def _blocks_later(self, topic: LiteTopic) -> bool:
-        polling = topic.unacknowledged and topic.polled_at > self._now() - POLL_SECONDS
-        return bool(polling and self.late_blocks) and self._random.random() < self.late_blocks
 
     def _leave(self, client: str, name: str) -> None:
         topic = self._topic(name)

@@ -68,7 +68,7 @@ class Network:
             on_notice=self._notify,
             on_wake=self._wake,
         )
-        self.broker.lost_wake_ups = self.broker.late_blocks = faults.lost_wake_up
+        self.broker.lost_wake_ups = faults.lost_wake_up
         self._processes: dict[str, Process] = {}
         self._open_polls: dict[str, Callable[[], None]] = {}
         self._notice_at: dict[tuple[str, int], float] = {}

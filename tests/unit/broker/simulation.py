@@ -49,7 +49,7 @@ class World(Network):
         """Until everything had time to settle; then the broker is asked to deliver what it has once more."""
         self.clock.run(self._ends)
         self.faults = Faults(slow=0.0, late_notice=0.0)
-        self.broker.lost_wake_ups = self.broker.late_blocks = 0.0
+        self.broker.lost_wake_ups = 0.0
         for owner in self.owners.values():
             owner.thaw()
         self.clock.run(SETTLED_SECONDS)

@@ -83,36 +83,42 @@ def tally_packets(sent: int, messages: Iterable[Mapping[str, Any]], session_id: 
     same audio under other numbers is a duplicate.
 
     The order that counts is the workers': a replay begins anew where its first packet was, so what a former gateway has
-    left late comes before what followed it. What such a gateway sends itself, behind its successor, is heard only if
-    that is still held back, so its order says nothing; whether it was heard, answers tell.
+    left late comes before what followed it. Of a message behind a gap of its epoch workers take nothing. What a former
+    gateway sends itself, behind its successor, is heard only if that is still held back, so its order says nothing;
+    whether it was heard, answers tell.
     """
     seen: set[tuple[int, int]] = set()
+    following: dict[int, int] = {}
     marks: list[int] = []
-    order: dict[tuple[int, int], int] = {}
-    newest, attempt, epoch = -1, 0, -1
+    order: dict[tuple[int, int], tuple[int, int]] = {}
+    newest, heard, attempt, epoch = -1, -1, 0, -1
     for message in messages:
         if message.get("session") != session_id:
             continue
-        begins = message["attempt"] > attempt and message.get("snapshot", True)
-        if begins:
+        snapshot = message.get("snapshot", True)
+        expected = following.setdefault(message["epoch"], message["seq"])
+        if message["seq"] > expected and not snapshot:
+            continue
+        following[message["epoch"]] = max(message["seq"] + len(message["marks"]), expected)
+        if message["attempt"] > attempt and snapshot:
             attempt, epoch = message["attempt"], message["epoch"]
-            order = {key: mark for key, mark in order.items() if key < (epoch, message["seq"])}
+            order = {key: kept for key, kept in order.items() if key < (epoch, message["seq"])}
+            heard = max((number for _, number in order.values()), default=-1)
         late = message["epoch"] < epoch
         if message["marks"]:
             epoch = max(epoch, message["epoch"])
         numbers = message.get("client_seqs") or [None] * len(message["marks"])
         for seq, (mark, number) in enumerate(zip(message["marks"], numbers, strict=True), message["seq"]):
             key = message["epoch"], seq
-            resent = number is not None and number <= newest and key not in seen
-            if mark is not None and not resent:
-                if key not in seen:
-                    marks.append(mark)
-                if not late:
-                    order.setdefault(key, mark)
+            if mark is not None and key not in seen and not (number is not None and number <= newest):
+                marks.append(mark)
+            if mark is not None and not late and key not in order and not (number is not None and number <= heard):
+                order[key] = mark, -1 if number is None else number
+                heard = max(heard, order[key][1])
             seen.add(key)
             newest = max(newest, number or -1)
     result = tally("audio packets, client → broker", range(sent), marks)
-    return replace(result, reordered=tally("", (), list(order.values())).reordered)
+    return replace(result, reordered=tally("", (), [mark for mark, _ in order.values()]).reordered)
 
 
 def tally_events(heard_ids: Iterable[str], log: Sequence[Mapping[str, Any]]) -> Tally:

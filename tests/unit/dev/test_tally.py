@@ -92,6 +92,26 @@ def test_a_replay_begins_anew_where_its_first_packet_was() -> None:
     assert tally_packets(11, lines[:2], "a").lost == [3, 4, 5, 8, 9, 10]
 
 
+def test_workers_take_nothing_behind_a_gap() -> None:
+    """A message that was not confirmed for a minute is given up; the next one, behind it, is confirmed."""
+    lines: list[dict[str, Any]] = [
+        _own(epoch=1, seq=0, marks=[0, 1, 2], snapshot=True),
+        _own(epoch=1, seq=5, marks=[5, 6]),
+        _own(epoch=2, seq=0, marks=[3, 4], snapshot=True),
+        _own(epoch=1, seq=2, marks=[2, 3, 4, 5, 6], attempt=1, snapshot=True),
+        _own(epoch=2, seq=0, marks=[3, 4], attempt=1, snapshot=True),
+    ]
+    assert tally_packets(7, lines, "a").clean
+    assert tally_packets(7, lines[:2], "a").lost == [3, 4, 5, 6]
+
+
+def _own(*, epoch: int, seq: int, marks: list[int], attempt: int = 0, snapshot: bool = False) -> dict[str, Any]:
+    """With the client's own numbers: the mark and 1."""
+    own = [mark + 1 for mark in marks]
+    line = {"session": "a", "epoch": epoch, "seq": seq, "attempt": attempt, "marks": marks}
+    return {**line, "snapshot": snapshot, "client_seqs": own}
+
+
 def test_a_new_gateway_is_no_excuse_for_its_own_order() -> None:
     lines: list[dict[str, Any]] = [
         {"session": "a", "epoch": 1, "seq": 0, "attempt": 0, "marks": [0, 1, 2]},

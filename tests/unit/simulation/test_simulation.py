@@ -22,8 +22,8 @@ TELLING = {
     2: (
         "an-evicted-loser-comes-back-with-its-full-sync",
         "a-client-that-comes-back-is-told-of-no-answer-under-way",
+        "a-session-has-several-messages-on-their-way",
     ),
-    5: ("a-session-has-several-messages-on-their-way",),
     6: ("clients-are-read-as-fast-as-they-send",),
     7: ("a-quiet-session-is-not-kept-alive",),
     8: ("what-a-client-sends-again-counts-again", "packets-are-applied-whatever-their-number"),

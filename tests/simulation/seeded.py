@@ -46,6 +46,7 @@ def seeded(seed: int, loop: VirtualLoop) -> Iterator[None]:
     patch(secrets, "token_bytes", lambda count=32: chance.randbytes(count))
     patch(secrets, "token_hex", lambda count=32: chance.randbytes(count).hex())
     patch(secrets, "token_urlsafe", lambda count=32: _urlsafe(chance.randbytes(count)))
+    patch(secrets, "randbits", random.Random(f"ties {seed}").getrandbits)
     patch(uuid, "uuid4", lambda: uuid.UUID(bytes=chance.randbytes(16), version=4))
     patch(socket, "gethostname", lambda: "simulated")
     patch(CpuMeter, "look", lambda self: 0.0)

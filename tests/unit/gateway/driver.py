@@ -21,10 +21,10 @@ from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from litevoice_gateway.session import Session
 
 PCM = base64.b64encode(b"\1\2" * 480).decode()
-WALL_MILLISECONDS = 5_000_000
+WALL_MILLISECONDS = 5_000_060
 WALL = new_epoch(WALL_MILLISECONDS, 0, -1)
 """The first epoch."""
-LATER = new_epoch(0, 0, WALL)
+LATER = new_epoch(WALL_MILLISECONDS, 0, WALL)
 """The next one."""
 BEAT_SECONDS = 0.1
 C = TypeVar("C", bound=do.Command)

@@ -51,6 +51,7 @@ def story(*seeds: str) -> str:
 
 def test_a_seed_is_the_same_story_in_every_process() -> None:
     assert story("3") == simulate("--story", "--seed", "3", hash_seed="random").stdout
+    assert story("334") == simulate("--story", "--seed", "334").stdout, "two epochs of the same millisecond"
     assert "has its answer" in story("3")
     assert story("3") != story("4")
 

@@ -286,12 +286,13 @@ class LiteChannel(ConnectedClient):
             self._alarm.set(wake_at)
 
     def _tick(self) -> None:
+        self._beat()  # the first to go on may be this one
         self._ownership.tick(time.monotonic())
         self._carry_out()
 
     async def _call(self, call: Call) -> None:
         answer = await self._subscriptions.call(call.what)
-        self._beat()  # the first to go on may be this one
+        self._beat()  # or this one
         self._ownership.answered(call.number, answer, time.monotonic())
         self._carry_out()
 
@@ -405,6 +406,9 @@ class LiteChannel(ConnectedClient):
             return Fate.HAND_BACK
         position = message.system_properties.queue_offset
         now = time.monotonic()
+        claiming = self._ownership.claiming(name)
+        if claiming:
+            self._beat()  # or this one
         topic = self._ownership.get(name)
         silent = topic is not None and bool(topic.last_message) and now - topic.last_message > self._expires_seconds
         fate = self._ownership.message(name, position, now)
@@ -414,7 +418,7 @@ class LiteChannel(ConnectedClient):
             born = message.system_properties.born_timestamp
             delivery = Delivery(name, position, message.body, born.seconds + born.nanos / 1e9)
             self._tell(self._on_delivery, delivery, "delivery callback failed")
-        if fate is Fate.WAIT or self._ownership.claiming(name):
+        if fate is Fate.WAIT or claiming:  # it may be over now
             self._carry_out()
         return fate
 

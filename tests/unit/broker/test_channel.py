@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
+from litevoice_broker import stubs
 from litevoice_broker.lite.channel import STOOD_STILL_SECONDS
-from litevoice_broker.lite.commands import Answer, AskOwn, Listed, Replace, What
+from litevoice_broker.lite.commands import Answer, Ask, AskOwn, Fate, Listed, Replace, Subscribe, Unsubscribe, What
 from tests.unit.broker.test_polls import lite_channel
+
+N, THEM = "s-1", "them"
 
 
 @pytest.mark.parametrize("stands_still", [True, False])
@@ -35,3 +40,67 @@ async def test_who_stood_still_looks_before_a_link_is_made_ready_again(
         channel._beat_at -= STOOD_STILL_SECONDS + 1
     await channel._connected()
     assert [type(what) for what in calls] == ([AskOwn, Replace] if stands_still else [Replace])
+
+
+class Told:
+    """What a channel has had the broker told, and who is `listed` there."""
+
+    def __init__(self, channel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[What] = []
+        self.listed: Collection[str] = (str(channel._connection.config.client_id),)
+        monkeypatch.setattr(channel._subscriptions, "call", self._call)
+
+    async def _call(self, what: What) -> Answer:
+        self.calls.append(what)
+        return {N: Listed(self.listed, 1000)} if isinstance(what, Ask | AskOwn) else None
+
+
+def message(position: int) -> Any:
+    one = stubs.definition.Message()
+    one.system_properties.lite_topic = N
+    one.system_properties.queue_offset = position
+    return one
+
+
+async def until_idle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("first_comes", [True, False])
+async def test_a_takeover_that_waits_for_its_first_message_while_we_stand_still_takes_nothing_back(
+    monkeypatch: pytest.MonkeyPatch, *, first_comes: bool
+) -> None:
+    """Whatever goes on first at the thaw."""
+    channel: Any = lite_channel()
+    told = Told(channel, monkeypatch)
+    takeover = asyncio.create_task(channel.take_over(N, 3))
+    await until_idle()
+    assert told.calls == [Subscribe((N,), 2)]
+    channel._beat_at -= STOOD_STILL_SECONDS + 1
+    told.listed = (THEM,)
+    if first_comes:
+        channel._judge(N, message(2))
+    await asyncio.wait_for(takeover, 1.0)
+    assert told.calls == [Subscribe((N,), 2), Ask((N,))]
+    assert channel.position(N) is None
+
+
+async def test_a_heal_that_is_broken_off_by_its_first_message_asks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else has come while it waited for that."""
+    channel: Any = lite_channel()
+    told = Told(channel, monkeypatch)
+    takeover = asyncio.create_task(channel.take_over(N, 3))
+    await until_idle()
+    channel._judge(N, message(2))
+    await takeover
+    told.calls.clear()
+    channel.claim_again(N)
+    await until_idle()
+    assert told.calls == [Unsubscribe((N,)), Subscribe((N,), 2)]
+    told.listed = (THEM,)
+    channel._ownership.noticed(N, 0.0)
+    assert channel._judge(N, message(2)) is Fate.HAND_BACK
+    await until_idle()
+    assert told.calls[2:] == [Ask((N,))]
+    assert channel.position(N) is None

@@ -262,7 +262,9 @@ class LiteChannel(ConnectedClient):
         """What the ownership wants since its last input."""
         if self._closed:
             return
-        for command in self._ownership.take():
+        commands = self._ownership.take()
+        self._receiver.claimed([command.name for command in commands if isinstance(command, Claimed)])
+        for command in commands:
             match command:
                 case Call():
                     self._spawn(self._call(command))
@@ -280,8 +282,6 @@ class LiteChannel(ConnectedClient):
                     self._tell(self._on_failed, name, "failure callback failed")
                 case Healing():
                     self._connection.observer.on_heal()
-                case Claimed(name):
-                    self._receiver.claimed(name)
         if (wake_at := self._ownership.wake_at) is not None:
             self._alarm.set(wake_at)
 

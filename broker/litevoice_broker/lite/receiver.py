@@ -87,10 +87,11 @@ class LiteReceiver:
             if broker not in self._polls:
                 self._polls[broker] = asyncio.create_task(self._poll_forever(queue), name=f"lite poll {broker}")
 
-    def claimed(self, name: str) -> None:
-        """Its claim is over, one way or the other."""
-        if messages := self._claimed_later.pop(name, None):
-            self._spawn(self._acknowledge(messages))
+    def claimed(self, names: Iterable[str]) -> None:
+        """Their claims are over, one way or the other. Takeovers that share their calls share these as well."""
+        messages = [message for name in names for message in self._claimed_later.pop(name, ())]
+        for first in range(0, len(messages), BATCH_MESSAGES):
+            self._spawn(self._acknowledge(messages[first : first + BATCH_MESSAGES]))
 
     async def close(self) -> None:
         """Cuts the open polls: only after the subscription is gone, else they swallow what they were about to bring."""

@@ -10,10 +10,12 @@ import pytest
 from litevoice_broker import stubs
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.lite.changes import CALLS_AT_ONCE
 from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, UNREST_SECONDS, LiteChannel
+from litevoice_broker.lite.commands import What
 from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.partition_consumer import REFUSED_IN_A_ROW, PartitionConsumer
-from litevoice_broker.receiving import Poller, acknowledge
+from litevoice_broker.receiving import BATCH_MESSAGES, Poller, acknowledge
 from litevoice_contracts.names import ClientId
 
 
@@ -168,6 +170,35 @@ async def test_refused_acknowledgements_are_told_and_not_repeated() -> None:
     assert refused == [messages[1]]
 
 
+async def test_takeovers_that_end_together_share_their_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When ten thousand sessions come back, each has something to acknowledge."""
+    acknowledged: list[list[str]] = []
+    channel: Any = lite_channel()
+    receiver = channel._receiver
+    names = [f"s-{number}" for number in range(40)]
+
+    async def call(method: str, request: Any) -> Any:
+        assert method == "AckMessage"
+        acknowledged.append([entry.lite_topic for entry in request.entries])
+        return stubs.service.AckMessageResponse()
+
+    async def told(what: What) -> None: ...
+
+    monkeypatch.setattr(channel._connection, "call", call)
+    monkeypatch.setattr(channel._subscriptions, "call", told)
+    takeovers = asyncio.gather(*(channel.take_over(name, 3) for name in names))
+    await asyncio.sleep(0.01)
+    for some in (names[:32], names[32:]):
+        await receiver._receive(None, set(), [message(2, name) for name in some])
+    await takeovers
+    await asyncio.sleep(0.01)
+    assert sorted(name for request in acknowledged for name in request) == sorted(names)
+    assert len(acknowledged) <= CALLS_AT_ONCE + 2, "as many as there were last steps"
+    assert max(map(len, acknowledged)) <= BATCH_MESSAGES
+    assert receiver._claimed_later == {}
+    await channel.close()
+
+
 class Resets:
     """An Admin that resets offsets when it is `there`."""
 
@@ -262,8 +293,9 @@ def consumer_of(admin: Any) -> tuple[PartitionConsumer, Acknowledges]:
     return consumer, link
 
 
-def message(offset: int) -> Any:
+def message(offset: int, lite_topic: str = "") -> Any:
     one = stubs.definition.Message()
+    one.system_properties.lite_topic = lite_topic
     one.system_properties.queue_offset = offset
     one.system_properties.receipt_handle = str(offset)
     return one

@@ -380,8 +380,16 @@ def test_owners_of_the_same_millisecond_have_epochs_of_their_own(wall: int, one:
     assert new_epoch(1 << 41, one, -1) < 1 << 63, "it fits into the message, in the year 2039 too"
 
 
-def test_after_an_owner_whose_clock_is_ahead_the_newest_one_wins() -> None:
+@given(st.integers(0, 1 << 41), st.integers(128, 262_000), TIES, TIES, st.data())
+def test_after_an_owner_whose_clock_is_ahead_the_newest_one_wins(
+    wall: int, behind: int, one: int, other: int, data: st.DataObject
+) -> None:
     """None of the two knows the other: what the first one says comes late."""
+    ahead, later = new_epoch(wall + behind, 0, -1), data.draw(st.integers(64, behind))
+    assert new_epoch(wall + later, one, ahead) > new_epoch(wall, other, ahead)
+
+
+def test_also_of_one_that_is_ten_minutes_ahead() -> None:
     ahead = new_epoch(WALL + 600_000, 0, -1)
     for later in (64, 1000, 30_000):
         assert new_epoch(WALL + later, 0, ahead) > new_epoch(WALL, (1 << 20) - 1, ahead)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -130,7 +130,7 @@ def tally_events(heard_ids: Iterable[str], log: Sequence[Mapping[str, Any]]) -> 
     parts = [event for event in map(EventId.parse, heard_ids) if event.part != LAST_PART]
     keys = [event.position * LAST_PART + event.part for event in parts]
     count = Counter(event.position for event in set(parts))
-    overtaken = _overtaken(log, count)
+    overtaken = _overtaken(log)
     expected = [
         line["position"] * LAST_PART + part
         for line in log
@@ -140,15 +140,12 @@ def tally_events(heard_ids: Iterable[str], log: Sequence[Mapping[str, Any]]) -> 
     return tally("events, broker → client", expected, keys)
 
 
-def _overtaken(log: Sequence[Mapping[str, Any]], heard: Container[int]) -> set[int]:
-    """Positions at the end of an attempt at a turn whose later attempt was heard: the gateway had asked for that one
-    already. A position that was left out before one of its own attempt that was heard is none of them."""
-    heard_later: dict[int, set[int]] = {}
-    overtaken = set()
-    for line in reversed(log):
-        attempts = heard_later.setdefault(line["turn"], set())
-        if line["visible"] and line["position"] in heard:
-            attempts.add(line["attempt"])
-        elif line["attempt"] not in attempts and max(attempts, default=0) > line["attempt"]:
+def _overtaken(log: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Positions of an attempt that a question, earlier in the log, has ended: who reads the log drops them."""
+    attempt, overtaken = 0, set()
+    for line in log:
+        if line["attempt"] < attempt:
             overtaken.add(line["position"])
+        elif not line["repeated"] and not {"EpochRejected", "Handover"} & set(line["types"]):
+            attempt = line["attempt"] + ("TurnReplay" in line["types"])
     return overtaken

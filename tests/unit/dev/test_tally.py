@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -150,18 +151,24 @@ def test_events(description: str, ids: list[str], clean: bool) -> None:
 @pytest.mark.parametrize(
     ("description", "heard", "lost"),
     [
-        ("the end of the attempt that was given up", [1, 4, 5], []),
-        ("all of it", [4, 5], []),
-        ("nothing of the attempt after it", [1], [2, 3, 4, 5]),
-        ("a hole in the attempt that was given up", [1, 3, 4, 5], [2]),
-        ("a hole in the attempt after it", [1, 5], [4]),
-        ("the end of the attempt after it", [1, 4], [5]),
+        ("all that counts", [1, 2, 6, 7], []),
+        ("a hole in the attempt that was given up", [1, 6, 7], [2]),
+        ("nothing of the attempt after it", [1, 2], [6, 7]),
+        ("a hole in the attempt after it", [1, 2, 7], [6]),
     ],
 )
 def test_events_of_a_turn_that_was_begun_again(description: str, heard: list[int], lost: list[int]) -> None:
-    log = [log_line(0, turn=1), *(log_line(p, turn=2) for p in (1, 2, 3)), *(log_line(p, 2, 1) for p in (4, 5))]
-    result = tally_events([f"evt_{position}_0" for position in [0, *heard]], log)
-    assert [key // LAST_PART for key in result.lost] == lost, description
+    """As another turn, and after one more question; what the first worker says behind a question is for nobody."""
+    log = [
+        *(log_line(position) for position in (1, 2)),
+        log_line(3, types=["TurnReplay"]),
+        log_line(4),
+        log_line(5, attempt=1, types=["TurnReplay"]),
+        *(log_line(position, turn=2, attempt=2) for position in (6, 7)),
+        log_line(8, types=["EpochRejected"]),
+    ]
+    result = tally_events([f"evt_{position}_0" for position in heard], log)
+    assert result.lost == [position * LAST_PART for position in lost], description
 
 
 def test_an_event_that_comes_twice_is_doubled_and_nothing_is_lost() -> None:
@@ -169,9 +176,13 @@ def test_an_event_that_comes_twice_is_doubled_and_nothing_is_lost() -> None:
     assert (result.lost, result.duplicated, result.reordered) == ([], [LAST_PART], [])
 
 
-def log_line(position: int, turn: int = 1, attempt: int = 0, *, visible: bool = True) -> dict[str, Any]:
+def log_line(
+    position: int, turn: int = 1, attempt: int = 0, *, visible: bool = True, types: Sequence[str] = ("TextDelta",)
+) -> dict[str, Any]:
     """As `audit replies` prints it."""
-    return {"position": position, "turn": turn, "attempt": attempt, "visible": visible}
+    visible &= not {"TurnReplay", "EpochRejected"} & set(types)
+    line = {"position": position, "turn": turn, "attempt": attempt, "types": list(types)}
+    return {**line, "visible": visible, "repeated": False}
 
 
 @pytest.mark.parametrize("number", [0, 1, 4711, (1 << 32) - 1])

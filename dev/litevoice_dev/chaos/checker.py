@@ -15,6 +15,8 @@ OWNERS_SECONDS = 5.0
 """A takeover is seen from both sides for a moment: two owners are two for longer than this."""
 _HIDDEN_SECONDS = 10.0
 """A connection may be dead for that long before the caller notices: it asks with pings."""
+QUESTION_SECONDS = 10.0
+"""A question takes no longer to be said."""
 MORE_MEMORY, MORE_MEMORY_MEBIBYTES = 1.3, 40.0
 MORE_DESCRIPTORS = 24
 """Per part: caches fill, and connections are kept for a while."""
@@ -45,6 +47,8 @@ class Judged:
             connection was cut.
         answers: how many were compared with the control's; `spoiled`: left out, as audio of the question was in flight.
         resent: client events that were sent again, unconfirmed, after a lost connection.
+        with_both: questions that were told as failed, and whose gateway and worker were struck at a time: what the one
+            has left, and what the other had, is gone (docs/limits.md).
     """
 
     packets: int = 0
@@ -53,6 +57,7 @@ class Judged:
     answers: int = 0
     spoiled: int = 0
     resent: int = 0
+    with_both: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, other: Judged) -> None:
@@ -62,6 +67,7 @@ class Judged:
         self.answers += other.answers
         self.spoiled += other.spoiled
         self.resent += other.resent
+        self.with_both += other.with_both
         self.findings += other.findings
 
 
@@ -97,7 +103,10 @@ def judge_call(
         excused |= spoiled and given_up
         if not spoiled and not given_up and len(control.asked) > number:
             judged.answers += 1
-            judged.findings += _compare(call, control, number, asked, where)
+            if _told_as_failed(call, number) and _both_were_struck(asked, faults):
+                judged.with_both += 1
+            else:
+                judged.findings += _compare(call, control, number, asked, where)
     if call.gave_up and not excused:
         judged.findings.append(Finding("missing", where, call.gave_up))
     return judged
@@ -204,6 +213,21 @@ def _compare(call: Call, control: Call, number: int, asked: Asked, where: str) -
     if asked.heard != usual and not asked.resent:
         return [Finding("events", where, f"question {number}: {', '.join(asked.heard)}; not {', '.join(usual)}")]
     return []
+
+
+def _told_as_failed(call: Call, number: int) -> bool:
+    return [answer.status for answer in call.answer_to(number) if answer.status] == ["failed"]
+
+
+def _both_were_struck(asked: Asked, faults: Sequence[Happened]) -> bool:
+    """A gateway and a worker, while the question was said or its answer was due."""
+    until = asked.asked_at if asked.done_at is None else asked.done_at
+    struck = {
+        fault.kind.partition("-")[0]
+        for fault in faults
+        if fault.began <= until and fault.back_at >= asked.asked_at - QUESTION_SECONDS and fault.kind != "gateway-drain"
+    }
+    return {"gateway", "worker"} <= struck
 
 
 def _content(answer: Answer) -> tuple[str, str, str]:

@@ -86,7 +86,8 @@ def lines(result: Result) -> list[str]:
         f"second owners {counts['second owner']}, wrong errors and closes {counts['told']}",
         f"in flight    {judged.in_flight} audio packets ({judged.in_flight * PACKET_MILLISECONDS} ms) of callers "
         f"without acknowledgements were lost in cut connections; {judged.spoiled} questions spoiled by it are "
-        f"not compared; {judged.resent} typed questions sent again",
+        f"not compared; {judged.resent} typed questions sent again; {judged.with_both} told as failed when gateway and "
+        "worker were struck at a time",
         f"connections  {result.reconnects} lost and made again, {result.refused} refused meanwhile",
         f"churn        {_churn(result.visits)}",
         "",

@@ -291,3 +291,28 @@ def test_the_sum_of_calls() -> None:
     lose_an_event(other, [], [])
     both = total([one, judge_call(other, spoken(), requests(), log())])
     assert (both.packets, both.answers, [finding.what for finding in both.findings]) == (400, 4, ["lost"])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "excused"),
+    [
+        (("gateway-freeze", "worker-drain"), True),
+        (("gateway-freeze",), False),
+        (("worker-kill", "worker-drain"), False),
+        (("gateway-drain", "worker-drain"), False),
+    ],
+)
+def test_what_went_with_gateway_and_worker_and_was_told_is_counted(kinds: tuple[str, ...], excused: bool) -> None:
+    faults = [Happened(kind, f"{kind} 0", 3.0, 3.5) for kind in kinds]
+    call = spoken()
+    call.answers[0].status = "failed"
+    judged = judge_call(call, spoken(), requests(), log(), faults)
+    assert (judged.with_both, [finding.what for finding in judged.findings]) == (
+        (1, []) if excused else (0, ["answer"])
+    )
+    call.answers[0].text = "Rome."
+    call.answers[0].status = "completed"
+    assert judge_call(call, spoken(), requests(), log(), faults).findings, "a wrong answer is no loss"
+    late = [Happened(kind, f"{kind} 0", 30.0, 31.0) for kind in kinds]
+    call.answers[0].status = "failed"
+    assert judge_call(call, spoken(), requests(), log(), late).findings

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from litevoice_broker.admin import Admin, LiteTopicInfo
+from litevoice_broker.lite.commands import Listed
 from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.rocketmq_jars import version
 from tests.integration.broker.lite_owners import Log, new_name, owner, send, subscribers, synced
@@ -152,12 +153,12 @@ async def test_a_notice_older_than_the_last_takeover_is_no_eviction(kit: Any, ad
 async def test_taken_again_while_the_broker_is_asked_about_a_notice(kit: Any) -> None:
     first, first_log = await owner(kit, "first")
     second, second_log = await owner(kit, "second")
-    ask = first._subscriptions.subscribers
-    asked: list[dict[str, set[str]]] = []
+    ask = first._subscriptions.listed
+    asked: list[dict[str, Listed]] = []
     taken = asyncio.Event()
     again: list[asyncio.Task[None]] = []
 
-    async def ask_and_take_again(names: list[str]) -> dict[str, set[str]]:
+    async def ask_and_take_again(names: list[str]) -> dict[str, Listed]:
         await taken.wait()
         asked.append(await ask(names))
         if not again:
@@ -165,13 +166,13 @@ async def test_taken_again_while_the_broker_is_asked_about_a_notice(kit: Any) ->
             await asyncio.sleep(0)
         return asked[-1]
 
-    first._subscriptions.subscribers = ask_and_take_again
+    first._subscriptions.listed = ask_and_take_again
     name = new_name()
     await first.take_over(name, 0)
     await second.take_over(name, 0)
     taken.set()
     await until(lambda: second_log.evicted == [name])
-    assert asked[:1] == [{name: {str(second._connection.config.client_id)}}]
+    assert asked[0][name].subscribers == {str(second._connection.config.client_id)}
     await send(await kit.producer(), kit, name, 0, 5)
     await until(lambda: first_log.positions[name] == list(range(5)))
     assert first_log.evicted == []

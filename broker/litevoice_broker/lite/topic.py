@@ -59,6 +59,7 @@ class Claim:
         steps: offsets that are still to be subscribed at, None where to unsubscribe.
         first: the position that the first subscription hands out; None: nothing to wait for.
         until: for so long at most; None before the subscription is answered.
+        told: an attempt before it, at the same takeover, has told everybody else to leave.
         old: this process has stood still since it began.
     """
 
@@ -66,6 +67,7 @@ class Claim:
     steps: list[int | None]
     first: int | None = None
     until: float | None = None
+    told: bool = False
     old: bool = False
 
     def awaits_first(self, now: float) -> bool:
@@ -86,10 +88,13 @@ class Claim:
         self.first = self.until = None
         return waits
 
+    def has_told(self, *, failed: bool = False) -> bool:
+        """Its first subscription has told everybody else to leave. `failed`: the step before the next one."""
+        return self.told or len(self.steps) < (2 if failed else 3)
+
     def may_be_overtaken(self, *, failed: bool = False) -> bool:
-        """Its first subscription has told everybody else to leave: who is listed now has come while we stood still.
-        `failed`: the step before the next one."""
-        return self.old and len(self.steps) < (2 if failed else 3)
+        """Who is listed now has come while we stood still."""
+        return self.old and self.has_told(failed=failed)
 
 
 class Stage(Enum):
@@ -155,6 +160,8 @@ class Topic:
     """Its takeover was broken off, and may come too late: only if nobody else is there it begins again."""
     work: Claim | Look | Leave | None = None
     attempts: int = 0
+    told: bool = False
+    """One of them that failed had told everybody else to leave."""
     refused: int = 0
     """Heals since the last claim that worked; what may succeed later does not count."""
     requests: list[int] = field(default_factory=list)
@@ -201,7 +208,7 @@ class Topic:
         """To own it from `position` on, whatever was before."""
         self.give_up()
         self.number, self.wanted, self.taking, self.fresh = number, True, True, fresh
-        self.attempts = 0
+        self.attempts, self.told = 0, False
         self.order.restart(position)
 
     # --- claimed
@@ -219,12 +226,12 @@ class Topic:
             steps.insert(0, None)
         self.heal = None
         self.subscribed, self.synced = True, False
-        return Claim(self.number, steps, first if not self.fresh and first < position else None)
+        return Claim(self.number, steps, first if not self.fresh and first < position else None, told=self.told)
 
     def claimed(self, now: float) -> None:
         """The wake-up for what waits in the log can get lost while the last owner still acknowledges: that something
         comes is verified."""
-        self.refused = 0
+        self.refused, self.told = 0, False
         if self.for_user:
             self.verified = None if self.fresh else 0
             self.taking = self.fresh = self.resuming = False
@@ -240,6 +247,8 @@ class Topic:
     def stood_still(self) -> None:
         if isinstance(self.work, Claim):
             self.work.old = not self.fresh
+        elif self.told and self.for_user:
+            self.asks_first = True
 
     def is_overtaken(self, claim: Claim) -> bool:
         """Somebody else takes over while a heal is on its way, which nobody waits for, or has while we stood still: it
@@ -261,6 +270,7 @@ class Topic:
     def gives_up(self, claim: Claim, error: BrokerError, now: float) -> bool:
         """A claim failed; unless it is given up, it will be tried again."""
         self.asks_first = claim.may_be_overtaken(failed=True)
+        self.told = claim.has_told(failed=True) and not self.fresh
         if not self.for_user:
             self.heal = Heal.ASK  # another try may come over another link, after an eviction nobody told us of
             self.retry_at = now + self.order.gap_wait_seconds()

@@ -10,7 +10,7 @@ from litevoice_broker.errors import BrokerUnavailable
 from litevoice_broker.lite.changes import CALLS_AT_ONCE
 from litevoice_broker.lite.commands import Ask, Fate, Replace, Subscribe, Unsubscribe
 from litevoice_broker.lite.full_sync import ASKED_AT_ONCE, ASKED_PER_SECOND, SETTLED_PER_SECOND, Postponed
-from litevoice_broker.lite.topic import Heal
+from litevoice_broker.lite.topic import CLAIM_RETRY_SECONDS, Heal
 from tests.unit.broker import driver
 from tests.unit.broker.driver import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
 
@@ -395,6 +395,24 @@ def test_the_last_step_of_a_takeover_that_failed_while_we_stood_still_is_not_sim
     broker.answer(BrokerUnavailable("no answer"))
     assert broker.pass_time(1.0) == [add(2), REMOVE, add(3), ASK]
     assert broker.evicted == [N]
+
+
+@pytest.mark.parametrize("tries_again", [False, True])
+def test_nor_is_one_tried_again_whose_last_step_had_failed_before(broker: Broker, *, tries_again: bool) -> None:
+    """Everybody had been told to leave by then: who is listed has come later."""
+    request = broker.ownership.take_over(N, 3, broker.now)
+    broker.answer()
+    broker.answer()
+    broker.answer(BrokerUnavailable("no answer"))
+    if tries_again:
+        broker.now += CLAIM_RETRY_SECONDS
+        broker.ownership.tick(broker.now)
+        broker.take()
+    stand_still(broker)
+    broker.listed = {THEM}
+    calls = broker.answer_all() + broker.pass_time(1.0)
+    assert calls == [add(2), REMOVE, add(3), *[REMOVE] * tries_again, ASK]
+    assert (broker.evicted, broker.finished[request]) == ([N], None)
 
 
 def test_a_takeover_that_had_hardly_begun_when_we_stood_still_goes_on(broker: Broker) -> None:

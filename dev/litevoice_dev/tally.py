@@ -110,15 +110,20 @@ def tally_packets(sent: int, messages: Iterable[Mapping[str, Any]], session_id: 
         numbers = message.get("client_seqs") or [None] * len(message["marks"])
         for seq, (mark, number) in enumerate(zip(message["marks"], numbers, strict=True), message["seq"]):
             key = message["epoch"], seq
-            if mark is not None and key not in seen and not (number is not None and number <= newest):
+            if mark is not None and key not in seen and not _sent_before(number, newest):
                 marks.append(mark)
-            if mark is not None and not late and key not in order and not (number is not None and number <= heard):
-                order[key] = mark, -1 if number is None else number
-                heard = max(heard, order[key][1])
+            if mark is not None and not late and key not in order and not _sent_before(number, heard):
+                order[key] = mark, number or -1
+                heard = max(heard, number or -1)
             seen.add(key)
             newest = max(newest, number or -1)
     result = tally("audio packets, client → broker", range(sent), marks)
     return replace(result, reordered=tally("", (), [mark for mark, _ in order.values()]).reordered)
+
+
+def _sent_before(number: int | None, newest: int) -> bool:
+    """The client's own number says that the packet is sent again; None: it has none."""
+    return number is not None and number <= newest
 
 
 def tally_events(heard_ids: Iterable[str], log: Sequence[Mapping[str, Any]]) -> Tally:

@@ -147,7 +147,9 @@ class Answers:
                 if question.poison is not None and not question.text_seen:
                     question.text_seen = True
                     self._end_if_complete(question)
-                elif not self.unsure and self._world.poison.deaths <= MAX_ATTEMPTS:  # else one that is over kills on
+                elif self.unsure:  # what was cancelled beside it is asked again if it comes late after all
+                    question.answered = False
+                elif self._world.poison.deaths <= MAX_ATTEMPTS:  # else one that is over kills on
                     self._client.wrong(f"{self._name(question)} was not understood: {event['message']}")
             case other:
                 self._broken(f"got {other}")

@@ -28,6 +28,7 @@ FOUND = {
     15868: "the same, and the utterance in it was told as lost",
     3161: "an owner answered a worker in mid-utterance before what the one before left was there: half was understood",
     14457: "the same of one of which no worker had said that it has begun: only the client's numbers showed it",
+    8398: "told as lost after its response was cancelled, then heard late after all, and answered anew",
     6379: "no fault: the only worker died while the first of two brokers, which has the fences, was away",
     7043: "a gateway was killed before it answered a worker that knew nothing: that one dropped what it had",
     9567: "the same of one that stood still, and left late what its client had sent again in part",

@@ -50,6 +50,8 @@ class WorkerNews(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         full: the worker takes no more sessions.
         busy: the share of its CPU that the worker uses, 0 to 1.
+        lost: partitions that another worker has taken from this one. Until a moment ago it may have read beside the
+            other: what it has read of them ends with it.
     """
 
     worker: str
@@ -58,6 +60,7 @@ class WorkerNews(msgspec.Struct, frozen=True, omit_defaults=True):
     full: bool = False
     busy: float = 0.0
     v: int = VERSION
+    lost: list[int] = []
 
     def encode(self) -> bytes:
         return _encoder.encode(self)

@@ -74,10 +74,10 @@ class Workers:
 
     def new_readers(self, news: WorkerNews) -> set[int]:
         """The partitions that another worker reads now. Whoever is heard of first may not be the first that reads: what
-        was sent before may have ended with another one."""
+        was sent before may have ended with another one; so may what was sent since, until that one has lost it."""
         changed = {entry.partition for entry in news.partitions if self._readers.get(entry.partition) != news.worker}
         self._readers |= {entry.partition: news.worker for entry in news.partitions}
-        return changed
+        return changed | set(news.lost)
 
     def reader(self, partition: int) -> tuple[str, float | None, float]:
         """The pod that reads the partition, when it last told of it (monotonic; None: never), and how far behind it was

@@ -36,6 +36,7 @@ class _Gateway:
     partitions: dict[int, float] = field(default_factory=dict)
     settled: dict[str, Tell] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
 
 
 class News:
@@ -63,6 +64,12 @@ class News:
         if (known := self._gateways.get(gateway)) is not None:
             known.refused.add(session_id)
 
+    def lost(self, partition: int) -> None:
+        """Another worker has taken it: what this one has read of it meanwhile is to be asked about once more."""
+        for known in self._gateways.values():
+            if known.partitions.pop(partition, None) is not None:
+                known.lost.add(partition)
+
     def keep_partitions(self, owned: Collection[int]) -> None:
         """This worker reads no others now."""
         for known in self._gateways.values():
@@ -85,11 +92,13 @@ class News:
             busy = working.get(gateway, set()) - known.settled.keys()
             sessions += [SessionNews(session_id) for session_id in sorted(busy)]
             sessions += [SessionNews(session_id, refused=True) for session_id in sorted(known.refused)]
-            known.settled, known.refused = {}, set()
+            lost = sorted(known.lost)
+            known.settled, known.refused, known.lost = {}, set(), set()
             partitions = [
                 PartitionNews(number, behind + load.unheard_seconds)
                 for number, behind in sorted(known.partitions.items())
             ]
-            if partitions or sessions:
-                told.append((gateway, WorkerNews(self._worker, partitions, sessions, load.full, load.busy)))
+            if partitions or sessions or lost:
+                news = WorkerNews(self._worker, partitions, sessions, load.full, load.busy, lost=lost)
+                told.append((gateway, news))
         return told

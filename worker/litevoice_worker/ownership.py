@@ -80,6 +80,7 @@ class Ownership:
         peek: Peek,
         sessions: PartitionSessions,
         on_owned: Callable[[int], None],
+        on_lost: Callable[[int], None],
     ) -> None:
         self._names = names
         self._members = members
@@ -90,6 +91,7 @@ class Ownership:
         self._peek = peek
         self._sessions = sessions
         self._on_owned = on_owned
+        self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._claims = Claims(fence.me, names.partitions, self._loop.time())
         self._consumers: dict[int, PartitionConsumer] = {}
@@ -314,6 +316,7 @@ class Ownership:
         self._on_owned(len(self._consumers))
         if consumer is not None:
             self._spawn(consumer.abandon())
+            self._on_lost(partition)
 
 
 class _Progress:

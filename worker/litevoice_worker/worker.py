@@ -91,6 +91,7 @@ class Worker:
             peek=self._peek,
             sessions=self._sessions,
             on_owned=self._metrics.partitions.set,
+            on_lost=self._tell_lost,
         )
         self._news = News(str(self._fence.me))  # another one after a restart: gateways ask about what is open then
         self._news_due = asyncio.Event()
@@ -197,6 +198,11 @@ class Worker:
 
     def _lost(self, partition: int) -> None:
         self._ownership.lost(partition)
+
+    def _tell_lost(self, partition: int) -> None:
+        """Gateways learn at once that it is not read here any more, and ask about what is open there."""
+        self._news.lost(partition)
+        self._news_due.set()
 
     def _peek(self, partition: int, messages: Sequence[PartitionMessage]) -> None:
         """Their gateways learn at once that another worker reads the partition, and ask about what is open there."""

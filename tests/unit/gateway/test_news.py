@@ -75,6 +75,14 @@ def test_a_partition_that_another_worker_reads_is_noticed_once() -> None:
     assert [workers.new_readers(news) for news in (NEWS, NEWS, other, other, NEWS)] == [{3}, set(), {3, 4}, set(), {3}]
 
 
+def test_what_a_worker_has_lost_is_asked_about_though_the_other_reader_is_known() -> None:
+    """It has read beside that one until now, perhaps also what has asked."""
+    workers = Workers()
+    other = WorkerNews("w-2", [PartitionNews(3, 0)])
+    told = [NEWS, other, WorkerNews("w-1", [PartitionNews(4, 0)], lost=[3]), other]
+    assert [workers.new_readers(news) for news in told] == [{3}, {3}, {3, 4}, set()]
+
+
 def test_the_workers_are_full_when_all_that_are_heard_of_say_so() -> None:
     workers = Workers()
     assert not workers.full(0)

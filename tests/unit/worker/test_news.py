@@ -42,6 +42,17 @@ def test_a_partition_that_was_handed_over_is_not_told_of() -> None:
     assert dict(news.take([], Load(), 1))["g_1"].partitions == [PartitionNews(4, 0.1)]
 
 
+def test_a_partition_that_another_worker_took_is_told_of_once_to_who_has_sent_something_for_it() -> None:
+    news = News("w")
+    news.arrived("g_1", 3, 0.1, 0)
+    news.arrived("g_2", 4, 0.1, 0)
+    news.lost(3)
+    news.keep_partitions({4})
+    told = dict(news.take([], Load(), 1))
+    assert told == {"g_1": WorkerNews("w", lost=[3]), "g_2": WorkerNews("w", [PartitionNews(4, 0.1)])}
+    assert "g_1" not in dict(news.take([], Load(), 2))
+
+
 def test_a_full_worker_says_so_and_whom_it_has_refused() -> None:
     news = News("w")
     news.arrived("g_1", 3, 0.1, 0)

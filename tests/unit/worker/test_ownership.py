@@ -98,6 +98,7 @@ async def leaving(after: float, block_seconds: float = 0.0) -> bool | None:
         peek=lambda _partition, _messages: None,
         sessions=others,
         on_owned=lambda _count: None,
+        on_lost=lambda _partition: None,
     )
     await owner.start()
     async with asyncio.timeout(5):

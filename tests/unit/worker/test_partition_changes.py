@@ -113,6 +113,7 @@ class World:
         """Offsets of a batch, and which of them no former owner can have handled."""
         self.peeked: list[int] = []
         self.owned: list[int] = []
+        self.lost: list[int] = []
         self.slow = False
         self.members = StaticMembers(frozenset({ME.pod}))
         self.ownership = Ownership(
@@ -125,6 +126,7 @@ class World:
             self.peek,
             self.sessions,
             self.owned.append,
+            self.lost.append,
         )
 
     async def start(self) -> None:
@@ -176,6 +178,13 @@ async def test_a_partition_that_is_lost_while_it_is_left_is_not_handed_over(worl
     await leaving
     assert world.sessions.handed_over == []
     assert world.broker.consumers[0].ended == "abandoned"
+    assert world.lost == [0], "what it has read since the other one took it ends here"
+
+
+async def test_a_partition_that_is_handed_over_is_not_lost(world: World) -> None:
+    await world.start()
+    await world.ownership.leave()
+    assert (world.sessions.handed_over, world.lost) == ([0], [])
 
 
 async def test_a_partition_that_is_lost_while_it_is_taken_is_not_read(world: World) -> None:
@@ -188,6 +197,7 @@ async def test_a_partition_that_is_lost_while_it_is_taken_is_not_read(world: Wor
     assert not world.ownership.owned
     assert world.broker.consumers == []
     assert world.broker.resets == [], "what its owner has taken stays its own"
+    assert world.lost == [], "nothing was read of it"
 
 
 async def test_nor_one_that_another_has_taken_while_this_one_stood_still_over_it(

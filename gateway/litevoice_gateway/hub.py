@@ -272,6 +272,8 @@ class Hub:
             self._homes.of(connection.session.id).channel.pause(connection.session.id)
 
     async def resume_replies(self, connection: Connection) -> None:
+        """Claims again what was left at the broker: not what somebody may have taken while we stood still."""
+        await self._look_is_over()
         if self.sessions.get(connection.session.id) is connection:
             await self._homes.of(connection.session.id).channel.resume(connection.session.id)
 
@@ -390,6 +392,7 @@ class Hub:
         if name not in self.sessions:
             channel.yield_to_others(name)
         await connection.settled.wait()
+        await self._look_is_over()
         if not moved and connection.session.is_answered:
             await self._leaving.hear_out(name, channel)
         await self._let_go(name)

@@ -53,6 +53,11 @@ class Changes:
             self._under_way[step] += 1
             yield Change(step, topics)
 
+    def take_back(self) -> list[tuple[Topic, Step]]:
+        """What no call has been made for yet."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
     def end(self, change: Change) -> None:
         """Its call was answered."""
         self._under_way[change.step] -= 1

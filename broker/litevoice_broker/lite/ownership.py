@@ -224,6 +224,12 @@ class Ownership:
             if isinstance(call, Survey):
                 call.old = True
         requests, held = self._gate.postpone()
+        for topic, step in self._changes.take_back():
+            if isinstance(topic.work, Claim):
+                topic.work.steps.insert(0, step)
+                self._answered(topic, None, now)
+            else:
+                self._changes.add(topic, step)
         self._go_on_after(requests, held, Postponed(_STOOD_STILL), now)
 
     def _settle(self, link: int, now: float) -> int:
@@ -482,7 +488,7 @@ class Ownership:
         else:
             for topic, heal in survey.verdicts(self._me, self._topics, known):
                 if heal is not None:
-                    topic.wants_heal(heal)
+                    topic.wants_heal(Heal.ASK if survey.old else heal)
                 else:
                     self._evict(topic)
                 self._go_on(topic, now)

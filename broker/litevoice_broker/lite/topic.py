@@ -92,10 +92,6 @@ class Claim:
         """Its first subscription has told everybody else to leave. `failed`: the step before the next one."""
         return self.told or len(self.steps) < (2 if failed else 3)
 
-    def may_be_overtaken(self, *, failed: bool = False) -> bool:
-        """Who is listed now has come while we stood still."""
-        return self.old and self.has_told(failed=failed)
-
 
 class Stage(Enum):
     ASKED = auto()
@@ -107,18 +103,20 @@ class Stage(Enum):
 
 @dataclass(slots=True)
 class Look:
-    """A question whose the LiteTopic is; `notice`: because the broker said that it is somebody else's."""
+    """A question whose the LiteTopic is; `notice`: because the broker said that it is somebody else's; `old`: this
+    process has stood still since it was asked, and somebody may have come after the answer."""
 
     number: int
     notice: bool
     stage: Stage = Stage.ASKED
     until: float = 0.0
+    old: bool = False
 
     def has_waited(self, now: float) -> bool:
         """It is time to ask again."""
         if self.stage is not Stage.WAITING or self.until > now:
             return False
-        self.stage = Stage.ASKED_AGAIN
+        self.stage, self.old = Stage.ASKED_AGAIN, False
         return True
 
 
@@ -245,15 +243,21 @@ class Topic:
                 self.verified = None
 
     def stood_still(self) -> None:
-        if isinstance(self.work, Claim):
-            self.work.old = not self.fresh
-        elif self.told and self.for_user:
-            self.asks_first = True
+        """What is known of it has grown old."""
+        match self.work:
+            case Claim() | Look() as work:
+                work.old = not self.fresh
+            case _:
+                self.asks_first |= self.resuming or (self.taking and self.told)
+        self.asks_anew()
 
-    def is_overtaken(self, claim: Claim) -> bool:
-        """Somebody else takes over while a heal is on its way, which nobody waits for, or has while we stood still: it
-        must not take that back."""
-        return claim.may_be_overtaken() or (self.noticed and not self.for_user)
+    def is_overtaken(self, claim: Claim, *, failed: bool = False) -> bool:
+        """Somebody else may have taken over, while we stood still or because we are told so, and a claim must not take
+        that back: a heal, or a resumption, of what was ours already; a takeover only when it has told everybody to
+        leave, because until then whoever is listed may have been there before it."""
+        if self.taking:
+            return claim.old and claim.has_told(failed=failed)
+        return claim.old or self.noticed
 
     def break_off(self, claim: Claim) -> None:
         """Before its next step. Whose it is will be asked, and only then is it healed, or taken over."""
@@ -263,13 +267,13 @@ class Topic:
         self.heal = Heal.CLAIM if self.noticed else Heal.ASK
 
     def asks_anew(self) -> None:
-        """What was known has grown old while a heal was held up: somebody may have come meanwhile."""
+        """What was known has grown old while a heal was held up, or we stood still: somebody may have come since."""
         if self.heal is Heal.CLAIM and not self.for_user:
             self.heal = Heal.ASK
 
     def gives_up(self, claim: Claim, error: BrokerError, now: float) -> bool:
         """A claim failed; unless it is given up, it will be tried again."""
-        self.asks_first = claim.may_be_overtaken(failed=True)
+        self.asks_first = self.for_user and self.is_overtaken(claim, failed=True)
         self.told = claim.has_told(failed=True) and not self.fresh
         if not self.for_user:
             self.heal = Heal.ASK  # another try may come over another link, after an eviction nobody told us of
@@ -395,11 +399,13 @@ class Topic:
 
     def keeps(self, look: Look, ours: bool | None) -> bool:
         """`ours` is None when nobody answered: after a notice it is believed, before a heal it is not."""
-        self.work, self.asks_first = None, False
+        self.work, self.asks_first = None, look.old and self.for_user
         if ours is False or (look.notice and not ours):
             return False
         if not look.notice or not (self.subscribed or self.noticed):  # once, after the last notice of several
             self.heal = None if self.yields else Heal.CLAIM
+        if look.old:
+            self.asks_anew()
         return True
 
     # --- left

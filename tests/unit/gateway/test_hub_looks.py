@@ -1,4 +1,4 @@
-"""What a gateway that stood still sends of what its clients had said before."""
+"""What a gateway that stood still sends of what its clients had said before, and what it claims again."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Homes:
 
     def __init__(self, owned: set[str], taken: set[str]) -> None:
         self.owned, self.taken, self.sent = owned, taken, 0
+        self.resumed: list[str] = []
         self.answers = asyncio.Event()
         self.hub: Any = None
         self.channel = self.producer = self.news = self
@@ -36,6 +37,15 @@ class Homes:
     async def release(self, name: str) -> None:
         self.owned.discard(name)
 
+    def yield_to_others(self, _: str) -> None: ...
+
+    def position(self, name: str) -> int | None:
+        return 3 if name in self.owned else None
+
+    async def resume(self, name: str) -> None:
+        if name in self.owned:
+            self.resumed.append(name)
+
     def enqueue_fifo(self, *_: object) -> None:
         self.sent += 1
 
@@ -46,22 +56,28 @@ class Homes:
             self.hub._evicted(name)
 
 
+def thawed(homes: Homes) -> Any:
+    """A hub that has stood still until now."""
+    broker = BrokerSettings(
+        endpoints="nobody:8081", name_server="nobody:9876", request_topic="up", reply_topic="down", partitions=1
+    )
+    settings = GatewaySettings(broker=broker, api_keys_dir="/", keys_dir="/")
+    hub: Any = Hub(settings, Keys(b"k" * 32, b"t" * 16), Metrics(), "gateway-0", "10.0.0.1")
+    hub._homes, homes.hub = homes, hub
+    hub._beat_at -= STOOD_STILL_SECONDS + 1
+    return hub
+
+
 @pytest.mark.parametrize("owned", [True, False])
 @pytest.mark.parametrize("taken", [True, False])
 async def test_what_waits_leaves_only_when_the_session_is_still_ours(*, owned: bool, taken: bool) -> None:
     """The client's last attempt to come back has ended here before the broker has answered: that gives the session up,
     and the broker would not tell that it is somebody else's. Its worker, too, may be another one by now, to whom all
     this would be new (two turns of half an hour of `make chaos` were computed twice)."""
-    broker = BrokerSettings(
-        endpoints="nobody:8081", name_server="nobody:9876", request_topic="up", reply_topic="down", partitions=1
-    )
-    settings = GatewaySettings(broker=broker, api_keys_dir="/", keys_dir="/")
-    hub: Any = Hub(settings, Keys(b"k" * 32, b"t" * 16), Metrics(), "gateway-0", "10.0.0.1")
-    homes = hub._homes = Homes({"s_1"} if owned else set(), {"s_1"} if taken else set())
-    homes.hub = hub
+    homes = Homes({"s_1"} if owned else set(), {"s_1"} if taken else set())
+    hub = thawed(homes)
     told: list[BaseException | None] = []
     connection = SimpleNamespace(partition=0, session=SimpleNamespace(id="s_1"))
-    hub._beat_at -= STOOD_STILL_SECONDS + 1
     hub.publish(connection, b"what it had said", told.append)
     giving_up = asyncio.create_task(hub._let_go("s_1"))
     await asyncio.sleep(0.3)
@@ -71,3 +87,35 @@ async def test_what_waits_leaves_only_when_the_session_is_still_ours(*, owned: b
     assert homes.sent == (owned and not taken)
     assert len(told) == (not homes.sent)
     assert not homes.owned
+
+
+class Reader:
+    """A connection of it."""
+
+    def __init__(self, **has: object) -> None:
+        self.__dict__.update(has)
+
+
+@pytest.mark.parametrize("has_left", [True, False])
+@pytest.mark.parametrize("taken", [True, False])
+async def test_replies_that_a_slow_reader_left_at_the_broker_are_claimed_when_the_session_is_still_ours(
+    *, taken: bool, has_left: bool
+) -> None:
+    """It reads on, or has left and goes elsewhere: its last gateway takes for it what waits. Claimed at the thaw, its
+    session would be taken from where it is by then."""
+    homes = Homes({"s_1"}, {"s_1"} if taken else set())
+    hub = thawed(homes)
+    settled = asyncio.Event()
+    settled.set()
+    session = SimpleNamespace(id="s_1", is_answered=True)
+    connection = Reader(session=session, settled=settled, evicted=hub.sessions.clear)
+    if not has_left:
+        hub.sessions["s_1"] = connection
+    claiming = hub._release(connection, moved=False) if has_left else hub.resume_replies(connection)
+    task = asyncio.create_task(claiming)
+    await asyncio.sleep(0.1)
+    assert homes.resumed == []
+    homes.answers.set()
+    await asyncio.sleep(0.1)
+    assert homes.resumed == ([] if taken else ["s_1"])
+    task.cancel()

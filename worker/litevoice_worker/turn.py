@@ -186,6 +186,8 @@ class Turns:
         self._apply(now)
         if self._pausable and self._pause_ends(now):
             utterances.pause(self._dialogue, self._order.applied, now)
+        if self._all_heard and self._dialogue.unheard and now - self._dialogue.begun_at >= UNHEARD_SECONDS:
+            utterances.end_unheard(self._dialogue)
         if self._all_heard and idleness.timed_out(self._dialogue, now, self._last_audio):
             idleness.time_out(self._dialogue, now)
         self._respond(now)
@@ -231,8 +233,6 @@ class Turns:
                 backlog.put_back(utterances.hear(dialogue, audio, now))
             else:
                 client_events.apply(dialogue, backlog.take(), now)
-        if dialogue.unheard and not (backlog or dialogue.listening) and now - dialogue.begun_at >= UNHEARD_SECONDS:
-            utterances.end_unheard(dialogue)
         if backlog.full:
             message = "audio came faster than it could be recognized, and too much waited: some of it was dropped"
             dialogue.publish([events.SessionError("input_audio_dropped", message)])

@@ -83,15 +83,15 @@ def _until_again(kept: list[UpEnvelope], answer: UpEnvelope) -> list[UpEnvelope]
 
 
 def _goes_on(kept: list[UpEnvelope], snapshot: Snapshot) -> bool:
-    """Nothing is missing between the two, and something is new."""
+    """Nothing that anybody has is missing between the two, and something is new. What comes before the first packet of
+    an owner, the answer would have brought if anybody had left it."""
     first, last, boundary = kept[0], kept[-1], snapshot.boundary
     if boundary is not None and boundary >= last.last:
         return False
-    done = snapshot.cursor.client_seq
-    if done is None:
-        return first.seq == 0 and (boundary is None or boundary.epoch < first.epoch)
-    number = next(iter(first.client_seqs or ()), None)
-    return number is not None and number <= done + 1
+    if first.seq == 0 and (boundary is None or boundary.epoch < first.epoch):
+        return True
+    done, number = snapshot.cursor.client_seq, next(iter(first.client_seqs or ()), None)
+    return done is not None and number is not None and number <= done + 1
 
 
 def _is_numbered(envelope: UpEnvelope) -> bool:

@@ -99,8 +99,7 @@ def pause(dialogue: Dialogue, mark: Mark, now: float) -> None:
     if (utterance := dialogue.listener.commit()) is not None:
         end(dialogue, utterance, mark, None, now)
         return
-    dialogue.restart_listener(mark, dialogue.listener.audio_ms)
-    dialogue.tell()
+    _forget_heard(dialogue, mark, dialogue.listener.audio_ms)
 
 
 def end(dialogue: Dialogue, utterance: Utterance, mark: Mark, consumed: int | None, now: float) -> None:
@@ -309,10 +308,15 @@ def _forget_silence(dialogue: Dialogue) -> list[Numbered]:
     quiet = dialogue.listener.quiet()
     if quiet is None:
         return []
-    dialogue.restart_listener(quiet.mark, quiet.audio_ms)
+    _forget_heard(dialogue, quiet.mark, quiet.audio_ms)
+    return quiet.rest
+
+
+def _forget_heard(dialogue: Dialogue, mark: Mark, audio_ms: int) -> None:
+    """It was silence, up to `mark`: of an utterance that a former worker has announced it is all there is so far."""
+    dialogue.restart_listener(mark, audio_ms)
     dialogue.unheard = bool(dialogue.cursor.open_turn) and not dialogue.again
     dialogue.tell()
-    return quiet.rest
 
 
 def end_unheard(dialogue: Dialogue) -> None:

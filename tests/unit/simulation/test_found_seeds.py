@@ -34,6 +34,8 @@ FOUND = {
     7043: "a gateway was killed before it answered a worker that knew nothing: that one dropped what it had",
     9567: "the same of one that stood still, and left late what its client had sent again in part",
     3035: "the answer to a worker's question ended with the one before, which read beside it for 0.6 s, not noticed",
+    5800: "an announced utterance of which nothing was kept stayed open while its client sent no silence of its own",
+    5339: "a worker dropped what it had kept, as silence before it had gone with an earlier gateway and worker",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant
 that puts the fault back (nothing-is-left-to-the-next-owner, the-first-utterance-is-told-as-done)."""

@@ -213,3 +213,26 @@ def test_an_announced_utterance_of_which_nothing_was_kept_ends_with_the_silence_
     failed = [events.ResponseStarted, events.ResponseFinished] if answers else []
     assert [type(event) for event in happened] == ended + failed
     assert [event.status for event in happened if isinstance(event, events.ResponseFinished)] == ["failed"] * answers
+
+
+def test_it_ends_as_well_when_the_client_sends_no_silence_and_its_gateway_puts_in_a_second_of_it() -> None:
+    """That is less than what ends it while the client sends; two seconds in which nothing came are as good (seed 5800:
+    it was open until the client spoke again, which was told that its next question was lost)."""
+    machine = Turns("s", Limits(), MessageIds(1))
+    snapshot = Snapshot(turn=1, cursor=Cursor(open_turn=1))
+    told(machine, machine.receive(UpEnvelope("s", 1, 0, 1, [], "g711_ulaw/8000", 0, snapshot), 0.0))
+    told(machine, machine.receive(UpEnvelope("s", 1, 0, 1, [packets.Silence(8000)], "g711_ulaw/8000"), 5.0))
+    assert not told(machine, machine.tick(6.9)), "the rest may be on its way"
+    assert machine.wake_at == 7.0
+    (ends,) = told(machine, machine.tick(7.0))
+    assert [type(event) for event in ends.events] == [
+        events.SpeechStopped,
+        events.InputCommitted,
+        events.TranscriptionFailed,
+        events.Progress,
+        events.ResponseStarted,
+        events.ResponseFinished,
+    ]
+    assert ends.snapshot is not None
+    assert not ends.snapshot.cursor.open_turn
+    assert not told(machine, machine.tick(60.0)), "once"

@@ -76,17 +76,24 @@ def test_nothing_else_is_kept(case: str, answers: UpEnvelope, envelopes: list[Up
     assert begun_from(answers, *envelopes) == want
 
 
+def test_so_does_an_owners_first_packet_whatever_is_missing_before_it() -> None:
+    """The answer would have brought it, had anybody left it: it was silence that went with an earlier gateway and its
+    worker (seed 5339: the first of two digits was dropped for it)."""
+    done = Snapshot(boundary=Mark(0, 5), cursor=Cursor(client_seq=1))
+    assert begun_from(replace(answer(2, 10), snapshot=done), numbered(1, 0, 8, 9)) == [b"8", b"9", b"10"]
+
+
 @pytest.mark.parametrize(
-    "done",
+    ("done", "seq"),
     [
-        Snapshot(boundary=Mark(1, 1), cursor=Cursor(client_seq=2)),
-        Snapshot(boundary=Mark(2, 5), cursor=Cursor(client_seq=9)),
-        Snapshot(boundary=Mark(0, 5), cursor=Cursor(client_seq=-1)),
+        (Snapshot(boundary=Mark(1, 1), cursor=Cursor(client_seq=2)), 0),
+        (Snapshot(boundary=Mark(2, 5), cursor=Cursor(client_seq=9)), 0),
+        (Snapshot(boundary=Mark(0, 5), cursor=Cursor(client_seq=-1)), 1),
     ],
     ids=["all done with", "by a later owner", "some is missing between"],
 )
-def test_nor_what_the_snapshot_has_or_does_not_reach(done: Snapshot) -> None:
-    assert begun_from(replace(answer(), snapshot=done), numbered(1, 0, 1, 2)) == []
+def test_nor_what_the_snapshot_has_or_does_not_reach(done: Snapshot, seq: int) -> None:
+    assert begun_from(replace(answer(), snapshot=done), numbered(1, seq, 1, 2)) == []
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -63,6 +63,9 @@ class Strikes:
         self._world.watching.hurt(hurt, fault.seconds)
         if fault.target in self._world.workers:
             self._world.workers_hit.append(self._world.loop.now)
+        if fault.kind.endswith(("broker", "proxy")):
+            for gateway in self._world.gateways:
+                self._world.held_up(gateway)
         program = self._world.running.get(fault.target)
         end: Any = None
         match fault.kind.split():

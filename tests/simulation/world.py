@@ -361,7 +361,7 @@ class World:
         self._expose_if_held_up(gateway, [client])
 
     def held_up(self, gateway: str) -> None:
-        """A gateway stands still from now on, or is cut off: who has just left it fares like who leaves it."""
+        """It stands still from now on, or does not reach the broker: who has just left it fares like who leaves it."""
         left = [client for client in self.clients if client.wire is None or client.wire.gateway != gateway]
         self._expose_if_held_up(gateway, left)
 

@@ -159,7 +159,7 @@ class Topic:
     work: Claim | Look | Leave | None = None
     attempts: int = 0
     told: bool = False
-    """One of them that failed had told everybody else to leave."""
+    """One of them that failed, or was broken off, had told everybody else to leave."""
     refused: int = 0
     """Heals since the last claim that worked; what may succeed later does not count."""
     requests: list[int] = field(default_factory=list)
@@ -262,6 +262,7 @@ class Topic:
     def break_off(self, claim: Claim) -> None:
         """Before its next step. Whose it is will be asked, and only then is it healed, or taken over."""
         self.subscribed = claim.steps[0] is None
+        self.told = claim.has_told()
         self.claimed_in = None
         self.asks_first = self.for_user
         self.heal = Heal.CLAIM if self.noticed else Heal.ASK

@@ -269,7 +269,7 @@ class Topic:
 
     def asks_anew(self) -> None:
         """What was known has grown old while a heal was held up, or we stood still: somebody may have come since."""
-        if self.heal is Heal.CLAIM and not self.for_user:
+        if self.heal is Heal.CLAIM:
             self.heal = Heal.ASK
 
     def gives_up(self, claim: Claim, error: BrokerError, now: float) -> bool:

@@ -222,6 +222,16 @@ def test_a_heal_that_waits_for_others_asks_anew(broker: Broker) -> None:
     assert sorted(broker.evicted) == sorted([*names, N])
 
 
+def test_so_does_one_that_waits_for_the_last_step_of_a_takeover(broker: Broker) -> None:
+    broker.ownership.take_over(N, 3, broker.now)
+    assert [broker.answer(), broker.answer()] == [add(2), REMOVE]
+    broker.ownership.heal([N], broker.now, Heal.CLAIM)
+    stand_still(broker)
+    broker.listed = {THEM}
+    assert broker.answer_all() == [add(2), REMOVE, add(3), ASK]
+    assert broker.evicted == [N]
+
+
 @pytest.mark.parametrize(("answered", "held_up"), [(1, 3), (3, 4)])
 def test_a_call_that_had_not_been_made_is_not_made(broker: Broker, answered: int, held_up: int) -> None:
     """It was to share the next one of its step, for which others had to end first."""

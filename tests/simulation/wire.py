@@ -34,7 +34,7 @@ class Wire:
         self.process = world.process(gateway)
         self._protocol = protocol
         self._open = True
-        self._disconnected = False
+        self._disconnected = self._vanished = False
         self._last_up = self._last_down = 0.0
         self._reading = True
         self._unread: deque[frames.Message] = deque()
@@ -46,8 +46,9 @@ class Wire:
 
     @property
     def unseen(self) -> bool:
-        """Its gateway stands still, and gets to know of it and of its end together."""
-        return self.connection is None and self.process is not None and self.process.frozen
+        """Its gateway stands still, and gets to know of it and of its end together; not of a client that vanishes."""
+        frozen = self.process is not None and self.process.frozen
+        return self.connection is None and frozen and not self._vanished
 
     # --- the client's side
 
@@ -69,7 +70,7 @@ class Wire:
 
     def vanish(self) -> None:
         """Nobody tells the gateway, until it finds out by itself, unless that has ended the connection just now."""
-        self._open = False
+        self._open, self._vanished = False, True
         self.world.loop.within(self.process, 0.0 if self._disconnected else UNSEEN_SECONDS, self._lost)
 
     def gateway_died(self) -> None:

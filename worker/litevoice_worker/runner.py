@@ -66,8 +66,8 @@ class Publisher(Protocol):
 
 class SessionRunner:
     """One session. `on_broken` is called when it cannot go on; its owner then replays to a fresh one. `on_settled` gets
-    gateway, session id and what the gateway may forget. No stage begins before `certain` returns, and none when that says
-    False, because this worker leaves in doubt: what it gives is paid for, and the session may be another worker's.
+    gateway, session id and what the gateway may forget. No stage begins before `certain` returns, and none when
+    that is False, because this worker leaves in doubt: what it gives is paid for, and the session may be another one's.
 
     Attributes:
         gateway: where the session's owner reads news; of the newest envelope.

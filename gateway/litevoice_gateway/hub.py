@@ -456,7 +456,8 @@ class Hub:
             self._came_meanwhile.discard(connection)
 
     async def _look_is_over(self) -> None:
-        while not self._awake(time.monotonic()) and self._looking is not None:
+        """Nobody looks any more once the hub is closed."""
+        while not self._awake(time.monotonic()) and self._looking is not None and not self._looking.done():
             await asyncio.wait([self._looking])
 
     async def _look_again(self) -> None:

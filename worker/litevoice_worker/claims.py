@@ -250,7 +250,9 @@ class Claims:
         self, partition: int, holders: frozenset[ClientId] | None, now: float, *, doubted: bool, superseded: bool
     ) -> Action | None:
         others = self._others(holders)
-        if superseded or (others and holders is not None and (doubted or self._me not in holders)):
+        missing = holders is not None and self._me not in holders
+        taken = bool(others) or (doubted and self._sure_since is not None)  # and its next owner is gone by now
+        if superseded or (missing and taken) or (doubted and others):
             return Drop(partition)
         ranked = ranking(partition, self._alive)
         heir = ranked[0] if ranked else self._me.pod

@@ -290,7 +290,7 @@ class Dialogue:
 
     def drop_utterance(self, mark: Mark, unheard_ms: int = 0) -> None:
         """Forgets the open utterance, and all audio up to `mark`, of which so much never came."""
-        self.cursor = replace(self.cursor, open_turn=0)
+        self.cursor, self.unheard = replace(self.cursor, open_turn=0), False
         self.restart_listener(mark, self.listener.audio_ms + unheard_ms)
 
     # Turns
@@ -322,7 +322,7 @@ class Dialogue:
     def end_utterance(self) -> int:
         """The turn of the open utterance, or a new one."""
         turn = self.cursor.open_turn or self.begin_turn()
-        self.cursor = replace(self.cursor, open_turn=0)
+        self.cursor, self.unheard = replace(self.cursor, open_turn=0), False
         return turn
 
     def transcribe(

@@ -118,11 +118,12 @@ class Ownership:
         """Whether this process stood still and does not know yet whose its partitions are: nothing may be published."""
         return self._claims.doubtful(self._loop.time())
 
-    async def certain(self) -> None:
-        """Returns when there is no doubt (any more), or nobody looks any more."""
+    async def certain(self) -> bool:
+        """Returns when there is no doubt (any more); False when nobody looks any more."""
         while self.doubtful and not self._leaving:
             self._looked.clear()
             await self._looked.wait()
+        return not self.doubtful
 
     async def start(self) -> None:
         """Returns at once."""
@@ -237,8 +238,7 @@ class Ownership:
 
         async def apply(messages: Sequence[PartitionMessage]) -> None:
             nonlocal certain_from
-            await self.certain()
-            if self.doubtful:
+            if not await self.certain():
                 raise RuntimeError("nobody looks any more whose the partition is")
             if self._consumers.get(partition) is not consumer:
                 raise RuntimeError("the partition is no longer owned")

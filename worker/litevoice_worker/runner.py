@@ -66,8 +66,8 @@ class Publisher(Protocol):
 
 class SessionRunner:
     """One session. `on_broken` is called when it cannot go on; its owner then replays to a fresh one. `on_settled` gets
-    gateway, session id and what the gateway may forget. No stage begins before `certain` returns: what it gives is paid
-    for, and the session may be another worker's.
+    gateway, session id and what the gateway may forget. No stage begins before `certain` returns, and none when
+    that is False, because this worker leaves in doubt: what it gives is paid for, and the session may be another one's.
 
     Attributes:
         gateway: where the session's owner reads news; of the newest envelope.
@@ -109,7 +109,7 @@ class SessionRunner:
         metrics: Metrics,
         on_broken: Callable[[str], None],
         on_settled: Callable[[str, str, commands.Tell], None],
-        certain: Callable[[], Awaitable[object]],
+        certain: Callable[[], Awaitable[bool]],
     ) -> None:
         self.machine = machine
         self._pipelines = pipelines
@@ -300,7 +300,8 @@ class SessionRunner:
 
     async def _guard(self, job: int, stage: WorkerStage, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._certain()
+            if not await self._certain():
+                return
             await work
             if self._failure is not None and self._failure.stage == stage:
                 self._failure = None

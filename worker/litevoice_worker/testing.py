@@ -334,8 +334,9 @@ async def _start(stages: Stages) -> None:
             await stage.start()
 
 
-async def _certain() -> None:
+async def _certain() -> bool:
     """There is no other worker."""
+    return True
 
 
 def _broken(session_id: str) -> None:

@@ -15,7 +15,8 @@ MAX_ENVELOPES, MAX_AUDIO_BYTES = 100, 1 << 20
 
 class Unanswered:
     """Envelopes of the epoch that the question was about, without a gap. Only what the client has numbered: of that
-    nothing takes effect twice, whoever else has it."""
+    nothing takes effect twice, whoever else has it. Nothing that begins with a replay: what earlier owners have left
+    is in it, which a later answer lacks because it is over, perhaps as one that was told as lost (seed 70572)."""
 
     __slots__ = ("_audio_bytes", "_broken", "_envelopes")
 
@@ -37,7 +38,8 @@ class Unanswered:
         size = self._audio_bytes + sum(map(audio_bytes, envelope.packets))
         full = len(kept) >= MAX_ENVELOPES or size > MAX_AUDIO_BYTES
         gap = bool(kept) and envelope.seq > kept[-1].last.seq + 1
-        if gap or full or not _is_numbered(envelope):
+        replay = not kept and envelope.asker
+        if gap or full or replay or not _is_numbered(envelope):
             self._broken = True
         else:
             kept.append(envelope)

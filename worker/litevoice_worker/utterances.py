@@ -321,7 +321,6 @@ def _forget_heard(dialogue: Dialogue, mark: Mark, audio_ms: int) -> None:
 
 def end_unheard(dialogue: Dialogue) -> None:
     """A former worker has announced the open utterance, and nothing of it was kept: nobody else will end it."""
-    dialogue.unheard = False
     message = "its audio is lost: it was not kept until its end"
     turn = dialogue.cursor.open_turn
     news = [*_end_as_failed(dialogue, message), dialogue.progress()]

@@ -182,10 +182,7 @@ class Worker:
     def _make_session(self, session_id: str) -> SessionRunner:
         machine = Turns(session_id, self._limits, self._message_ids)
         shared = (self._pipelines, self._ears, self._unheard, self._publish, self._metrics)
-        return SessionRunner(machine, *shared, self._sessions.forget, self._news.settled, self._certain)
-
-    async def _certain(self) -> None:
-        await self._ownership.certain()
+        return SessionRunner(machine, *shared, self._sessions.forget, self._news.settled, self._ownership.certain)
 
     def _publish(self, session_id: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
         if self._ownership.doubtful:

@@ -159,7 +159,7 @@ class Topic:
     work: Claim | Look | Leave | None = None
     attempts: int = 0
     told: bool = False
-    """One of them that failed had told everybody else to leave."""
+    """One of them that failed, or was broken off, had told everybody else to leave."""
     refused: int = 0
     """Heals since the last claim that worked; what may succeed later does not count."""
     requests: list[int] = field(default_factory=list)
@@ -262,13 +262,14 @@ class Topic:
     def break_off(self, claim: Claim) -> None:
         """Before its next step. Whose it is will be asked, and only then is it healed, or taken over."""
         self.subscribed = claim.steps[0] is None
+        self.told = claim.has_told()
         self.claimed_in = None
         self.asks_first = self.for_user
         self.heal = Heal.CLAIM if self.noticed else Heal.ASK
 
     def asks_anew(self) -> None:
         """What was known has grown old while a heal was held up, or we stood still: somebody may have come since."""
-        if self.heal is Heal.CLAIM and not self.for_user:
+        if self.heal is Heal.CLAIM:
             self.heal = Heal.ASK
 
     def gives_up(self, claim: Claim, error: BrokerError, now: float) -> bool:

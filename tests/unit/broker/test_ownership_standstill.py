@@ -90,6 +90,18 @@ def test_a_takeover_that_had_hardly_begun_when_we_stood_still_goes_on(broker: Br
     assert broker.evicted == []
 
 
+def test_nor_does_one_go_on_that_had_begun_again_since_the_last_time(broker: Broker) -> None:
+    """Everybody had been told to leave before, and nobody had come by then."""
+    request = broker.ownership.take_over(N, 3, broker.now)
+    broker.take()
+    stand_still(broker)
+    assert [broker.answer(), broker.answer()] == [add(2), ASK]
+    stand_still(broker)
+    broker.listed = {THEM}
+    assert broker.answer_all() == [add(2), ASK, REMOVE, ASK]
+    assert (broker.evicted, broker.finished[request]) == ([N], None)
+
+
 def claim_what_is_ours(broker: Broker, *, resumes: bool) -> None:
     """Ours are the positions up to 3: a heal, or a client that reads on, for which something was withheld."""
     broker.own(3)
@@ -208,6 +220,16 @@ def test_a_heal_that_waits_for_others_asks_anew(broker: Broker) -> None:
     calls = broker.answer_all()
     assert not [call for call in calls if isinstance(call, Subscribe)]
     assert sorted(broker.evicted) == sorted([*names, N])
+
+
+def test_so_does_one_that_waits_for_the_last_step_of_a_takeover(broker: Broker) -> None:
+    broker.ownership.take_over(N, 3, broker.now)
+    assert [broker.answer(), broker.answer()] == [add(2), REMOVE]
+    broker.ownership.heal([N], broker.now, Heal.CLAIM)
+    stand_still(broker)
+    broker.listed = {THEM}
+    assert broker.answer_all() == [add(2), REMOVE, add(3), ASK]
+    assert broker.evicted == [N]
 
 
 @pytest.mark.parametrize(("answered", "held_up"), [(1, 3), (3, 4)])

@@ -49,6 +49,8 @@ class Homes:
     def enqueue_fifo(self, *_: object) -> None:
         self.sent += 1
 
+    async def close(self) -> None: ...
+
     async def look_again(self) -> None:
         await self.answers.wait()
         for name in self.owned & self.taken:
@@ -119,3 +121,16 @@ async def test_replies_that_a_slow_reader_left_at_the_broker_are_claimed_when_th
     await asyncio.sleep(0.1)
     assert homes.resumed == ([] if taken else ["s_1"])
     task.cancel()
+
+
+async def test_nobody_waits_for_the_answer_of_a_hub_that_is_closed() -> None:
+    """Its slow readers' connections outlive it for a moment, and asked at each turn of the loop."""
+    homes = Homes({"s_1"}, set())
+    hub = thawed(homes)
+    connection = Reader(session=SimpleNamespace(id="s_1"))
+    claiming = asyncio.create_task(hub.resume_replies(connection))
+    await asyncio.sleep(0.1)
+    assert not claiming.done()
+    await hub.close()
+    await asyncio.wait_for(claiming, 1.0)
+    assert homes.resumed == []

@@ -36,6 +36,10 @@ FOUND = {
     3035: "the answer to a worker's question ended with the one before, which read beside it for 0.6 s, not noticed",
     5800: "an announced utterance of which nothing was kept stayed open while its client sent no silence of its own",
     5339: "a worker dropped what it had kept, as silence before it had gone with an earlier gateway and worker",
+    71315: "who had taken a partition from a worker that stood still was killed before its thaw, and it went on",
+    71055: "no fault: a client vanished from a gateway that stood still, which took it over at its thaw",
+    60138: "a worker stood still, was told to end, and answered at its thaw what another one had answered",
+    70572: "a worker told an utterance as lost, and began it anew from another owner's replay that it had kept",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant
 that puts the fault back (nothing-is-left-to-the-next-owner, the-first-utterance-is-told-as-done)."""

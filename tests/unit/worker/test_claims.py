@@ -293,6 +293,18 @@ def test_a_process_that_stood_still_believes_nothing_that_it_knew() -> None:
     assert not one.claims.doubtful(one.now)
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_what_was_taken_by_somebody_who_is_gone_when_it_thaws_is_not_its_own(*, forgotten: bool) -> None:
+    """Nobody is listed then: its turns have gone on elsewhere (seed 71315). Unless the broker has forgotten all."""
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1)
+    one.now += 10
+    one.claims.pulse(one.now)
+    presence = {Names.presence(A): set[ClientId]() if forgotten else {ME}}
+    assert one.look(fences(set(), {OTHER}) | presence, 0.01) == ([] if forgotten else [Drop(MINE)])
+
+
 @pytest.mark.parametrize(
     ("who", "holders", "want"),
     [

@@ -276,6 +276,24 @@ async def test_after_a_standstill_a_batch_waits_until_the_fences_were_looked_at(
     assert world.sessions.forgotten == [0]
 
 
+async def test_who_is_told_to_leave_before_it_has_looked_is_never_certain(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    world.broker.held_up = "look"
+    monkeypatch.setattr("litevoice_worker.claims.STILL_SECONDS", -1.0)
+    await asyncio.sleep(0.05)
+    monkeypatch.undo()
+    batch = asyncio.ensure_future(world.broker.consumers[0].handler(messages(60)))
+    waits = asyncio.ensure_future(world.ownership.certain())
+    await asyncio.sleep(0.02)
+    assert not waits.done()
+    await world.ownership.leave()
+    assert await waits is False
+    with pytest.raises(RuntimeError, match="nobody looks"):
+        await batch
+
+
 async def test_what_is_taken_while_its_owner_stands_still_over_a_handover_is_not_handed_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,7 +118,7 @@ class Bench:
         self.voice, self.broker, self.metrics, self.gave_up = Voice(), Broker(), Metrics(), list[str]()
         self.progress: list[tuple[str, events.Progress]] = []
         self.ids = MessageIds(1)
-        self.certain = asyncio.Event()
+        self.certain, self.leaves_in_doubt = asyncio.Event(), False
         self.certain.set()
         self.network, self.unheard = Network(), Unheard()
         self.pipelines = Pipelines({"litevoice": Stages(self.voice, self.voice, self.voice)})
@@ -127,7 +127,11 @@ class Bench:
     def runner(self, session_id: str = "s") -> SessionRunner:
         shared = (self.pipelines, self.ears, self.unheard, self.broker, self.metrics)
         machine = Turns(session_id, Limits(), self.ids)
-        return SessionRunner(machine, *shared, self.gave_up.append, self.settled, self.certain.wait)
+        return SessionRunner(machine, *shared, self.gave_up.append, self.settled, self.is_certain)
+
+    async def is_certain(self) -> bool:
+        await self.certain.wait()
+        return not self.leaves_in_doubt
 
     def settled(self, gateway: str, session_id: str, told: Tell) -> None:
         assert gateway == "g"
@@ -196,6 +200,17 @@ async def test_nothing_is_computed_while_it_is_not_known_whose_the_session_is(be
         await until(lambda: bench.broker.of(events.ResponseFinished))
     await asyncio.sleep(0.02)
     assert len(bench.voice.asked) == mine
+
+
+async def test_nor_by_a_worker_that_leaves_before_it_knows(bench: Bench) -> None:
+    """It stood still, and was told to end meanwhile: another one had answered by then (seed 60138)."""
+    bench.leaves_in_doubt = True
+    runner = bench.runner()
+    bench.text_turn(runner)
+    await asyncio.sleep(0.02)
+    assert not bench.voice.asked
+    assert not bench.broker.of(events.ResponseFinished)
+    assert not runner._jobs
 
 
 async def test_a_message_that_may_have_arrived_is_not_sent_again(bench: Bench) -> None:

@@ -236,3 +236,16 @@ def test_it_ends_as_well_when_the_client_sends_no_silence_and_its_gateway_puts_i
     assert ends.snapshot is not None
     assert not ends.snapshot.cursor.open_turn
     assert not told(machine, machine.tick(60.0)), "once"
+
+
+def test_nothing_is_told_as_lost_of_an_utterance_that_the_client_has_dropped() -> None:
+    """Its silence came fast, from a replay: an item that never was would be told as lost two seconds after it."""
+    machine = Turns("s", Limits(), MessageIds(1))
+    codec: Codec = "g711_ulaw/8000"
+    sound: list[packets.Packet] = [packets.Silence(800)] * 40
+    snapshot = Snapshot(turn=1, cursor=Cursor(open_turn=1))
+    told(machine, machine.receive(UpEnvelope("s", 1, 0, 1, sound, codec, 0, snapshot), 0.0))
+    (cleared,) = told(machine, machine.receive(UpEnvelope("s", 1, 40, 1, [packets.Clear()], codec), 0.5))
+    assert [type(event) for event in cleared.events] == [events.InputCleared, events.Progress]
+    assert not told(machine, machine.receive(UpEnvelope("s", 1, 41, 1, sound[:1], codec), 2.5))
+    assert not told(machine, machine.tick(60.0))

@@ -57,6 +57,8 @@ def test_it_goes_on_where_the_snapshot_ends() -> None:
     assert begun_from(replace(answer(), snapshot=done), numbered(1, 1, 2, 3)) == [b"2", b"3"]
 
 
+REPLAY = replace(answer(1, 1), asker=7, attempt=0)
+"""Of what the owner before has left, to an earlier question."""
 KEPT_FOR_NOTHING = [
     ("the same owner answers", answer(1, 1, 2), [numbered(1, 0, 1)], [b"1", b"2"]),
     ("the client has not numbered it", answer(), [numbered(1, 0, None)], []),
@@ -64,6 +66,7 @@ KEPT_FOR_NOTHING = [
     ("its beginning is missing", answer(), [numbered(1, 3, 4)], []),
     ("some is missing before it", answer(), [numbered(1, 1, 3)], []),
     ("it is given up", answer(packets=[GiveUp(3, 0)], client_seqs=None), [numbered(1, 0, 1)], []),
+    ("a replay, and what follows it", answer(), [numbered(1, 0), REPLAY, numbered(1, 1, 2)], []),
     ("what comes after a gap", answer(), [numbered(1, 0, 1), numbered(1, 2, 3)], [b"1"]),
     ("what another owner has sent meanwhile", answer(3), [numbered(1, 0, 1), numbered(2, 0, 2)], [b"1"]),
 ]

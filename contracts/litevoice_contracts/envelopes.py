@@ -75,6 +75,7 @@ class UpEnvelope(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tru
         asker: only on a replay: sender of the question that it answers (see MessageId).
         resume_out_of_band: only on a replay while responses out of band are unfinished, one for each.
         continues: only on a replay, not on its first envelope: what its epoch has had before `seq` is not needed.
+            One without packets begins its epoch, though its owner has said nothing yet: this is all that there is.
         question: only on a replay: number of the question that it answers (see MessageId).
         provokes: nothing but a question is wanted: `seq` is beyond what the worker can have.
     """

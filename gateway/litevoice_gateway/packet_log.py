@@ -336,6 +336,11 @@ class PacketLog:
         said_in = ends[0].end.epoch if ends else state.spoken_in
         return state.user_turn and said_in < self.epoch and all(one.epoch != said_in for one in state.handed.entries)
 
+    def _lacks_an_end(self, mark: Mark, run: Run) -> bool:
+        """Of an utterance that is not understood, the end comes after the `run` that begins at `mark`."""
+        ends = self._state.snapshot.cursor.untranscribed
+        return mark.epoch < self.epoch and bool(ends) and ends[-1].end >= Mark(mark.epoch, mark.seq + len(run.packets))
+
     @property
     def _lacks_numbers(self) -> bool:
         """The broker has more than the client sends again and the log accounts for; nobody knows before the client goes
@@ -415,7 +420,9 @@ class PacketLog:
         for run in joined(self._retained, MAX_ENVELOPE_BYTES):
             runs.append((Mark(epoch, seq), run))
             seq += len(run.packets)
-        (first, run), *rest = runs or [(Mark(epoch, seq), self._nothing)]
+        if not runs or self._lacks_an_end(*runs[-1]):  # which says that this is all
+            runs.append((Mark(epoch, seq), self._nothing))
+        (first, run), *rest = runs
         envelope = self._envelope(first.seq, run, self._snapshot_before(first), self._state.resume_point)
         beside, question = self._state.resume_out_of_band, self._state.question
         answer = replace(
@@ -425,7 +432,7 @@ class PacketLog:
         due = Mark(first.epoch, first.seq + len(run.packets))
         for mark, run in rest:
             envelope = self._envelope(mark.seq, run, None, None)
-            continues = mark.seq > 0 and mark != due
+            continues = mark != due and (mark.seq > 0 or not run.packets)
             self._out.append(do.Publish(replace(envelope, epoch=mark.epoch, continues=continues), 0))
             due = Mark(mark.epoch, mark.seq + len(run.packets))
 

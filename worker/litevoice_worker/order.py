@@ -292,7 +292,7 @@ class PacketOrder:
                 self._rejected = (arrival.rejected, now)
 
     def _take(self, envelope: UpEnvelope, now: float, arrival: Arrival) -> None:
-        if envelope.epoch > self.epoch and not (envelope.packets or envelope.seq):
+        if envelope.epoch > self.epoch and not (envelope.packets or envelope.seq or envelope.continues):
             pass  # a new owner asks, and has said nothing yet: what the former one has sent may be on its way
         elif envelope.epoch > self.epoch:
             self._held.append(envelope)

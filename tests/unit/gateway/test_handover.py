@@ -11,7 +11,7 @@ import pytest
 from litevoice_broker.errors import Overloaded
 from litevoice_broker.producer import Done
 from litevoice_contracts import events
-from litevoice_contracts.conversation import Cursor, Item, Mark, Snapshot
+from litevoice_contracts.conversation import Cursor, Item, Mark, Snapshot, Untranscribed
 from litevoice_contracts.envelopes import KEEP_ALIVE, DownEnvelope, UpEnvelope
 from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import Audio, CreateItem, EpochEnd, GiveUp, Packet, Silence, Update
@@ -331,6 +331,15 @@ def test_it_comes_before_what_is_left_of_a_later_epoch() -> None:
     given = [packet.mark for envelope in replay for packet in order.receive(envelope, 0.0).packets]
     assert given == [*(Mark(WALL, seq) for seq in range(4)), *(Mark(LATER, seq) for seq in range(3, 6))]
     assert order.known
+
+
+def test_it_says_that_this_is_all_when_a_killed_owner_had_the_end_of_an_utterance() -> None:
+    """Its client may wait for the answer in silence, and nothing else would tell the worker that the rest is lost."""
+    lost = Snapshot(turn=1, cursor=Cursor(untranscribed=[Untranscribed(1, Mark(WALL + 1, 5), respond=True)]))
+    committed = DownEnvelope(WALL + 1, 1, [events.InputCommitted("i1")], snapshot=lost)
+    left, nothing = asked(next_owner([*ended(speaking(1)), committed.encode()]))
+    assert (left.epoch, left.packets) == (WALL, [SOUND, EpochEnd()])
+    assert (nothing.epoch, nothing.seq, nothing.packets, nothing.continues) == (LATER, 0, [], True)
 
 
 def test_an_owner_that_goes_passes_on_what_the_next_one_would_not_read() -> None:

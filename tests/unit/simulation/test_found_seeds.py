@@ -35,6 +35,7 @@ FOUND = {
     9567: "the same of one that stood still, and left late what its client had sent again in part",
     3035: "the answer to a worker's question ended with the one before, which read beside it for 0.6 s, not noticed",
     5800: "an announced utterance of which nothing was kept stayed open while its client sent no silence of its own",
+    12250: "an utterance whose end was told went with gateway and worker, and its client waited in silence",
     5339: "a worker dropped what it had kept, as silence before it had gone with an earlier gateway and worker",
     71315: "who had taken a partition from a worker that stood still was killed before its thaw, and it went on",
     71055: "no fault: a client vanished from a gateway that stood still, which took it over at its thaw",

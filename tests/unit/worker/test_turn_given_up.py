@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from litevoice_contracts import events, packets
-from litevoice_contracts.conversation import Codec, Cursor, Item, SessionConfig, Snapshot, TurnDetection
+from litevoice_contracts.conversation import (
+    Codec,
+    Cursor,
+    Item,
+    Mark,
+    SessionConfig,
+    Snapshot,
+    TurnDetection,
+    Untranscribed,
+)
 from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
 from litevoice_worker import commands
 from litevoice_worker.turn import Limits, Turns
@@ -249,3 +258,21 @@ def test_nothing_is_told_as_lost_of_an_utterance_that_the_client_has_dropped() -
     assert [type(event) for event in cleared.events] == [events.InputCleared, events.Progress]
     assert not told(machine, machine.receive(UpEnvelope("s", 1, 41, 1, sound[:1], codec), 2.5))
     assert not told(machine, machine.tick(60.0))
+
+
+def test_an_utterance_that_had_ended_is_told_as_lost_once_its_owner_says_that_this_is_all() -> None:
+    """Its client may wait for the answer in silence (seed 12250: neither it nor its worker ever went on)."""
+    machine = Turns("s", Limits(), MessageIds(1))
+    lost = Snapshot(turn=1, cursor=Cursor(untranscribed=[Untranscribed(1, Mark(2, 5), respond=True)]))
+    assert told(machine, machine.receive(UpEnvelope("s", 3, 1, 1, [], provokes=True), 0.0)), "it asks"
+    left = UpEnvelope("s", 1, 3, 1, [packets.EpochEnd()], attempt=1, snapshot=lost)
+    assert not told(machine, machine.receive(left, 0.0)), "more may be on its way"
+    assert machine.wake_at is None
+    (ends,) = told(machine, machine.receive(UpEnvelope("s", 3, 0, 1, [], attempt=1, continues=True), 0.0))
+    assert [type(event) for event in ends.events] == [
+        events.TranscriptionFailed,
+        events.Progress,
+        events.ResponseStarted,
+        events.ResponseFinished,
+    ]
+    assert not told(machine, machine.tick(60.0)), "once"

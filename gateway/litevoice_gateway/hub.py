@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -28,12 +27,12 @@ from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.news import BEHIND_SECONDS, Workers
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.overload import Full, Load
-from litevoice_gateway.pauses import STOOD_STILL_SECONDS
 from litevoice_gateway.protocols import ClientProtocol
 from litevoice_gateway.refusals import Refusals
 from litevoice_gateway.session import Session
 from litevoice_gateway.settings import Keys
 from litevoice_gateway.standing import Phase
+from litevoice_gateway.standstill import Standstill
 from litevoice_gateway.transport import Transport
 from litevoice_gateway.upgrade import GatewayState
 
@@ -44,9 +43,6 @@ TICK_SLICES = 20
 NEWS_CHECK_SECONDS = 1.0
 MIN_REST_MILLISECONDS = 50
 """With a shorter beat it is not worth while to leave a socket alone until the next bundle leaves."""
-LOOK_SECONDS = 5.0
-"""So long does a gateway that stood still wait for the broker to say whose its sessions are. What goes to a broker that
-does not answer will be marked as sent again, and workers do not begin from it."""
 WAKE_SECONDS = 2.0
 """At most so often is the broker asked to look through all LiteTopics of this gateway."""
 TAKEOVERS_IN_FLIGHT = 128
@@ -103,12 +99,10 @@ class Hub:
             lambda partition: self._homes.of_partition(partition).news.name,
             self._names.partitions,
             settings.batch_milliseconds / 1000,
-            lambda: self._awake(time.monotonic()),
+            lambda: self._standstill.awake(time.monotonic()),
         )
         self.refusals = Refusals()
-        self._beat_at = time.monotonic()
-        self._looking: asyncio.Task[None] | None = None
-        self._came_meanwhile: set[Connection] = set()
+        self._standstill = Standstill(self._look, self._looked, self._spawn)
 
     async def start(self) -> None:
         """Connects in the background; `unready` is "" once that has worked."""
@@ -202,8 +196,7 @@ class Hub:
         self.connections.add(connection)
         self._load.came()
         self.metrics.sessions.set(len(self.sessions))
-        if not self._awake(time.monotonic()):
-            self._came_meanwhile.add(connection)
+        self._standstill.comes(connection)
         if old is not None:
             old.evicted()  # the broker sends no notice: the subscriber stays the same
         self._spawn(self._open(connection, old))
@@ -273,7 +266,7 @@ class Hub:
 
     async def resume_replies(self, connection: Connection) -> None:
         """Claims again what was left at the broker: not what somebody may have taken while we stood still."""
-        await self._look_is_over()
+        await self._standstill.is_over()
         if self.sessions.get(connection.session.id) is connection:
             await self._homes.of(connection.session.id).channel.resume(connection.session.id)
 
@@ -324,7 +317,7 @@ class Hub:
 
     def _evicted(self, name: str) -> None:
         connection = self.sessions.get(name)
-        if connection is not None and connection not in self._came_meanwhile:
+        if connection is not None and not self._standstill.has_come_meanwhile(connection):
             logger.info("session taken over by another gateway", extra={"session": name})
             connection.evicted()
 
@@ -360,7 +353,7 @@ class Hub:
         channel = self._homes.of(name).channel
         try:
             async with asyncio.timeout(self.limits.restore_timeout_seconds):
-                await self._looked(connection)
+                await self._standstill.may_claim(connection)
                 if old is not None:
                     await old.ended.wait()
                 if (releasing := self._releasing.get(name)) is not None:
@@ -392,7 +385,7 @@ class Hub:
         if name not in self.sessions:
             channel.yield_to_others(name)
         await connection.settled.wait()
-        await self._look_is_over()
+        await self._standstill.is_over()
         if not moved and connection.session.is_answered:
             await self._leaving.hear_out(name, channel)
         await self._let_go(name)
@@ -400,7 +393,7 @@ class Hub:
 
     async def _let_go(self, name: str) -> None:
         """Not while it is asked whose the sessions are: the answer says nothing of what is given up by then."""
-        await self._look_is_over()
+        await self._standstill.is_over()
         if name in self.sessions:
             return
         if (under_way := self._releasing.get(name)) is not None:
@@ -423,8 +416,7 @@ class Hub:
                 due = time.monotonic() + TICK_SECONDS / TICK_SLICES
                 await asyncio.sleep(TICK_SECONDS / TICK_SLICES)
                 now = time.monotonic()
-                self._awake(now)
-                self._beat_at = now
+                self._standstill.beat(now)
                 self._load.loop_was_late(now - due)
                 for connection in everybody[number::TICK_SLICES]:
                     try:
@@ -435,36 +427,11 @@ class Hub:
                         logger.exception("tick failed", extra={"session": connection.session.id})
             self._measure(held_bytes, time.monotonic())
 
-    def _awake(self, now: float) -> bool:
-        """Whether this process has not stood still since it last looked whose its sessions are. Another one may have
-        taken one over meanwhile, and its worker have ended: what we have of it would be new to the next worker."""
-        if now - self._beat_at > STOOD_STILL_SECONDS:
-            self._beat_at = now
-            logger.warning("the gateway stood still, and asks whose its sessions are")
-            if self._looking is not None:
-                self._looking.cancel()
-            self._looking = self._spawn(self._look_again())
-        return self._looking is None
+    async def _look(self) -> None:
+        await self._homes.look_again()
 
-    async def _looked(self, connection: Connection) -> None:
-        """A client that comes while it is asked whose the sessions are claims its own afterwards: what the broker says
-        of before is not about it, and what this gateway had of it must not go ahead of its new epoch."""
-        try:
-            if connection in self._came_meanwhile:
-                await self._look_is_over()
-        finally:
-            self._came_meanwhile.discard(connection)
-
-    async def _look_is_over(self) -> None:
-        """Nobody looks any more once the hub is closed."""
-        while not self._awake(time.monotonic()) and self._looking is not None and not self._looking.done():
-            await asyncio.wait([self._looking])
-
-    async def _look_again(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._homes.look_again()
-        self._looking = None
+    def _looked(self) -> None:
+        """What is not ours any more does not leave."""
         self._departures.drop(self._homes.own, BrokerError("taken over by another gateway"))
         self._departures.go_on()
 

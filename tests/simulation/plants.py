@@ -31,6 +31,7 @@ from litevoice_gateway.packet_log import PacketLog
 from litevoice_gateway.protocols import Restored
 from litevoice_gateway.session import Session
 from litevoice_gateway.session_state import SessionState
+from litevoice_gateway.standstill import Standstill
 from litevoice_worker.claims import Claims
 from litevoice_worker.dialogue import Dialogue
 from litevoice_worker.order import PacketOrder
@@ -232,7 +233,7 @@ def _an_old_epochs_rejection_is_taken_for_our_own() -> None:
 
 @_plant
 def _a_gateway_that_stood_still_does_not_ask_whose_its_sessions_are() -> None:
-    _put(Hub, "_awake", lambda *_: True)
+    _put(Standstill, "awake", lambda *_: True)
 
 
 @_plant
@@ -244,14 +245,14 @@ def _a_gateway_that_stood_still_gives_up_what_it_asks_about() -> None:
         told.add(name)
         really(self, name)
 
-    async def look_again(self: Hub) -> None:
+    async def look_again(self: Standstill) -> None:
         told.clear()
         await look(self)
 
-    async def look_is_over(_: Hub) -> None: ...
+    async def is_over(_: Standstill) -> None: ...
 
-    really, look = _put(Hub, "_evicted", evicted), _put(Hub, "_look_again", look_again)
-    _put(Hub, "_look_is_over", look_is_over)
+    really, look = _put(Hub, "_evicted", evicted), _put(Standstill, "_look_again", look_again)
+    _put(Standstill, "is_over", is_over)
     _put(Homes, "own", lambda _, name: name not in told)
 
 

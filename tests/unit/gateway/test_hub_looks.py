@@ -66,7 +66,7 @@ def thawed(homes: Homes) -> Any:
     settings = GatewaySettings(broker=broker, api_keys_dir="/", keys_dir="/")
     hub: Any = Hub(settings, Keys(b"k" * 32, b"t" * 16), Metrics(), "gateway-0", "10.0.0.1")
     hub._homes, homes.hub = homes, hub
-    hub._beat_at -= STOOD_STILL_SECONDS + 1
+    hub._standstill.beat_at -= STOOD_STILL_SECONDS + 1
     return hub
 
 

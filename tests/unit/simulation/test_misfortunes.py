@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from litevoice_gateway.homes import Homes
-from litevoice_gateway.hub import Hub
+from litevoice_gateway.standstill import Standstill
 from tests.simulation import client
 from tests.simulation.faults import MOMENTARY, Fault
 from tests.simulation.loop import VirtualLoop
@@ -133,10 +133,10 @@ def test_what_a_client_had_said_before_does_not_leave_with_the_end_of_its_last_a
     """It has tried to come back to the frozen gateway, which reads its question and both ends at its thaw (half an hour
     of `make chaos` had two turns that were computed twice, as the session was given up before anybody was asked)."""
 
-    async def nobody_asks(_: Hub) -> None: ...
+    async def nobody_asks(_: Standstill) -> None: ...
 
     if given_up:
-        monkeypatch.setattr(Hub, "_look_is_over", nobody_asks)
+        monkeypatch.setattr(Standstill, "is_over", nobody_asks)
         monkeypatch.setattr(Homes, "own", lambda *_: True)
     result = story(
         Fault(3.0, "freeze gateway", "caller-0's gateway", seconds=8.0, moment="caller-0 has asked"),

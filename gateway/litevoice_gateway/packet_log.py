@@ -3,7 +3,7 @@ worker is done with them, so that a worker that lost them can be given them agai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from litevoice_gateway.epochs import new_epoch
 from litevoice_gateway.handover import first_number, handover, is_lacked, known_before, needed, run_of, says_something
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
-from litevoice_gateway.runs import Run, Runs, joined, size_of
+from litevoice_gateway.runs import Run, Runs, joined, marked, seconds, size_of
 from litevoice_gateway.session_state import SessionState
 from litevoice_gateway.snapshots import snapshot_before
 
@@ -185,7 +185,7 @@ class PacketLog:
         stays whole: the number says whether a worker has it.
         """
         if client_seq is None and isinstance(packet, Audio) and len(packet.data) > CODEC_BYTES_PER_SECOND[codec]:
-            for part in _seconds(packet.data, CODEC_BYTES_PER_SECOND[codec]):
+            for part in seconds(packet.data, CODEC_BYTES_PER_SECOND[codec]):
                 self._collect(part, codec, now, None)
         else:
             self._collect(packet, codec, now, client_seq)
@@ -274,9 +274,11 @@ class PacketLog:
         """A worker knows of epoch `current` and refused packets of the epoch `rejected`.
 
         When that is ours, what is retained becomes the beginning of a higher one. Another worker may have applied some
-        of it: each is made to ask, and begins anew from the replay. So is one that has refused what an earlier owner
-        has left, and that it lacks: it has begun without it. For less it must not begin anew: it may have what another
-        owner has sent it, which is killed by now, or has not handed over yet.
+        of it: each is made to ask, and begins anew from the replay. Not where the client's numbers show that something
+        is missing before it: that came to an owner in between, which was killed perhaps, and the worker alone may have
+        it. What is retained is sent again there; of what has numbers nothing takes effect twice.
+        Made to ask is also one that has refused what an earlier owner has left, and that it lacks: it has begun without
+        it. For less it must not begin anew, for the same reason.
         """
         settled = self._state.snapshot.cursor.client_seq
         if any(entry.epoch == rejected and is_lacked(entry, settled) for entry in self._handed):
@@ -290,7 +292,10 @@ class PacketLog:
         self.epoch = new_epoch(self._wall_milliseconds(), self._tie, max(current, self._state.epoch))
         self.next_seq = self._retained.packets
         self._new = False
-        self._provoke()
+        if self._lacks_numbers:
+            self._send_again()
+        else:
+            self._provoke()
 
     def heard(self, now: float) -> None:
         """A sign of life of the worker."""
@@ -318,6 +323,11 @@ class PacketLog:
         """Has a worker ask, for it has begun without something; with `missing` also one that misses no packet."""
         envelope = self._envelope(self.next_seq + missing, self._nothing, None, None)
         self._out.append(do.Publish(replace(envelope, provokes=True), 0))
+
+    def _send_again(self) -> None:
+        """To whoever has all that comes before it."""
+        for first, run in self._kept:
+            self._out.append(do.Publish(self._envelope(first.seq, run, None, None), 0))
 
     @property
     def turn_is_open(self) -> bool:
@@ -360,11 +370,9 @@ class PacketLog:
 
     def _hand_over(self) -> None:
         """What was left to this owner stands in the log already; the next one may begin to read behind it."""
-        handed, number = self._state.handed, self._first_retained
+        handed = self._state.handed
         entries = list(handed.entries) if handed.since <= self._state.restore_position else []
-        for run in joined(self._retained, MAX_ENVELOPE_BYTES):
-            entries.append(handover(self.epoch, number, run, handed.progress, self._former))
-            number += len(run.packets)
+        entries += [handover(self.epoch, at.seq, run, handed.progress, self._former) for at, run in self._kept]
         for entry in entries:
             envelope = DownEnvelope(self.epoch, self._state.turn, [entry], self._state.attempt)
             self._out.append(do.HandOver(envelope.encode()))
@@ -393,6 +401,11 @@ class PacketLog:
         return needed(self._state.handed.entries, self._retained, ends[0].end if ends else None)
 
     @property
+    def _kept(self) -> list[tuple[Mark, Run]]:
+        """What is retained, as it leaves, each with the mark of its first packet."""
+        return marked(joined(self._retained, MAX_ENVELOPE_BYTES), Mark(self.epoch, self._first_retained))
+
+    @property
     def _first_retained(self) -> int:
         return self.next_seq - self._retained.packets
 
@@ -415,13 +428,9 @@ class PacketLog:
         """Snapshot, what earlier owners have left, and all retained packets, under their old numbers."""
         self._lacked = False
         self._settle()
-        epoch, seq = self.epoch, self._first_retained
-        runs = [(Mark(entry.epoch, entry.seq), run_of(entry)) for entry in self._handed]
-        for run in joined(self._retained, MAX_ENVELOPE_BYTES):
-            runs.append((Mark(epoch, seq), run))
-            seq += len(run.packets)
+        runs = [(Mark(entry.epoch, entry.seq), run_of(entry)) for entry in self._handed] + self._kept
         if not runs or self._lacks_an_end(*runs[-1]):  # which says that this is all
-            runs.append((Mark(epoch, seq), self._nothing))
+            runs.append((Mark(self.epoch, self.next_seq), self._nothing))
         (first, run), *rest = runs
         envelope = self._envelope(first.seq, run, self._snapshot_before(first), self._state.resume_point)
         beside, question = self._state.resume_out_of_band, self._state.question
@@ -501,7 +510,3 @@ class PacketLog:
             self.full_since = now
         elif self.full_since is not None and packets <= max_packets // 2 and size <= max_size // 2:
             self.full_since = None
-
-
-def _seconds(data: bytes, size: int) -> Iterable[Audio]:
-    return (Audio(data[begin : begin + size]) for begin in range(0, len(data), size))

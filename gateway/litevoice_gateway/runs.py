@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec
+from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Mark
 from litevoice_contracts.packets import Audio, GiveUp, Packet, Silence, audio_bytes
 
 SILENCE_BYTES = 64
@@ -140,6 +140,20 @@ def joined(runs: Iterable[Run], max_bytes: int) -> list[Run]:
         last.packets += run.packets
         last.size += run.size
     return longer
+
+
+def marked(runs: Iterable[Run], first: Mark) -> list[tuple[Mark, Run]]:
+    """Each with the mark of its first packet."""
+    found, seq = [], first.seq
+    for run in runs:
+        found.append((Mark(first.epoch, seq), run))
+        seq += len(run.packets)
+    return found
+
+
+def seconds(data: bytes, size: int) -> Iterable[Audio]:
+    """In pieces of a second, which is `size` bytes."""
+    return (Audio(data[begin : begin + size]) for begin in range(0, len(data), size))
 
 
 def size_of(packet: Packet) -> int:

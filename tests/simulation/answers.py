@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,8 @@ class Question:
     finished: bool = False
     exposed: bool = False
     """Its gateway was killed, and alone had what no worker was done with."""
+    late: bool = False
+    """That gateway lives, and may leave it to the next one after all, when what was said later is understood."""
     unsure: bool = False
     """Some of it may be lost: it was given up, or a client without acknowledgements lost its connection over it."""
     understood: list[str] = field(default_factory=list)
@@ -94,11 +98,12 @@ class Answers:
         counted = not self._client.acks and self._world.counted_losses() > question.losses
         return question.unsure or counted
 
-    def expose(self) -> None:
-        """Its gateway ends, and alone has what no worker was done with."""
+    def expose(self, *, lives: bool) -> None:
+        """Its gateway ends, or is left and `lives`, and alone has what no worker was done with."""
         self.exposed_cancels = self.cancels
         if self.open is not None:
             self.open.exposed = True
+            self.open.late |= lives
 
     def restored(self, told: list[Any] | None) -> None:
         """What a gateway says of a session that was come back to."""
@@ -177,8 +182,9 @@ class Answers:
         left = self.left if question.spoken else ""
         said = text.replace(PAUSE, "") if left else text
         if self.unsure:
-            understood = "".join(question.understood)
-            if not _is_part(understood.replace(PAUSE, "") if left else understood, left + question.text):
+            pieces = [piece.replace(PAUSE, "") if left else piece for piece in question.understood]
+            in_order = not (question.late and self._world.excused(self._client))
+            if not are_parts(pieces, left + question.text, in_order=in_order):
                 self._broken(f": of {question.text!r} was understood {question.understood}")
         elif question.text_seen:
             self._broken(f": {question.text!r} was understood as {text!r} again")
@@ -306,6 +312,15 @@ def _is_part(text: str, whole: str) -> bool:
     """It is left of the whole when something is left out."""
     rest = iter(whole)
     return all(letter in rest for letter in text)
+
+
+def are_parts(pieces: Sequence[str], whole: str, *, in_order: bool) -> bool:
+    """Each is one, in itself in order, and nothing is in two. They come in the whole's order, but for what went with
+    gateway and worker and comes late after all: it is understood then (docs/limits.md), since nobody knows where
+    something belongs that the client has not numbered."""
+    if in_order:
+        return _is_part("".join(pieces), whole)
+    return all(_is_part(piece, whole) for piece in pieces) and Counter("".join(pieces)) <= Counter(whole)
 
 
 def rest_of(whole: str, part: str) -> str:

@@ -369,7 +369,7 @@ class World:
         """One that stands still, or cannot reach the broker, hands nothing over in time."""
         program = self.running.get(gateway)
         if program is not None and (program.process.frozen or self.hampered(gateway)):
-            self.expose(program, clients)
+            self.expose(program, clients, lives=True)
 
     def takes_over(self, gateway: str, session_id: str) -> bool:
         """Its takeover is not done."""
@@ -384,13 +384,13 @@ class World:
         disturbed = self.loop.now < self._ways_hurt_until or not self.remoting.name_server_up
         return disturbed or self.network.is_cut_off(program)
 
-    def expose(self, program: Program, clients: Sequence[Client]) -> None:
-        """What it keeps, nobody else has but a worker."""
+    def expose(self, program: Program, clients: Sequence[Client], *, lives: bool = False) -> None:
+        """What it keeps, nobody else has but a worker; if it `lives`, it may leave that to the next one, late."""
         if isinstance(program, Gateway):
             kept = {one.session.id for one in program.connections() if one.session._packets._says_something}
             for client in clients:
                 if client.session_id in kept:
-                    client.answers.expose()
+                    client.answers.expose(lives=lives)
 
     def explained_for(self, client: Client) -> float:
         """Until when something explains that it is not answered: that its broker is away, too."""

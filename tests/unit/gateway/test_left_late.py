@@ -12,6 +12,7 @@ from litevoice_contracts.envelopes import DownEnvelope, UpEnvelope
 from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import Audio, CreateResponse, EpochEnd, Packet, Silence
 from litevoice_contracts.positions import START, EventId
+from litevoice_gateway.epochs import TIE_BITS
 from litevoice_gateway.handover import is_lacked, needed
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from litevoice_gateway.runs import Run
@@ -255,6 +256,28 @@ def test_what_the_client_has_sent_again_is_not_asked_for(ended_there: bool) -> N
     assert len(second.published) == (0 if ended_there else 1)
     epochs = [envelope.epoch for envelope in asked(second, attempt=1)]
     assert epochs == ([own.epoch] if ended_there else [own.epoch - 5, own.epoch])
+
+
+@pytest.mark.parametrize(("confirmed", "asked_for"), [(6, False), (4, True)])
+def test_a_worker_that_alone_has_what_is_missing_is_not_made_to_ask(confirmed: int, *, asked_for: bool) -> None:
+    """An owner in between, whose clock was ahead, was killed before a worker had said anything in its epoch. What the
+    worker is made to ask about it forgets (seed 80849)."""
+    third, order = came_back(settled=4, confirmed=confirmed), PacketOrder(0.5)
+    ahead = LATER + (100 << TIE_BITS)
+    between, settled = range(5, confirmed + 1), Snapshot(cursor=Cursor(client_seq=4))
+    packets: list[Packet] = [SOUND for _ in between]
+    order.receive(UpEnvelope("s_1", ahead, 0, 1, packets, snapshot=settled, client_seqs=[*between]), 0.0)
+    third.audio(2)
+    third.pass_time(0.2)
+    (own,) = third.published
+    assert order.receive(own, 1.0).rejected == own.epoch
+    third.clear()
+    third.down(events.EpochRejected(own.epoch, ahead))
+    third.audio(1)
+    third.pass_time(0.2)
+    arrivals = [*(order.receive(envelope, 1.0) for envelope in third.published), order.tick(2.0)]
+    assert any(arrival.question for arrival in arrivals) == asked_for
+    assert [packet.packet for arrival in arrivals for packet in arrival.packets] == ([] if asked_for else [SOUND] * 3)
 
 
 def run_of_numbers(*numbers: int | None) -> Run:

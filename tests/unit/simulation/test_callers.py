@@ -9,7 +9,7 @@ import pytest
 
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.intake import Intake
-from tests.simulation.answers import Question, rest_of
+from tests.simulation.answers import Question, are_parts, rest_of
 from tests.simulation.faults import Fault, one_of_several
 from tests.simulation.poison import Poison
 from tests.simulation.seeded import quiet
@@ -172,3 +172,23 @@ def test_how_many_workers_a_question_may_kill(
 def test_what_was_understood_is_not_left_for_the_next_question(understood: str, left: str) -> None:
     """Heard again with that, it would be a fault."""
     assert rest_of("3484", understood) == left
+
+
+@pytest.mark.parametrize(
+    ("understood", "ordered", "late"),
+    [
+        (["34", "84"], True, True),
+        (["3", "4"], True, True),
+        (["84", "3"], False, True),
+        (["84", "34"], False, True),
+        (["448"], False, False),
+        (["34", "48"], False, True),
+        (["84", "8"], False, False),
+        (["84", "5"], False, False),
+    ],
+)
+def test_pieces_are_understood_once_and_in_order_unless_one_comes_late(
+    understood: list[str], *, ordered: bool, late: bool
+) -> None:
+    assert are_parts(understood, "3484", in_order=True) == ordered
+    assert are_parts(understood, "3484", in_order=False) == late

@@ -98,6 +98,13 @@ class Answers:
         counted = not self._client.acks and self._world.counted_losses() > question.losses
         return question.unsure or counted
 
+    def may_be_left(self, text: str) -> bool:
+        """Of the open question, when some of it went with gateway and worker: it may sound like an earlier one."""
+        question = self.open
+        if question is None or not question.spoken or text == question.text:
+            return False
+        return _is_part(text, question.text) and self._world.excused(self._client)
+
     def expose(self, *, lives: bool) -> None:
         """Its gateway ends, or is left and `lives`, and alone has what no worker was done with."""
         self.exposed_cancels = self.cancels

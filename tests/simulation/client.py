@@ -232,9 +232,14 @@ class Client:
             self.world.say(f"{self.name}: {wire.gateway} closes with {code}")
             if code == 1013 and self.world.loop.now > self.world.explained_for(self):
                 self.world.broken(f"{self.name} was closed with 1013 by {wire.gateway}, for which there is no reason")
-            if code == 4001 and not self.overtaken and not self.world.heals():
+            if code == 4001 and not self._may_lose(wire.gateway):
                 self.world.broken(f"{self.name} was closed with 4001 by {wire.gateway}, its newest connection")
             self._gone(wire, code)
+
+    def _may_lose(self, gateway: str) -> bool:
+        """What docs/adr/0003 leaves alone."""
+        world = self.world
+        return self.overtaken or world.heals() or world.watching.in_doubt(self, gateway)
 
     def _gone(self, wire: Wire, code: int) -> None:
         self.world.left(self, wire.gateway)

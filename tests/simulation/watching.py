@@ -37,6 +37,9 @@ AFTERWARDS_SECONDS, LATE_MESSAGES = 2.0, 1
 """What a worker that stood still had handed to its gRPC threads before leaves it at the thaw, and nothing else
 (docs/adr/0014)."""
 
+DOUBT_SECONDS = 1.0
+"""So long does it take an owner that is told of another one to look who is there, step out, and look again."""
+
 ASKED_SECONDS = 5.0
 """So long may a gateway that stood still wait for the broker to say whose its sessions are."""
 
@@ -210,6 +213,19 @@ class Watch:
             if envelope is not None
             for event in envelope.events
         )
+
+    def in_doubt(self, client: Client, gateway: str) -> bool:
+        """Since the gateway has taken the session over, a loser's full sync was quicker than its notice. While two are
+        listed neither knows who came last, and who finds nobody when it looks again claims it (docs/adr/0003, "Left
+        alone")."""
+        name, now = client.session_id, self._world.loop.now
+        topic, proxies = self._world.replies(name).topics[name], self._world.proxies.values()
+        claimed = max((at for at, one in topic.claims if one.partition("@")[0] == gateway), default=now)
+        for at, loser in topic.put_back:
+            told = max(proxy.notices.get((loser, name), 0.0) for proxy in proxies)
+            if claimed < at < told and now < told + DOUBT_SECONDS:
+                return True
+        return False
 
     def _is_late(self, session_id: str, position: int, envelope: DownEnvelope) -> bool:
         """It was on its way when another worker asked, and came to stand behind the question, which ended its attempt:

@@ -273,7 +273,7 @@ class World:
         """A worker asks its responder."""
         self.say(f"{process} computes an answer to {question!r}")
         for client in self.clients:
-            if client.session_id != session_id or client.answers.unsure:
+            if client.session_id != session_id or client.answers.unsure or client.answers.may_be_left(question):
                 continue
             for asked in client.questions:
                 if asked.text == question and (asked.finished or self.watching.is_finished(client, asked)):

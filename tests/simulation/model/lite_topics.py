@@ -40,6 +40,8 @@ class LiteTopic:
         self.subscribers: list[str] = []
         self.claims: list[tuple[float, str]] = []
         """Who has subscribed by itself, not with a full sync, and when."""
+        self.put_back: list[tuple[float, str]] = []
+        """Whom a full sync of its own has put beside somebody, and when."""
         self.batch = 0
         """0: there is none, since a reset or a restart. What is acknowledged then is taken at its word."""
         self.batch_end = 0
@@ -142,6 +144,8 @@ class LiteTopics:
             topic = self._topic(name)
             own[name] = None
             if client not in topic.subscribers:
+                if topic.subscribers:
+                    topic.put_back.append((self._now(), client))
                 topic.subscribers.append(client)
                 if topic.bodies:
                     self._unblocked(name)

@@ -35,6 +35,8 @@ class Proxy:
         self.up = True
         self.lossy = 0.0
         self.late_notices = 0.0
+        self.notices: dict[tuple[str, str], float] = {}
+        """When a client hears that it has lost a LiteTopic, the last time."""
         self._network = network
         self._brokers = brokers
         self._routes = routes
@@ -67,6 +69,7 @@ class Proxy:
         command = _service.TelemetryCommand()
         command.notify_unsubscribe_lite_command.lite_topic = lite_topic
         late = self._network.random.uniform(0.0, self.late_notices) if self.late_notices else 0.0
+        self.notices[client, lite_topic] = self._network.loop.now + late
         self._network.loop.within(None, late, tell, command)
 
     def wake(self, key: tuple[str, str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from litevoice_contracts import events
 from litevoice_contracts.envelopes import DownEnvelope, MessageId
 from tests.simulation.answers import Question
+from tests.simulation.loop import Process
 from tests.simulation.seeded import quiet
 from tests.simulation.stages import answer_to
 from tests.simulation.world import World
@@ -45,3 +48,27 @@ def test_an_answer_is_finished_unless_its_end_came_too_late(story: str) -> None:
         topics.send(SESSION, body, "", now + made.get(position, 0.0))
         topics.topics[SESSION].stored[position] = float(position)
     assert world.watching.is_finished(client, Question("12", True, 0.0, 0.0)) is finished
+
+
+@pytest.mark.parametrize(
+    ("computed", "open_question", "told"),
+    [
+        ("982", Question("98255", True, 0.0, 0.0, exposed=True), False),
+        ("982", Question("98255", True, 0.0, 0.0), True),
+        ("982", Question("98455", True, 0.0, 0.0, exposed=True), True),
+        ("982", Question("98255", False, 0.0, 0.0, exposed=True), True),
+        ("982", None, True),
+    ],
+)
+def test_what_is_left_of_an_utterance_may_sound_like_an_earlier_one(
+    computed: str, open_question: Question | None, told: bool
+) -> None:
+    """When the rest went with gateway and worker."""
+    with quiet():
+        world = World(38, [])
+        client = world.clients[0]
+        client.session_id, client.answers.open = SESSION, open_question
+        client.questions = [Question("982", True, 0.0, 0.0, finished=True)]
+        with suppress(StopIteration):
+            world.computes(Process("worker-0"), SESSION, computed).send(None)
+    assert bool(world.problems) is told

@@ -43,6 +43,8 @@ FOUND = {
     70572: "a worker told an utterance as lost, and began it anew from another owner's replay that it had kept",
     80316: "without numbers: what a gateway that was left in mid-takeover had came after what was said later",
     80849: "a worker was made to forget what it alone had of a gateway whose clock was ahead, and that was killed",
+    81174: "no fault: what gateway and worker left of an utterance sounded like one that was answered before",
+    80343: "no fault: an owner healed while its loser, told 1.9 s late, was put back beside it, and stepped out for it",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant
 that puts the fault back (nothing-is-left-to-the-next-owner, the-first-utterance-is-told-as-done)."""

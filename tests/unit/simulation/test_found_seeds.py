@@ -39,6 +39,8 @@ FOUND = {
     71315: "who had taken a partition from a worker that stood still was killed before its thaw, and it went on",
     71055: "no fault: a client vanished from a gateway that stood still, which took it over at its thaw",
     60138: "a worker stood still, was told to end, and answered at its thaw what another one had answered",
+    13753: "a worker that came back took the partition from one that had just asked: its life counted as a death",
+    80604: "the same, after one that was killed and one that stood still",
     70572: "a worker told an utterance as lost, and began it anew from another owner's replay that it had kept",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant

@@ -125,9 +125,11 @@ class Turns:
     def receive(self, envelope: UpEnvelope, now: float, *, uncertain: bool = False) -> list[Command]:
         """The session's next envelope; `uncertain`: a former owner of the partition may have applied it already.
 
-        Not so the answer to this one's own question: it begins from that, whatever its clock says."""
+        Not so the answer to this one's own question: it begins from that, whatever its clock says. From what answers
+        another's it begins only if it has asked since: else nobody would know that it has tried, and died of it."""
         answer = envelope.asker == self._ids.sender and 0 < self._question <= envelope.question
-        arrival = self._order.receive(envelope, now, uncertain=uncertain and not answer)
+        untold = bool(envelope.asker) and not (answer or self._order.asked)
+        arrival = self._order.receive(envelope, now, uncertain=untold or (uncertain and not answer))
         if not envelope.packets and self._order.known and not arrival.begin:
             self._dialogue.tell()  # the owner wonders: perhaps something has not reached it
         return self._walk(arrival, now)

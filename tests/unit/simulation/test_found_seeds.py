@@ -41,6 +41,7 @@ FOUND = {
     60138: "a worker stood still, was told to end, and answered at its thaw what another one had answered",
     13753: "a worker that came back took the partition from one that had just asked: its life counted as a death",
     80604: "the same, after one that was killed and one that stood still",
+    11913: "a dead worker's question was answered again: who began from that said nothing, and its death did not count",
     70572: "a worker told an utterance as lost, and began it anew from another owner's replay that it had kept",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant

@@ -206,6 +206,11 @@ class TurnReplay(_Event, frozen=True, tag="turn_replay"):
     provoked: bool = False
 
 
+class Displaced(_Event, frozen=True, tag="displaced"):
+    """Another worker has taken the session from this one, which was at work on it, or had asked, and lives: nothing is
+    said against the turn. It stands alone in its message, which counts whatever its attempt."""
+
+
 class EpochRejected(_Event, frozen=True, tag="epoch_rejected"):
     """Packets of the epoch `rejected` were refused: it is older than `current`. The owner whose epoch it is opens a
     higher one; to any other it means nothing."""
@@ -256,8 +261,9 @@ DownEvent = (
     | SessionError
     | Progress
     | TurnReplay
+    | Displaced
     | EpochRejected
     | Handover
 )
 
-CONTROL_EVENTS = (Progress, TurnReplay, EpochRejected, Handover)
+CONTROL_EVENTS = (Progress, TurnReplay, Displaced, EpochRejected, Handover)

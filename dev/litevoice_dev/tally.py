@@ -151,6 +151,6 @@ def _overtaken(log: Sequence[Mapping[str, Any]]) -> set[int]:
     for line in log:
         if line["attempt"] < attempt:
             overtaken.add(line["position"])
-        elif not line["repeated"] and not {"EpochRejected", "Handover"} & set(line["types"]):
+        elif not line["repeated"] and not {"Displaced", "EpochRejected", "Handover"} & set(line["types"]):
             attempt = line["attempt"] + ("TurnReplay" in line["types"])
     return overtaken

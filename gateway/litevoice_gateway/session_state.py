@@ -102,6 +102,7 @@ class SessionState:
         "_holed",
         "_numbers",
         "_question",
+        "_spared",
         "_speaker",
         "asked",
         "attempt",
@@ -140,6 +141,7 @@ class SessionState:
         self._holed = False  # the question was about a hole
         self._excused = 0  # questions, since anything last came
         self._blamed: tuple[int, ...] = ()  # workers that fruitless attempts were, and that nobody has heard of since
+        self._spared = 0  # who has asked or spoken last, and was displaced since
         self._speaker = 0  # whose the newest message is from which something came
         self._numbers: dict[int, int] = {}  # of each sender's newest message, since the restore position
 
@@ -209,7 +211,12 @@ class SessionState:
         if isinstance(first, events.Handover):
             self.handed.take(first, position)
             return []
+        if isinstance(first, events.Displaced):  # it may overtake what its sender has said before
+            self._spare(envelope.id)
+            return []
         if envelope.attempt < self.attempt and not isinstance(first, events.EpochRejected):
+            if isinstance(first, events.TurnReplay) and first.reason == "handed_over":
+                self._spare(envelope.id)
             return "stale_attempt"
         if envelope.id is not None:
             self._numbers[envelope.id.sender] = envelope.id.number
@@ -222,7 +229,7 @@ class SessionState:
         if self.asked or self.fruitless:
             self.asked, self.fruitless, self.left, self._holed = False, 0, False, False
             self._question, self._excused, self._blamed = _NO_QUESTION, 0, ()
-        self._speaker = 0 if envelope.id is None else envelope.id.sender
+        self._speaker, self._spared = 0 if envelope.id is None else envelope.id.sender, 0
         if envelope.snapshot is not None:
             self.snapshot = envelope.snapshot
             self.speaking, self.spoken_in = bool(envelope.snapshot.cursor.open_turn), envelope.epoch
@@ -252,18 +259,27 @@ class SessionState:
         begun = event.reason == "failed" or (event.reason == "gap" and self._holed)
         again = question.sender and question.sender == self._question.sender and not begun
         self._absolve(question.sender)
-        self._excused += event.provoked
-        provoked = event.provoked and self._excused <= MAX_EXCUSED
-        if not (planned or provoked or again or untried or self.left):
+        before = self._question.sender or self._speaker
+        spared = self._spared != 0 and self._spared == before
+        self._excused += event.provoked or spared
+        excused = (event.provoked or spared) and self._excused <= MAX_EXCUSED
+        if not (planned or excused or again or untried or self.left):
             self.fruitless += 1
-            before = self._question.sender or self._speaker
             if before not in (0, question.sender):
                 self._blamed += (before,)
-        self._question, self.left, self._holed = question, planned, event.reason == "gap"
+        self._question, self._spared, self.left, self._holed = question, 0, planned, event.reason == "gap"
         return [LogEvent(event, self.snapshot.config, text_only=False)]
 
+    def _spare(self, message: MessageId | None) -> None:
+        """Its sender has lost the session, and lives: it has not died of the turn. The next one may have asked."""
+        if message is None:
+            return
+        self._absolve(message.sender)
+        if message.sender == (self._question.sender or self._speaker):
+            self._spared = message.sender
+
     def _absolve(self, sender: int) -> None:
-        """It asks, and may have been taken for dead: of two owners each misses what the other one reads."""
+        """It lives, and was taken for dead: of two owners each misses what the other one reads."""
         if sender in self._blamed and self._excused < MAX_EXCUSED:
             self._blamed = tuple(other for other in self._blamed if other != sender)
             self._excused += 1

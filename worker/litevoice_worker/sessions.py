@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from litevoice_contracts import metrics as names
 from litevoice_contracts.control import WorkerSession
+from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_worker.commands import Count
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner
@@ -31,12 +32,19 @@ class _Entry:
 
 
 class Sessions:
-    """Registry. `make` builds the runner of a new session."""
+    """Registry. `make` builds the runner of a new session; `say` publishes to a session's log, or fails unheard."""
 
-    def __init__(self, limit: int, make: Callable[[str], SessionRunner], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        limit: int,
+        make: Callable[[str], SessionRunner],
+        metrics: Metrics,
+        say: Callable[[str, DownEnvelope], None],
+    ) -> None:
         self._limit = limit
         self._make = make
         self._metrics = metrics
+        self._say = say
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
     def get(self, session_id: str, partition: int) -> SessionRunner:
@@ -86,9 +94,12 @@ class Sessions:
                 self.forget(session_id)
 
     def forget_partition(self, partition: int) -> None:
-        """Another worker took the partition: nothing more may be published for its sessions."""
+        """Another worker took the partition: nothing more may be published for its sessions, except that we live."""
         for session_id in self._of(partition):
+            last = self._entries[session_id].runner.machine.displaced()
             self.forget(session_id)
+            if last is not None:
+                self._say(session_id, last)
 
     async def hand_over(self, partition: int) -> None:
         """The partition was released: asks the owners of unfinished turns to send them again."""

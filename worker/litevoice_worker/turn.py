@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from litevoice_contracts import events, metrics, packets
 from litevoice_contracts.control import WorkerStage
 from litevoice_contracts.conversation import Mark, Snapshot
-from litevoice_contracts.envelopes import MessageIds, UpEnvelope
+from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
 from litevoice_worker import client_events, idleness, utterances
 from litevoice_worker.commands import Command, Failed, Judged, Listened, Outcome, Published, Result, Transcribed
 from litevoice_worker.dialogue import Dialogue
@@ -55,11 +55,11 @@ class Turns:
     __slots__ = (
         "_backlog",
         "_dialogue",
+        "_ids",
         "_last_audio",
         "_order",
         "_outlet",
         "_question",
-        "_sender",
         "id",
         "wake_at",
     )
@@ -67,7 +67,7 @@ class Turns:
     def __init__(self, session_id: str, limits: Limits, ids: MessageIds) -> None:
         self.id = session_id
         self.wake_at: float | None = None
-        self._sender = ids.sender
+        self._ids = ids
         self._question = 0  # number of the first that was not answered yet
         self._outlet = Outlet(ids)
         self._order = PacketOrder(limits.epoch_wait_seconds)
@@ -125,9 +125,11 @@ class Turns:
     def receive(self, envelope: UpEnvelope, now: float, *, uncertain: bool = False) -> list[Command]:
         """The session's next envelope; `uncertain`: a former owner of the partition may have applied it already.
 
-        Not so the answer to this one's own question: it begins from that, whatever its clock says."""
-        answer = envelope.asker == self._sender and 0 < self._question <= envelope.question
-        arrival = self._order.receive(envelope, now, uncertain=uncertain and not answer)
+        Not so the answer to this one's own question: it begins from that, whatever its clock says. From what answers
+        another's it begins only if it has asked since: else nobody would know that it has tried, and died of it."""
+        answer = envelope.asker == self._ids.sender and 0 < self._question <= envelope.question
+        untold = bool(envelope.asker) and not (answer or self._order.asked)
+        arrival = self._order.receive(envelope, now, uncertain=untold or (uncertain and not answer))
         if not envelope.packets and self._order.known and not arrival.begin:
             self._dialogue.tell()  # the owner wonders: perhaps something has not reached it
         return self._walk(arrival, now)
@@ -170,13 +172,19 @@ class Turns:
         asked, and has no answer yet, says as well that it leaves, in the attempt that its question has begun: nothing
         may have been tried."""
         dialogue, order = self._dialogue, self._order
-        heard = dialogue.listener.open or dialogue.cursor.open_turn  # a turn is open even if its audio is lost
-        open_work = dialogue.busy or dialogue.listening or self._backlog or heard
-        attempt, unfinished = order.attempt + order.asked, order.asked or (order.known and open_work)
+        attempt, unfinished = order.attempt + order.asked, self._unfinished
         self._forget()
         if unfinished:
             self._outlet.publish(order.epoch, dialogue.turn, [events.TurnReplay("handed_over", order.applied)], attempt)
         return self._walk(Arrival(), now)
+
+    def displaced(self) -> DownEnvelope | None:
+        """Another worker has taken the session: what is to be said in its log, if anything. Nothing follows, but what
+        is on its way may come after it."""
+        if not self._unfinished:
+            return None
+        order, turn = self._order, self._dialogue.turn
+        return DownEnvelope(order.epoch, turn, [events.Displaced()], order.attempt, None, next(self._ids))
 
     # The way of every input
 
@@ -277,6 +285,13 @@ class Turns:
             for response in self._dialogue.responses:
                 wake = _earlier(wake, response.wait_until)
         return wake
+
+    @property
+    def _unfinished(self) -> bool:
+        """The owner waits for an answer, or for what was begun."""
+        dialogue, order = self._dialogue, self._order
+        heard = dialogue.listener.open or dialogue.cursor.open_turn  # a turn is open even if its audio is lost
+        return order.asked or (order.known and bool(dialogue.busy or dialogue.listening or self._backlog or heard))
 
     @property
     def _all_heard(self) -> bool:

@@ -19,7 +19,7 @@ from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMess
 from litevoice_broker.producer import Producer
 from litevoice_contracts import metrics as metric_names
 from litevoice_contracts.control import WorkerStatus
-from litevoice_contracts.envelopes import Bundle, MessageIds, UpEnvelope
+from litevoice_contracts.envelopes import Bundle, DownEnvelope, MessageIds, UpEnvelope
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import ClientId, is_gateway_id
 from litevoice_contracts.settings import WorkerSettings
@@ -80,7 +80,7 @@ class Worker:
         self._fence = Fence(fence, self._names, on_lost=self._lost, admin=self._admin, observer=self._metrics)
         self._worked = False
         self._busy = 0.0
-        self._sessions = Sessions(settings.max_sessions, self._make_session, self._metrics)
+        self._sessions = Sessions(settings.max_sessions, self._make_session, self._metrics, self._say)
         self._ownership = Ownership(
             names=self._names,
             members=members,
@@ -188,6 +188,11 @@ class Worker:
         if self._ownership.doubtful:
             raise Overloaded("it is not known yet whether the session is still this worker's")
         self._send_down(session_id, body, done)
+
+    def _say(self, session_id: str, envelope: DownEnvelope) -> None:
+        """What may be said of a session that is not this worker's any more."""
+        with contextlib.suppress(BrokerError):
+            self._send_down(session_id, envelope.encode(), lambda _error: None)
 
     def _send_down(self, lite_topic: str, body: bytes, done: Callable[[BaseException | None], None]) -> None:
         producer = self._producers[self._names.broker_of(lite_topic)]

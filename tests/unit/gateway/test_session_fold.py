@@ -271,11 +271,18 @@ def questions(*asked: tuple[str, int], begun: bool = True) -> SessionState:
     first = events.SpeechStarted("u1", 1) if begun else events.Progress(Mark(1, 0))
     state.apply(0, DownEnvelope(1, 1, [first], 0, None, MessageId(SPEAKER, 1)))
     for position, (reason, sender) in enumerate(asked, 1):
-        provoked = reason == "provoked"
+        provoked, late = reason == "provoked", reason in NO_QUESTIONS
         question = events.TurnReplay("gap" if provoked else reason, provoked=provoked)  # type: ignore[arg-type]
-        state.apply(position, DownEnvelope(1, 1, [question], state.attempt, None, MessageId(sender, position + 1)))
-    assert state.attempt == len(asked)
+        said, message = NO_QUESTIONS.get(reason, question), MessageId(sender, position + 1)
+        state.apply(position, DownEnvelope(1, 1, [said], state.attempt - late, None, message))
+    assert state.attempt == sum(reason not in NO_QUESTIONS for reason, _ in asked)
     return state
+
+
+NO_QUESTIONS: dict[str, events.DownEvent] = {
+    "displaced": events.Displaced(),
+    "left late": events.TurnReplay("handed_over"),
+}
 
 
 FRUITLESS = [
@@ -299,6 +306,23 @@ FRUITLESS = [
     ("then one dies of it", [("unknown_session", 1), ("gap", SPEAKER), ("gap", 1), ("unknown_session", 3)], 2),
     ("workers leave as planned", [("handed_over", 1), ("handed_over", 2), ("handed_over", 3)], 0),
     ("and the next one asks", [("handed_over", 1), ("unknown_session", 2), ("unknown_session", 2)], 0),
+    (
+        "one lost it before it had begun, and lives",
+        [("unknown_session", 1), ("displaced", 1), ("unknown_session", 2)],
+        1,
+    ),
+    ("it says so after the next has asked", [("unknown_session", 1), ("unknown_session", 2), ("displaced", 1)], 1),
+    ("it says so twice", [("unknown_session", 1), ("unknown_session", 2), *[("displaced", 1)] * 2], 1),
+    ("it leaves as planned, and says so late", [("unknown_session", 1), ("unknown_session", 2), ("left late", 1)], 1),
+    ("who was at work lost it", [("displaced", SPEAKER), ("unknown_session", 1), ("unknown_session", 2)], 1),
+    ("who had asked before another lost it", [("unknown_session", 1), ("displaced", SPEAKER)], 0),
+    ("it has it again, and dies", [("displaced", SPEAKER), ("gap", SPEAKER), ("unknown_session", 2)], 1),
+    ("it is nobody's word for another", [("unknown_session", 1), ("displaced", 3), ("unknown_session", 2)], 2),
+    (
+        "each loses it, without an end",
+        [(what, sender) for sender in range(1, MAX_EXCUSED + 4) for what in ("unknown_session", "displaced")],
+        3,
+    ),
     ("the one after has died", [("handed_over", 1), ("unknown_session", 2), ("unknown_session", 3)], 1),
 ]
 

@@ -119,7 +119,7 @@ async def asked(api_server: str = "http://127.0.0.1:9") -> AsyncIterator[Inquiri
     gateway_server = GatewayAdminServer(hub, Drain(hub), token, "gateway-0")
     await gateway_server.start()
     bench = Bench()
-    at_worker = Sessions(10, bench.runner, bench.metrics)
+    at_worker = Sessions(10, bench.runner, bench.metrics, bench.say)
     at_worker.get("s_1", 0)
     worker_server = WorkerAdminServer(
         bench.metrics.registry,

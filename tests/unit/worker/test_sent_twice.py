@@ -168,6 +168,22 @@ def test_who_reads_the_partition_again_does_not_begin_from_what_answered_an_earl
     assert begins(machine, now)
 
 
+def test_nobody_begins_from_what_answers_anothers_question_without_a_word() -> None:
+    """Should it die of what is in it, nothing in the log would tell that it had tried (seed 11913)."""
+    machine = Turns("s", Limits(), MessageIds(1))
+    sent: list[packets.Packet] = [packets.CreateItem(Item("i", "user", "hello"))]
+
+    def said(asker: int, attempt: int) -> list[type[events.DownEvent]]:
+        replay = UpEnvelope("s", 1, 0, 1, sent, "g711_ulaw/8000", attempt, Snapshot(), asker=asker, question=1)
+        published = [one for one in machine.receive(replay, 0.0) if isinstance(one, Publish)]
+        machine.handle([Published()], 0.0)
+        return [type(event) for one in published for event in one.envelope.events]
+
+    assert said(asker=7, attempt=3) == [events.TurnReplay]
+    assert said(asker=7, attempt=3) == [], "it has asked"
+    assert events.ItemCreated in said(asker=1, attempt=4)
+
+
 def test_the_first_utterance_is_needed_after_its_epoch_is_over() -> None:
     """It is not understood yet, so the next worker must hear it again: its gateway must keep it."""
     tone = packets.Audio(b"\x80\x00" * 800)

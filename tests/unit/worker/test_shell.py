@@ -117,6 +117,7 @@ class Bench:
     def __init__(self) -> None:
         self.voice, self.broker, self.metrics, self.gave_up = Voice(), Broker(), Metrics(), list[str]()
         self.progress: list[tuple[str, events.Progress]] = []
+        self.said: list[tuple[str, DownEnvelope]] = []
         self.ids = MessageIds(1)
         self.certain, self.leaves_in_doubt = asyncio.Event(), False
         self.certain.set()
@@ -128,6 +129,9 @@ class Bench:
         shared = (self.pipelines, self.ears, self.unheard, self.broker, self.metrics)
         machine = Turns(session_id, Limits(), self.ids)
         return SessionRunner(machine, *shared, self.gave_up.append, self.settled, self.is_certain)
+
+    def say(self, session_id: str, envelope: DownEnvelope) -> None:
+        self.said.append((session_id, envelope))
 
     async def is_certain(self) -> bool:
         await self.certain.wait()
@@ -257,7 +261,7 @@ async def test_handing_over_asks_for_what_is_open_and_stops(bench: Bench) -> Non
 
 
 async def test_a_session_whose_machine_failed_says_so_when_it_asks(bench: Bench) -> None:
-    sessions = Sessions(2, bench.runner, bench.metrics)
+    sessions = Sessions(2, bench.runner, bench.metrics, bench.say)
     first = sessions.get("s", 0)
     sessions.start_anew("s")
     sessions.start_anew("nobody")
@@ -267,9 +271,23 @@ async def test_a_session_whose_machine_failed_says_so_when_it_asks(bench: Bench)
     assert bench.broker.of(events.TurnReplay) == [events.TurnReplay("failed")]
 
 
+async def test_who_loses_a_session_says_that_it_lives_where_something_was_expected(bench: Bench) -> None:
+    sessions = Sessions(9, bench.runner, bench.metrics, bench.say)
+    bench.text_turn(sessions.get("done", 0))
+    await until(lambda: bench.broker.of(events.ResponseFinished))
+    bench.voice.slow = True
+    bench.text_turn(sessions.get("busy", 0))
+    sessions.get("asks", 0).deliver(UpEnvelope("asks", 1, 5, 2, [], attempt=3), "g", uncertain=False)
+    bench.text_turn(sessions.get("elsewhere", 1))
+    sessions.forget_partition(0)
+    said = [(session_id, envelope.events, envelope.attempt) for session_id, envelope in bench.said]
+    assert said == [("busy", [events.Displaced()], 0), ("asks", [events.Displaced()], 3)]
+    assert len(sessions) == 1
+
+
 async def test_idle_sessions_make_room_and_while_there_are_none_new_ones_are_refused(bench: Bench) -> None:
     bench.voice.slow = True
-    sessions = Sessions(3, bench.runner, bench.metrics)
+    sessions = Sessions(3, bench.runner, bench.metrics, bench.say)
     busy, idle, used = sessions.get("busy", 0), sessions.get("idle", 0), sessions.get("used", 1)
     bench.text_turn(busy)
     for number in range(5):

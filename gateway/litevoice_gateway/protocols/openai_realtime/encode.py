@@ -180,7 +180,9 @@ def encode(event: DownEvent, context: Context) -> list[ServerEvent]:
         case neutral.SessionError():
             body = wire.ErrorBody(code=event.code, message=event.message, param=event.param, event_id=event.event_id)
             return [wire.Error(error=body)]
-        case neutral.Progress() | neutral.TurnReplay() | neutral.EpochRejected() | neutral.Handover():
+        case neutral.Progress() | neutral.TurnReplay() | neutral.Displaced():
+            return []
+        case neutral.EpochRejected() | neutral.Handover():
             return []
 
 

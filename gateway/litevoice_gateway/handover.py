@@ -146,6 +146,11 @@ def known_before(entries: Sequence[Handover], settled: int | None) -> int:
     return known
 
 
+def reach(entries: Iterable[Handover], mark: Mark) -> bool:
+    """One of them goes on to the packet `mark` of its epoch."""
+    return any(entry.epoch == mark.epoch and _last(entry) >= mark for entry in entries)
+
+
 def run_of(entry: Handover) -> Run:
     run = Run(entry.codec, 0.0)
     run.packets, run.client_seqs = entry.packets, entry.client_seqs

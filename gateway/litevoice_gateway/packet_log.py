@@ -13,7 +13,16 @@ from litevoice_contracts.events import Handover, Progress
 from litevoice_contracts.packets import Audio, EpochEnd, GiveUp, Packet, Silence, described
 from litevoice_gateway import commands as do
 from litevoice_gateway.epochs import new_epoch
-from litevoice_gateway.handover import first_number, handover, is_lacked, known_before, needed, run_of, says_something
+from litevoice_gateway.handover import (
+    first_number,
+    handover,
+    is_lacked,
+    known_before,
+    needed,
+    reach,
+    run_of,
+    says_something,
+)
 from litevoice_gateway.limits import Limits
 from litevoice_gateway.probe import Probe
 from litevoice_gateway.runs import Run, Runs, joined, marked, seconds, size_of
@@ -276,7 +285,8 @@ class PacketLog:
         When that is ours, what is retained becomes the beginning of a higher one. Another worker may have applied some
         of it: each is made to ask, and begins anew from the replay. Not where the client's numbers show that something
         is missing before it: that came to an owner in between, which was killed perhaps, and the worker alone may have
-        it. What is retained is sent again there; of what has numbers nothing takes effect twice.
+        it. What is retained is sent again there, unless a worker has begun with it; of what has numbers nothing takes
+        effect twice.
         Made to ask is also one that has refused what an earlier owner has left, and that it lacks: it has begun without
         it. For less it must not begin anew, for the same reason.
         """
@@ -292,7 +302,7 @@ class PacketLog:
         self.epoch = new_epoch(self._wall_milliseconds(), self._tie, max(current, self._state.epoch))
         self.next_seq = self._retained.packets
         self._new = False
-        if self._lacks_numbers:
+        if self._lacks_numbers and self._state.spoken_in != rejected:
             self._send_again()
         else:
             self._provoke()
@@ -341,10 +351,12 @@ class PacketLog:
 
     @property
     def _lacks_an_utterance(self) -> bool:
-        """One was last heard, or has ended, at an earlier owner, is not understood, and nothing of that is here."""
-        state, ends = self._state, self._state.snapshot.cursor.untranscribed
-        said_in = ends[0].end.epoch if ends else state.spoken_in
-        return state.user_turn and said_in < self.epoch and all(one.epoch != said_in for one in state.handed.entries)
+        """One was last heard, or has ended, at an earlier owner, is not understood, and that is not here (yet)."""
+        state = self._state
+        heard = [one.end for one in state.snapshot.cursor.untranscribed]
+        if state.speaking:
+            heard.append(Mark(state.spoken_in, 0))
+        return any(mark.epoch < self.epoch and not reach(state.handed.entries, mark) for mark in heard)
 
     def _lacks_an_end(self, mark: Mark, run: Run) -> bool:
         """Of an utterance that is not understood, the end comes after the `run` that begins at `mark`."""

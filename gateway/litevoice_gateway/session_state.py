@@ -92,7 +92,7 @@ class SessionState:
         left: the question was a worker's that leaves as planned: nobody may have tried the attempt that it began.
         handed: packets that earlier owners have left to this one.
         out_of_band: likewise open beside `response`, by their ids.
-        speaking: an utterance of the user is open. spoken_in: the epoch in which a worker has last said so.
+        speaking: an utterance of the user is open. spoken_in: the epoch in which a worker has last said so, or not.
         unreadable: how many positions could not be read.
     """
 

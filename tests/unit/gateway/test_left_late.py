@@ -18,7 +18,7 @@ from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from litevoice_gateway.runs import Run
 from litevoice_gateway.session import LEFT_SECONDS
 from litevoice_worker.order import PacketOrder
-from tests.unit.gateway.driver import LATER, WALL, Driver
+from tests.unit.gateway.driver import LATER, PENDING, WALL, Driver
 from tests.unit.gateway.test_handover import SOUND, applied, asked, ended, next_owner, speaking
 
 
@@ -119,6 +119,32 @@ def test_it_waits_for_the_rest_of_what_two_owners_have_left() -> None:
     late = events.Handover(LATER, 0, [SOUND, SOUND, EpochEnd()], "pcm16/24000")
     deliver(third, DownEnvelope(LATER, 1, [late]).encode())
     assert applied(third.published) == [SOUND] * 6
+
+
+PIECES = {
+    "a long one": (Cursor(untranscribed=[Untranscribed(1, Mark(WALL, 5))]), [], events.Handover(WALL, 3, [SOUND] * 3)),
+    "the next one, by another owner": (
+        Cursor(untranscribed=[Untranscribed(1, Mark(WALL, 2))], open_turn=2),
+        [EpochEnd()],
+        events.Handover(LATER, 0, [SOUND] * 3),
+    ),
+}
+
+
+@pytest.mark.parametrize(("cursor", "end", "rest"), PIECES.values(), ids=PIECES)
+def test_it_waits_for_the_rest_of_what_comes_in_pieces(
+    cursor: Cursor, end: list[Packet], rest: events.Handover
+) -> None:
+    """Without the end of an utterance a worker tells it as lost."""
+    second = Driver(resume=START)
+    first = events.Handover(WALL, 0, [SOUND, SOUND, SOUND, *end])
+    for said in (DownEnvelope(rest.epoch, 1, [], snapshot=Snapshot(cursor=cursor)), DownEnvelope(WALL, 1, [first])):
+        deliver(second, said.encode())
+    second.pass_time(0.2)
+    assert asked(second) == []
+    second.pass_time(LEFT_SECONDS - 0.4)
+    deliver(second, DownEnvelope(rest.epoch, 1, [rest]).encode())
+    assert applied(second.published) == [SOUND] * 6
 
 
 def test_it_does_not_wait_for_one_that_has_begun_here() -> None:
@@ -278,6 +304,20 @@ def test_a_worker_that_alone_has_what_is_missing_is_not_made_to_ask(confirmed: i
     arrivals = [*(order.receive(envelope, 1.0) for envelope in third.published), order.tick(2.0)]
     assert any(arrival.question for arrival in arrivals) == asked_for
     assert [packet.packet for arrival in arrivals for packet in arrival.packets] == ([] if asked_for else [SOUND] * 3)
+
+
+def test_unless_another_worker_has_begun_with_what_it_refuses() -> None:
+    """What has no number would take effect twice there: two take themselves for the partition's owner."""
+    third = came_back(settled=4, confirmed=6)
+    third.audio(1)
+    third.say(type="response.create")
+    third.pass_time(LEFT_SECONDS)
+    (own,) = third.published
+    assert own.client_seqs == [7, None]
+    third.down(events.ResponseStarted("r1", "i2"), snapshot=Snapshot(pending=PENDING, cursor=Cursor(client_seq=4)))
+    third.clear()
+    third.down(events.EpochRejected(own.epoch, LATER + (100 << TIE_BITS)))
+    assert [(one.provokes, one.packets) for one in third.published] == [(True, [])]
 
 
 def run_of_numbers(*numbers: int | None) -> Run:

@@ -65,7 +65,7 @@ class Writers:
             self.log.append(envelope)
 
     def disturb(self) -> None:
-        kind = self.draw(st.integers(0, 10))
+        kind = self.draw(st.integers(0, 11))
         if kind == 0 and self.late:
             self.log.append(self.late.pop())
         elif kind == 1:  # another worker begins from a replay
@@ -99,6 +99,13 @@ class Writers:
             aside = self.beside.pop(0)
             last: list[DownEvent] = [events.TextDelta(aside.response_id, aside.item_id, " end")]
             self.write(*last, self.end(aside), snapshot=True, open_turn=self.open_turn)
+        elif kind == 8:  # one that has asked, or spoken, has lost the session: this one, or one before
+            lost = self.worker - self.draw(st.integers(0, 2))
+            message = MessageId(lost, self.number + self.draw(st.integers(0, 2)))
+            said = self.draw(st.sampled_from([events.Displaced(), events.TurnReplay("handed_over")]))
+            attempt = max(0, self.attempt - self.draw(st.integers(0, 2)))
+            if isinstance(said, events.Displaced) or attempt < self.attempt:
+                self.log.append(DownEnvelope(lost, self.turn, [said], attempt, None, message))
 
     @staticmethod
     def end(request: ResponseRequest) -> events.ResponseFinished:

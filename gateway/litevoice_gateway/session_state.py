@@ -20,8 +20,8 @@ from litevoice_gateway.handover import Handed
 
 _NO_QUESTION = MessageId(0, 0)
 MAX_EXCUSED = 10
-"""So many questions that owners have provoked, or that workers ask by turns, say nothing against a turn from which
-nothing comes meanwhile: more than either ever needs. Did they do so for ever, the turn would never end."""
+"""So many questions that owners have provoked, or that workers ask because of holes, or by turns, say nothing against a
+turn from which nothing comes meanwhile: more than any ever needs. Did they do so for ever, the turn would never end."""
 
 Ignored = Literal["repeated", "stale_attempt"]
 """Why a message does not count."""
@@ -255,14 +255,15 @@ class SessionState:
         self.attempt += 1
         self.asked = True
         planned, question = event.reason == "handed_over", message or _NO_QUESTION
-        # A worker that has died does not ask again, and one that finds a second hole has begun from what it was sent.
+        # A worker that has died does not ask again. One that finds a second hole has begun from what it was sent: it
+        # lives, but must not go on like this for ever.
         begun = event.reason == "failed" or (event.reason == "gap" and self._holed)
         again = question.sender and question.sender == self._question.sender and not begun
         self._absolve(question.sender)
         before = self._question.sender or self._speaker
-        spared = self._spared != 0 and self._spared == before
-        self._excused += event.provoked or spared
-        excused = (event.provoked or spared) and self._excused <= MAX_EXCUSED
+        lives = before != 0 and (self._spared == before or (event.reason == "gap" and question.sender == before))
+        self._excused += event.provoked or lives
+        excused = (event.provoked or lives) and self._excused <= MAX_EXCUSED
         if not (planned or excused or again or untried or self.left):
             self.fruitless += 1
             if before not in (0, question.sender):

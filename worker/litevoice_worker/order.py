@@ -221,9 +221,9 @@ class PacketOrder:
         """What to apply because a newer epoch has waited long enough."""
         arrival = Arrival()
         gap = self._release(now, arrival)
-        arrival.rejected = None  # told when the next envelope arrives
         if gap is not None:
             self._ask(gap, now, arrival)
+        self._refuse(arrival, now)
         return arrival
 
     def forget(self, *, failed: bool = False) -> None:
@@ -284,9 +284,12 @@ class PacketOrder:
         gap = envelope if arrival.gap else self._release(now, arrival)
         if gap is not None:
             self._ask(gap, now, arrival)
+        self._refuse(arrival, now, answers=bool(envelope.asker))
+
+    def _refuse(self, arrival: Arrival, now: float, *, answers: bool = False) -> None:
         if arrival.rejected is not None:
             epoch, rejected_at = self._rejected or (-1, 0.0)
-            if arrival.rejected == epoch and now - rejected_at < REJECT_AGAIN_SECONDS and not envelope.asker:
+            if arrival.rejected == epoch and now - rejected_at < REJECT_AGAIN_SECONDS and not answers:
                 arrival.rejected = None
             else:
                 self._rejected = (arrival.rejected, now)

@@ -124,6 +124,15 @@ def test_what_is_sent_again_as_an_answer_is_refused_each_time() -> None:
     assert order.receive(answer, 0.6).rejected == 1
 
 
+def test_who_is_refused_because_a_newer_epoch_has_waited_is_told() -> None:
+    """Perhaps nothing more comes: what it has left is asked for then, or its owner opens a higher one."""
+    order = started()
+    assert order.receive(envelope(3, 0, 1), 10.0).rejected is None
+    assert order.receive(envelope(2, 0, 1), 10.2).rejected is None
+    waited = order.tick(10.5)
+    assert ([packet.mark for packet in waited.packets], waited.rejected) == ([Mark(3, 0)], 2)
+
+
 def test_what_waits_is_bounded() -> None:
     order = started()
     for seq in range(MAX_HELD_ENVELOPES - 1):

@@ -120,12 +120,13 @@ def _until(entry: Handover, count: int) -> Handover:
     return replace(entry, packets=[*entry.packets[:count], EpochEnd()], client_seqs=numbers)
 
 
-def is_lacked(entry: Handover, settled: int | None) -> bool:
-    """By a worker that has not got it: it is more than silence, and more than the client has sent again and a worker is
-    done with (`settled`: the newest of the client's own numbers of that)."""
+def is_lacked(entry: Handover, settled: int | None, again: int | None) -> bool:
+    """By a worker that has not got it: it is more than silence, more than a worker is done with (`settled`: the newest
+    of the client's own numbers of that), and more than the client sends again (from the number `again` on)."""
     numbers = entry.client_seqs or [None] * len(entry.packets)
     return any(
-        says_something([packet]) and (number is None or settled is None or number > settled)
+        says_something([packet])
+        and (number is None or ((settled is None or number > settled) and (again is None or number < again)))
         for packet, number in zip(entry.packets, numbers, strict=True)
     )
 

@@ -290,8 +290,8 @@ class PacketLog:
         Made to ask is also one that has refused what an earlier owner has left, and that it lacks: it has begun without
         it. For less it must not begin anew, for the same reason.
         """
-        settled = self._state.snapshot.cursor.client_seq
-        if any(entry.epoch == rejected and is_lacked(entry, settled) for entry in self._handed):
+        settled, again = self._state.snapshot.cursor.client_seq, first_number((*self._retained, *self._batch))
+        if any(entry.epoch == rejected and is_lacked(entry, settled, again) for entry in self._handed):
             self._lacked = True
             if self.is_open:
                 self._provoke(1)

@@ -336,19 +336,33 @@ END = (Silence(800), EpochEnd())
 
 
 @pytest.mark.parametrize(
-    ("entry", "settled", "lacked"),
+    ("entry", "settled", "again", "lacked"),
     [
-        (left(1, 7, 8), None, True),
-        (left(1, 7, 8), 7, True),
-        (left(1, 7, 8, then=END), 8, False),
-        (left(1, None), 8, True),
-        (left(1, then=END), None, False),
+        (left(1, 7, 8), None, None, True),
+        (left(1, 7, 8), 7, None, True),
+        (left(1, 7, 8, then=END), 8, None, False),
+        (left(1, None), 8, None, True),
+        (left(1, then=END), None, None, False),
+        (left(1, 7, 8), 6, 8, True),
+        (left(1, 7, 8), 6, 7, False),
+        (left(1, None, 7), 6, 7, True),
     ],
 )
-def test_lacked_is_what_says_something_that_no_worker_is_done_with(
-    entry: events.Handover, settled: int | None, *, lacked: bool
+def test_lacked_is_what_says_something_that_no_worker_is_done_with_nor_the_client_sends_again(
+    entry: events.Handover, settled: int | None, again: int | None, *, lacked: bool
 ) -> None:
-    assert is_lacked(entry, settled) == lacked
+    assert is_lacked(entry, settled, again) == lacked
+
+
+@pytest.mark.parametrize(("again", "asks"), [(True, 0), (False, 1)])
+def test_who_has_refused_what_the_client_sends_again_is_not_made_to_ask(*, again: bool, asks: int) -> None:
+    """It may have what an owner in between has sent it, which was killed: nobody else has that."""
+    third = came_back(settled=4, confirmed=4 if again else 5, handed=(handed_over(0, 5),))
+    third.audio(1)
+    third.pass_time(0.2)
+    third.clear()
+    third.down(events.EpochRejected(WALL, LATER))
+    assert sum(one.provokes for one in third.published) == asks
 
 
 @pytest.mark.parametrize(("packet", "asks"), [(SOUND, 1), (Silence(800), 0)])

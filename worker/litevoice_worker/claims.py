@@ -36,7 +36,7 @@ RETRY_SECONDS = 1.0
 STILL_SECONDS = 2.0
 """A process whose timers are this late stood still, and what it knows is out of date."""
 DOUBT_SECONDS = 5.0
-"""How long it waits then for a look: by now the broker's own notices have been read, too."""
+"""How long it waits then for a look at a broker that knows it: by now the broker's own notices have been read, too."""
 
 Listed = Mapping[str, frozenset[ClientId]]
 """Who is subscribed, by LiteTopic. A name that is left out was not asked for."""
@@ -159,7 +159,8 @@ class Claims:
         if self._doubt_since is not None and asked_at < self._doubt_since:
             return []
         doubted = self._doubted
-        self._believe_again()
+        if listed.get(self._presence):  # a broker that has forgotten this worker has forgotten who took what from it
+            self._believe_again()
         if self._me not in listed.get(self._presence, ()):
             self._unsure()
         elif self._sure_since is None:

@@ -293,6 +293,19 @@ def test_a_process_that_stood_still_believes_nothing_that_it_knew() -> None:
     assert not one.claims.doubtful(one.now)
 
 
+def test_a_broker_that_has_forgotten_who_thaws_has_forgotten_who_took_its_partitions() -> None:
+    """It was restarted meanwhile (seed 17283)."""
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1)
+    one.now += 10
+    one.claims.pulse(one.now)
+    assert one.look({name: set[ClientId]() for name in BOTH_THERE}, 0.01) == []
+    assert one.claims.doubtful(one.now)
+    assert one.look(fences({OTHER}, {OTHER}), 1) == [Drop(MINE)]
+    assert not one.claims.doubtful(one.now)
+
+
 @pytest.mark.parametrize("forgotten", [False, True])
 def test_what_was_taken_by_somebody_who_is_gone_when_it_thaws_is_not_its_own(*, forgotten: bool) -> None:
     """Nobody is listed then: its turns have gone on elsewhere (seed 71315). Unless the broker has forgotten all."""

@@ -1,9 +1,9 @@
 """Keeps this worker the owner of its own partitions and of no others: the shell around `claims`. It looks at the
 fences, takes over and leaves.
 
-In a planned change the old owner stops polling, waits for its acknowledgements and releases the fence; then the new one
-takes it. When a worker dies, its presence ends, which the next in line sees within a second, with or without the API
-server.
+In a planned change the old owner stops polling, waits for its acknowledgements, hands over its sessions and releases
+the fence; then the new one takes it. When a worker dies, its presence ends, which the next in line sees within a
+second, with or without the API server.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ READ_AGAIN_MESSAGES = 32
 WATCH_SECONDS, WATCH_STEP_SECONDS = 7.0, 0.5
 """How long, and how often, a partition that was taken is watched: a poll that its dead owner had open, of 5 s at most,
 may still swallow a batch."""
+
+FAREWELL_SECONDS = 1.0
+"""How long the next owner waits for what a session's last owner says: one whose broker is away holds up no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +307,12 @@ class Ownership:
         if self._consumers.get(partition) is not consumer:
             return  # lost in the meantime: there is nothing to hand over
         del self._consumers[partition]
+        # What is said while the fence is being released may come after the next owner's question; and only a fence that
+        # is held tells that another has taken it.
+        handing = asyncio.create_task(self._sessions.hand_over(partition))
+        await asyncio.wait([handing], timeout=FAREWELL_SECONDS)
         await self._fence.release(partition)
-        await self._sessions.hand_over(partition)
+        await handing
         self._on_owned(len(self._consumers))
         logger.info("partition released", extra={"partition": partition})
 

@@ -102,7 +102,7 @@ class Sessions:
                 self._say(session_id, last)
 
     async def hand_over(self, partition: int) -> None:
-        """The partition was released: asks the owners of unfinished turns to send them again."""
+        """The partition is about to be released: asks the owners of unfinished turns to send them again."""
         ids = self._of(partition)
         await asyncio.gather(*(self._entries[session_id].runner.abandon() for session_id in ids))
         for session_id in ids:

@@ -179,9 +179,9 @@ class Turns:
         return self._walk(Arrival(), now)
 
     def displaced(self) -> DownEnvelope | None:
-        """Another worker has taken the session: what is to be said in its log, if anything. Nothing follows, but what
-        is on its way may come after it."""
-        if not self._unfinished:
+        """Another worker has taken the session: what is to be said in its log, if anything, also in place of what a
+        handover has not sent yet. Nothing follows, but what is on its way may come after it."""
+        if self.confirmed and not self._unfinished:
             return None
         order, turn = self._order, self._dialogue.turn
         return DownEnvelope(order.epoch, turn, [events.Displaced()], order.attempt, None, next(self._ids))

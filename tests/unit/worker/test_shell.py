@@ -285,6 +285,20 @@ async def test_who_loses_a_session_says_that_it_lives_where_something_was_expect
     assert len(sessions) == 1
 
 
+async def test_who_loses_a_session_that_it_hands_over_says_that_it_lives_instead(bench: Bench) -> None:
+    bench.voice.slow = True
+    sessions = Sessions(9, bench.runner, bench.metrics, bench.say)
+    bench.text_turn(sessions.get("s", 0))
+    await until(lambda: bench.broker.of(events.TextDelta))
+    bench.broker.errors = [Overloaded("stood still")]
+    handing = asyncio.create_task(sessions.hand_over(0))
+    await until(lambda: not bench.broker.errors)
+    sessions.forget_partition(0)
+    await handing
+    assert [envelope.events for _, envelope in bench.said] == [[events.Displaced()]]
+    assert not bench.broker.of(events.TurnReplay)
+
+
 async def test_idle_sessions_make_room_and_while_there_are_none_new_ones_are_refused(bench: Bench) -> None:
     bench.voice.slow = True
     sessions = Sessions(3, bench.runner, bench.metrics, bench.say)

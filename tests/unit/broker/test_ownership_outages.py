@@ -294,8 +294,7 @@ def look_again_and_find_nobody(broker: Broker, own_names: Collection[str]) -> No
 
 @pytest.mark.parametrize("stage", Stage)
 def test_what_was_taken_and_left_again_is_not_ours_while_a_heal_asks_whose_it_is(broker: Broker, stage: Stage) -> None:
-    """It has stepped out because nobody was listed, which must not hide that we were not (seed 17385 of the simulator).
-    """
+    """It has stepped out because nobody was listed, and that must not hide it (seed 17385 of the simulator)."""
     look_for_a_heal(broker, stage, ())
     look_again_and_find_nobody(broker, ["s-2"])
     assert broker.evicted == [N]

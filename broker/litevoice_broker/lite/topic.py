@@ -104,13 +104,15 @@ class Stage(Enum):
 @dataclass(slots=True)
 class Look:
     """A question whose the LiteTopic is; `notice`: because the broker said that it is somebody else's; `old`: this
-    process has stood still since it was asked, and somebody may have come after the answer."""
+    process has stood still since it was asked, and somebody may have come after the answer; `missed`: the broker did
+    not list us before we stepped out."""
 
     number: int
     notice: bool
     stage: Stage = Stage.ASKED
     until: float = 0.0
     old: bool = False
+    missed: bool = False
 
     def has_waited(self, now: float) -> bool:
         """It is time to ask again."""
@@ -375,10 +377,11 @@ class Topic:
 
     @property
     def should_be_listed(self) -> bool:
-        """If it is ours. Not while it is claimed, which steps out by itself; but while a notice is looked into, before
-        we step out."""
-        looks = isinstance(self.work, Look) and self.in_doubt
-        return self.work is None or (looks and self.subscribed)
+        """If it is ours. Not while it is claimed, which steps out by itself; but while it is asked whose it is, before
+        we step out: once we have, the answer from before counts."""
+        if isinstance(self.work, Look):
+            return self.subscribed or self.work.missed
+        return self.work is None
 
     def whose(self, look: Look, subscribers: Collection[str], me: str) -> bool | None:
         """Who is listed decides whether it is ours. Nobody: after a notice somebody is in the middle of a takeover,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import Ask, Fate, Listed, Replace, Subscribe
 from litevoice_broker.lite.full_sync import Postponed
-from litevoice_broker.lite.ownership import HEALS_AT_ONCE
-from litevoice_broker.lite.topic import HEALS_IN_VAIN, HEALS_REFUSED, Heal
+from litevoice_broker.lite.ownership import DOUBT_SECONDS, HEALS_AT_ONCE
+from litevoice_broker.lite.topic import HEALS_IN_VAIN, HEALS_REFUSED, Heal, Look, Stage
 from tests.unit.broker import driver
 from tests.unit.broker.driver import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
 
@@ -256,6 +258,72 @@ def test_what_was_taken_and_left_again_is_not_ours_while_its_notice_is_looked_in
     broker.ownership.answered(held.number, {N: Listed(())}, broker.now)
     assert broker.answer_all() == []
     assert broker.evicted == [N]
+
+
+def look_for_a_heal(broker: Broker, stage: Stage, listed: Collection[str]) -> None:
+    """Until the question, which is answered with `listed`, has come to this stage; its next call is left open."""
+    broker.own(3)
+    if len(listed) > 1:
+        broker.sync()
+        broker.answer_all()
+    broker.listed = listed
+    broker.ownership.heal([N], broker.now)
+    broker.take()
+    for _ in range({Stage.ASKED: 0, Stage.STEPPING_OUT: 1}.get(stage, 2)):
+        broker.answer()
+    if stage is Stage.ASKED_AGAIN:
+        broker.now += DOUBT_SECONDS[0]
+        broker.ownership.tick(broker.now)
+        broker.take()
+    topic = broker.ownership.get(N)
+    assert topic is not None and isinstance(topic.work, Look) and topic.work.stage is stage
+
+
+def look_again_and_find_nobody(broker: Broker, own_names: Collection[str]) -> None:
+    """While what is open already has no answer yet."""
+    slow, broker.open = broker.open, []
+    broker.own_names = own_names
+    request = broker.ownership.look_again()
+    broker.listed = (ME,)
+    assert broker.answer() == OWN
+    broker.listed = ()
+    broker.answer()
+    assert broker.finished[request] is None
+    broker.open = slow + broker.open
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_what_was_taken_and_left_again_is_not_ours_while_a_heal_asks_whose_it_is(broker: Broker, stage: Stage) -> None:
+    """It has stepped out because nobody was listed, and that must not hide it (seed 17385 of the simulator)."""
+    look_for_a_heal(broker, stage, ())
+    look_again_and_find_nobody(broker, ["s-2"])
+    assert broker.evicted == [N]
+    calls = broker.answer_all() + broker.pass_time(1.0)
+    assert not [call for call in calls if isinstance(call, Subscribe)]
+    assert broker.ownership.get(N) is None and broker.ownership.idle
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_it_is_ours_when_the_broker_may_have_been_away(broker: Broker, stage: Stage) -> None:
+    look_for_a_heal(broker, stage, ())
+    look_again_and_find_nobody(broker, [])
+    broker.answer_all()
+    broker.pass_time(1.0)
+    assert broker.evicted == []
+    assert broker.offer(4) is Fate.DELIVER
+
+
+@pytest.mark.parametrize("stage", [Stage.WAITING, Stage.ASKED_AGAIN])
+def test_who_stepped_out_before_somebody_else_did_is_not_told_that_it_was_replaced(
+    broker: Broker, stage: Stage
+) -> None:
+    """The broker had listed both: nobody is left when both have gone."""
+    look_for_a_heal(broker, stage, (ME, THEM))
+    look_again_and_find_nobody(broker, ["s-2"])
+    broker.answer_all()
+    broker.pass_time(1.0)
+    assert broker.evicted == []
+    assert broker.offer(4) is Fate.DELIVER
 
 
 def test_what_steps_out_for_its_own_heal_is_not_taken_for_left_when_an_old_notice_comes(broker: Broker) -> None:

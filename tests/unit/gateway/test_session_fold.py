@@ -102,10 +102,9 @@ class Writers:
         elif kind == 8:  # one that has asked, or spoken, has lost the session: this one, or one before
             lost = self.worker - self.draw(st.integers(0, 2))
             message = MessageId(lost, self.number + self.draw(st.integers(0, 2)))
-            said = self.draw(st.sampled_from([events.Displaced(), events.TurnReplay("handed_over")]))
             attempt = max(0, self.attempt - self.draw(st.integers(0, 2)))
-            if isinstance(said, events.Displaced) or attempt < self.attempt:
-                self.log.append(DownEnvelope(lost, self.turn, [said], attempt, None, message))
+            lives = events.TurnReplay("handed_over") if attempt < self.attempt else events.Displaced()
+            self.log.append(DownEnvelope(lost, self.turn, [lives], attempt, None, message))
 
     @staticmethod
     def end(request: ResponseRequest) -> events.ResponseFinished:

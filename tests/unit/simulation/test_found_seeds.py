@@ -9,6 +9,7 @@ FOUND = {
     30: "a question beside one that kills its workers was given up after two of them: what nobody had begun counted",
     388: "a gateway that stood still between two steps of a takeover took the session back at its thaw",
     3506: "a gateway that stood still in a heal's first step took the session back, and sent what it had of it",
+    17385: "a gateway that stood still healed what was taken and left again meanwhile, and sent what it had of it",
     745: "a gateway that had just started did not ask when it first heard of a reader, who knew nothing of its turn",
     1007: "the first utterance spans two epochs: the next worker took its audio for heard, as the snapshot said so",
     1216: "a response that had failed from the beginning was gone on with by another worker, and answered",

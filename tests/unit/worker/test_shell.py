@@ -1,13 +1,11 @@
-"""The thin shell around the session machines: publishing, stages, the bounded registry, the settings file."""
+"""The thin shell around the session machines: publishing, stages, the bounded registry."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +16,6 @@ from litevoice_broker.errors import BrokerUnavailable, Overloaded
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Codec, Item, SessionConfig, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
-from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.events import DownEvent
 from litevoice_worker import runner as runner_module
 from litevoice_worker.audio import Samples
@@ -29,7 +26,6 @@ from litevoice_worker.opening import Stream
 from litevoice_worker.plugins import Pipelines, Stages
 from litevoice_worker.runner import SessionRunner
 from litevoice_worker.sessions import ACTIVE_SECONDS, IDLE_SECONDS, NoRoom, Sessions
-from litevoice_worker.settings import load, make_members
 from litevoice_worker.stages import StageDied, StageError
 from litevoice_worker.turn import Limits, Turns
 from litevoice_worker.unheard import Unheard
@@ -436,75 +432,6 @@ async def test_there_is_room_again_when_enough_was_heard(bench: Bench) -> None:
     await full
     assert (bench.unheard.bytes, bench.unheard.seconds) == (0, 0)
     bench.network.gate.set()
-
-
-# Settings
-
-GOOD: dict[str, Any] = {
-    "broker": {
-        "endpoints": "a:1",
-        "nameServer": "b:2",
-        "requestTopic": "requests",
-        "replyTopic": "replies",
-        "partitions": 4,
-    },
-    "members": {"static": ["w"]},
-}
-
-
-def changed(path: str, value: object) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(json.dumps(GOOD))
-    *parents, last = path.split(".")
-    target = result
-    for name in parents:
-        target = target.setdefault(name, {})
-    target[last] = value
-    return result
-
-
-BAD = [
-    ("broker.endpoints", "nowhere", "broker.endpoints"),
-    ("broker.nameServer", "", "broker.nameServer"),
-    ("broker.partitions", 0, "broker.partitions"),
-    ("broker.requestTopic", "no spaces", "rocketmq.requestTopic"),
-    ("members.static", [], "members"),
-    ("members.service", "ns/x", "members"),
-    ("pipeline.aheadMilliseconds", 1, "pipeline.aheadMilliseconds"),
-    ("pipelines", [], "pipelines"),
-    ("pipelines", [{"name": "a b"}], "pipelines.0.name"),
-    ("surprise", 1, "surprise"),
-]
-
-
-@pytest.mark.parametrize(("path", "value", "named"), BAD)
-def test_bad_settings_are_named(tmp_path: Path, path: str, value: object, named: str) -> None:
-    file = tmp_path / "settings.json"
-    file.write_text(json.dumps(changed(path, value)))
-    with pytest.raises(InvalidField) as error:
-        load(str(file))
-    assert error.value.field == named
-
-
-def test_good_settings_and_files_that_are_none(tmp_path: Path) -> None:
-    file = tmp_path / "settings.json"
-    file.write_text(json.dumps(GOOD))
-    settings = load(str(file))
-    assert set(make_members(settings, {}).ready or ()) == {"w"}
-    for content in ("{", "\xff"):
-        file.write_bytes(content.encode("latin-1"))
-        with pytest.raises(InvalidField, match="a JSON file"):
-            load(str(file))
-    with pytest.raises(InvalidField, match="a readable file"):
-        load(str(tmp_path / "nothing"))
-
-
-def test_endpoint_slices_need_a_pod(tmp_path: Path) -> None:
-    file = tmp_path / "settings.json"
-    file.write_text(json.dumps(changed("members", {"service": "voice/worker"})))
-    environment: Mapping[str, str] = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
-    assert make_members(load(str(file)), environment).ready is None
-    with pytest.raises(InvalidField, match="only in a pod"):
-        make_members(load(str(file)), {})
 
 
 def test_a_moment_that_has_passed_breaks_no_session_on_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:

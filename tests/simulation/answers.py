@@ -63,19 +63,26 @@ class Question:
     """How often gateways had counted that a client sends too much; -1 when it does not."""
     moves_before: int = 0
 
+    @property
+    def recorded(self) -> bool:
+        """It is said all at once, and begins with silence."""
+        return self.limited_before >= 0
+
 
 class Answers:
     """Of one caller, which is told what must not be.
 
     Attributes:
         open: the newest question, until it is answered.
-        cut: the one before, whose answer the client has talked over, until that ends.
+        cut: the one before, whose answer the client has talked over, until that ends; also what was left of one that is
+            understood by itself.
         cancels: that the client has sent, and that nothing came of yet.
         exposed_cancels: of these, those that went with a gateway, see Question.exposed.
         items: of the conversation, as far as the client was told of them.
         under_way: responses that have begun and not ended, by id.
         left: of what was said before, and lost in part, what may not be understood yet: a last piece that was too
-            short to be taken for speech is heard with what is said next, as no silence came between them.
+            short to be taken for speech is heard with what is said next, as no silence came between them. If that
+            begins with silence, it ends there: it is understood first, by itself, and answered unless more comes.
     """
 
     def __init__(self, client: Client) -> None:
@@ -198,8 +205,15 @@ class Answers:
         elif text != question.text and left and text.endswith(question.text) and _is_part(said, left + question.text):
             self._world.say(f"{self._name(question)} is understood as {text!r}, with what was left of {left!r}")
             question.text = text  # which is answered
+        elif text and question.recorded and self.cut is None and text != question.text and _is_part(text, left):
+            self._world.say(f"{self._name(question)} comes after {text!r}, which was left of {left!r}")
+            self.cut = Question(question.understood.pop(), True, question.asked, question.said_at, understood=[text])
+            self.left = ""
+            return
         elif text != question.text:
             self._client.wrong(f"{self._name(question)} was understood as {text!r}")
+        if self.cut is not None and not self.cut.response:
+            self.cut = None  # both have one answer
         if question.spoken and not self.unsure:
             self.left = ""
         question.text_seen = True
@@ -207,6 +221,8 @@ class Answers:
         self._client.moment("is understood")
 
     def _begins(self, question: Question, response_id: str) -> None:
+        if self.cut is not None and not self.cut.response:
+            question = self.cut
         if (question.response and not self.unsure) or response_id in self._ended:
             self._broken(f": a second response to {question.text!r}")
         question.response = response_id

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.intake import Intake
-from tests.simulation.answers import Question, are_parts, rest_of
+from tests.simulation.answers import Answers, Question, are_parts, rest_of
+from tests.simulation.client import Client
 from tests.simulation.faults import Fault, one_of_several
 from tests.simulation.poison import Poison
 from tests.simulation.seeded import quiet
@@ -172,6 +175,59 @@ def test_how_many_workers_a_question_may_kill(
 def test_what_was_understood_is_not_left_for_the_next_question(understood: str, left: str) -> None:
     """Heard again with that, it would be a fault."""
     assert rest_of("3484", understood) == left
+
+
+def understood(text: str) -> dict[str, Any]:
+    return {"t": "input_transcribed", "transcript": text}
+
+
+def answer_begins(to: str) -> dict[str, Any]:
+    return {"t": "response_started", "response_id": to}
+
+
+def answer_ends(to: str, status: str = "cancelled") -> dict[str, Any]:
+    return {"t": "response_finished", "response_id": to, "status": status, "reason": "turn_detected", "text": ""}
+
+
+BY_ITSELF = [understood("3"), answer_begins("3"), answer_ends("3")]
+ANSWERED = [understood("16"), answer_begins("16")]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "told", "wrong"),
+    [
+        (True, [*BY_ITSELF, *ANSWERED], []),
+        (True, [understood("3"), *ANSWERED], []),
+        (True, [*BY_ITSELF, *ANSWERED, answer_begins("again")], ["caller-0: a second response to '16'"]),
+        (True, [*BY_ITSELF, understood("6")], ["caller-0: '16' was understood as '6'"]),
+        (True, [*BY_ITSELF, understood("3")], ["caller-0: '16' was understood as '3'"]),
+        (
+            True,
+            [understood("3"), answer_begins("3"), answer_ends("3", "failed")],
+            ["caller-0: the answer to '3' is failed"],
+        ),
+        (True, [understood("2")], ["caller-0: '16' was understood as '2'"]),
+        (True, [understood("")], ["caller-0: '16' was understood as ''"]),
+        (False, [understood("3")], ["caller-0: '16' was understood as '3'"]),
+    ],
+)
+def test_what_was_left_is_understood_by_itself_before_what_begins_with_silence(
+    told: list[dict[str, Any]], wrong: list[str], *, recorded: bool
+) -> None:
+    """Once, and answered once or not at all; what is said then is understood as it is."""
+    problems: list[str] = []
+    world = SimpleNamespace(
+        say=lambda _: None, broken=problems.append, counted_losses=lambda: 0, loop=SimpleNamespace(now=1.0)
+    )
+    client = SimpleNamespace(
+        name="caller-0", acks=False, world=world, wrong=problems.append, hears=lambda _: None, moment=lambda _: None
+    )
+    answers = Answers(cast(Client, client))
+    answers.left = "311465"
+    answers.open = Question("16", True, 0.0, 0.0, limited_before=0 if recorded else -1)
+    for event in told:
+        answers.event(event)
+    assert [problem.split(": None")[0].split(": turn")[0] for problem in problems] == wrong
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ class Home:
         Nothing hangs on one that is lost."""
         if self.producer.ready:
             with contextlib.suppress(BrokerError):
-                self.producer.enqueue_lite(self.reply_topic, session_id, KEEP_ALIVE, lambda error: None)
+                self.producer.enqueue_lite(self.reply_topic, session_id, KEEP_ALIVE, lambda _: None)
 
     @property
     def unready(self) -> str:

@@ -95,7 +95,7 @@ class LiteChannel(ConnectedClient):
         on_evicted: Callable[[str], None],
         admin: Admin,
         on_failed: Callable[[str], None] | None = None,
-        on_intercepted: Callable[[str], None] = lambda name: None,
+        on_intercepted: Callable[[str], None] = lambda _: None,
         sync_seconds: float = 3.0,
         expires_seconds: float = EXPIRES_SECONDS,
         long_poll_seconds: float = 5.0,

@@ -19,7 +19,7 @@ from litevoice_broker.config import BrokerConfig
 from litevoice_broker.connection import ConnectedClient, Connection, subscription_settings
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.observing import Observer
-from litevoice_broker.receiving import Poller, acknowledge
+from litevoice_broker.receiving import HAND_BACK_SECONDS, Poller, acknowledge, change_invisible
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,10 @@ class PartitionConsumer(ConnectedClient):
         self._refused = 0
         self._long_poll_seconds = long_poll_seconds
         self._leaving = asyncio.Event()
+        self._abandoned = False
+        self._batch: Sequence[Any] = ()
+        """What is handed out to this consumer and not acknowledged."""
+        self._poller: Poller | None = None
         self._poll: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -105,12 +109,20 @@ class PartitionConsumer(ConnectedClient):
         await self._connection.close()
 
     async def abandon(self) -> None:
-        """For a partition that somebody else owns by now: ends at once and leaves the open batch un-acknowledged."""
+        """For a partition that somebody else owns by now: nothing is handled from this moment. What this consumer has,
+        and what its open poll still brings (up to `long_poll_seconds`), goes back: it would lock the queue for its
+        owner."""
+        self._abandoned = True
         self._leaving.set()
         if self._poll is not None:
-            self._poll.cancel()
+            if self._poller is None or not self._poller.is_open:
+                self._poll.cancel()
             await asyncio.gather(self._poll, return_exceptions=True)
+            await asyncio.gather(*map(self._hand_back, self._batch))
         await self._connection.close()
+
+    async def _hand_back(self, message: Any) -> None:
+        await change_invisible(self._connection, self._group, self._topic, message, HAND_BACK_SECONDS)
 
     async def _connected(self) -> None:
         queues = await self._connection.assignments(self._topic)
@@ -122,14 +134,14 @@ class PartitionConsumer(ConnectedClient):
             self._poll = asyncio.create_task(self._poll_forever(queues[0]), name=f"partition poll {self._topic}")
 
     async def _poll_forever(self, queue: Any) -> None:
-        poller = Poller(
+        self._poller = Poller(
             self._connection,
             self._group,
             queue,
             long_poll_seconds=self._long_poll_seconds,
             invisible_seconds=INVISIBLE_SECONDS,
         )
-        await poller.run(self._take, report=self._polled, leaving=self._leaving, prepare=self._free)
+        await self._poller.run(self._take, report=self._polled, leaving=self._leaving, prepare=self._free)
 
     def _polled(self, error: BrokerError | None) -> None:
         if error is not None and error.retryable:
@@ -162,12 +174,15 @@ class PartitionConsumer(ConnectedClient):
             self._away = False
 
     async def _take(self, messages: list[Any]) -> None:
-        self._came = True
+        self._came, self._batch = True, messages
+        if self._abandoned:
+            return
         if await self._handle([_partition_message(message) for message in messages]):
             before = self._refused
             await acknowledge(
                 self._connection, self._group, self._topic, messages, patient=self._patient, refused=self._ack_refused
             )
+            self._batch = ()
             if self._refused == before and await self._moved(messages[-1].system_properties.queue_offset):
                 self._refused = 0
 

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 BATCH_MESSAGES = 32
 """The most that a broker hands out at once."""
+HAND_BACK_SECONDS = 0.05
+"""When what came to the wrong one is handed out again."""
 _POLL_GRACE_SECONDS = 3.0
 _POLL_BACKOFF_FIRST_SECONDS = 0.05
 _POLL_BACKOFF_MAX_SECONDS = 0.5
@@ -28,13 +30,14 @@ _ACK_RETRY_MAX_SECONDS = 0.5
 
 class Poller:
     """Long polls of one queue. A poll that failed is repeated with its attempt id: the broker then hands out again what
-    got lost on the way, instead of blocking the queue behind it."""
+    got lost on the way, instead of blocking the queue behind it. `is_open`: one waits at the broker."""
 
     def __init__(
         self, connection: Connection, group: str, queue: Any, *, long_poll_seconds: float, invisible_seconds: float
     ) -> None:
         self._connection = connection
         self._long_poll_seconds = long_poll_seconds
+        self.is_open = False
         # Without auto renewal: it keeps a dead consumer's messages locked for over a minute, does nothing for LITE
         # messages, and makes the proxy refuse every poll of a client with 100 of them un-acknowledged.
         self._request = stubs.service.ReceiveMessageRequest(
@@ -85,7 +88,11 @@ class Poller:
     async def poll(self) -> list[Any]:
         """Raises BrokerError when the poll failed."""
         timeout_seconds = self._long_poll_seconds + _POLL_GRACE_SECONDS
-        messages = await self._connection.receive(self._request, timeout_seconds)
+        self.is_open = True
+        try:
+            messages = await self._connection.receive(self._request, timeout_seconds)
+        finally:
+            self.is_open = False
         self._request.attempt_id = str(uuid.uuid4())
         return messages
 
@@ -134,3 +141,18 @@ async def acknowledge(
             await asyncio.sleep(pause)
             pause = min(pause * 2, _ACK_RETRY_MAX_SECONDS)
     return left
+
+
+async def change_invisible(connection: Connection, group: str, topic: str, message: Any, seconds: float) -> None:
+    """The broker hands the message out again after so long. Whatever it answers: in the end it does so anyway."""
+    system = message.system_properties
+    request = stubs.service.ChangeInvisibleDurationRequest(
+        group=stubs.resource(group),
+        topic=stubs.resource(topic),
+        receipt_handle=system.receipt_handle,
+        message_id=system.message_id,
+        lite_topic=system.lite_topic,
+    )
+    request.invisible_duration.FromMilliseconds(int(seconds * 1000))
+    with contextlib.suppress(BrokerError):
+        await connection.call("ChangeInvisibleDuration", request)

@@ -198,8 +198,8 @@ class DownEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _encoder = msgspec.msgpack.Encoder()
 KEEP_ALIVE = DownEnvelope(0, 0, []).encode()
-"""A gateway's own message to the LiteTopic of a session that lives in silence, and would expire otherwise. It takes a
-position, and says nothing."""
+"""A gateway's own message to the LiteTopic of a session that lives in silence, and would expire otherwise, or whose
+owner cannot see that it misses something. It takes a position, and says nothing."""
 _up_decoder = msgspec.msgpack.Decoder(UpEnvelope)
 _bundle_decoder = msgspec.msgpack.Decoder(list[bytes])
 _down_decoder = msgspec.msgpack.Decoder(DownEnvelope)

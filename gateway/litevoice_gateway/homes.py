@@ -4,13 +4,16 @@ only."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
+from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.producer import Producer
+from litevoice_contracts.envelopes import KEEP_ALIVE
 from litevoice_contracts.names import ClientId, Names, new_gateway_id, new_session_id, partition_of
 from litevoice_contracts.settings import BrokerSettings
 from litevoice_gateway.metrics import Metrics
@@ -50,6 +53,7 @@ class Home:
             names.gateway_group_on(number),
             on_delivery=lambda delivery: on_delivery(self, delivery),
             on_evicted=on_evicted,
+            on_intercepted=self.write_nothing,
             on_failed=on_failed,
             admin=admin,
             observer=metrics,
@@ -57,6 +61,13 @@ class Home:
         self.news = NewsTopic(
             self.channel, lambda: drawn(lambda: new_gateway_id(names.partitions), names, {number}), time.monotonic()
         )
+
+    def write_nothing(self, session_id: str) -> None:
+        """An empty message for the session's owner: its log lives on, and shows where something is missing before it.
+        Nothing hangs on one that is lost."""
+        if self.producer.ready:
+            with contextlib.suppress(BrokerError):
+                self.producer.enqueue_lite(self.reply_topic, session_id, KEEP_ALIVE, lambda _: None)
 
     @property
     def unready(self) -> str:

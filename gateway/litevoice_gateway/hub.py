@@ -15,7 +15,7 @@ from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite.channel import Delivery
 from litevoice_broker.producer import Done
 from litevoice_contracts.control import Holdings, RefusalCause, SessionInfo
-from litevoice_contracts.envelopes import KEEP_ALIVE, Bundle
+from litevoice_contracts.envelopes import Bundle
 from litevoice_contracts.settings import GatewaySettings
 from litevoice_gateway import commands as do
 from litevoice_gateway.connections import Connection
@@ -337,7 +337,7 @@ class Hub:
         home = self._homes.of(name)
         if home.channel.position(name) and home.producer.ready:
             connection.reply_at = now
-            home.producer.enqueue_lite(home.reply_topic, name, KEEP_ALIVE, _unheeded)
+            home.write_nothing(name)
 
     # Tasks
 
@@ -467,10 +467,6 @@ class Hub:
 
 def _wall_milliseconds() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _unheeded(error: BaseException | None) -> None:
-    """A keep-alive that is lost is followed by the next, twice before anything expires."""
 
 
 def _why_refused(error: BrokerError) -> RefusalCause:

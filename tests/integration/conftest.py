@@ -23,6 +23,7 @@ from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_dev.stack import LocalStack
 from tests.integration import failure_report
 from tests.integration.apiserver import server  # noqa: F401 - fixture
+from tests.integration.cutting import cut_off
 from tests.integration.gateway.process import gateways, played_worker  # noqa: F401 - fixtures
 from tests.integration.operator.process import namespace, operator, operator_server  # noqa: F401 - fixtures
 from tests.integration.shared_rocketmq import AnyRocketMQ, SharedRocketMQ, of_all_jobs, running
@@ -187,7 +188,7 @@ class BrokerKit:
 
     async def close(self) -> None:
         await asyncio.gather(
-            *(client.abandon() if isinstance(client, PartitionConsumer) else client.close() for client in self._open)
+            *(cut_off(client) if isinstance(client, PartitionConsumer) else client.close() for client in self._open)
         )
         await self.admin.close()
 

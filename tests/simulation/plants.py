@@ -84,9 +84,9 @@ def _takeovers_take_one_step() -> None:
 def _an_evicted_loser_comes_back_with_its_full_sync() -> None:
     evicted: dict[Gate, dict[str, None]] = {}
 
-    def evict(self: Ownership, topic: Topic) -> None:
+    def evict(self: Ownership, topic: Topic, **how: Any) -> None:
         evicted.setdefault(self._gate, {})[topic.name] = None
-        really(self, topic)
+        really(self, topic, **how)
 
     def begin(self: Gate, topics: Any) -> Replace | None:
         call: Replace | None = sync(self, topics)

@@ -215,15 +215,16 @@ class Watch:
         )
 
     def in_doubt(self, client: Client, gateway: str) -> bool:
-        """Since the gateway has taken the session over, a loser's full sync was quicker than its notice. While two are
-        listed neither knows who came last, and who finds nobody when it looks again claims it (docs/adr/0003, "Left
-        alone")."""
+        """A loser's full sync was quicker than its notice, since the gateway has taken the session over: while two are
+        listed neither knows who came last. Or the gateway has come after the notice: the loser, which has stepped out,
+        and has found nobody, claims the session while it comes (docs/adr/0003, "Left alone")."""
         name, now = client.session_id, self._world.loop.now
         topic, proxies = self._world.replies(name).topics[name], self._world.proxies.values()
         claimed = max((at for at, one in topic.claims if one.partition("@")[0] == gateway), default=now)
         for at, loser in topic.put_back:
             told = max(proxy.notices.get((loser, name), 0.0) for proxy in proxies)
-            if claimed < at < told and now < told + DOUBT_SECONDS:
+            comes_later = at < told <= claimed and loser.partition("@")[0] != gateway
+            if (claimed < at < told or comes_later) and now < told + DOUBT_SECONDS:
                 return True
         return False
 

@@ -76,6 +76,8 @@ class LiteChannel(ConnectedClient):
 
     `on_delivery` is called strictly by position, once for each, in the event loop; it must not block.
     `on_evicted` is called when somebody else took a LiteTopic over (newest wins); it is already forgotten here.
+    `on_intercepted` is called after that when the broker may have listed this process beside the new owner: a message
+    for that one may have come here, and is acknowledged. The owner learns of it with the next message.
     `on_failed`, else `on_evicted`, is called when a LiteTopic cannot go on: the broker refuses it again and again, or
     it has expired, and what is written to it now counts from 0.
     `admin` tells a notice older than the last takeover from a real one, and finds out, after a reconnect and before a
@@ -93,6 +95,7 @@ class LiteChannel(ConnectedClient):
         on_evicted: Callable[[str], None],
         admin: Admin,
         on_failed: Callable[[str], None] | None = None,
+        on_intercepted: Callable[[str], None] = lambda _: None,
         sync_seconds: float = 3.0,
         expires_seconds: float = EXPIRES_SECONDS,
         long_poll_seconds: float = 5.0,
@@ -111,6 +114,7 @@ class LiteChannel(ConnectedClient):
         )
         self._on_delivery = on_delivery
         self._on_evicted = on_evicted
+        self._on_intercepted = on_intercepted
         self._on_failed = on_failed or on_evicted
         self._sync_seconds = sync_seconds
         self._expires_seconds = expires_seconds
@@ -275,8 +279,10 @@ class LiteChannel(ConnectedClient):
                             waiting.set_result(None)
                         else:
                             waiting.set_exception(error)
-                case Evicted(name):
+                case Evicted(name, intercepted):
                     self._tell(self._on_evicted, name, "eviction callback failed")
+                    if intercepted:
+                        self._tell(self._on_intercepted, name, "interception callback failed")
                 case Failed(name, error):
                     logger.warning("the broker refuses a LiteTopic", extra={"lite_topic": name, "reason": str(error)})
                     self._tell(self._on_failed, name, "failure callback failed")

@@ -75,9 +75,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
-    """Somebody else has it; it is forgotten here."""
+    """Somebody else has it; it is forgotten here. `intercepted`: the broker may have listed us beside the new owner,
+    and given us what was for that one."""
 
     name: str
+    intercepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -387,7 +387,7 @@ class Ownership:
         elif listed is not None and topic.lacks_nothing(look, listed, self._me):
             topic.keeps_waiting(now)
         elif not topic.keeps(look, ours):
-            self._evict(topic)
+            self._evict(topic, intercepted=look.stage is not Stage.ASKED)
 
     def _step_out(self, topic: Topic) -> None:
         if self._gate.enter(topic):
@@ -398,11 +398,11 @@ class Ownership:
         self._lose(topic)
         self._out.append(do.Failed(topic.name, error))
 
-    def _evict(self, topic: Topic) -> None:
-        """Somebody else has it, and the broker has taken us out, or we have stepped out."""
+    def _evict(self, topic: Topic, *, intercepted: bool = False) -> None:
+        """Somebody else has it, and the broker has taken us out, or we have stepped out (`intercepted`)."""
         topic.subscribed = topic.synced  # by a full sync that came after what we know
         self._lose(topic)
-        self._out.append(do.Evicted(topic.name))
+        self._out.append(do.Evicted(topic.name, intercepted))
 
     def _lose(self, topic: Topic) -> None:
         """It is not ours from this moment; who waited for a takeover learns it."""

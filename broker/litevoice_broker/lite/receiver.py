@@ -4,17 +4,15 @@ While many wait, there are several polls, and none waits for acknowledgements.""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
-from litevoice_broker import stubs
 from litevoice_broker.connection import Connection
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import Fate
-from litevoice_broker.receiving import BATCH_MESSAGES, Poller, acknowledge
+from litevoice_broker.receiving import BATCH_MESSAGES, HAND_BACK_SECONDS, Poller, acknowledge, change_invisible
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +20,6 @@ INVISIBLE_SECONDS = 10.0
 """How long an un-acknowledged message blocks its LiteTopic when nobody takes it over; the proxy's minimum."""
 KEPT_SECONDS = 300.0
 """How often the broker hands out again what is kept there for a slow reader."""
-HAND_BACK_SECONDS = 0.05
 WAIT_SECONDS = 1.0
 """When a message that came too early is handed out again, unless a takeover brings it before; to a newer owner, if the
 one that it came to is none any more, which otherwise stood still for INVISIBLE_SECONDS."""
@@ -188,17 +185,7 @@ class LiteReceiver:
         return task
 
     async def _change_invisible(self, message: Any, seconds: float) -> None:
-        system = message.system_properties
-        request = stubs.service.ChangeInvisibleDurationRequest(
-            group=stubs.resource(self._group),
-            topic=stubs.resource(self._parent_topic),
-            receipt_handle=system.receipt_handle,
-            message_id=system.message_id,
-            lite_topic=system.lite_topic,
-        )
-        request.invisible_duration.FromMilliseconds(int(seconds * 1000))
-        with contextlib.suppress(BrokerError):  # the message comes again after its invisible time anyway
-            await self._connection.call("ChangeInvisibleDuration", request)
+        await change_invisible(self._connection, self._group, self._parent_topic, message, seconds)
 
 
 def _names(messages: Iterable[Any]) -> set[str]:

@@ -33,6 +33,7 @@ from litevoice_contracts.packets import Packet, audio_of
 from litevoice_dev import processes
 from litevoice_dev.ports import HOST, free_port
 from litevoice_dev.stack import Member
+from tests.integration.cutting import cut_off
 from tests.integration.sending import send_lite
 from tests.integration.shared_rocketmq import SharedRocketMQ
 from tests.waiting import PATIENCE_SECONDS
@@ -211,7 +212,7 @@ async def played_worker(rocketmq: SharedRocketMQ, names: Names) -> AsyncIterator
         await consumer.start()
     await producer.wait_ready(PATIENCE_SECONDS)
     yield worker
-    await asyncio.gather(*(consumer.abandon() for consumer in consumers))  # nobody comes after it
+    await asyncio.gather(*map(cut_off, consumers))
     await producer.close()
 
 

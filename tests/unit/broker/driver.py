@@ -43,6 +43,7 @@ class Broker:
         self.calls: list[What] = []
         self.finished: dict[int, BrokerError | None] = {}
         self.evicted: list[str] = []
+        self.intercepted: list[str] = []
         self.failed: list[tuple[str, BrokerError]] = []
         self.heals = 0
         self.listed: Collection[str] | None = (ME,)
@@ -59,8 +60,9 @@ class Broker:
                 case Finished(request, error):
                     assert request not in self.finished
                     self.finished[request] = error
-                case Evicted(name):
+                case Evicted(name, intercepted):
                     self.evicted.append(name)
+                    self.intercepted += [name] if intercepted else []
                 case Failed(name, error):
                     self.failed.append((name, error))
                 case Healing():

@@ -23,8 +23,9 @@ from litevoice_broker.lite.commands import (
     What,
 )
 from litevoice_broker.lite.ownership import Ownership
-from litevoice_broker.lite.receiver import ACK_SECONDS, HAND_BACK_SECONDS, KEPT_SECONDS, WAIT_SECONDS
+from litevoice_broker.lite.receiver import ACK_SECONDS, KEPT_SECONDS, WAIT_SECONDS
 from litevoice_broker.lite.subscription import ASKED_SECONDS
+from litevoice_broker.receiving import HAND_BACK_SECONDS
 from tests.simulation.model.lite_topics import Received
 from tests.unit.broker.network import CALL_SECONDS, Network
 

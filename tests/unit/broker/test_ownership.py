@@ -284,6 +284,7 @@ def test_a_notice(
     seen += broker.pass_time(0.5)
     assert seen == calls
     assert broker.evicted == ([] if ours else [N])
+    assert broker.intercepted == ([N] if REMOVE in calls and not ours else []), "while it was listed beside them"
     assert broker.offer(4) is (Fate.DELIVER if ours else Fate.HAND_BACK)
 
 

@@ -281,6 +281,81 @@ class Acknowledges:
         return stubs.service.AckMessageResponse()
 
 
+class Waits(Acknowledges):
+    """Its polls bring a message when `comes` is set; what happened, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.comes = asyncio.Event()
+        self.done: list[str] = []
+
+    async def assignments(self, topic: str) -> list[Any]:
+        return [stubs.definition.MessageQueue()]
+
+    async def receive(self, request: Any, timeout_seconds: float) -> list[Any]:
+        self.done.append("poll")
+        await self.comes.wait()
+        return [message(7)]
+
+    async def call(self, method: str, request: Any) -> Any:
+        if method == "AckMessage":
+            return await super().call(method, request)
+        self.done.append(f"{method} {request.receipt_handle} {request.invisible_duration.ToMilliseconds()}")
+        return stubs.service.ChangeInvisibleDurationResponse()
+
+    async def close(self) -> None:
+        self.done.append("close")
+
+
+@pytest.mark.parametrize("at_work", [False, True])
+async def test_what_comes_to_a_consumer_whose_partition_is_somebody_elses_goes_back(at_work: bool) -> None:
+    """It would lock the queue for its owner for half a minute: an open poll that is cut off gets it all the same."""
+    link, handling = Waits(), asyncio.Event()
+
+    async def handle(messages: Any) -> None:
+        handling.set()
+        await asyncio.Event().wait()
+
+    config = BrokerConfig("127.0.0.1:1", ClientId.new("a", "b", "c"))
+    consumer: Any = PartitionConsumer(config, "topic", "group", handler=handle)
+    link.report = lambda error: None  # type: ignore[attr-defined]
+    consumer._connection = link
+    await consumer._connected()
+    if at_work:
+        link.comes.set()
+        await handling.wait()
+    await asyncio.sleep(0)
+    abandoned = asyncio.create_task(consumer.abandon())
+    await asyncio.sleep(0.01)
+    assert abandoned.done() is at_work, "an open poll may still bring something"
+    link.comes.set()
+    await abandoned
+    assert link.done == ["poll", "ChangeInvisibleDuration 7 50", "close"]
+    assert handling.is_set() is at_work
+    assert link.acknowledged == []
+
+
+async def test_a_consumer_whose_partition_is_somebody_elses_does_not_poll_again() -> None:
+    resets: Any = Resets()
+    asked = asyncio.Event()
+
+    async def offsets(topic: str, group: str) -> tuple[int, int]:
+        asked.set()
+        await asyncio.Event().wait()
+        return 7, 7
+
+    resets.offsets = offsets
+    consumer, acknowledges = consumer_of(resets)
+    link: Any = Waits()
+    link.report = acknowledges.report  # type: ignore[attr-defined]
+    consumer._connection = link
+    consumer._came = False
+    await consumer._connected()
+    await asked.wait()
+    await consumer.abandon()
+    assert link.done == ["close"]
+
+
 def consumer_of(admin: Any) -> tuple[PartitionConsumer, Acknowledges]:
     async def handle(messages: Any) -> None:
         assert [one.offset for one in messages] == [7]

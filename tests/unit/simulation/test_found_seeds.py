@@ -50,6 +50,7 @@ FOUND = {
     81174: "no fault: what gateway and worker left of an utterance sounded like one that was answered before",
     80343: "no fault: an owner healed while its loser, told 1.9 s late, was put back beside it, and stepped out for it",
     18374: "no fault: what was left of an utterance was understood by itself, as silence came before the next one",
+    91257: "a worker's question came to a gateway that was put back beside its owner, which missed it for 6 s",
     17559: "a worker answered while it released a partition, and the next owner, which had it already, once more",
     17283: "a worker released at its thaw what had been taken from it, was not told so any more, and said farewell",
 }

@@ -11,27 +11,30 @@ SESSION, FORMER, NEWEST = "s_1", "gateway-0@x", "gateway-1@x"
 
 
 @pytest.mark.parametrize(
-    ("synced_at", "told_at", "now", "in_doubt"),
+    ("claims", "synced_at", "told_at", "now", "in_doubt"),
     [
-        (2.0, 3.0, 2.5, True),
-        (2.0, 3.0, 3.9, True),
-        (2.0, 3.0, 4.1, False),
-        (2.0, 1.1, 2.5, False),
-        (0.5, 3.0, 2.5, False),
-        (None, 3.0, 2.5, False),
+        pytest.param([1.0], 2.0, 3.0, 2.5, True, id="not told yet"),
+        pytest.param([1.0], 2.0, 3.0, 3.9, True, id="told a moment ago"),
+        pytest.param([1.0], 2.0, 3.0, 4.1, False, id="long ago"),
+        pytest.param([1.0], 2.0, 1.1, 2.5, False, id="told before"),
+        pytest.param([1.0], 0.5, 3.0, 2.5, False, id="it had it then"),
+        pytest.param([1.0], None, 3.0, 2.5, False, id="not put back"),
+        pytest.param([1.0, 3.2], 2.0, 3.0, 3.5, True, id="it comes while the loser looks again"),
+        pytest.param([1.0, 3.2], 2.0, 3.0, 4.1, False, id="long ago, too"),
+        pytest.param([1.0, 2.5], 2.0, 3.0, 2.7, False, id="it has told the loser once more"),
+        pytest.param([1.0, 3.2], None, 3.0, 3.5, False, id="the loser was not put back"),
     ],
-    ids=["not told yet", "told a moment ago", "long ago", "told before", "it had it then", "not put back"],
 )
 def test_who_came_last_is_not_known_when_a_full_sync_is_quicker_than_a_notice(
-    synced_at: float | None, told_at: float, now: float, in_doubt: bool
+    claims: list[float], synced_at: float | None, told_at: float, now: float, in_doubt: bool
 ) -> None:
-    """The newest takes over at 1.0."""
+    """`claims`: when the newest takes over."""
     with quiet():
         world = World(38, [])
     client, topics, began = world.clients[0], world.replies(SESSION), world.loop.now
     client.session_id = SESSION
     topics.subscribe(FORMER, [SESSION], 0)
-    for at in sorted({1.0, synced_at or 1.0}):
+    for at in sorted({*claims, synced_at or 1.0}):
         world.loop.now = began + at
         if at == synced_at:
             topics.replace(FORMER, [SESSION])

@@ -98,6 +98,7 @@ class Ownership:
         self._loop = asyncio.get_running_loop()
         self._claims = Claims(fence.me, names.partitions, self._loop.time())
         self._consumers: dict[int, PartitionConsumer] = {}
+        self._parting: dict[int, PartitionConsumer] = {}  # of what is being handed over
         self._changing: set[asyncio.Task[None]] = set()
         self._announced = self._leaving = False
         self._gone: set[str] = set()
@@ -108,8 +109,8 @@ class Ownership:
 
     @property
     def owned(self) -> Collection[int]:
-        """The partitions that this worker reads."""
-        return self._consumers.keys()
+        """The partitions that this worker reads, or is handing over."""
+        return self._consumers.keys() | self._parting.keys()
 
     @property
     def announced(self) -> bool:
@@ -306,11 +307,14 @@ class Ownership:
         await consumer.leave()
         if self._consumers.get(partition) is not consumer:
             return  # lost in the meantime: there is nothing to hand over
-        del self._consumers[partition]
+        self._parting[partition] = self._consumers.pop(partition)
         # What is said while the fence is being released may come after the next owner's question; and only a fence that
         # is held tells that another has taken it.
         handing = asyncio.create_task(self._sessions.hand_over(partition))
         await asyncio.wait([handing], timeout=FAREWELL_SECONDS)
+        if self.doubtful:
+            self._abandon(partition)  # it may have been taken, and nobody would say so any more
+        self._parting.pop(partition, None)
         await self._fence.release(partition)
         await handing
         self._on_owned(len(self._consumers))
@@ -318,7 +322,7 @@ class Ownership:
 
     def _abandon(self, partition: int) -> None:
         """Nothing more is read or published for it, from this moment."""
-        consumer = self._consumers.pop(partition, None)
+        consumer = self._consumers.pop(partition, None) or self._parting.pop(partition, None)
         self._sessions.forget_partition(partition)
         self._on_owned(len(self._consumers))
         if consumer is not None:

@@ -95,7 +95,8 @@ class Consumer:
 
 
 class Sessions:
-    def __init__(self) -> None:
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
         self.forgotten: list[int] = []
         self.handed_over: list[int] = []
 
@@ -104,11 +105,13 @@ class Sessions:
 
     async def hand_over(self, partition: int) -> None:
         self.handed_over.append(partition)
+        await self.broker.pass_by("farewell")
 
 
 class World:
     def __init__(self) -> None:
-        self.broker, self.sessions = Broker(), Sessions()
+        self.broker = Broker()
+        self.sessions = Sessions(self.broker)
         self.handled: list[tuple[list[int], list[int]]] = []
         """Offsets of a batch, and which of them no former owner can have handled."""
         self.peeked: list[int] = []
@@ -145,6 +148,14 @@ class World:
 
     def peek(self, partition: int, messages: Sequence[PartitionMessage]) -> None:
         self.peeked += [message.offset for message in messages]
+
+    def join_heir(self) -> ClientId:
+        """A member to whom this one has to hand over; as whom the broker lists it."""
+        name = next(f"worker-{n}" for n in range(9) if ranking(0, (ME.pod, f"worker-{n}"))[0] != ME.pod)
+        heir = ClientId(name, "10.0.0.9", "worker-fence", "1")
+        self.broker.listed[NAMES.presence(name)] = {heir}
+        self.members.ready = frozenset({ME.pod, name})
+        return heir
 
     def taken_by_another(self) -> None:
         self.broker.mine.discard(0)
@@ -185,6 +196,31 @@ async def test_a_partition_that_is_handed_over_is_not_lost(world: World) -> None
     await world.start()
     await world.ownership.leave()
     assert (world.sessions.handed_over, world.lost) == ([0], [])
+
+
+async def test_a_partition_that_is_lost_during_its_farewell_is_lost(world: World) -> None:
+    await world.start()
+    world.broker.held_up = "farewell"
+    world.join_heir()
+    await until(lambda: world.sessions.handed_over == [0])
+    world.taken_by_another()
+    assert world.sessions.forgotten == [0]
+    assert world.lost == [0], "its sessions say no more that they are to be asked about"
+    assert not world.ownership.owned
+
+
+async def test_who_stood_still_over_a_farewell_says_no_more_when_it_has_released(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next owner may have come and gone: no look would tell, nor would a notice, of a fence that it has not."""
+    await world.start()
+    world.broker.held_up = "farewell"
+    monkeypatch.setattr(ownership_module, "FAREWELL_SECONDS", 0.05)
+    world.join_heir()
+    await until(lambda: world.sessions.handed_over == [0])
+    monkeypatch.setattr("litevoice_worker.claims.STILL_SECONDS", -1.0)
+    await until(lambda: not world.broker.mine)
+    assert world.sessions.forgotten == [0]
 
 
 async def test_a_partition_that_is_lost_while_it_is_taken_is_not_read(world: World) -> None:
@@ -300,11 +336,9 @@ async def test_what_is_taken_while_its_owner_stands_still_over_a_handover_is_not
     """No notice has told it: its link had ended meanwhile."""
     await world.start()
     world.broker.held_up = "leave"
-    heir = next(f"worker-{n}" for n in range(9) if ranking(0, (ME.pod, f"worker-{n}"))[0] != ME.pod)
-    world.broker.listed[NAMES.presence(heir)] = {ClientId(heir, "10.0.0.9", "worker-fence", "1")}
-    world.members.ready = frozenset({ME.pod, heir})
+    heir = world.join_heir()
     await until(lambda: world.broker.leaving)
-    world.broker.listed[FENCE] = {ClientId(heir, "10.0.0.9", "worker-fence", "1")}
+    world.broker.listed[FENCE] = {heir}
     monkeypatch.setattr("litevoice_worker.claims.STILL_SECONDS", -1.0)
     await asyncio.sleep(0.05)
     monkeypatch.undo()

@@ -100,6 +100,7 @@ class Ownership:
         self._consumers: dict[int, PartitionConsumer] = {}
         self._parting: dict[int, PartitionConsumer] = {}  # of what is being handed over
         self._changing: set[asyncio.Task[None]] = set()
+        self._giving_up: set[asyncio.Task[None]] = set()
         self._announced = self._leaving = False
         self._gone: set[str] = set()
         self._wake = asyncio.Event()
@@ -136,7 +137,7 @@ class Ownership:
         self._task = asyncio.create_task(self._run(), name="ownership")
 
     async def leave(self) -> None:
-        """Hands over every partition. Idempotent."""
+        """Hands over every partition; what is being given up is given up as it would be anyway. Idempotent."""
         tasks = [*self._changing, *([self._task] if self._task is not None else [])]
         for task in tasks:
             task.cancel()
@@ -144,7 +145,9 @@ class Ownership:
         self._leaving = True
         self._looked.set()
         await self._fence.retract()
-        await asyncio.gather(*(self._leave(partition) for partition in list(self._consumers)))
+        for partition in self._consumers:
+            self._spawn(self._carry_out(Leave(partition)), self._giving_up)
+        await asyncio.gather(*self._giving_up)
         if self._pulse is not None:
             self._pulse.cancel()  # not before: without it this process seems to stand still
 
@@ -186,17 +189,18 @@ class Ownership:
         except BrokerError as error:
             logger.warning("cannot read the fences", extra={"reason": str(error)})
         for action in self._claims.decide(listed, asked_at, self._loop.time()):
-            self._spawn(self._carry_out(action))
+            self._spawn(self._carry_out(action), self._changing if isinstance(action, Take) else self._giving_up)
         self._looked.set()
         gone = set(self._claims.gone)
         for worker in gone - self._gone:
             logger.warning("a worker is gone", extra={"worker": worker})
         self._gone = gone
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
+        """Those `among` _changing end when this worker leaves."""
         task = asyncio.create_task(work)
-        self._changing.add(task)
-        task.add_done_callback(self._changing.discard)
+        among.add(task)
+        task.add_done_callback(among.discard)
 
     async def _carry_out(self, action: Action) -> None:
         partition = action.partition
@@ -215,6 +219,10 @@ class Ownership:
             logger.warning(
                 "cannot acquire or release a partition", extra={"partition": partition, "reason": str(error)}
             )
+        except asyncio.CancelledError:
+            if partition not in self._consumers:  # nobody else would take it as long as the fence is held
+                self._spawn(self._fence.release(partition), self._giving_up)
+            raise
         except Exception:
             logger.exception("acquiring or releasing a partition failed", extra={"partition": partition})
         if taken:
@@ -259,7 +267,7 @@ class Ownership:
         self._consumers[partition] = consumer
         self._on_owned(len(self._consumers))
         await consumer.start()
-        self._spawn(self._watch(partition, consumer, progress))
+        self._spawn(self._watch(partition, consumer, progress), self._changing)
         logger.info("partition acquired", extra={"partition": partition})
         return self._consumers.get(partition) is consumer
 
@@ -326,7 +334,7 @@ class Ownership:
         self._sessions.forget_partition(partition)
         self._on_owned(len(self._consumers))
         if consumer is not None:
-            self._spawn(consumer.abandon())
+            self._spawn(consumer.abandon(), self._changing)
             self._on_lost(partition)
 
 

@@ -69,6 +69,7 @@ class Broker:
         return partition in self.mine
 
     async def offsets(self, topic: str, group: str) -> tuple[int, int]:
+        await self.pass_by("offsets")
         return self.newest, 60
 
     async def reset_offset_to_committed(self, topic: str, group: str, *, before: int = 0) -> int:
@@ -87,7 +88,11 @@ class Consumer:
 
     async def leave(self) -> None:
         self.broker.leaving = True
-        await self.broker.pass_by("leave")
+        try:
+            await self.broker.pass_by("leave")
+        except asyncio.CancelledError:
+            self.ended = "cut off"
+            raise
         self.ended = self.ended or "left"
 
     async def abandon(self) -> None:
@@ -223,6 +228,43 @@ async def test_who_stood_still_over_a_farewell_says_no_more_when_it_has_released
     assert world.sessions.forgotten == [0]
 
 
+@pytest.mark.parametrize("held_up", ["leave", "farewell"])
+async def test_who_is_told_to_end_goes_on_with_what_it_hands_over(world: World, held_up: str) -> None:
+    await world.start()
+    world.broker.held_up = held_up
+    world.join_heir()
+    await until(lambda: world.broker.leaving if held_up == "leave" else world.sessions.handed_over)
+    leaving = asyncio.create_task(world.ownership.leave())
+    await asyncio.sleep(0.05)
+    assert world.broker.mine
+    world.broker.go_on.set()
+    await leaving
+    assert world.broker.consumers[0].ended == "left", "a poll that is cut off would swallow a batch"
+    assert world.sessions.handed_over == [0]
+    assert not world.broker.mine, "the next owner would wait for it"
+
+
+async def test_who_is_told_to_end_drops_what_it_has_just_seen_to_be_anothers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("litevoice_worker.claims.SURVEY_SECONDS", 0.0)
+    await world.start()
+    world.broker.listed[FENCE] = {ClientId("worker-9", "10.0.0.9", "worker-fence", "1")}
+    await world.ownership._look()
+    await world.ownership.leave()
+    assert world.sessions.forgotten == [0]
+    assert world.sessions.handed_over == []
+
+
+async def test_who_is_told_to_end_holds_no_fence_of_what_it_has_not_read_yet(world: World) -> None:
+    world.broker.held_up = "offsets"
+    await world.ownership.start()
+    await until(lambda: world.broker.mine)
+    await world.ownership.leave()
+    assert not world.broker.mine
+    assert world.broker.consumers == []
+
+
 async def test_a_partition_that_is_lost_while_it_is_taken_is_not_read(world: World) -> None:
     world.broker.held_up = "acquire"
     await world.ownership.start()
@@ -345,7 +387,7 @@ async def test_what_is_taken_while_its_owner_stands_still_over_a_handover_is_not
     monkeypatch.setattr(ownership_module, "LOOK_SECONDS", 0.01)
     await until(lambda: world.sessions.forgotten == [0])
     world.broker.go_on.set()
-    await until(lambda: not world.ownership._changing)
+    await until(lambda: not world.ownership._giving_up)
     assert world.sessions.handed_over == []
     assert world.broker.consumers[0].ended == "abandoned"
     assert not world.broker.mine

@@ -98,7 +98,9 @@ class Ownership:
         self._loop = asyncio.get_running_loop()
         self._claims = Claims(fence.me, names.partitions, self._loop.time())
         self._consumers: dict[int, PartitionConsumer] = {}
+        self._parting: dict[int, PartitionConsumer] = {}  # of what is being handed over
         self._changing: set[asyncio.Task[None]] = set()
+        self._giving_up: set[asyncio.Task[None]] = set()
         self._announced = self._leaving = False
         self._gone: set[str] = set()
         self._wake = asyncio.Event()
@@ -108,8 +110,8 @@ class Ownership:
 
     @property
     def owned(self) -> Collection[int]:
-        """The partitions that this worker reads."""
-        return self._consumers.keys()
+        """The partitions that this worker reads, or is handing over."""
+        return self._consumers.keys() | self._parting.keys()
 
     @property
     def announced(self) -> bool:
@@ -135,7 +137,7 @@ class Ownership:
         self._task = asyncio.create_task(self._run(), name="ownership")
 
     async def leave(self) -> None:
-        """Hands over every partition. Idempotent."""
+        """Hands over every partition; what is being given up is given up as it would be anyway. Idempotent."""
         tasks = [*self._changing, *([self._task] if self._task is not None else [])]
         for task in tasks:
             task.cancel()
@@ -143,7 +145,9 @@ class Ownership:
         self._leaving = True
         self._looked.set()
         await self._fence.retract()
-        await asyncio.gather(*(self._leave(partition) for partition in list(self._consumers)))
+        for partition in self._consumers:
+            self._spawn(self._carry_out(Leave(partition)), self._giving_up)
+        await asyncio.gather(*self._giving_up)
         if self._pulse is not None:
             self._pulse.cancel()  # not before: without it this process seems to stand still
 
@@ -185,17 +189,18 @@ class Ownership:
         except BrokerError as error:
             logger.warning("cannot read the fences", extra={"reason": str(error)})
         for action in self._claims.decide(listed, asked_at, self._loop.time()):
-            self._spawn(self._carry_out(action))
+            self._spawn(self._carry_out(action), self._changing if isinstance(action, Take) else self._giving_up)
         self._looked.set()
         gone = set(self._claims.gone)
         for worker in gone - self._gone:
             logger.warning("a worker is gone", extra={"worker": worker})
         self._gone = gone
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
+        """Those `among` _changing end when this worker leaves."""
         task = asyncio.create_task(work)
-        self._changing.add(task)
-        task.add_done_callback(self._changing.discard)
+        among.add(task)
+        task.add_done_callback(among.discard)
 
     async def _carry_out(self, action: Action) -> None:
         partition = action.partition
@@ -214,6 +219,10 @@ class Ownership:
             logger.warning(
                 "cannot acquire or release a partition", extra={"partition": partition, "reason": str(error)}
             )
+        except asyncio.CancelledError:
+            if partition not in self._consumers:  # nobody else would take it as long as the fence is held
+                self._spawn(self._fence.release(partition), self._giving_up)
+            raise
         except Exception:
             logger.exception("acquiring or releasing a partition failed", extra={"partition": partition})
         if taken:
@@ -258,7 +267,7 @@ class Ownership:
         self._consumers[partition] = consumer
         self._on_owned(len(self._consumers))
         await consumer.start()
-        self._spawn(self._watch(partition, consumer, progress))
+        self._spawn(self._watch(partition, consumer, progress), self._changing)
         logger.info("partition acquired", extra={"partition": partition})
         return self._consumers.get(partition) is consumer
 
@@ -306,11 +315,14 @@ class Ownership:
         await consumer.leave()
         if self._consumers.get(partition) is not consumer:
             return  # lost in the meantime: there is nothing to hand over
-        del self._consumers[partition]
+        self._parting[partition] = self._consumers.pop(partition)
         # What is said while the fence is being released may come after the next owner's question; and only a fence that
         # is held tells that another has taken it.
         handing = asyncio.create_task(self._sessions.hand_over(partition))
         await asyncio.wait([handing], timeout=FAREWELL_SECONDS)
+        if self.doubtful:
+            self._abandon(partition)  # it may have been taken, and nobody would say so any more
+        self._parting.pop(partition, None)
         await self._fence.release(partition)
         await handing
         self._on_owned(len(self._consumers))
@@ -318,11 +330,11 @@ class Ownership:
 
     def _abandon(self, partition: int) -> None:
         """Nothing more is read or published for it, from this moment."""
-        consumer = self._consumers.pop(partition, None)
+        consumer = self._consumers.pop(partition, None) or self._parting.pop(partition, None)
         self._sessions.forget_partition(partition)
         self._on_owned(len(self._consumers))
         if consumer is not None:
-            self._spawn(consumer.abandon())
+            self._spawn(consumer.abandon(), self._changing)
             self._on_lost(partition)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from litevoice_contracts.envelopes import DownEnvelope
 from litevoice_worker.commands import Count
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.runner import SessionRunner
+
+logger = logging.getLogger(__name__)
 
 ACTIVE_SECONDS = 10.0
 """A session that was heard of this recently is not forgotten to make room: forgetting one that goes on only moves the
@@ -104,8 +107,11 @@ class Sessions:
     async def hand_over(self, partition: int) -> None:
         """The partition is about to be released: asks the owners of unfinished turns to send them again."""
         ids = self._of(partition)
-        await asyncio.gather(*(self._entries[session_id].runner.abandon() for session_id in ids))
-        for session_id in ids:
+        abandoning = (self._entries[session_id].runner.abandon() for session_id in ids)
+        for session_id, ended in zip(ids, await asyncio.gather(*abandoning, return_exceptions=True), strict=True):
+            if isinstance(ended, Exception):  # its own text may hold content
+                error = type(ended).__name__
+                logger.error("a session could not be handed over", extra={"session": session_id, "error": error})
             self.forget(session_id)
 
     def _of(self, partition: int) -> list[str]:

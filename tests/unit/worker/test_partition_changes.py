@@ -69,6 +69,7 @@ class Broker:
         return partition in self.mine
 
     async def offsets(self, topic: str, group: str) -> tuple[int, int]:
+        await self.pass_by("offsets")
         return self.newest, 60
 
     async def reset_offset_to_committed(self, topic: str, group: str, *, before: int = 0) -> int:
@@ -87,7 +88,11 @@ class Consumer:
 
     async def leave(self) -> None:
         self.broker.leaving = True
-        await self.broker.pass_by("leave")
+        try:
+            await self.broker.pass_by("leave")
+        except asyncio.CancelledError:
+            self.ended = "cut off"
+            raise
         self.ended = self.ended or "left"
 
     async def abandon(self) -> None:
@@ -95,7 +100,8 @@ class Consumer:
 
 
 class Sessions:
-    def __init__(self) -> None:
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
         self.forgotten: list[int] = []
         self.handed_over: list[int] = []
 
@@ -104,11 +110,13 @@ class Sessions:
 
     async def hand_over(self, partition: int) -> None:
         self.handed_over.append(partition)
+        await self.broker.pass_by("farewell")
 
 
 class World:
     def __init__(self) -> None:
-        self.broker, self.sessions = Broker(), Sessions()
+        self.broker = Broker()
+        self.sessions = Sessions(self.broker)
         self.handled: list[tuple[list[int], list[int]]] = []
         """Offsets of a batch, and which of them no former owner can have handled."""
         self.peeked: list[int] = []
@@ -145,6 +153,14 @@ class World:
 
     def peek(self, partition: int, messages: Sequence[PartitionMessage]) -> None:
         self.peeked += [message.offset for message in messages]
+
+    def join_heir(self) -> ClientId:
+        """A member to whom this one has to hand over; as whom the broker lists it."""
+        name = next(f"worker-{n}" for n in range(9) if ranking(0, (ME.pod, f"worker-{n}"))[0] != ME.pod)
+        heir = ClientId(name, "10.0.0.9", "worker-fence", "1")
+        self.broker.listed[NAMES.presence(name)] = {heir}
+        self.members.ready = frozenset({ME.pod, name})
+        return heir
 
     def taken_by_another(self) -> None:
         self.broker.mine.discard(0)
@@ -185,6 +201,68 @@ async def test_a_partition_that_is_handed_over_is_not_lost(world: World) -> None
     await world.start()
     await world.ownership.leave()
     assert (world.sessions.handed_over, world.lost) == ([0], [])
+
+
+async def test_a_partition_that_is_lost_during_its_farewell_is_lost(world: World) -> None:
+    await world.start()
+    world.broker.held_up = "farewell"
+    world.join_heir()
+    await until(lambda: world.sessions.handed_over == [0])
+    world.taken_by_another()
+    assert world.sessions.forgotten == [0]
+    assert world.lost == [0], "its sessions say no more that they are to be asked about"
+    assert not world.ownership.owned
+
+
+async def test_who_stood_still_over_a_farewell_says_no_more_when_it_has_released(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next owner may have come and gone: no look would tell, nor would a notice, of a fence that it has not."""
+    await world.start()
+    world.broker.held_up = "farewell"
+    monkeypatch.setattr(ownership_module, "FAREWELL_SECONDS", 0.05)
+    world.join_heir()
+    await until(lambda: world.sessions.handed_over == [0])
+    monkeypatch.setattr("litevoice_worker.claims.STILL_SECONDS", -1.0)
+    await until(lambda: not world.broker.mine)
+    assert world.sessions.forgotten == [0]
+
+
+@pytest.mark.parametrize("held_up", ["leave", "farewell"])
+async def test_who_is_told_to_end_goes_on_with_what_it_hands_over(world: World, held_up: str) -> None:
+    await world.start()
+    world.broker.held_up = held_up
+    world.join_heir()
+    await until(lambda: world.broker.leaving if held_up == "leave" else world.sessions.handed_over)
+    leaving = asyncio.create_task(world.ownership.leave())
+    await asyncio.sleep(0.05)
+    assert world.broker.mine
+    world.broker.go_on.set()
+    await leaving
+    assert world.broker.consumers[0].ended == "left", "a poll that is cut off would swallow a batch"
+    assert world.sessions.handed_over == [0]
+    assert not world.broker.mine, "the next owner would wait for it"
+
+
+async def test_who_is_told_to_end_drops_what_it_has_just_seen_to_be_anothers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("litevoice_worker.claims.SURVEY_SECONDS", 0.0)
+    await world.start()
+    world.broker.listed[FENCE] = {ClientId("worker-9", "10.0.0.9", "worker-fence", "1")}
+    await world.ownership._look()
+    await world.ownership.leave()
+    assert world.sessions.forgotten == [0]
+    assert world.sessions.handed_over == []
+
+
+async def test_who_is_told_to_end_holds_no_fence_of_what_it_has_not_read_yet(world: World) -> None:
+    world.broker.held_up = "offsets"
+    await world.ownership.start()
+    await until(lambda: world.broker.mine)
+    await world.ownership.leave()
+    assert not world.broker.mine
+    assert world.broker.consumers == []
 
 
 async def test_a_partition_that_is_lost_while_it_is_taken_is_not_read(world: World) -> None:
@@ -300,18 +378,16 @@ async def test_what_is_taken_while_its_owner_stands_still_over_a_handover_is_not
     """No notice has told it: its link had ended meanwhile."""
     await world.start()
     world.broker.held_up = "leave"
-    heir = next(f"worker-{n}" for n in range(9) if ranking(0, (ME.pod, f"worker-{n}"))[0] != ME.pod)
-    world.broker.listed[NAMES.presence(heir)] = {ClientId(heir, "10.0.0.9", "worker-fence", "1")}
-    world.members.ready = frozenset({ME.pod, heir})
+    heir = world.join_heir()
     await until(lambda: world.broker.leaving)
-    world.broker.listed[FENCE] = {ClientId(heir, "10.0.0.9", "worker-fence", "1")}
+    world.broker.listed[FENCE] = {heir}
     monkeypatch.setattr("litevoice_worker.claims.STILL_SECONDS", -1.0)
     await asyncio.sleep(0.05)
     monkeypatch.undo()
     monkeypatch.setattr(ownership_module, "LOOK_SECONDS", 0.01)
     await until(lambda: world.sessions.forgotten == [0])
     world.broker.go_on.set()
-    await until(lambda: not world.ownership._changing)
+    await until(lambda: not world.ownership._giving_up)
     assert world.sessions.handed_over == []
     assert world.broker.consumers[0].ended == "abandoned"
     assert not world.broker.mine

@@ -295,6 +295,18 @@ async def test_who_loses_a_session_that_it_hands_over_says_that_it_lives_instead
     assert not bench.broker.of(events.TurnReplay)
 
 
+async def test_a_session_that_cannot_be_handed_over_costs_the_others_nothing(bench: Bench) -> None:
+    bench.voice.slow = True
+    sessions = Sessions(9, bench.runner, bench.metrics, bench.say)
+    broken = sessions.get("broken", 0)
+    broken.machine = cast(Any, None)
+    bench.text_turn(sessions.get("s", 0))
+    await until(lambda: bench.broker.of(events.TextDelta))
+    await sessions.hand_over(0)
+    assert bench.broker.of(events.TurnReplay)
+    assert len(sessions) == 0
+
+
 async def test_idle_sessions_make_room_and_while_there_are_none_new_ones_are_refused(bench: Bench) -> None:
     bench.voice.slow = True
     sessions = Sessions(3, bench.runner, bench.metrics, bench.say)

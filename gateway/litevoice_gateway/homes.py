@@ -121,7 +121,11 @@ class Homes:
 
     def own(self, session_id: str) -> bool:
         """As far as is known."""
-        return self.of(session_id).channel.position(session_id) is not None
+        return self.position(session_id) is not None
+
+    def position(self, session_id: str) -> int | None:
+        """See `LiteChannel.position`."""
+        return self.of(session_id).channel.position(session_id)
 
     def partition_of(self, session_id: str) -> int:
         return partition_of(session_id, self._names.partitions)
@@ -157,9 +161,10 @@ class Homes:
         """See `LiteChannel.wake`."""
         await asyncio.gather(*(home.channel.wake() for home in self._all))
 
-    async def look_again(self) -> None:
+    async def look_again(self) -> dict[str, int]:
         """See `LiteChannel.look_again`; brokers that fail are left out."""
-        await asyncio.gather(*(home.channel.look_again() for home in self._all), return_exceptions=True)
+        found = await asyncio.gather(*(home.channel.look_again() for home in self._all), return_exceptions=True)
+        return {name: length for one in found if isinstance(one, dict) for name, length in one.items()}
 
     async def keep_news(self) -> None:
         """To be called every second or so."""

@@ -32,7 +32,7 @@ from litevoice_gateway.refusals import Refusals
 from litevoice_gateway.session import Session
 from litevoice_gateway.settings import Keys
 from litevoice_gateway.standing import Phase
-from litevoice_gateway.standstill import Standstill
+from litevoice_gateway.standstill import Doubts, Standstill
 from litevoice_gateway.transport import Transport
 from litevoice_gateway.upgrade import GatewayState
 
@@ -103,6 +103,7 @@ class Hub:
         )
         self.refusals = Refusals()
         self._standstill = Standstill(self._look, self._looked, self._spawn)
+        self._doubts: Doubts | None = None
 
     async def start(self) -> None:
         """Connects in the background; `unready` is "" once that has worked."""
@@ -428,10 +429,17 @@ class Hub:
             self._measure(held_bytes, time.monotonic())
 
     async def _look(self) -> None:
-        await self._homes.look_again()
+        doubts = self._doubts = self._doubts or Doubts(self.connections)
+        doubts.lengths |= await self._homes.look_again()
+        overtaken = await doubts.overtaken(self._homes.position)
+        names = [one.session.id for one in overtaken if self.sessions.get(one.session.id, one) is one]
+        for name in names:
+            self._evicted(name)
+        await asyncio.gather(*(self._homes.of(name).channel.release(name) for name in names))
 
     def _looked(self) -> None:
         """What is not ours any more does not leave."""
+        self._doubts = None
         self._departures.drop(self._homes.own, BrokerError("taken over by another gateway"))
         self._departures.go_on()
 

@@ -66,6 +66,16 @@ class Standing:
         return self._packets.turn_is_open or not self.reading_replies
 
     @property
+    def read_epoch(self) -> int:
+        """The highest that its log has told of, -1 for none."""
+        return self._state.epoch
+
+    @property
+    def newest_epoch(self) -> int:
+        """The highest that is known, its own or another; -1 before its own has begun."""
+        return max(self._state.epoch, self._packets.epoch) if self._packets.is_open else -1
+
+    @property
     def unconfirmed(self) -> int:
         return self._packets.unconfirmed
 

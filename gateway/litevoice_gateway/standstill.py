@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.pauses import STOOD_STILL_SECONDS
+from litevoice_gateway.standing import Phase
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 """So long does a gateway that stood still wait for the broker to say whose its sessions are. What goes to a broker that
 does not answer will be marked as sent again, and workers do not begin from it."""
+READ_SECONDS, READ_STEP_SECONDS = 2.0, 0.02
+"""So long at most are the logs read for which the broker lists nobody, and that often is looked how far."""
 
 
 class Standstill:
@@ -84,3 +87,40 @@ class Standstill:
                 await self._look()
         self._looking = None
         self._on_looked()
+
+
+class Doubts:
+    """Whose the sessions are for which the broker lists nobody, and that it has forgotten: it was restarted, or has
+    dropped this gateway's link. Another gateway may have had them, and have ended by now. Then its epoch stands in the
+    log, which is read to its end before anything is sent. Nobody reads for a client that is gone: it may have been
+    there, and what it had said here does not leave.
+
+    Attributes:
+        lengths: of the logs that are in doubt, by session.
+    """
+
+    def __init__(self, connections: Iterable[Connection]) -> None:
+        self._known = {connection: connection.session.newest_epoch for connection in connections}
+        self.lengths: dict[str, int] = {}
+
+    async def overtaken(self, position: Callable[[str], int | None]) -> list[Connection]:
+        """`position`: how far a log is read, None when it is not ours."""
+        doubtful = behind = [connection for connection in self._known if connection.session.id in self.lengths]
+        by = time.monotonic() + READ_SECONDS
+        while behind := [one for one in behind if self._is_behind(one, position(one.session.id))]:
+            if time.monotonic() >= by:
+                break
+            await asyncio.sleep(READ_STEP_SECONDS)
+        return [one for one in doubtful if self._is_overtaken(one)]
+
+    def _is_behind(self, connection: Connection, position: int | None) -> bool:
+        """Its session reads, and its log has more."""
+        session = connection.session
+        reads = session.phase is not Phase.ENDED and session.reading_replies
+        return reads and position is not None and position < self.lengths[session.id]
+
+    def _is_overtaken(self, connection: Connection) -> bool:
+        if connection.session.phase is Phase.ENDED:
+            return connection.gone
+        known = self._known[connection]
+        return 0 <= known < connection.session.read_epoch  # before its own, those of earlier owners come

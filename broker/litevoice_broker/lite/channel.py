@@ -138,6 +138,7 @@ class LiteChannel(ConnectedClient):
         self._back_at = -UNREST_SECONDS
         self._beat_at = time.monotonic()
         self._stood_still = False
+        self._looks = asyncio.Lock()
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._alarm = Alarm(self._tick)
@@ -240,10 +241,14 @@ class LiteChannel(ConnectedClient):
         """
         await self._subscriptions.wake()
 
-    async def look_again(self) -> None:
+    async def look_again(self) -> dict[str, int]:
         """After this process stood still: what has been taken over meanwhile is found out before it returns, and
-        `on_evicted` told. What the broker does not answer for is still ours."""
+        `on_evicted` told. What the broker does not answer for is still ours.
+
+        Returns what a broker that has forgotten us lists nobody for, and how long its logs are: was it taken and left
+        again meanwhile, these alone tell."""
         await self._wait(self._ownership.look_again())
+        return self._ownership.unlisted()
 
     # --- carrying out
 
@@ -356,11 +361,16 @@ class LiteChannel(ConnectedClient):
 
     async def _look_if_stood_still(self) -> None:
         """A full sync would put us back beside whoever has taken something over meanwhile, and the broker would list us
-        to everybody who asks."""
+        to everybody who asks. Nor does that of a new link run while the look is under way."""
         self._beat()
-        if self._stood_still:
-            self._stood_still = False
-            await self.look_again()
+        async with self._looks:
+            if self._stood_still:
+                self._stood_still = False
+                try:
+                    await self._wait(self._ownership.look_again())
+                except (BrokerError, asyncio.CancelledError):
+                    self._stood_still = True
+                    raise
 
     async def _sync(self) -> None:
         await self._wait(self._ownership.full_sync(self._connection.generation))

@@ -173,7 +173,8 @@ class Survey:
     ) -> Iterator[tuple[Topic, Heal | None]]:
         """What of the asked is to be healed, and how; None: evicted. Ours if nobody else is listed; if somebody is
         listed beside us, a full sync has put one of us back. If nobody at all is, whoever has taken it has left since,
-        as far as the broker remembers. When nobody answers, nobody is asked any more."""
+        as far as the broker remembers; if it has forgotten us, only the log can tell. When nobody answers, nobody is
+        asked any more."""
         if not known:
             self.left = []
         for name in self.asked:
@@ -186,5 +187,7 @@ class Survey:
             if (nobody and topic.should_be_listed) or (others and me not in subscribers):
                 topic.synced &= self.settles or self.is_alone  # else the full sync that follows takes us out
                 yield topic, None
+            elif self.is_alone and listed is not None and not subscribers:
+                topic.unlisted = listed.length
             elif self.settles and (others or name in self.recent):
                 yield topic, Heal.ASK if others else Heal.CLAIM

@@ -208,6 +208,14 @@ class Ownership:
         """What was taken over while we did not listen is found out."""
         return self._ask_own(Survey.alone(next(self._numbers), self._link, self._topics.values()))
 
+    def unlisted(self) -> dict[str, int]:
+        """How long the logs were for which `look_again` found nobody, at a broker that had forgotten us, too: somebody
+        may have come and left. Told once."""
+        found = {topic.name: topic.unlisted for topic in self._topics.values() if topic.unlisted is not None}
+        for name in found:
+            self._topics[name].unlisted = None
+        return found
+
     def settled(self, link: int, now: float) -> int:
         """Messages come over the new link."""
         if self._settled_link != -1:

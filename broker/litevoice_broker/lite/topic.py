@@ -174,6 +174,8 @@ class Topic:
     retry_at: float | None = None
     alarm_at: float | None = None
     """When the clock is looked at next for it."""
+    unlisted: int | None = None
+    """After we stood still, a broker that has forgotten us listed nobody: so long was its log then."""
 
     @property
     def todo(self) -> Todo:
@@ -418,7 +420,7 @@ class Topic:
         """Not ours any more."""
         self.wanted = self.taking = self.fresh = self.resuming = False
         self.paused = self.yields = self.withheld = self.noticed = self.asks_first = False
-        self.heal = self.retry_at = None
+        self.heal = self.retry_at = self.unlisted = None
         self.cancel_timers()
 
     def cancel_timers(self) -> None:

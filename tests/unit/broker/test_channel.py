@@ -42,16 +42,47 @@ async def test_who_stood_still_looks_before_a_link_is_made_ready_again(
     assert [type(what) for what in calls] == ([AskOwn, Replace] if stands_still else [Replace])
 
 
+async def test_no_link_is_made_ready_while_it_is_asked_what_was_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two notice the thaw: the full sync of one would put us back before the other's question is answered."""
+    channel: Any = lite_channel()
+    told = Told(channel, monkeypatch)
+
+    async def assign() -> None: ...
+
+    monkeypatch.setattr(channel._receiver, "assign", assign)
+    channel._connection.generation = 1
+    await channel._connected()
+    await channel.take_over(N, 0)
+    told.calls.clear()
+    told.listed, told.held = (), asyncio.Event()
+    channel._beat_at -= STOOD_STILL_SECONDS + 1
+    looking = asyncio.create_task(channel._look_if_stood_still())
+    await until_idle()
+    linking = asyncio.create_task(channel._connected())
+    await until_idle()
+    assert told.calls == [AskOwn()]
+    told.held.set()
+    await asyncio.wait_for(asyncio.gather(looking, linking), 1.0)
+    assert [type(what) for what in told.calls[:2]] == [AskOwn, Ask]
+    assert isinstance(told.calls[-1], Replace)
+    assert channel._ownership.unlisted() == {N: 1000}
+
+
 class Told:
     """What a channel has had the broker told, and who is `listed` there."""
 
     def __init__(self, channel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[What] = []
         self.listed: Collection[str] = (str(channel._connection.config.client_id),)
+        self.held: asyncio.Event | None = None
         monkeypatch.setattr(channel._subscriptions, "call", self._call)
 
     async def _call(self, what: What) -> Answer:
         self.calls.append(what)
+        if self.held is not None:
+            await self.held.wait()
+        if isinstance(what, AskOwn) and not self.listed:
+            return {}
         return {N: Listed(self.listed, 1000)} if isinstance(what, Ask | AskOwn) else None
 
 

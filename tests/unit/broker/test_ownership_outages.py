@@ -241,6 +241,30 @@ def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
     assert broker.answer_all() == [OWN, ASK]
     assert broker.finished[request] is None
     assert broker.evicted == evicted
+    assert broker.ownership.unlisted() == ({} if evicted else {N: broker.length})
+
+
+def test_what_nobody_was_listed_for_is_told_once_also_after_another_look(broker: Broker) -> None:
+    """The channel has looked before its full sync, which puts us back before the gateway asks (seed 19156 of the
+    simulator: a broker's restart while the gateway stood still)."""
+    broker.own(3)
+    broker.own_names, broker.listed = [], ()
+    broker.ownership.look_again()
+    broker.answer_all()
+    broker.own_names, broker.listed = [N], (ME,)
+    broker.ownership.look_again()
+    broker.answer_all()
+    assert broker.ownership.unlisted() == {N: broker.length}
+    assert broker.ownership.unlisted() == {}
+
+
+def test_nor_is_that_in_doubt_which_is_taken_over_again(broker: Broker) -> None:
+    broker.own(3)
+    broker.own_names, broker.listed = [], ()
+    broker.ownership.look_again()
+    broker.answer_all()
+    broker.own(3, message=False)
+    assert broker.ownership.unlisted() == {}
 
 
 def test_what_was_taken_and_left_again_is_not_ours_while_its_notice_is_looked_into(broker: Broker) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from litevoice_contracts.settings import BrokerSettings, GatewaySettings
+from litevoice_gateway import standstill
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.pauses import STOOD_STILL_SECONDS
 from litevoice_gateway.settings import Keys
+from litevoice_gateway.standing import Phase
 
 
 class Homes:
@@ -21,6 +24,8 @@ class Homes:
     def __init__(self, owned: set[str], taken: set[str]) -> None:
         self.owned, self.taken, self.sent = owned, taken, 0
         self.resumed: list[str] = []
+        self.unlisted: dict[str, int] = {}
+        self.read = 3
         self.answers = asyncio.Event()
         self.hub: Any = None
         self.channel = self.producer = self.news = self
@@ -40,7 +45,7 @@ class Homes:
     def yield_to_others(self, _: str) -> None: ...
 
     def position(self, name: str) -> int | None:
-        return 3 if name in self.owned else None
+        return self.read if name in self.owned else None
 
     async def resume(self, name: str) -> None:
         if name in self.owned:
@@ -51,11 +56,12 @@ class Homes:
 
     async def close(self) -> None: ...
 
-    async def look_again(self) -> None:
+    async def look_again(self) -> dict[str, int]:
         await self.answers.wait()
         for name in self.owned & self.taken:
             self.owned.discard(name)
             self.hub._evicted(name)
+        return self.unlisted
 
 
 def thawed(homes: Homes) -> Any:
@@ -134,3 +140,100 @@ async def test_nobody_waits_for_the_answer_of_a_hub_that_is_closed() -> None:
     await hub.close()
     await asyncio.wait_for(claiming, 1.0)
     assert homes.resumed == []
+
+
+class Doubtful:
+    """A connection of a session for which the broker, which has forgotten the gateway, lists nobody."""
+
+    def __init__(self, hub: Any, *, phase: Phase = Phase.LIVE, gone: bool = False) -> None:
+        self.session = SimpleNamespace(id="s_1", phase=phase, reading_replies=True, newest_epoch=7, read_epoch=7)
+        self.partition, self.gone, self.hub = 0, gone, hub
+        self.evictions = 0
+        hub.connections.add(self)
+        if phase is not Phase.ENDED:
+            hub.sessions["s_1"] = self
+
+    def evicted(self) -> None:
+        self.evictions += 1
+        del self.hub.sessions["s_1"]
+
+
+@pytest.fixture
+def homes() -> Homes:
+    made = Homes({"s_1"}, set())
+    made.unlisted = {"s_1": 5}
+    made.answers.set()
+    return made
+
+
+def publish(hub: Any, connection: Doubtful) -> list[BaseException | None]:
+    """At the thaw; returns what becomes of it."""
+    told: list[BaseException | None] = []
+    hub.publish(connection, b"what it had said", told.append)
+    return told
+
+
+@pytest.mark.parametrize("overtaken", [True, False])
+@pytest.mark.parametrize("stands_still_again", [True, False])
+async def test_whether_another_gateway_has_had_what_nobody_is_listed_for_its_log_tells(
+    homes: Homes, *, overtaken: bool, stands_still_again: bool
+) -> None:
+    """Its client is still connected, as far as is seen. Before the log is read, nothing leaves, also when the gateway
+    stands still once more meanwhile; the broker lists it again by then."""
+    hub = thawed(homes)
+    connection = Doubtful(hub)
+    told = publish(hub, connection)
+    await asyncio.sleep(0.3)
+    assert (homes.sent, told) == (0, [])
+    connection.session.newest_epoch = connection.session.read_epoch = 8 if overtaken else 7
+    if stands_still_again:
+        hub._standstill.beat_at -= STOOD_STILL_SECONDS + 1
+        homes.unlisted = {}
+        hub._standstill.awake(time.monotonic())
+        await asyncio.sleep(0.1)
+        assert (homes.sent, told) == (0, [])
+    homes.read = 5
+    await asyncio.sleep(0.3)
+    assert (homes.sent, len(told)) == ((0, 1) if overtaken else (1, 0))
+    assert (connection.evictions, homes.owned) == ((1, set()) if overtaken else (0, {"s_1"}))
+    assert hub._doubts is None
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_what_a_client_that_is_gone_had_said_does_not_leave_when_nobody_is_listed(
+    homes: Homes, *, gone: bool
+) -> None:
+    """Nobody reads its log (seed 19156 of the simulator: another gateway had had it, between a broker's restart and the
+    thaw). Who waits for its Close has not been elsewhere."""
+    hub = thawed(homes)
+    told = publish(hub, Doubtful(hub, phase=Phase.ENDED, gone=gone))
+    await asyncio.sleep(0.3)
+    assert (homes.sent, len(told)) == ((0, 1) if gone else (1, 0))
+
+
+async def test_what_is_being_restored_is_not_taken_for_overtaken(homes: Homes) -> None:
+    """The epochs that come are those of earlier owners."""
+    hub = thawed(homes)
+    connection = Doubtful(hub, phase=Phase.RESTORING)
+    connection.session.newest_epoch = -1
+    hub._standstill.awake(time.monotonic())
+    await asyncio.sleep(0.1)
+    connection.session.read_epoch, homes.read = 8, 5
+    await asyncio.sleep(0.2)
+    assert (connection.evictions, homes.owned) == (0, {"s_1"})
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_log_that_does_not_come_holds_nothing_up_for_long(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch, *, reads: bool
+) -> None:
+    """Nor does that of a client that does not read, at all."""
+    monkeypatch.setattr(standstill, "READ_SECONDS", 0.4)
+    hub = thawed(homes)
+    connection = Doubtful(hub)
+    connection.session.reading_replies = reads
+    publish(hub, connection)
+    await asyncio.sleep(0.25)
+    assert homes.sent == (not reads)
+    await asyncio.sleep(0.5)
+    assert (homes.sent, connection.evictions) == (1, 0)

@@ -53,6 +53,7 @@ FOUND = {
     91257: "a worker's question came to a gateway that was put back beside its owner, which missed it for 6 s",
     17559: "a worker answered while it released a partition, and the next owner, which had it already, once more",
     17283: "a worker released at its thaw what had been taken from it, was not told so any more, and said farewell",
+    19156: "a broker forgot a gateway that stood still, and another one had come and left: it sent what it had",
 }
 """A seed tells another story when the world gets another kind of fault: then they are looked for anew, with the plant
 that puts the fault back (nothing-is-left-to-the-next-owner, the-first-utterance-is-told-as-done)."""

@@ -14,9 +14,8 @@ from litevoice_dev.fleet.seen import settled
 from litevoice_operator.observe.pods import read_pod
 
 SETTLED_SECONDS = 420.0
-DRAIN = {"policy": "Auto", "timeoutSeconds": 60, "turnWaitSeconds": 2}
-STAY_SECONDS = 57.0
-"""How long a drain lets those stay who cannot come back: `timeoutSeconds`, without what their Close may take."""
+CLOSE_SECONDS = 3.0
+"""What the Close of those who cannot come back may take: so long before the end of a drain they are closed."""
 _BACK_SECONDS = 300.0
 
 
@@ -33,6 +32,11 @@ def restore() -> None:
     """As the example says, whatever has gone wrong."""
     kubectl("scale", "deployment", "-n", SYSTEM_NAMESPACE, f"{RELEASE}-operator", "--replicas=1")
     patch({"replicas": 2, "session": {"maxPerPod": None}, "pod": {"annotations": None}})
+
+
+def drain_within(seconds: int) -> dict[str, Any]:
+    """`spec.drain`."""
+    return {"policy": "Auto", "timeoutSeconds": seconds, "turnWaitSeconds": 2}
 
 
 def wait_settled(replicas: int) -> None:

@@ -1,14 +1,14 @@
 """A fleet that is scaled, rolled, drained and struck on a real cluster while people call (`make fleet`).
 
 Makes the cluster of `make e2e` when it is not there. 150 callers of whom 20 speak, and 5 who cannot come back; then,
-one after the other: 1 → 4 → 1 gateways three times, three rollouts of a fleet in which every place is taken, a node
-that is drained, one that is cut off for a minute, a gateway that is killed while the operator is away, the API server
-away. Every packet, event and answer is compared with the broker's log and with an undisturbed call; each choice of who
-goes, each gap of a planned move and each early end of somebody who cannot come back is judged
-(`litevoice_dev.fleet.judge`).
+one after the other: 1 → 4 → 1 gateways three times, three rollouts of a fleet in which every place is taken (the first
+is a `helm upgrade` to another gateway image), a node that is drained, one that is cut off for a minute, a gateway that
+is killed while the operator is away, the API server away. Every packet, event and answer is compared with the broker's
+log and with an undisturbed call; each choice of who goes, each gap of a planned move and each early end of somebody who
+cannot come back is judged (`litevoice_dev.fleet.judge`).
 
 Prints a table, keeps raw data and a plot of the sessions of each gateway in fleet-output/, and exits with 1 on a miss.
-Takes about an hour; --brief, which is part of `make test`, four minutes: 20 callers, once 1 → 4 → 1, a rollout, a
+Takes about an hour; --brief, which is part of `make test`, four minutes: 16 callers, once 1 → 4 → 1, a rollout, a
 killed gateway.
 """
 
@@ -28,7 +28,7 @@ from typing import Any
 
 from e2e import fleet_nodes, fleet_place
 from e2e.audit_pod import AuditPod
-from e2e.environment import Endpoint, is_local, prepare
+from e2e.environment import Endpoint, is_local, prepare, upgrade_gateway_image
 from e2e.fleet_watch import Watch
 from e2e.shell import CommandFailed
 from litevoice_contracts.errors import InvalidField
@@ -173,7 +173,8 @@ async def carry_out(run: Run, planned: Planned, people: int) -> None:
     if planned.kind == "rollout":
         if planned.number == 1:
             await run.step("filling", "a place for each", lambda: fill(people))
-        return await run.step("rollout", what, lambda: fleet_place.roll(LARGE))
+        change = upgrade_gateway_image if planned.number == 1 else fleet_place.restart
+        return await run.step("rollout", what, lambda: fleet_place.roll(LARGE, change))
     # From here on gateways are lost: the others take their sessions.
     await run.step("spreading", f"before {what}", lambda: spread(people, evenly=not run.options.brief))
     if planned.kind == "node-drain":

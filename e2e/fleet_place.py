@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from e2e import fleet_nodes
@@ -52,10 +53,14 @@ def scale(replicas: int) -> None:
     wait_settled(replicas)
 
 
-def roll(replicas: int) -> None:
-    """Every gateway is replaced."""
-    before = {pod["metadata"]["name"] for pod in gateway_pods()}
+def restart() -> None:
     patch({"pod": {"annotations": {"restarted": str(time.time_ns())}}})
+
+
+def roll(replicas: int, change: Callable[[], None] = restart) -> None:
+    """Every gateway is replaced, because of `change`."""
+    before = {pod["metadata"]["name"] for pod in gateway_pods()}
+    change()
     wait_until(lambda: not before & {pod["metadata"]["name"] for pod in gateway_pods()}, SETTLED_SECONDS, "a rollout")
     wait_settled(replicas)
 

@@ -41,7 +41,7 @@ class Extent:
 
 
 WHOLE = Extent(150, 20, 5, 180.0, 3, KINDS, 60.0, 30.0, 90.0, 60)
-BRIEF = Extent(20, 4, 2, 20.0, 1, ("scale", "rollout", "pod-kill"), 15.0, 8.0, 0.0, 20)
+BRIEF = Extent(16, 4, 2, 15.0, 1, ("scale", "rollout", "pod-kill"), 15.0, 5.0, 0.0, 15)
 
 
 @dataclass(frozen=True, slots=True)

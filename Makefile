@@ -70,7 +70,7 @@ e2e: venv ## tests on a real Kubernetes cluster
 	@scripts/tier e2e scripts/e2e $(SLOWEST)
 
 .PHONY: test
-test: check unit simulate-brief integration chaos-brief e2e ## everything
+test: check unit simulate-brief integration chaos-brief e2e fleet-brief ## everything
 	@scripts/tier --report
 
 TIMES ?= 5
@@ -90,6 +90,10 @@ simulate-brief: venv ## the first 500 of these stories; part of `make test`
 .PHONY: fleet
 fleet: venv ## a fleet is scaled, rolled, drained and struck on a real cluster while 150 call: ARGS="--sessions 40 --only scale"
 	@$(PY) -m e2e.fleet $(ARGS)
+
+.PHONY: fleet-brief
+fleet-brief: venv ## the same in four minutes, with 16 callers; part of `make test`
+	@scripts/tier fleet-brief $(PY) -m e2e.fleet --brief
 
 # Between the tiers and not beside others: its callers speak in real time.
 .PHONY: chaos-brief

@@ -26,7 +26,10 @@ async def main() -> None:
         kopf.on.event(GROUP, VERSION, plural, registry=registry)(look)
     kopf.on.event("", "v1", "pods", registry=registry)(look)
     kopf.on.event("apps", "v1", "replicasets", registry=registry)(look)
-    await kopf.operator(registry=registry, settings=operator_settings(), clusterwide=True)
+    settings = operator_settings()
+    # It deletes nothing, so it would take the operator's finalizer away, again and again.
+    settings.persistence.finalizer = f"bench.{GROUP}/looks-only"
+    await kopf.operator(registry=registry, settings=settings, clusterwide=True)
 
 
 if __name__ == "__main__":

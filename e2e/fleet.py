@@ -1,14 +1,15 @@
 """A fleet that is scaled, rolled, drained and struck on a real cluster while people call (`make fleet`).
 
 Makes the cluster of `make e2e` when it is not there. 150 callers of whom 20 speak, and 5 who cannot come back; then,
-one after the other: 1 → 4 → 1 gateways three times, three rollouts of a fleet in which every place is taken, a node
-that is drained, one that is cut off for a minute, a gateway that is killed while the operator is away, the API server
-away. Every packet, event and answer is compared with the broker's log and with an undisturbed call; each choice of who
-goes, each gap of a planned move and each early end of somebody who cannot come back is judged
-(`litevoice_dev.fleet.judge`).
+one after the other: 1 → 4 → 1 gateways three times, three rollouts of a fleet in which every place is taken (the first
+is a `helm upgrade` to another gateway image), a node that is drained, one that is cut off for a minute, a gateway that
+is killed while the operator is away, the API server away. Every packet, event and answer is compared with the broker's
+log and with an undisturbed call; each choice of who goes, each gap of a planned move and each early end of somebody who
+cannot come back is judged (`litevoice_dev.fleet.judge`).
 
 Prints a table, keeps raw data and a plot of the sessions of each gateway in fleet-output/, and exits with 1 on a miss.
-Takes about an hour.
+Takes about an hour; --brief, which is part of `make test`, four minutes: 16 callers, once 1 → 4 → 1, a rollout, a
+killed gateway.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 
 from e2e import fleet_nodes, fleet_place
 from e2e.audit_pod import AuditPod
-from e2e.environment import Endpoint, is_local, prepare
+from e2e.environment import Endpoint, is_local, prepare, upgrade_gateway_image
 from e2e.fleet_watch import Watch
 from e2e.shell import CommandFailed
 from litevoice_contracts.errors import InvalidField
@@ -38,18 +39,13 @@ from litevoice_dev.chaos.records import Call
 from litevoice_dev.chaos.run import scripts
 from litevoice_dev.fleet.cri import objects
 from litevoice_dev.fleet.judge import Verdict, judge
-from litevoice_dev.fleet.plan import LARGE, Planned, check, max_per_pod, plan
+from litevoice_dev.fleet.plan import BRIEF, LARGE, WHOLE, Extent, Planned, check, max_per_pod, plan
 from litevoice_dev.fleet.records import Step
 from litevoice_dev.fleet.report import lines, plot
 from litevoice_dev.fleet.stays import Stayer
 from litevoice_dev.progress import say
 from litevoice_dev.speech import SpeechFailed
 
-QUIET_SECONDS = 60.0
-BETWEEN_SECONDS = 30.0
-"""After each step, until what is usual is usual again."""
-SPREAD_SECONDS = 90.0
-"""After a scale-up: the operator moves sessions a minute after it has seen that they are spread unevenly."""
 CUT_SECONDS = 60.0
 """Longer than the 40 s after which Kubernetes says that the node is not ready."""
 LAST_ANSWERS_SECONDS = 150.0
@@ -67,6 +63,7 @@ class Run:
 
     endpoint: Endpoint
     options: argparse.Namespace
+    extent: Extent
     stay_node: str
     other_node: str
     control: dict[bool, Call] = field(default_factory=dict)
@@ -97,19 +94,13 @@ class Run:
 
 async def fleet(options: argparse.Namespace) -> tuple[Verdict, Run, Watch, float]:
     endpoint = await asyncio.to_thread(prepare)
-    run = Run(endpoint, options, *await asyncio.to_thread(fleet_place.workers_nodes))
+    extent = extent_of(options)
+    run = Run(endpoint, options, extent, *await asyncio.to_thread(fleet_place.workers_nodes))
     people = options.sessions + options.staying
-    await asyncio.to_thread(reset, people)
+    await asyncio.to_thread(reset, people, extent.drain_seconds)
     spoken, typed = await scripts(brief=False)
-    say("undisturbed calls, to compare with")
     controls = [run.caller(-1, script) for script in (spoken, typed)]
     async with recorded(run.stay_node, options.output) as requests:
-        await asyncio.gather(*(caller.run(calls=1) for caller in controls))
-        run.control = {caller.script.spoken: caller.calls[0] for caller in controls}
-        if problems := [
-            problem for call in run.control.values() for problem in (*call.problems, call.gave_up) if problem
-        ]:
-            raise RuntimeError(f"a call failed with nothing disturbed: {'; '.join(problems)}")
         run.callers = [run.caller(n, spoken if n < options.speaking else typed) for n in range(options.sessions)]
         run.stayers = [
             Stayer(number, [endpoint.url], endpoint.api_key, options.seed) for number in range(options.staying)
@@ -118,15 +109,19 @@ async def fleet(options: argparse.Namespace) -> tuple[Verdict, Run, Watch, float
         calling = [asyncio.create_task(caller.run()) for caller in run.callers]
         helpers = [asyncio.create_task(watch.run()), *(asyncio.create_task(one.run()) for one in run.stayers)]
         try:
-            await asyncio.sleep(BETWEEN_SECONDS)
-            quiet = time.monotonic(), time.monotonic() + QUIET_SECONDS
-            await asyncio.sleep(QUIET_SECONDS)
-            for planned in plan(options.only):
+            await asyncio.sleep(extent.between_seconds)
+            say("nothing is done yet: what is usual, and calls to compare with")
+            began_quiet = time.monotonic()
+            await asyncio.gather(asyncio.sleep(extent.quiet_seconds), *(caller.run(calls=1) for caller in controls))
+            quiet = began_quiet, time.monotonic()
+            run.control = controlled(controls)
+            for planned in plan(extent, options.only):
                 await carry_out(run, planned, people)
                 if helpers[0].done():
                     raise RuntimeError(f"the watch ended: {helpers[0].exception()}")
-                await asyncio.sleep(BETWEEN_SECONDS)
-                await audit(run)
+                await asyncio.sleep(extent.between_seconds)
+                if not options.brief:
+                    await audit(run)
             say("the last answers")
             for caller in run.callers:
                 caller.stop()
@@ -142,31 +137,46 @@ async def fleet(options: argparse.Namespace) -> tuple[Verdict, Run, Watch, float
         await asyncio.sleep(PACKETS_SECONDS)
         judged = await asyncio.to_thread(compared, run, requests)
     stays = [stay for stayer in run.stayers for stay in stayer.stays]
-    verdict = judge(judged, run.calls, stays, watch.samples, run.steps, fleet_place.STAY_SECONDS, quiet)
+    stay_seconds = extent.drain_seconds - fleet_place.CLOSE_SECONDS
+    verdict = judge(
+        judged, run.calls, stays, watch.samples, run.steps, stay_seconds, quiet, gaps_decide=not options.brief
+    )
     verdict.findings += run.unread
     return verdict, run, watch, began
 
 
-def reset(people: int) -> None:
+def controlled(controls: Sequence[Caller]) -> dict[bool, Call]:
+    """Raises RuntimeError when one of them was disturbed."""
+    found = {caller.script.spoken: caller.calls[0] for caller in controls}
+    if problems := [problem for call in found.values() for problem in (*call.problems, call.gave_up) if problem]:
+        raise RuntimeError(f"a call failed with nothing disturbed: {'; '.join(problems)}")
+    return found
+
+
+def extent_of(options: argparse.Namespace) -> Extent:
+    return BRIEF if options.brief else WHOLE
+
+
+def reset(people: int, drain_seconds: int) -> None:
     """One gateway that holds all of them."""
-    fleet_place.patch(
-        {"replicas": 1, "drain": fleet_place.DRAIN, "session": {"maxPerPod": max_per_pod(people, full=False)}}
-    )
+    drain = fleet_place.drain_within(drain_seconds)
+    fleet_place.patch({"replicas": 1, "drain": drain, "session": {"maxPerPod": max_per_pod(people, full=False)}})
     fleet_place.wait_settled(1)
 
 
 async def carry_out(run: Run, planned: Planned, people: int) -> None:
     what, away = str(planned), run.options.away
     if planned.kind == "scale-up":
-        return await run.step("scale-up", what, lambda: scale_up(planned.replicas))
+        return await run.step("scale-up", what, lambda: scale_up(planned.replicas, run.extent.spread_seconds))
     if planned.kind == "scale-down":
         return await run.step("scale-down", what, lambda: fleet_place.scale(planned.replicas))
     if planned.kind == "rollout":
         if planned.number == 1:
             await run.step("filling", "a place for each", lambda: fill(people))
-        return await run.step("rollout", what, lambda: fleet_place.roll(LARGE))
+        change = upgrade_gateway_image if planned.number == 1 else fleet_place.restart
+        return await run.step("rollout", what, lambda: fleet_place.roll(LARGE, change))
     # From here on gateways are lost: the others take their sessions.
-    await run.step("spreading", f"before {what}", lambda: spread(people))
+    await run.step("spreading", f"before {what}", lambda: spread(people, evenly=not run.options.brief))
     if planned.kind == "node-drain":
         return await run.step(what=what, kind="node-drain", act=lambda: fleet_place.drain_node(run.other_node, LARGE))
     if planned.kind == "node-cut":
@@ -187,9 +197,9 @@ async def carry_out(run: Run, planned: Planned, people: int) -> None:
     return await run.step("operator-away", f"the operator is away for {away:.0f} s", operator_comes_back)
 
 
-def scale_up(replicas: int) -> None:
+def scale_up(replicas: int, spread_seconds: float) -> None:
     fleet_place.scale(replicas)
-    time.sleep(SPREAD_SECONDS)
+    time.sleep(spread_seconds)
 
 
 def fill(people: int) -> None:
@@ -198,11 +208,12 @@ def fill(people: int) -> None:
     fleet_place.wait_settled(LARGE)
 
 
-def spread(people: int) -> None:
-    """LARGE gateways on both nodes, each with room for all."""
+def spread(people: int, *, evenly: bool) -> None:
+    """LARGE gateways, each with room for all; `evenly`: on both nodes."""
     fleet_place.patch({"replicas": LARGE, "session": {"maxPerPod": max_per_pod(people, full=False)}})
     fleet_place.wait_settled(LARGE)
-    fleet_place.roll(LARGE)
+    if evenly:
+        fleet_place.roll(LARGE)
 
 
 @contextlib.asynccontextmanager
@@ -270,21 +281,33 @@ def compared(run: Run, requests: Path) -> Judged:
     return everything
 
 
+def _default(name: str) -> str:
+    return f"(default: {getattr(WHOLE, name):g} [{getattr(BRIEF, name):g}])"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m e2e.fleet", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sessions", type=int, default=150, help="calls at the same time (default: %(default)s)")
-    parser.add_argument("--speaking", type=int, default=20, help="of these, with a microphone (default: %(default)s)")
-    parser.add_argument("--staying", type=int, default=5, help="beside them, who cannot return (default: %(default)s)")
-    parser.add_argument("--away", type=float, default=180.0, help="seconds without operator, without API server")
+    parser.add_argument("--brief", action="store_true", help="four minutes of it: the defaults in brackets")
+    parser.add_argument("--sessions", type=int, help=f"calls at the same time {_default('sessions')}")
+    parser.add_argument("--speaking", type=int, help=f"of these, with a microphone {_default('speaking')}")
+    parser.add_argument("--staying", type=int, help=f"beside them, who cannot return {_default('staying')}")
+    parser.add_argument(
+        "--away", type=float, help=f"seconds without operator, or API server {_default('away_seconds')}"
+    )
     parser.add_argument("--only", default="", metavar="KINDS", help="scale, rollout, node-drain, node-cut, …")
     parser.add_argument("--seed", type=int, default=1, help="of the callers' pauses (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("fleet-output"), help="(default: %(default)s)")
     options = parser.parse_args(arguments)
+    extent = extent_of(options)
+    options.sessions = extent.sessions if options.sessions is None else options.sessions
+    options.speaking = extent.speaking if options.speaking is None else options.speaking
+    options.staying = extent.staying if options.staying is None else options.staying
+    options.away = extent.away_seconds if options.away is None else options.away
     try:
         check(options.sessions, options.speaking, options.staying, options.away)
-        plan(options.only)
+        plan(extent, options.only)
     except InvalidField as error:
         parser.error(str(error))
     if not is_local():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from e2e import fleet_nodes
@@ -14,9 +15,8 @@ from litevoice_dev.fleet.seen import settled
 from litevoice_operator.observe.pods import read_pod
 
 SETTLED_SECONDS = 420.0
-DRAIN = {"policy": "Auto", "timeoutSeconds": 60, "turnWaitSeconds": 2}
-STAY_SECONDS = 57.0
-"""How long a drain lets those stay who cannot come back: `timeoutSeconds`, without what their Close may take."""
+CLOSE_SECONDS = 3.0
+"""What the Close of those who cannot come back may take: so long before the end of a drain they are closed."""
 _BACK_SECONDS = 300.0
 
 
@@ -35,6 +35,11 @@ def restore() -> None:
     patch({"replicas": 2, "session": {"maxPerPod": None}, "pod": {"annotations": None}})
 
 
+def drain_within(seconds: int) -> dict[str, Any]:
+    """`spec.drain`."""
+    return {"policy": "Auto", "timeoutSeconds": seconds, "turnWaitSeconds": 2}
+
+
 def wait_settled(replicas: int) -> None:
     def all_there() -> bool:
         gateway = kubectl_json("get", "vgw", "-n", NAMESPACE, GATEWAY)
@@ -48,10 +53,14 @@ def scale(replicas: int) -> None:
     wait_settled(replicas)
 
 
-def roll(replicas: int) -> None:
-    """Every gateway is replaced."""
-    before = {pod["metadata"]["name"] for pod in gateway_pods()}
+def restart() -> None:
     patch({"pod": {"annotations": {"restarted": str(time.time_ns())}}})
+
+
+def roll(replicas: int, change: Callable[[], None] = restart) -> None:
+    """Every gateway is replaced, because of `change`."""
+    before = {pod["metadata"]["name"] for pod in gateway_pods()}
+    change()
     wait_until(lambda: not before & {pod["metadata"]["name"] for pod in gateway_pods()}, SETTLED_SECONDS, "a rollout")
     wait_settled(replicas)
 

@@ -71,6 +71,7 @@ class Admin:
         self._clients: dict[str, RemotingClient] = {}
         self._last_masters: dict[str, str] = {}
         self._serve: dict[str, dict[str, bool]] = {}  # parent topic → master → whether it has the topic
+        self._homes: dict[str, str] = {}  # partition's topic → name of its only broker
 
     @classmethod
     def from_settings(cls, settings: BrokerSettings) -> Admin:
@@ -472,8 +473,11 @@ class Admin:
         raise BrokerError(f"the broker knows no queue of topic {topic} for group {group}")
 
     async def _one_partition_lag(self, masters: Mapping[str, str], topic: str, group: str) -> PartitionLag:
-        address = await self._only_address(masters, topic)
+        """Its broker is asked for once: a topic stays where it is until it is deleted."""
+        home = self._homes.pop(topic, "")
+        address = masters.get(home) or await self._only_address(masters, topic)
         broker_offset, consumer_offset = await self._offsets(address, topic, group)
+        self._homes[topic] = next(name for name, at in masters.items() if at == address)
         lag = max(0, broker_offset - consumer_offset)
         oldest = None
         if lag:

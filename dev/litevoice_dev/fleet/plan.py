@@ -9,10 +9,39 @@ from litevoice_contracts.errors import InvalidField
 
 SMALL, LARGE = 1, 4
 """Gateways of a scaled fleet."""
-TIMES = 3
 KINDS = ("scale", "rollout", "node-drain", "node-cut", "pod-kill", "api-away")
 SESSIONS_OF_ONE = 100
 """Room that a gateway has beyond all sessions, where it is to hold them alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much is done, and how long things are waited for.
+
+    Attributes:
+        sessions, speaking, staying, away_seconds: what the options are without a word of them.
+        times: a fleet is scaled up and down, and rolled.
+        kinds: of steps.
+        quiet_seconds: at the beginning, in which nothing is done: what is usual.
+        between_seconds: after each step, until what is usual is usual again.
+        spread_seconds: after a scale-up: the operator moves sessions a minute after it has seen an uneven spread.
+        drain_seconds: how long those who cannot come back may stay.
+    """
+
+    sessions: int
+    speaking: int
+    staying: int
+    away_seconds: float
+    times: int
+    kinds: tuple[str, ...]
+    quiet_seconds: float
+    between_seconds: float
+    spread_seconds: float
+    drain_seconds: int
+
+
+WHOLE = Extent(150, 20, 5, 180.0, 3, KINDS, 60.0, 30.0, 90.0, 60)
+BRIEF = Extent(16, 4, 2, 15.0, 1, ("scale", "rollout", "pod-kill"), 15.0, 5.0, 0.0, 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +57,17 @@ class Planned:
         return f"{self.kind}{scaled} ({self.number})"
 
 
-def plan(only: str = "") -> list[Planned]:
-    """`only`: kinds, separated by commas; empty for all. Raises InvalidField."""
-    chosen = {kind.strip() for kind in only.split(",") if kind.strip()} or set(KINDS)
+def plan(extent: Extent = WHOLE, only: str = "") -> list[Planned]:
+    """`only`: kinds, separated by commas; empty for those of `extent`. Raises InvalidField."""
+    chosen = {kind.strip() for kind in only.split(",") if kind.strip()} or set(extent.kinds)
     if unknown := sorted(chosen - set(KINDS)):
         raise InvalidField("--only", f"some of {', '.join(KINDS)}, got {', '.join(unknown)}")
     steps = []
-    for number in range(1, TIMES + 1):
+    for number in range(1, extent.times + 1):
         if "scale" in chosen:
             steps += [Planned("scale-up", number, LARGE), Planned("scale-down", number, SMALL)]
     if "rollout" in chosen:
-        steps += [Planned("rollout", number) for number in range(1, TIMES + 1)]
+        steps += [Planned("rollout", number) for number in range(1, extent.times + 1)]
     return steps + [Planned(kind) for kind in KINDS[2:] if kind in chosen]
 
 

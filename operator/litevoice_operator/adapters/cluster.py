@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +23,9 @@ from litevoice_operator.decide.notifications import EventText
 
 FIELD_MANAGER = "litevoice-operator"
 REQUEST_TIMEOUT_SECONDS = 15.0
+MAX_CONCURRENT = 32
+"""Requests under way; others wait for their turn, before their timeout begins. A hundred resources that are reconciled
+at once would otherwise time one another out, and begin again. The lease and watches have connections beside them."""
 WATCH_SECONDS = 60
 _CORDONED = {"fieldSelector": "spec.unschedulable=true"}
 _ONLY_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -93,6 +97,7 @@ class Cluster:
     def __init__(self, client: ApiClient, reporter: str) -> None:
         self._client = client
         self._reporter = reporter
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
     @classmethod
     async def connect(cls, reporter: str) -> Self:
@@ -134,7 +139,7 @@ class Cluster:
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """None when it does not exist."""
         try:
-            return await self._request("GET", kind.path(namespace, name))
+            return await self._request("GET", kind.path(namespace, name), at_once=kind == LEASE)
         except ClusterError as error:
             if error.status == 404:
                 return None
@@ -201,7 +206,7 @@ class Cluster:
         metadata = {"namespace": namespace, "name": name, **({"resourceVersion": version} if version else {})}
         body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
         path = kind.path(namespace, name) if version else kind.path(namespace)
-        return await self._request("PUT" if version else "POST", path, body=body)
+        return await self._request("PUT" if version else "POST", path, body=body, at_once=kind == LEASE)
 
     async def apply_status(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """The same for the status subresource; `manifest` holds apiVersion, kind, metadata and status."""
@@ -301,11 +306,15 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        *,
+        at_once: bool = False,
     ) -> dict[str, Any]:
+        """`at_once`: it waits for no other."""
         what = f"{method} {path}"
         try:
-            response = await self._send(method, path, query, body, content_type)
-            text = (await response.read()).decode()
+            async with contextlib.nullcontext() if at_once else self._slots:
+                response = await self._send(method, path, query, body, content_type)
+                text = (await response.read()).decode()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ClusterError(0, f"{what}: {type(error).__name__}: {error}") from error
         if response.status >= 300:

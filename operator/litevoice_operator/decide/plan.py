@@ -13,7 +13,7 @@ from litevoice_operator.decide.ownership import Owner, early_prefix
 from litevoice_operator.observe.replica_sets import ReplicaSet
 
 RESYNC_SECONDS = 60.0
-"""Unchanged things are done again after this time, which repairs what others changed or removed."""
+"""Unchanged things are looked at again after this time: what others changed or removed is repaired."""
 
 NAMES = "names at the broker"
 SEEN_NAMES = "names at the broker, not changed"
@@ -134,10 +134,15 @@ Removal: TypeAlias = DeleteDeployment | DeleteSets | AwaitNoPods | DeleteNames
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was last done about a thing: what was wanted then, and when (seconds, on the clock of `plan`'s `now`)."""
+    """What was last done about a thing: what was wanted then, and when (seconds, on the clock of `plan`'s `now`).
+
+    Attributes:
+        version: the resourceVersion that an object has had since.
+    """
 
     wanted: object
     at: float
+    version: str = ""
 
 
 def subject(manifest: Mapping[str, Any]) -> str:

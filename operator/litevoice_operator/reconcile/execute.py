@@ -149,8 +149,8 @@ class Executor:
     async def _apply_own(
         self, manifest: Mapping[str, Any], outcome: Outcome, seen: Mapping[str, str]
     ) -> Problem | None:
-        """Only if nobody else has made an object of that name. Raises ClusterError."""
-        metadata = manifest["metadata"]
+        """Only if nobody else has made an object of that name, and it is not as it was left. Raises ClusterError."""
+        metadata, before, version = manifest["metadata"], self.done.get(subject(manifest)), ""
         kind, wanted = Kind(manifest["apiVersion"], manifest["kind"]), manifest
         (owner,) = metadata["ownerReferences"]
         if kind == SECRET:
@@ -168,8 +168,11 @@ class Executor:
                     if same["resourceVersion"] != found["metadata"]["resourceVersion"]:
                         return None
                 wanted = {**manifest, "metadata": {**metadata, **same}}
-            outcome.applied.append(await self._cluster.apply(wanted))
-        self.done[subject(manifest)] = Done(manifest, time.monotonic())
+            untouched = before and before.wanted == manifest and found and before.version == _version(found)
+            made = found if found and untouched else await self._cluster.apply(wanted)
+            outcome.applied.append(made)
+            version = _version(made)
+        self.done[subject(manifest)] = Done(manifest, time.monotonic(), version)
         return None
 
     async def _ensure_names(self, action: EnsureNames) -> Problem | None:
@@ -202,6 +205,10 @@ class Executor:
             return broker_problem(error)
         self.done[SEEN_NAMES] = Done(wanted, time.monotonic())
         return None
+
+
+def _version(body: Mapping[str, Any]) -> str:
+    return str(body["metadata"]["resourceVersion"])
 
 
 async def remove(cluster: Cluster, broker: Broker, key: Key, actions: Iterable[Removal]) -> Remains | None:

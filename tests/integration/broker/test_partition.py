@@ -277,6 +277,20 @@ async def test_partition_lag_counts_and_ages(kit: Any, admin: Admin) -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_a_partition_that_is_removed_and_made_again_is_noticed(admin: Admin, names: Names) -> None:
+    """Where it is was asked for once."""
+    other = Names(f"{names.request_topic}-y", f"{names.reply_topic}-y", 1)
+    await admin.ensure_names(other, expiration_minutes=30)
+    for _ in range(2):
+        assert [lag.lag for lag in await admin.partition_lag(other)] == [0]
+        await admin.delete_names(other)
+        for _ in range(2):
+            with pytest.raises(BrokerError, match=other.partition_topic(0)):
+                await admin.partition_lag(other)
+        await admin.ensure_names(other, expiration_minutes=30)
+    await admin.delete_names(other)
+
+
 async def test_names_are_made_once_and_removed(admin: Admin, names: Names) -> None:
     other = Names(f"{names.request_topic}-x", f"{names.reply_topic}-x", 3)
     missing = await admin.names_exist(other)

@@ -17,7 +17,7 @@ from kubernetes.aio.client.configuration import Configuration
 from bench.operator import AUDIT_POLICY
 from bench.operator_figures import audited
 from litevoice_operator.adapters.broker import Broker
-from litevoice_operator.adapters.cluster import Cluster
+from litevoice_operator.adapters.cluster import Cluster, Kind
 from litevoice_operator.decide.plan import Apply
 from litevoice_operator.reconcile.execute import Executor
 from litevoice_operator.reconcile.nodes import Nodes
@@ -27,6 +27,7 @@ from tests.integration.operator.test_alerts import GatewayPod
 from tests.integration.operator.test_scaling import worker
 from tests.waiting import until
 
+SERVICE = Kind("v1", "Service")
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
 
 
@@ -133,6 +134,39 @@ async def test_a_replica_set_that_others_have_changed_stays_until_it_was_looked_
     assert namespace.gateway_replicas("demo") == 3
     outcome = await executor.execute([Apply(manifest)], uid, {name: changed["metadata"]["resourceVersion"]})
     assert [body["spec"]["replicas"] for body in outcome.applied] == [1]
+
+
+async def test_what_nobody_has_touched_is_looked_at_and_not_written(
+    namespace: Namespace, cluster: Cluster, asked: Callable[[], Counter[str]]
+) -> None:
+    gateway = f"{namespace.gateways}/demo"
+    namespace.server.create(namespace.gateways, voice_gateway("demo", replicas=1, rocketmq={"partitions": 1}))
+    await asyncio.to_thread(
+        wait_until, lambda: namespace.get("v1", "services", "demo-gateway") is not None, "a Service"
+    )
+    namespace.server.merge(gateway, {"spec": {"paused": True}})
+    await asyncio.to_thread(namespace.wait_condition, gateway, "Paused", "True")
+    made = namespace.get("v1", "services", "demo-gateway") or {}
+    metadata = {key: made["metadata"][key] for key in ("namespace", "name", "labels", "ownerReferences")}
+    manifest = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": made["spec"]["ports"]}}
+    executor = Executor(cluster, cast(Broker, None), (namespace.name, "demo"))
+
+    async def written() -> int:
+        before = asked()["patch services"]
+        outcome = await executor.execute([Apply(manifest)])
+        assert [body["metadata"]["name"] for body in outcome.applied] == ["demo-gateway"]
+        seen = asked()["get services"]
+        await cluster.get(SERVICE, namespace.name, "demo-gateway")
+        await until(lambda: asked()["get services"] > seen, "the audit log to have it all")
+        return asked()["patch services"] - before
+
+    assert [await written() for _ in range(3)] == [1, 0, 0]
+    namespace.server.merge(
+        namespace.path("v1", "services", "demo-gateway"), {"metadata": {"labels": {"litevoice.dev/test": "a"}}}
+    )
+    assert [await written() for _ in range(2)] == [1, 0], "others have changed it"
+    manifest = {**manifest, "metadata": {**metadata, "annotations": {"litevoice.dev/test": "b"}}}
+    assert [await written() for _ in range(2)] == [1, 0], "another manifest"
 
 
 async def test_cordoned_nodes_are_watched(

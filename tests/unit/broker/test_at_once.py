@@ -45,6 +45,7 @@ class Brokers:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.routes = 0
         self.at_once = self.most_at_once = 0
 
     async def close(self) -> None: ...
@@ -61,6 +62,7 @@ class Brokers:
             case 105 if topic.endswith("-99"):
                 raise Refused("no such topic", code=17)
             case 105:
+                self.routes += 1
                 answer = {"queueDatas": [{"brokerName": "broker-0", "writeQueueNums": 1}]}
             case 208:
                 self.asked.append(topic)
@@ -91,6 +93,13 @@ async def test_lags_of_all_partitions_are_asked_for_together_and_not_all_at_once
 async def test_who_wants_to_know_of_one_partition_asks_for_one(brokers: Brokers) -> None:
     (lag,) = await Admin("name-server:9876").partition_lag(Names("up", "down", 64), [7])
     assert (lag.topic, lag.lag, brokers.asked) == ("up-07", 7, ["up-07"])
+
+
+async def test_where_a_partition_is_is_asked_for_once(brokers: Brokers) -> None:
+    admin = Admin("name-server:9876")
+    for _ in range(3):
+        assert len(await admin.partition_lag(Names("up", "down", 4))) == 4
+    assert brokers.routes == 4
 
 
 async def test_a_partition_that_does_not_exist_is_named(brokers: Brokers) -> None:

@@ -47,12 +47,13 @@ def run(
     stays: Sequence[Stay] = (),
     samples: Sequence[Sample] | None = None,
     steps: Sequence[Step] = (DOWN,),
+    gaps_decide: bool = True,
 ) -> Verdict:
     if judged is None:
         judged = judge_call(spoken(), spoken(), requests(), log())
     if samples is None:
         samples = story(pod("g-1", 50), pod("g-2", 10), goes="g-2")
-    return judge(judged, calls or [moved()], stays, samples, steps, LIMIT_SECONDS, QUIET)
+    return judge(judged, calls or [moved()], stays, samples, steps, LIMIT_SECONDS, QUIET, gaps_decide=gaps_decide)
 
 
 def whats(verdict: Verdict) -> list[str]:
@@ -151,6 +152,8 @@ def test_a_gap_that_is_too_long_is_told() -> None:
     late.seen = [seen for seen in late.seen if not 121.0 < seen.at < 124.5]
     assert whats(run(calls=[late])) == ["gap"]
     assert "3.40 s" in str(run(calls=[late]).findings[0])
+    brief = run(calls=[late], gaps_decide=False)
+    assert (brief.good, brief.seconds("scale-down")) == (True, [pytest.approx(3.4)]), "told, not judged"
 
 
 ROLL = Step("rollout", "rollout (1)", 100.0, 200.0)

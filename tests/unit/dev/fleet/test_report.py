@@ -21,9 +21,9 @@ def test_everything_is_done_in_turn() -> None:
     kinds = [step.kind for step in plan()]
     assert kinds[:6] == ["scale-up", "scale-down"] * 3
     assert kinds[6:] == ["rollout"] * 3 + ["node-drain", "node-cut", "pod-kill", "api-away"]
-    assert [str(step) for step in plan("pod-kill, scale")[-2:]] == ["scale-down to 1 (3)", "pod-kill (1)"]
+    assert [str(step) for step in plan(only="pod-kill, scale")[-2:]] == ["scale-down to 1 (3)", "pod-kill (1)"]
     with pytest.raises(InvalidField, match=r"--only: expected some of scale, .* got kill"):
-        plan("kill")
+        plan(only="kill")
 
 
 def test_a_full_fleet_has_a_place_for_each_and_no_more() -> None:

@@ -234,6 +234,7 @@ def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
 ) -> None:
     """The broker lists nobody: it has been restarted, unless it still lists us for what else is ours."""
     broker.own(3)
+    broker.length = 4
     broker.listed, broker.own_names = (ME,), own_names
     request = broker.ownership.look_again()
     assert broker.answer() == OWN
@@ -242,6 +243,21 @@ def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
     assert broker.finished[request] is None
     assert broker.evicted == evicted
     assert broker.ownership.unlisted() == ({} if evicted else {N: broker.length})
+
+
+@pytest.mark.parametrize("yields", [False, True])
+def test_what_nobody_was_listed_for_and_is_longer_than_known_is_claimed_again(broker: Broker, *, yields: bool) -> None:
+    """Whoever has had it has acknowledged what we lack: a broker that lists us again hands out nothing of that. Who
+    does not want it for a client any more stays in its place."""
+    broker.own(3)
+    if yields:
+        broker.ownership.yield_to_others(N, broker.now)
+    broker.own_names, broker.listed, broker.length = [], (), 6
+    broker.ownership.look_again()
+    broker.answer_all()
+    assert broker.pass_time(0.5) == ([] if yields else [ASK, add(3), REMOVE, add(4)])
+    assert [broker.offer(position) for position in (4, 5)] == [Fate.DELIVER] * 2
+    assert broker.evicted == []
 
 
 def test_what_nobody_was_listed_for_is_told_once_also_after_another_look(broker: Broker) -> None:
@@ -377,6 +393,7 @@ def test_what_steps_out_for_its_own_heal_is_not_taken_for_left_when_an_old_notic
 
 def test_a_broker_that_may_have_been_away_does_not_say_that_somebody_has_left(broker: Broker) -> None:
     broker.own(3)
+    broker.length = 4
     broker.ownership.lost(broker.now)
     broker.own_names = ["s-2"]
     broker.ownership.look_again()

@@ -432,14 +432,23 @@ class Hub:
         doubts = self._doubts = self._doubts or Doubts(self.connections)
         doubts.lengths |= await self._homes.look_again()
         overtaken = await doubts.overtaken(self._homes.position)
-        names = [one.session.id for one in overtaken if self.sessions.get(one.session.id, one) is one]
+        names = [one.session.id for one in overtaken if self._may_be_elsewhere(one)]
         for name in names:
             self._evicted(name)
         await asyncio.gather(*(self._homes.of(name).channel.release(name) for name in names))
 
+    def _may_be_elsewhere(self, connection: Connection) -> bool:
+        """Its client, unless it has come anew, and before it was asked whose the session is."""
+        newest = self.sessions.get(connection.session.id, connection)
+        return newest is connection or self._standstill.has_come_meanwhile(newest)
+
     def _looked(self) -> None:
-        """What is not ours any more does not leave."""
+        """What is not ours any more does not leave, also of who was told to go and has not closed its connection."""
         self._doubts = None
+        for connection in list(self.connections):
+            session = connection.session
+            if session.phase is Phase.CLOSING and session.is_replaced and not self._homes.own(session.id):
+                connection.cut()
         self._departures.drop(self._homes.own, BrokerError("taken over by another gateway"))
         self._departures.go_on()
 

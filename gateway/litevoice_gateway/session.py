@@ -88,6 +88,11 @@ class Session(Standing):
         self._held_back = False
         self._unread: MessageId | None = None
 
+    @property
+    def is_replaced(self) -> bool:
+        """Somebody else owns the session, or another connection."""
+        return self._ending.evicted
+
     def take(self) -> list[do.Command]:
         """The commands since the last call."""
         if not self._out:

@@ -92,8 +92,8 @@ class Standstill:
 class Doubts:
     """Whose the sessions are for which the broker lists nobody, and that it has forgotten: it was restarted, or has
     dropped this gateway's link. Another gateway may have had them, and have ended by now. Then its epoch stands in the
-    log, which is read to its end before anything is sent. Nobody reads for a client that is gone: it may have been
-    there, and what it had said here does not leave.
+    log, which is read to its end before anything is sent. Nobody reads for a client that is gone, or has come
+    anew: it may have been there, and what it had said here does not leave.
 
     Attributes:
         lengths: of the logs that are in doubt, by session.
@@ -121,6 +121,6 @@ class Doubts:
 
     def _is_overtaken(self, connection: Connection) -> bool:
         if connection.session.phase is Phase.ENDED:
-            return connection.gone
+            return connection.gone or connection.session.is_replaced
         known = self._known[connection]
         return 0 <= known < connection.session.read_epoch  # before its own, those of earlier owners come

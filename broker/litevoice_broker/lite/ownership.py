@@ -493,7 +493,8 @@ class Ownership:
             return
         if not survey.settles and not survey.asked:  # what the broker still lists us for
             survey.left = [name for name in survey.numbers if name not in known]
-            survey.remembers = survey.is_alone and bool(known) and self._settled_link == self._link
+            before = any((topic := self._topics.get(name)) is not None and topic.synced for name in known)
+            survey.remembers = survey.is_alone and before and self._settled_link == self._link
         else:
             for topic, heal in survey.verdicts(self._me, self._topics, known):
                 if heal is not None:

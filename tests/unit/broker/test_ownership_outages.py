@@ -228,6 +228,26 @@ def test_who_stood_still_finds_out_what_was_taken_meanwhile_and_changes_nothing_
     assert broker.finished[request] is None
 
 
+def own_another(broker: Broker, *, synced: bool = True) -> None:
+    broker.ownership.begin(["s-2"], broker.now)
+    broker.answer_all()
+    topic = broker.ownership.get("s-2")
+    assert topic is not None
+    topic.synced = synced
+
+
+def test_what_was_claimed_since_the_last_full_sync_does_not_say_that_the_broker_remembers(broker: Broker) -> None:
+    """It may have been restarted before that: who owned the other session alone was told that it was replaced."""
+    broker.own(3)
+    own_another(broker, synced=False)
+    broker.listed, broker.own_names = (ME,), ["s-2"]
+    broker.ownership.look_again()
+    assert broker.answer() == OWN
+    broker.listed = ()
+    broker.answer_all()
+    assert broker.evicted == []
+
+
 @pytest.mark.parametrize(("own_names", "evicted"), [(["s-2"], [N]), ([], [])])
 def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
     broker: Broker, own_names: list[str], evicted: list[str]
@@ -235,6 +255,8 @@ def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
     """The broker lists nobody: it has been restarted, unless it still lists us for what else is ours."""
     broker.own(3)
     broker.length = 4
+    if own_names:
+        own_another(broker)
     broker.listed, broker.own_names = (ME,), own_names
     request = broker.ownership.look_again()
     assert broker.answer() == OWN
@@ -286,6 +308,7 @@ def test_nor_is_that_in_doubt_which_is_taken_over_again(broker: Broker) -> None:
 def test_what_was_taken_and_left_again_is_not_ours_while_its_notice_is_looked_into(broker: Broker) -> None:
     """Else the look would end before, and what waits for it would be sent."""
     broker.own(3)
+    own_another(broker)
     broker.notice()
     held = broker.open.pop()
     broker.own_names = ["s-2"]
@@ -303,6 +326,7 @@ def test_what_was_taken_and_left_again_is_not_ours_while_its_notice_is_looked_in
 def look_for_a_heal(broker: Broker, stage: Stage, listed: Collection[str]) -> None:
     """Until the question, which is answered with `listed`, has come to this stage; its next call is left open."""
     broker.own(3)
+    own_another(broker)
     if len(listed) > 1:
         broker.sync()
         broker.answer_all()

@@ -146,7 +146,9 @@ class Doubtful:
     """A connection of a session for which the broker, which has forgotten the gateway, lists nobody."""
 
     def __init__(self, hub: Any, *, phase: Phase = Phase.LIVE, gone: bool = False) -> None:
-        self.session = SimpleNamespace(id="s_1", phase=phase, reading_replies=True, newest_epoch=7, read_epoch=7)
+        self.session = SimpleNamespace(
+            id="s_1", phase=phase, reading_replies=True, newest_epoch=7, read_epoch=7, is_replaced=False
+        )
         self.partition, self.gone, self.hub = 0, gone, hub
         self.evictions = 0
         hub.connections.add(self)
@@ -155,7 +157,13 @@ class Doubtful:
 
     def evicted(self) -> None:
         self.evictions += 1
-        del self.hub.sessions["s_1"]
+        self.session.is_replaced = True
+        if self.session.phase is not Phase.CLOSING:
+            del self.hub.sessions["s_1"]
+
+    def cut(self) -> None:
+        self.session.phase = Phase.ENDED
+        publish(self.hub, self)
 
 
 @pytest.fixture
@@ -199,16 +207,51 @@ async def test_whether_another_gateway_has_had_what_nobody_is_listed_for_its_log
     assert hub._doubts is None
 
 
-@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize(("gone", "replaced"), [(True, False), (False, True), (False, False)])
 async def test_what_a_client_that_is_gone_had_said_does_not_leave_when_nobody_is_listed(
-    homes: Homes, *, gone: bool
+    homes: Homes, *, gone: bool, replaced: bool
 ) -> None:
     """Nobody reads its log (seed 19156 of the simulator: another gateway had had it, between a broker's restart and the
-    thaw). Who waits for its Close has not been elsewhere."""
+    thaw). Nor when it has come anew, and left again. Who waits for its Close has not been elsewhere."""
     hub = thawed(homes)
-    told = publish(hub, Doubtful(hub, phase=Phase.ENDED, gone=gone))
+    connection = Doubtful(hub, phase=Phase.ENDED, gone=gone)
+    connection.session.is_replaced = replaced
+    told = publish(hub, connection)
     await asyncio.sleep(0.3)
-    assert (homes.sent, len(told)) == ((0, 1) if gone else (1, 0))
+    assert (homes.sent, len(told)) == ((0, 1) if gone or replaced else (1, 0))
+
+
+@pytest.mark.parametrize("meanwhile", [True, False])
+async def test_what_it_had_said_before_it_came_anew_leaves_only_if_it_came_before_the_standstill(
+    homes: Homes, *, meanwhile: bool
+) -> None:
+    """At the thaw it came from elsewhere, perhaps: what waited for it goes ahead of its new epoch otherwise."""
+    hub = thawed(homes)
+    connection = Doubtful(hub, phase=Phase.ENDED)
+    connection.session.is_replaced = True
+    newest = Doubtful(hub, phase=Phase.RESTORING)
+    newest.session.newest_epoch = -1
+    if meanwhile:
+        hub._standstill.comes(newest)
+    publish(hub, connection)
+    await asyncio.sleep(0.1)
+    homes.read = 5
+    await asyncio.sleep(0.3)
+    assert homes.sent == (not meanwhile)
+    assert hub.sessions["s_1"] is newest and not newest.evictions
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_nothing_more_of_a_client_that_was_told_to_go_leaves_when_it_is_elsewhere(*, taken: bool) -> None:
+    """Its Close was waited for, and what it had said till then was still to be collected."""
+    homes = Homes({"s_1"}, {"s_1"} if taken else set())
+    homes.answers.set()
+    hub = thawed(homes)
+    connection = Doubtful(hub, phase=Phase.CLOSING)
+    publish(hub, connection)
+    await asyncio.sleep(0.3)
+    assert homes.sent == (not taken)
+    assert connection.session.phase is (Phase.ENDED if taken else Phase.CLOSING)
 
 
 async def test_what_is_being_restored_is_not_taken_for_overtaken(homes: Homes) -> None:

@@ -105,7 +105,7 @@ class Stage(Enum):
 class Look:
     """A question whose the LiteTopic is; `notice`: because the broker said that it is somebody else's; `old`: this
     process has stood still since it was asked, and somebody may have come after the answer; `missed`: the broker did
-    not list us before we stepped out."""
+    not list us before we stepped out, which is no wonder where it has forgotten us."""
 
     number: int
     notice: bool

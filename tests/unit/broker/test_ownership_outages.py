@@ -282,6 +282,27 @@ def test_what_nobody_was_listed_for_and_is_longer_than_known_is_claimed_again(br
     assert broker.evicted == []
 
 
+def test_nor_is_that_given_up_when_it_is_looked_again_meanwhile(broker: Broker) -> None:
+    """The broker lists us for everything else by then: that says nothing of when it had forgotten us."""
+    broker.own(3)
+    own_another(broker)
+    other = broker.ownership.get("s-2")
+    assert other is not None
+    other.order.restart(6)
+    broker.own_names, broker.listed, broker.length = [], (), 6
+    broker.ownership.look_again()
+    broker.answer_all()
+    broker.own_names, broker.listed = ["s-2"], (ME,)
+    broker.sync()
+    assert broker.answer_all() == [Replace(("s-2",), 1)]
+    broker.ownership.look_again()
+    broker.answer()
+    broker.listed = ()
+    broker.answer_all()
+    assert broker.evicted == []
+    assert broker.pass_time(0.5)[-1] == add(4)
+
+
 def test_what_nobody_was_listed_for_is_told_once_also_after_another_look(broker: Broker) -> None:
     """The channel has looked before its full sync, which puts us back before the gateway asks (seed 19156 of the
     simulator: a broker's restart while the gateway stood still)."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,17 +106,21 @@ class PartitionConsumer(ConnectedClient):
         self._leaving.set()
         if self._poll is not None:
             await asyncio.gather(self._poll, return_exceptions=True)
-        await self._connection.close()
+        if not self._abandoned:
+            await self._connection.close()
 
-    async def abandon(self) -> None:
-        """For a partition that somebody else owns by now: nothing is handled from this moment. What this consumer has,
-        and what its open poll still brings (up to `long_poll_seconds`), goes back: it would lock the queue for its
-        owner."""
+    def abandon(self) -> Coroutine[Any, Any, None]:
+        """For a partition that somebody else owns by now: nothing is handled from this moment, before anything is
+        awaited. What this consumer has, and what its open poll still brings (up to `long_poll_seconds`), goes back: it
+        would lock the queue for its owner."""
         self._abandoned = True
         self._leaving.set()
+        if self._poll is not None and (self._poller is None or not self._poller.is_open):
+            self._poll.cancel()
+        return self._hand_all_back()
+
+    async def _hand_all_back(self) -> None:
         if self._poll is not None:
-            if self._poller is None or not self._poller.is_open:
-                self._poll.cancel()
             await asyncio.gather(self._poll, return_exceptions=True)
             await asyncio.gather(*map(self._hand_back, self._batch))
         await self._connection.close()

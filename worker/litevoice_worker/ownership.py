@@ -147,7 +147,8 @@ class Ownership:
         await self._fence.retract()
         for partition in self._consumers:
             self._spawn(self._carry_out(Leave(partition)), self._giving_up)
-        await asyncio.gather(*self._giving_up)
+        while self._giving_up:  # more may be lost meanwhile
+            await asyncio.wait(self._giving_up)
         if self._pulse is not None:
             self._pulse.cancel()  # not before: without it this process seems to stand still
 
@@ -334,7 +335,7 @@ class Ownership:
         self._sessions.forget_partition(partition)
         self._on_owned(len(self._consumers))
         if consumer is not None:
-            self._spawn(consumer.abandon(), self._changing)
+            self._spawn(consumer.abandon(), self._giving_up)
             self._on_lost(partition)
 
 

@@ -364,7 +364,7 @@ class LiteChannel(ConnectedClient):
         to everybody who asks. Nor does that of a new link run while the look is under way."""
         self._beat()
         async with self._looks:
-            if self._stood_still:
+            while self._stood_still:  # and again, if it stood still while it looked
                 self._stood_still = False
                 try:
                     await self._wait(self._ownership.look_again())

@@ -189,5 +189,8 @@ class Survey:
                 yield topic, None
             elif self.is_alone and listed is not None and not subscribers:
                 topic.unlisted = listed.length
+                more = (listed.length or 0) > topic.order.next_position
+                if more and topic.should_be_listed and not topic.yields:
+                    yield topic, Heal.VERIFY  # who has had it may have acknowledged that: it does not come by itself
             elif self.settles and (others or name in self.recent):
                 yield topic, Heal.ASK if others else Heal.CLAIM

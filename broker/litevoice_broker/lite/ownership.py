@@ -387,7 +387,7 @@ class Ownership:
         elif stepped_out and not isinstance(answer, BrokerError):
             look.stage, look.until = Stage.WAITING, now + self._pause(*DOUBT_SECONDS)
         elif listed is not None and ours is None:
-            look.missed = topic.subscribed and not listed.subscribers
+            look.missed = topic.subscribed and not listed.subscribers and topic.heal is not Heal.VERIFY
             topic.subscribed = topic.synced = False  # else the next full sync puts us back
             topic.withheld = topic.paused
             look.stage = Stage.STEPPING_OUT

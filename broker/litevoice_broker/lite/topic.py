@@ -39,7 +39,7 @@ class Heal(Enum):
     """A message may have got lost on the way to us: the LiteTopic is claimed again at the next position."""
 
     VERIFY = auto()
-    """Nothing has come since it was claimed: like `ASK`, but only if its log has something for us."""
+    """Perhaps nothing: like `ASK`, but not if all that its log has has come, and nobody else is there."""
     ASK = auto()
     """First ask whose it is: to the broker a heal looks like any takeover, and the newest wins."""
     CLAIM = auto()
@@ -105,7 +105,7 @@ class Stage(Enum):
 class Look:
     """A question whose the LiteTopic is; `notice`: because the broker said that it is somebody else's; `old`: this
     process has stood still since it was asked, and somebody may have come after the answer; `missed`: the broker did
-    not list us before we stepped out."""
+    not list us before we stepped out, which is no wonder where it has forgotten us."""
 
     number: int
     notice: bool

@@ -68,6 +68,22 @@ async def test_no_link_is_made_ready_while_it_is_asked_what_was_taken(monkeypatc
     assert channel._ownership.unlisted() == {N: 1000}
 
 
+async def test_who_stands_still_again_while_it_looks_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is about the time before, and the full sync that follows would put us back beside who has come."""
+    channel: Any = lite_channel()
+    told = Told(channel, monkeypatch)
+    await channel.take_over(N, 0)
+    told.calls.clear()
+    told.held = asyncio.Event()
+    channel._beat_at -= STOOD_STILL_SECONDS + 1
+    looking = asyncio.create_task(channel._look_if_stood_still())
+    await until_idle()
+    channel._beat_at -= STOOD_STILL_SECONDS + 1
+    told.held.set()
+    await asyncio.wait_for(looking, 1.0)
+    assert told.calls == [AskOwn(), AskOwn()]
+
+
 class Told:
     """What a channel has had the broker told, and who is `listed` there."""
 

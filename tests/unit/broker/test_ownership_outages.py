@@ -254,6 +254,7 @@ def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
 ) -> None:
     """The broker lists nobody: it has been restarted, unless it still lists us for what else is ours."""
     broker.own(3)
+    broker.length = 4
     if own_names:
         own_another(broker)
     broker.listed, broker.own_names = (ME,), own_names
@@ -264,6 +265,42 @@ def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
     assert broker.finished[request] is None
     assert broker.evicted == evicted
     assert broker.ownership.unlisted() == ({} if evicted else {N: broker.length})
+
+
+@pytest.mark.parametrize("yields", [False, True])
+def test_what_nobody_was_listed_for_and_is_longer_than_known_is_claimed_again(broker: Broker, *, yields: bool) -> None:
+    """Whoever has had it has acknowledged what we lack: a broker that lists us again hands out nothing of that. Who
+    does not want it for a client any more stays in its place."""
+    broker.own(3)
+    if yields:
+        broker.ownership.yield_to_others(N, broker.now)
+    broker.own_names, broker.listed, broker.length = [], (), 6
+    broker.ownership.look_again()
+    broker.answer_all()
+    assert broker.pass_time(0.5) == ([] if yields else [ASK, add(3), REMOVE, add(4)])
+    assert [broker.offer(position) for position in (4, 5)] == [Fate.DELIVER] * 2
+    assert broker.evicted == []
+
+
+def test_nor_is_that_given_up_when_it_is_looked_again_meanwhile(broker: Broker) -> None:
+    """The broker lists us for everything else by then: that says nothing of when it had forgotten us."""
+    broker.own(3)
+    own_another(broker)
+    other = broker.ownership.get("s-2")
+    assert other is not None
+    other.order.restart(6)
+    broker.own_names, broker.listed, broker.length = [], (), 6
+    broker.ownership.look_again()
+    broker.answer_all()
+    broker.own_names, broker.listed = ["s-2"], (ME,)
+    broker.sync()
+    assert broker.answer_all() == [Replace(("s-2",), 1)]
+    broker.ownership.look_again()
+    broker.answer()
+    broker.listed = ()
+    broker.answer_all()
+    assert broker.evicted == []
+    assert broker.pass_time(0.5)[-1] == add(4)
 
 
 def test_what_nobody_was_listed_for_is_told_once_also_after_another_look(broker: Broker) -> None:
@@ -401,6 +438,7 @@ def test_what_steps_out_for_its_own_heal_is_not_taken_for_left_when_an_old_notic
 
 def test_a_broker_that_may_have_been_away_does_not_say_that_somebody_has_left(broker: Broker) -> None:
     broker.own(3)
+    broker.length = 4
     broker.ownership.lost(broker.now)
     broker.own_names = ["s-2"]
     broker.ownership.look_again()

@@ -307,6 +307,17 @@ class Waits(Acknowledges):
         self.done.append("close")
 
 
+async def a_consumer(link: Any, handle: Any) -> Any:
+    """That polls over this link."""
+    config = BrokerConfig("127.0.0.1:1", ClientId.new("a", "b", "c"))
+    consumer: Any = PartitionConsumer(config, "topic", "group", handler=handle)
+    link.report = lambda error: None
+    consumer._connection = link
+    await consumer._connected()
+    await asyncio.sleep(0)
+    return consumer
+
+
 @pytest.mark.parametrize("at_work", [False, True])
 async def test_what_comes_to_a_consumer_whose_partition_is_somebody_elses_goes_back(at_work: bool) -> None:
     """It would lock the queue for its owner for half a minute: an open poll that is cut off gets it all the same."""
@@ -316,15 +327,10 @@ async def test_what_comes_to_a_consumer_whose_partition_is_somebody_elses_goes_b
         handling.set()
         await asyncio.Event().wait()
 
-    config = BrokerConfig("127.0.0.1:1", ClientId.new("a", "b", "c"))
-    consumer: Any = PartitionConsumer(config, "topic", "group", handler=handle)
-    link.report = lambda error: None  # type: ignore[attr-defined]
-    consumer._connection = link
-    await consumer._connected()
+    consumer = await a_consumer(link, handle)
     if at_work:
         link.comes.set()
         await handling.wait()
-    await asyncio.sleep(0)
     abandoned = asyncio.create_task(consumer.abandon())
     await asyncio.sleep(0.01)
     assert abandoned.done() is at_work, "an open poll may still bring something"
@@ -333,6 +339,37 @@ async def test_what_comes_to_a_consumer_whose_partition_is_somebody_elses_goes_b
     assert link.done == ["poll", "ChangeInvisibleDuration 7 50", "close"]
     assert handling.is_set() is at_work
     assert link.acknowledged == []
+
+
+async def test_a_consumer_that_was_leaving_hands_back_before_its_link_is_closed() -> None:
+    link = Waits()
+    consumer = await a_consumer(link, handle=lambda messages: None)
+    leaving = asyncio.create_task(consumer.leave())
+    await asyncio.sleep(0.01)
+    abandoned = asyncio.create_task(consumer.abandon())
+    await asyncio.sleep(0.01)
+    link.comes.set()
+    await asyncio.gather(leaving, abandoned)
+    assert link.done == ["poll", "ChangeInvisibleDuration 7 50", "close"]
+
+
+async def test_nothing_is_handled_from_the_moment_in_which_the_partition_is_somebody_elses() -> None:
+    """A session that is begun now would be forgotten by nobody: those of the partition have just been."""
+    link, steps = Waits(), 0
+
+    async def handle(messages: Any) -> None:
+        nonlocal steps
+        while True:
+            steps += 1
+            await asyncio.sleep(0)
+
+    consumer = await a_consumer(link, handle)
+    link.comes.set()
+    while not steps:
+        await asyncio.sleep(0)
+    abandoned, before = asyncio.ensure_future(consumer.abandon()), steps
+    await abandoned
+    assert steps == before
 
 
 async def test_a_consumer_whose_partition_is_somebody_elses_does_not_poll_again() -> None:

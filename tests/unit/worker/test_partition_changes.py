@@ -97,6 +97,11 @@ class Consumer:
 
     async def abandon(self) -> None:
         self.ended = "abandoned"
+        try:
+            await self.broker.pass_by("abandon")
+        except asyncio.CancelledError:
+            self.ended = "cut off"
+            raise
 
 
 class Sessions:
@@ -254,6 +259,34 @@ async def test_who_is_told_to_end_drops_what_it_has_just_seen_to_be_anothers(
     await world.ownership.leave()
     assert world.sessions.forgotten == [0]
     assert world.sessions.handed_over == []
+
+
+async def test_who_is_told_to_end_hands_back_what_is_anothers(world: World) -> None:
+    """Its open poll may still bring something, and is not cut off."""
+    await world.start()
+    world.broker.held_up = "abandon"
+    world.taken_by_another()
+    leaving = asyncio.create_task(world.ownership.leave())
+    await asyncio.sleep(0.05)
+    assert not leaving.done()
+    world.broker.go_on.set()
+    await leaving
+    assert world.broker.consumers[0].ended == "abandoned"
+
+
+async def test_who_is_told_to_end_hands_back_what_becomes_anothers_then(world: World) -> None:
+    await world.start()
+    world.broker.held_up = "leave"
+    leaving = asyncio.create_task(world.ownership.leave())
+    await until(lambda: world.broker.leaving)
+    left, world.broker.go_on, world.broker.held_up = world.broker.go_on, asyncio.Event(), "abandon"
+    world.taken_by_another()
+    left.set()
+    await asyncio.sleep(0.05)
+    assert not leaving.done()
+    world.broker.go_on.set()
+    await leaving
+    assert world.broker.consumers[0].ended == "abandoned"
 
 
 async def test_who_is_told_to_end_holds_no_fence_of_what_it_has_not_read_yet(world: World) -> None:

@@ -102,7 +102,7 @@ def test_speech_is_sent_soon() -> None:
 def test_before_the_epoch_begins_packets_are_only_collected() -> None:
     log = Log(begun=False)
     log.packets.add(Audio(b"ab"), "pcm16/24000", 5.0)
-    assert (log.out, log.packets.collected) == ([], 1)
+    assert (log.out, log.packets.pending.collected) == ([], 1)
     log.packets.begin(6.0)
     assert [envelope.packets for envelope in log.taken()] == [[Audio(b"ab")]]
 
@@ -112,24 +112,24 @@ def test_a_batch_is_one_envelope_with_contiguous_numbers() -> None:
     (first,) = log.send(Audio(b"a"), Audio(b"b"))
     (second,) = log.send(Audio(b"c"))
     assert (first.seq, len(first.packets), second.seq) == (0, 2, 2)
-    assert log.packets.unconfirmed == 3
-    log.packets.confirmed(2, 0, 2)
-    assert log.packets.unconfirmed == 1
+    assert log.packets.pending.unconfirmed == 3
+    log.packets.pending.confirmed(2, 0, 2)
+    assert log.packets.pending.unconfirmed == 1
 
 
 def test_how_long_the_broker_has_confirmed_nothing() -> None:
     """Not how old a turn is: while somebody speaks, something is always under way."""
     log = Log()
-    assert log.packets.unconfirmed_seconds(50.0) == 0
+    assert log.packets.pending.unconfirmed_seconds(50.0) == 0
     log.send(Audio(b"a"), now=100.0)
-    assert log.packets.unconfirmed_seconds(101.0) == 1
+    assert log.packets.pending.unconfirmed_seconds(101.0) == 1
     log.send(Audio(b"b"), now=102.0)
-    assert log.packets.unconfirmed_seconds(103.0) == 3, "the first one still waits"
-    log.packets.confirmed(1, 103.5, 1)
-    assert log.packets.unconfirmed_seconds(104.0) == 0.5
-    log.packets.confirmed(log.packets.unconfirmed, 104.0, 1)
+    assert log.packets.pending.unconfirmed_seconds(103.0) == 3, "the first one still waits"
+    log.packets.pending.confirmed(1, 103.5, 1)
+    assert log.packets.pending.unconfirmed_seconds(104.0) == 0.5
+    log.packets.pending.confirmed(log.packets.pending.unconfirmed, 104.0, 1)
     log.send(Audio(b"c"), now=200.0)
-    assert log.packets.unconfirmed_seconds(200.5) == 0.5, "nothing was under way in between"
+    assert log.packets.pending.unconfirmed_seconds(200.5) == 0.5, "nothing was under way in between"
 
 
 @pytest.mark.parametrize(("codec", "second"), [("pcm16/24000", 48_000), ("g711_ulaw/8000", 8_000)])
@@ -486,11 +486,11 @@ def test_what_waits_for_the_broker_is_bounded_in_bytes() -> None:
     log = Log()
     megabyte = Audio(b"\1" * (1 << 20))
     for _ in range(4):
-        assert log.packets.full_since is None
+        assert log.packets.pending.full_since is None
         log.packets.add(megabyte, "pcm16/24000", 7.0)
-    assert log.packets.full_since == 7.0
+    assert log.packets.pending.full_since == 7.0
     log.packets.depart(7.1)
-    log.packets.confirmed(1, 8.0, 1 << 20)
-    assert log.packets.full_since == 7.0
-    log.packets.confirmed(1, 8.0, 1 << 20)
-    assert log.packets.full_since is None
+    log.packets.pending.confirmed(1, 8.0, 1 << 20)
+    assert log.packets.pending.full_since == 7.0
+    log.packets.pending.confirmed(1, 8.0, 1 << 20)
+    assert log.packets.pending.full_since is None

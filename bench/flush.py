@@ -131,7 +131,7 @@ async def measure(kind: str, options: argparse.Namespace) -> Measured:
         await asyncio.to_thread(rocketmq.start)
         admin = Admin(rocketmq.name_server)
         await admin.ensure_names(NAMES, expiration_minutes=30)
-        (broker,) = (await admin.masters()).values()
+        (broker,) = (await admin.cluster.masters()).values()
         await admin.close()
         async with watching(broker, measured):
             numbers = (NAMES.partitions, options.sessions, options.seconds)

@@ -1,20 +1,20 @@
 """Topics, groups, lag and owners through RocketMQ's admin protocol: for the operator, worker hand-over and tests.
 
-Every call goes to the masters that the name server lists at that moment, so brokers may come and go.
+Every call goes to the masters that the name server lists at that moment, so brokers may come and go (see `cluster`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from litevoice_broker.at_once import each
+from litevoice_broker.cluster import Cluster
 from litevoice_broker.config import AdminAccess
-from litevoice_broker.errors import BrokerError, BrokerUnavailable
+from litevoice_broker.errors import BrokerError
 from litevoice_broker.fastjson import parse
 from litevoice_broker.lag import (
     LiteLag,
@@ -28,9 +28,7 @@ from litevoice_broker.lag import (
     oldest_request_seconds,
 )
 from litevoice_broker.placement import place
-from litevoice_broker.remoting import Refused, RemotingClient
-from litevoice_contracts.addresses import join_address, parse_addresses
-from litevoice_contracts.errors import InvalidField
+from litevoice_broker.remoting import Refused
 from litevoice_contracts.names import Names
 from litevoice_contracts.settings import BrokerSettings
 
@@ -39,17 +37,13 @@ __all__ = ["HEARTBEAT_SYNC_GROUP", "Admin", "LiteLag", "LiteTopicInfo", "LiteTop
 HEARTBEAT_SYNC_GROUP = "CID_DefaultHeartBeatSyncerTopic"
 """Proxies share their clients' heartbeats through it; they cannot create it when groups are not made automatically."""
 
-_CREATE_TOPIC, _DELETE_TOPIC, _DELETE_TOPIC_AT_NAME_SERVER, _TOPIC_CONFIG = 17, 215, 216, 351
+_CREATE_TOPIC, _DELETE_TOPIC, _DELETE_TOPIC_AT_NAME_SERVER = 17, 215, 216
 _CREATE_GROUP, _DELETE_GROUP, _GROUP_CONFIG = 200, 207, 352
-_BROKER_CONFIG, _ROUTE, _CLUSTER = 26, 105, 106
+_BROKER_CONFIG = 26
 _CONSUME_STATS, _RESET_OFFSET, _TIME_SPAN = 208, 222, 303
 _LITE_TOPIC, _LITE_CLIENT, _LITE_GROUP, _LITE_DISPATCH = 200076, 200077, 200078, 200079
 _MAX_CLIENT_NAMES = 10_000
-_TOPIC_NOT_EXIST = 17
 _READ_WRITE = 6
-_NAME_SERVER_SECONDS = 1.0
-"""How long questions about owners wait for it, once the brokers are known: in a moment the answer is no longer true."""
-_MASTER = "0"
 LAGS_AT_ONCE = 16
 
 
@@ -61,16 +55,7 @@ class Admin:
     """
 
     def __init__(self, name_server: str, *, access: AdminAccess | None = None, timeout_seconds: float = 5.0) -> None:
-        try:
-            self._name_servers = [join_address(*pair) for pair in parse_addresses("name_server", name_server)]
-        except InvalidField as error:
-            raise BrokerError(str(error)) from error
-        self._timeout_seconds = timeout_seconds
-        self._access = access or AdminAccess()
-        self._access.ssl_context()  # to say at once what does not fit
-        self._clients: dict[str, RemotingClient] = {}
-        self._last_masters: dict[str, str] = {}
-        self._serve: dict[str, dict[str, bool]] = {}  # parent topic → master → whether it has the topic
+        self.cluster = Cluster(name_server, access=access, timeout_seconds=timeout_seconds)
         self._homes: dict[str, str] = {}  # partition's topic → name of its only broker
 
     @classmethod
@@ -79,39 +64,16 @@ class Admin:
         return cls(settings.name_server, access=AdminAccess.from_settings(settings))
 
     async def close(self) -> None:
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.close()
-
-    async def masters(self) -> dict[str, str]:
-        """Broker name → ``host:port``, sorted by name. Raises BrokerUnavailable when none is registered."""
-        table = (await self._ask_name_server(_CLUSTER)).get("brokerAddrTable") or {}
-        found = {
-            name: entry["brokerAddrs"][_MASTER] for name, entry in table.items() if _MASTER in entry["brokerAddrs"]
-        }
-        if not found:
-            raise BrokerUnavailable(f"nameServer: no RocketMQ broker is registered at {';'.join(self._name_servers)}")
-        self._last_masters = dict(sorted({**self._last_masters, **found}.items()))
-        return dict(sorted(found.items()))
+        await self.cluster.close()
 
     async def settings(self) -> dict[str, dict[str, str]]:
         """Broker name → the settings that its master runs with, defaults included."""
         found = {}
-        for name, address in (await self.masters()).items():
-            body = (await self._client(address).call(_BROKER_CONFIG, {})).body.decode(errors="replace")
+        for name, address in (await self.cluster.masters()).items():
+            body = (await self.cluster.client(address).call(_BROKER_CONFIG, {})).body.decode(errors="replace")
             pairs = (line.partition("=") for line in body.splitlines())
             found[name] = {key.strip(): value.strip() for key, separator, value in pairs if separator}
         return found
-
-    async def _known_masters(self) -> dict[str, str]:
-        """The masters, and those that were known before, so that owners are known nevertheless: the name server may be
-        away, or be back and not know every broker again, for up to 30 s."""
-        if not self._last_masters:
-            return await self.masters()
-        with contextlib.suppress(BrokerUnavailable, TimeoutError):
-            async with asyncio.timeout(_NAME_SERVER_SECONDS):
-                await self.masters()
-        return self._last_masters
 
     # --- topics and groups
 
@@ -121,10 +83,10 @@ class Admin:
         A topic that exists already stays where it is, another one is made on `broker`, without one on the first master.
         Raises BrokerError when it exists in another form.
         """
-        masters = await self.masters()
-        existing = await self._route(topic)
+        masters = await self.cluster.masters()
+        existing = await self.cluster.route(topic)
         for name in existing:
-            config = await self._topic_config(masters[name], topic) if name in masters else None
+            config = await self.cluster.topic_config(masters[name], topic) if name in masters else None
             if config and (config["writeQueueNums"] != 1 or _attribute(config, "message.type") != "FIFO"):
                 raise BrokerError(
                     f"topic {topic} exists on {name} with {config['writeQueueNums']} queues and message.type "
@@ -134,7 +96,7 @@ class Admin:
             raise BrokerError(f"topic {topic} exists on {', '.join(existing)}; it must be on one broker only")
         if not existing:
             await self._create_topic(_master(masters, broker), topic, queues=1, attributes={"message.type": "FIFO"})
-            await self._wait_for_route(topic)
+            await self.cluster.wait_for_route(topic)
 
     async def ensure_lite_topic(self, topic: str, *, expiration_minutes: int, broker: str = "") -> None:
         """Parent of LiteTopics, on one master, like `ensure_fifo_topic`: with several, a proxy picks a LiteTopic's
@@ -144,11 +106,11 @@ class Admin:
 
         Raises BrokerError when the topic exists with another message type.
         """
-        masters = await self.masters()
+        masters = await self.cluster.masters()
         attributes = {"message.type": "LITE", "lite.topic.expiration": str(expiration_minutes)}
-        existing = await self._route(topic)
+        existing = await self.cluster.route(topic)
         for name in existing:
-            config = await self._topic_config(masters[name], topic) if name in masters else None
+            config = await self.cluster.topic_config(masters[name], topic) if name in masters else None
             if config and _attribute(config, "message.type") != "LITE":
                 raise BrokerError(
                     f"topic {topic} exists on {name} with message.type "
@@ -158,7 +120,7 @@ class Admin:
                 await self._create_topic(masters[name], topic, queues=8, attributes=attributes)
         if not existing:
             await self._create_topic(_master(masters, broker), topic, queues=8, attributes=attributes)
-            await self._wait_for_route(topic)
+            await self.cluster.wait_for_route(topic)
 
     async def ensure_group(
         self,
@@ -198,13 +160,14 @@ class Admin:
                 "attributes": attributes,
             }
         ).encode()
-        for address in (await self.masters()).values():
-            await self._client(address).call(_CREATE_GROUP, {}, body)
+        for address in (await self.cluster.masters()).values():
+            await self.cluster.client(address).call(_CREATE_GROUP, {}, body)
 
     async def ensure_names(self, names: Names, *, expiration_minutes: int, known_partitions: int | None = None) -> None:
         """Everything one VoiceGateway needs at the brokers; idempotent. See `place`."""
         await self.ensure_group(HEARTBEAT_SYNC_GROUP, orderly=False)
-        masters, listed = await self.masters(), {topic: await self._route(topic) for topic in _topics(names)}
+        masters = await self.cluster.masters()
+        listed = {topic: await self.cluster.route(topic) for topic in _topics(names)}
         new = set()
         if not all(listed.values()):
             new = {name for name, at in masters.items() if not await self._group_exists(at, names.worker_group)}
@@ -222,24 +185,24 @@ class Admin:
 
     async def delete_names(self, names: Names) -> None:
         """Removes what `ensure_names` made, but for the group that proxies share; idempotent."""
-        masters = await self.masters()
+        masters = await self.cluster.masters()
         for address in masters.values():
-            client = self._client(address)
+            client = self.cluster.client(address)
             for group in _groups(names):
                 await client.call(_DELETE_GROUP, {"groupName": group, "cleanOffset": "true"})
             for topic in _topics(names):
                 await client.call(_DELETE_TOPIC, {"topic": topic})
-        for name_server in self._name_servers:
+        for name_server in self.cluster.name_servers:
             for topic in _topics(names):
-                await self._client(name_server).call(_DELETE_TOPIC_AT_NAME_SERVER, {"topic": topic})
+                await self.cluster.client(name_server).call(_DELETE_TOPIC_AT_NAME_SERVER, {"topic": topic})
 
     async def names_exist(self, names: Names) -> list[str]:
         """What is missing, like ``topic X-03``, ``group X-workers on broker-a``; [] when complete."""
         missing = []
         for topic in _topics(names):
-            if not await self._route(topic):
+            if not await self.cluster.route(topic):
                 missing.append(f"topic {topic}")
-        for name, address in (await self.masters()).items():
+        for name, address in (await self.cluster.masters()).items():
             for group in (*_groups(names), HEARTBEAT_SYNC_GROUP):
                 if not await self._group_exists(address, group):
                     missing.append(f"group {group} on {name}")
@@ -252,7 +215,7 @@ class Admin:
 
     async def group_mark(self, group: str) -> str:
         """The text of `mark_group` on any master; empty: there is no such group."""
-        for address in (await self.masters()).values():
+        for address in (await self.cluster.masters()).values():
             config = await self._group_config(address, group)
             if text := _attribute(config, "lite.bind.topic"):
                 return text
@@ -260,14 +223,14 @@ class Admin:
 
     async def delete_group(self, group: str) -> None:
         """Idempotent."""
-        for address in (await self.masters()).values():
-            await self._client(address).call(_DELETE_GROUP, {"groupName": group, "cleanOffset": "true"})
+        for address in (await self.cluster.masters()).values():
+            await self.cluster.client(address).call(_DELETE_GROUP, {"groupName": group, "cleanOffset": "true"})
 
     # --- lag and owners
 
     async def partition_lag(self, names: Names, partitions: Iterable[int] | None = None) -> list[PartitionLag]:
         """One entry per partition, or per one of `partitions`. Raises BrokerError when a topic does not exist."""
-        masters, group = await self.masters(), names.worker_group
+        masters, group = await self.cluster.masters(), names.worker_group
         topics = names.partition_topics if partitions is None else map(names.partition_topic, partitions)
         return await each(topics, lambda topic: self._one_partition_lag(masters, topic, group), LAGS_AT_ONCE)
 
@@ -276,8 +239,8 @@ class Admin:
         all offsets of the group: poll it once per group."""
         now = time.time()
         lags = []
-        for address in (await self._serving(parent) if parent else await self.masters()).values():
-            body = parse((await self._client(address).call(_LITE_GROUP, {"group": group, "topK": top})).body)
+        for address in (await self.cluster.serving(parent) if parent else await self.cluster.masters()).values():
+            body = parse((await self.cluster.client(address).call(_LITE_GROUP, {"group": group, "topK": top})).body)
             by_count, by_age = (lite_topic_lags(body.get(field), now) for field in ("lagCountTopK", "lagTimestampTopK"))
             lags.append(LiteLag(max(0, int(body.get("totalLagCount", 0))), by_count, by_age))
         return joined(lags, top)
@@ -294,53 +257,25 @@ class Admin:
         """
         if not names:
             return []
-        masters = await self._serving(parent)
+        masters = await self.cluster.serving(parent)
         return await asyncio.gather(*(self._lite_topic(masters, parent, name, group) for name in names))
 
     async def lite_topics_of(self, parent: str, group: str, client_id: str) -> set[str]:
         """The LiteTopics that every master of the parent topic lists that client as a subscriber of: 10,000 of them at
         most, in one call to each master."""
         fields = {"parentTopic": parent, "group": group, "clientId": client_id, "maxCount": _MAX_CLIENT_NAMES}
-        answers = await self._ask_serving(await self._serving(parent), parent, _LITE_CLIENT, fields)
+        answers = await self.cluster.ask_serving(await self.cluster.serving(parent), parent, _LITE_CLIENT, fields)
         return set.intersection(*(client_lite_topics(answer) for answer in answers))
 
     async def dispatch_lite_topics(self, parent: str, group: str, client_id: str) -> None:
         """Wakes that client for every LiteTopic in which something waits for it."""
-        for address in (await self._serving(parent)).values():
-            await self._client(address).call(_LITE_DISPATCH, {"group": group, "clientId": client_id})
-
-    async def _serving(self, parent: str) -> dict[str, str]:
-        """The masters that serve the parent topic, and those of which that is not known yet. Raises BrokerUnavailable
-        when one that does is away: what the others know is not all."""
-        masters, serve = await self._known_masters(), self._serve.setdefault(parent, {})
-        away = next((name for name, serves in serve.items() if serves and name not in masters), None)
-        if away is not None:
-            raise BrokerUnavailable(f"topic {parent} is on {away}, which has no master at the moment")
-        return {name: address for name, address in masters.items() if serve.get(name, True)}
-
-    async def _ask_serving(
-        self, masters: Mapping[str, str], parent: str, code: int, fields: Mapping[str, object]
-    ) -> list[dict[str, Any]]:
-        """The answers of those that serve the parent topic, one at least. Raises BrokerUnavailable when none does."""
-        answers, serve = [], self._serve[parent]
-        for broker, address in masters.items():
-            try:
-                answers.append(parse((await self._client(address).call(code, fields)).body))
-            except Refused as error:
-                if error.code != _TOPIC_NOT_EXIST:
-                    raise
-                serve[broker] = False
-            else:
-                serve[broker] = True
-        if not answers:
-            serve.clear()  # it may be on another one some day
-            raise BrokerUnavailable(f"no broker serves topic {parent} at the moment")
-        return answers
+        for address in (await self.cluster.serving(parent)).values():
+            await self.cluster.client(address).call(_LITE_DISPATCH, {"group": group, "clientId": client_id})
 
     async def _lite_topic(self, masters: Mapping[str, str], parent: str, name: str, group: str) -> LiteTopicInfo | None:
         found: LiteTopicInfo | None = None
         fields = {"parentTopic": parent, "liteTopic": name}
-        for answer in await self._ask_serving(masters, parent, _LITE_TOPIC, fields):
+        for answer in await self.cluster.ask_serving(masters, parent, _LITE_TOPIC, fields):
             info = lite_topic_info(answer, group)
             if not info.max_offset and not info.subscribers:
                 continue  # the broker answers for names that it never heard of too
@@ -350,7 +285,7 @@ class Admin:
 
     async def offsets(self, topic: str, group: str) -> tuple[int, int]:
         """The next offset of a topic with one queue, and the group's committed one."""
-        return await self._offsets(await self._known_address(topic), topic, group)
+        return await self._offsets(await self.cluster.known_address(topic), topic, group)
 
     async def reset_offset_to_committed(self, topic: str, group: str, *, before: int = 0) -> int:
         """Frees the order lock of a consumer that died with un-acknowledged messages; returns the offset of the next
@@ -359,10 +294,10 @@ class Admin:
         Without it the topic stands still until the dead consumer's invisible time is over. Call it only when the
         last consumer is gone: what a live one holds would be delivered again.
         """
-        address = await self._known_address(topic)
+        address = await self.cluster.known_address(topic)
         _, committed = await self._offsets(address, topic, group)
         committed = max(0, committed - before)
-        await self._client(address).call(
+        await self.cluster.client(address).call(
             _RESET_OFFSET,
             {"topic": topic, "group": group, "queueId": 0, "offset": committed, "timestamp": -1, "isForce": "true"},
         )
@@ -370,51 +305,8 @@ class Admin:
 
     # --- inside
 
-    def _client(self, address: str) -> RemotingClient:
-        client = self._clients.get(address)
-        if client is None:
-            client = RemotingClient(address, access=self._access, timeout_seconds=self._timeout_seconds)
-            self._clients[address] = client
-        return client
-
-    async def _ask_name_server(self, code: int, fields: Mapping[str, object] | None = None) -> dict[str, Any]:
-        reason = ""
-        for address in self._name_servers:
-            try:
-                body = parse((await self._client(address).call(code, fields)).body)
-                return body if isinstance(body, dict) else {}
-            except BrokerUnavailable as error:
-                reason = str(error)
-        raise BrokerUnavailable(f"nameServer: {reason}")
-
-    async def _route(self, topic: str) -> list[str]:
-        """Names of the brokers that hold the topic."""
-        try:
-            route = await self._ask_name_server(_ROUTE, {"topic": topic})
-        except Refused as error:
-            if error.code == _TOPIC_NOT_EXIST:
-                return []
-            raise
-        return sorted(data["brokerName"] for data in route.get("queueDatas", []) if data.get("writeQueueNums", 0) > 0)
-
-    async def _wait_for_route(self, topic: str) -> None:
-        deadline = time.monotonic() + self._timeout_seconds
-        while not await self._route(topic):
-            if time.monotonic() > deadline:
-                raise BrokerUnavailable(f"topic {topic} was created but the name server does not list it")
-            await asyncio.sleep(0.05)
-
-    async def _topic_config(self, address: str, topic: str) -> dict[str, Any] | None:
-        try:
-            config = parse((await self._client(address).call(_TOPIC_CONFIG, {"topic": topic, "lo": "true"})).body)
-        except Refused as error:
-            if error.code == _TOPIC_NOT_EXIST:
-                return None
-            raise
-        return config if isinstance(config, dict) else None
-
     async def _create_topic(self, address: str, topic: str, *, queues: int, attributes: Mapping[str, str]) -> None:
-        await self._client(address).call(
+        await self.cluster.client(address).call(
             _CREATE_TOPIC,
             {
                 "topic": topic,
@@ -435,38 +327,15 @@ class Admin:
     async def _group_config(self, address: str, group: str) -> dict[str, Any]:
         """{} when there is no such group."""
         try:
-            answer = await self._client(address).call(_GROUP_CONFIG, {"group": group})
+            answer = await self.cluster.client(address).call(_GROUP_CONFIG, {"group": group})
         except Refused:
             return {}
         config = parse(answer.body) if answer.body else {}
         return config if isinstance(config, dict) else {}
 
-    async def _known_address(self, topic: str) -> str:
-        """See `_only_address`; when the name server does not know it, or is away, the brokers themselves are asked."""
-        masters = await self._known_masters()
-        try:
-            async with asyncio.timeout(_NAME_SERVER_SECONDS):
-                return await self._only_address(masters, topic)
-        except (BrokerError, TimeoutError) as error:
-            for address in masters.values():
-                with contextlib.suppress(BrokerUnavailable):
-                    if await self._topic_config(address, topic) is not None:
-                        return address
-            if isinstance(error, BrokerError) and not isinstance(error, BrokerUnavailable):
-                raise
-            raise BrokerUnavailable(f"nameServer: no answer, and no known broker has topic {topic}") from None
-
-    async def _only_address(self, masters: Mapping[str, str], topic: str) -> str:
-        brokers = await self._route(topic)
-        if not brokers:
-            raise BrokerError(f"topic {topic} does not exist")
-        if brokers[0] not in masters:
-            raise BrokerUnavailable(f"topic {topic} is on {brokers[0]}, which has no master at the moment")
-        return masters[brokers[0]]
-
     async def _offsets(self, address: str, topic: str, group: str) -> tuple[int, int]:
         """Broker offset and committed consumer offset of the topic's only queue."""
-        answer = await self._client(address).call(_CONSUME_STATS, {"consumerGroup": group, "topic": topic})
+        answer = await self.cluster.client(address).call(_CONSUME_STATS, {"consumerGroup": group, "topic": topic})
         for queue, offsets in parse(answer.body).get("offsetTable", {}).items():
             if dict(queue).get("queueId") == 0:
                 return int(offsets["brokerOffset"]), max(0, int(offsets["consumerOffset"]))
@@ -475,13 +344,13 @@ class Admin:
     async def _one_partition_lag(self, masters: Mapping[str, str], topic: str, group: str) -> PartitionLag:
         """Its broker is asked for once: a topic stays where it is until it is deleted."""
         home = self._homes.pop(topic, "")
-        address = masters.get(home) or await self._only_address(masters, topic)
+        address = masters.get(home) or await self.cluster.only_address(masters, topic)
         broker_offset, consumer_offset = await self._offsets(address, topic, group)
         self._homes[topic] = next(name for name, at in masters.items() if at == address)
         lag = max(0, broker_offset - consumer_offset)
         oldest = None
         if lag:
-            spans = parse((await self._client(address).call(_TIME_SPAN, {"topic": topic, "group": group})).body)
+            spans = parse((await self.cluster.client(address).call(_TIME_SPAN, {"topic": topic, "group": group})).body)
             oldest = oldest_request_seconds(spans.get("consumeTimeSpanSet", []), consumer_offset, time.time())
         return PartitionLag(topic, lag, oldest)
 

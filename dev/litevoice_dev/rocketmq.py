@@ -343,7 +343,7 @@ class LocalRocketMQ:
         async def ask() -> list[str]:
             admin = Admin(self.name_server, access=self.access, timeout_seconds=2.0)
             try:
-                return list(await admin.masters())
+                return list(await admin.cluster.masters())
             except BrokerError:
                 return []
             finally:

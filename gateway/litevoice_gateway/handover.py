@@ -42,7 +42,7 @@ class Handed:
         succession the first may write after the second."""
         if entry.progress is not None:
             self.done(entry.progress)
-        known = max((_last(one) for one in self.entries if one.epoch == entry.epoch), default=self._settled)
+        known = max((last_of(one) for one in self.entries if one.epoch == entry.epoch), default=self._settled)
         rest = _after(entry, max(known, self._settled))
         if rest is not None:
             self.since, self.at = self.since if self.entries else position, position
@@ -120,42 +120,15 @@ def _until(entry: Handover, count: int) -> Handover:
     return replace(entry, packets=[*entry.packets[:count], EpochEnd()], client_seqs=numbers)
 
 
-def is_lacked(entry: Handover, settled: int | None, again: int | None) -> bool:
-    """By a worker that has not got it: it is more than silence, more than a worker is done with (`settled`: the newest
-    of the client's own numbers of that), and more than the client sends again (from the number `again` on)."""
-    numbers = entry.client_seqs or [None] * len(entry.packets)
-    return any(
-        says_something([packet])
-        and (number is None or ((settled is None or number > settled) and (again is None or number < again)))
-        for packet, number in zip(entry.packets, numbers, strict=True)
-    )
-
-
-def first_number(runs: Iterable[Run]) -> int | None:
-    """The client's own of the first packet that has one."""
-    return next((number for run in runs for number in run.client_seqs or () if number is not None), None)
-
-
-def known_before(entries: Sequence[Handover], settled: int | None) -> int:
-    """The client's own number up to which nothing is missing, where a worker is done with all up to `settled`, and with
-    what an owner has not left of its epoch's beginning."""
-    known = settled or 0
-    for entry in entries:
-        for number in entry.client_seqs or ():
-            if number is not None and (entry.seq or number <= known + 1):
-                known = max(known, number)
-    return known
-
-
-def reach(entries: Iterable[Handover], mark: Mark) -> bool:
-    """One of them goes on to the packet `mark` of its epoch."""
-    return any(entry.epoch == mark.epoch and _last(entry) >= mark for entry in entries)
-
-
 def run_of(entry: Handover) -> Run:
     run = Run(entry.codec, 0.0)
     run.packets, run.client_seqs = entry.packets, entry.client_seqs
     return run
+
+
+def last_of(entry: Handover) -> Mark:
+    """Its last packet."""
+    return Mark(entry.epoch, entry.seq + len(entry.packets) - 1)
 
 
 def says_something(packets: Iterable[Packet]) -> bool:
@@ -163,15 +136,11 @@ def says_something(packets: Iterable[Packet]) -> bool:
     return any(not isinstance(packet, Silence | EpochEnd) for packet in packets)
 
 
-def _last(entry: Handover) -> Mark:
-    return Mark(entry.epoch, entry.seq + len(entry.packets) - 1)
-
-
 def _after(entry: Handover, mark: Mark) -> Handover | None:
     """What of it comes after `mark`."""
     if mark < Mark(entry.epoch, entry.seq):
         return entry
-    if _last(entry) <= mark:
+    if last_of(entry) <= mark:
         return None
     count = mark.seq + 1 - entry.seq
     numbers = entry.client_seqs and entry.client_seqs[count:]

@@ -13,17 +13,10 @@ from litevoice_contracts.events import Handover, Progress
 from litevoice_contracts.packets import Audio, EpochEnd, GiveUp, Packet, Silence, described
 from litevoice_gateway import commands as do
 from litevoice_gateway.epochs import new_epoch
-from litevoice_gateway.handover import (
-    first_number,
-    handover,
-    is_lacked,
-    known_before,
-    needed,
-    reach,
-    run_of,
-    says_something,
-)
+from litevoice_gateway.handover import handover, needed, run_of, says_something
+from litevoice_gateway.lacking import first_number, is_lacked, lacks_an_end, lacks_an_utterance, lacks_numbers
 from litevoice_gateway.limits import Limits
+from litevoice_gateway.pending import Pending
 from litevoice_gateway.probe import Probe
 from litevoice_gateway.runs import Run, Runs, joined, marked, seconds, size_of
 from litevoice_gateway.session_state import SessionState
@@ -49,9 +42,7 @@ class PacketLog:
         epoch: of this owner; -1 until `begin`. Before it packets are only collected.
         next_seq: number of the next packet of the epoch.
         handing_over: messages for the next owner that the broker has not confirmed yet.
-        unconfirmed: packets handed out for the first time and not confirmed by the broker yet.
-        full_since: since when `max_pending_packets` or `max_pending_bytes` wait for the broker (until half of both are
-            left), else None.
+        pending: packets that the broker has not confirmed yet.
         waits_until: so long a worker's question waits for what the owner before may be about to leave, when that is
             part of an utterance, or the client's numbers show that it is missing: a worker that had to begin without
             would understand the rest alone, or tell the client that it is lost.
@@ -61,14 +52,11 @@ class PacketLog:
         "_answered",
         "_awaiting",
         "_batch",
-        "_collected",
-        "_confirmed_at",
         "_former",
         "_lacked",
         "_limits",
         "_new",
         "_out",
-        "_pending_bytes",
         "_probe",
         "_replayed",
         "_replayed_at",
@@ -78,13 +66,11 @@ class PacketLog:
         "_session_id",
         "_state",
         "_tie",
-        "_unanswered_at",
         "_wall_milliseconds",
         "epoch",
-        "full_since",
         "handing_over",
         "next_seq",
-        "unconfirmed",
+        "pending",
         "waits_until",
     )
 
@@ -112,18 +98,13 @@ class PacketLog:
         self.epoch = -1
         self.next_seq = 0
         self.handing_over = 0
-        self.unconfirmed = 0
-        self.full_since: float | None = None
+        self.pending = Pending(limits)
         self.waits_until = 0.0
         self._batch: list[Run] = []
-        self._collected = 0
-        self._pending_bytes = 0
         self._awaiting: do.AwaitDeparture | None = None
         self._retained = Runs()
         self._sent_snapshot: Snapshot | None = None
         self._sent_snapshot_at = 0.0
-        self._confirmed_at = 0.0
-        self._unanswered_at = 0.0  # when the first was sent after all before had been confirmed
         self._replayed = 0
         self._replayed_at = -1
         self._lacked = False  # the worker has begun without what was left to us, and was made to ask
@@ -132,11 +113,6 @@ class PacketLog:
     @property
     def is_open(self) -> bool:
         return self.epoch >= 0
-
-    @property
-    def collected(self) -> int:
-        """Packets that have no number yet."""
-        return self._collected
 
     @property
     def retained(self) -> int:
@@ -151,7 +127,7 @@ class PacketLog:
     @property
     def held_bytes(self) -> int:
         """Of packets that wait for the broker or are kept for a replay."""
-        return self._pending_bytes + self._retained.size + self._state.handed.size
+        return self.pending.size + self._retained.size + self._state.handed.size
 
     @property
     def oldest_at(self) -> float | None:
@@ -170,7 +146,7 @@ class PacketLog:
         late_ms = 0 if since is None else int((now - since) * 1000)
         self.epoch = new_epoch(self._wall_milliseconds() - late_ms, self._tie, self._state.epoch)
         self._forgive_if_idle()
-        ask = ask and self.turn_is_open and not (self._state.asked or self._collected)
+        ask = ask and self.turn_is_open and not (self._state.asked or self.pending.collected)
         lacked = self._lacked
         self.answer(now)
         self.flush(now)
@@ -202,8 +178,7 @@ class PacketLog:
             self._await(_SOON)
         elif self._awaiting is None:
             self.await_departure()
-        if self.full_since is None:  # what was collected cannot make it end
-            self._measure(now)
+        self.pending.grew(now)
 
     def depart(self, now: float) -> None:
         """The partition's bundle leaves. A worker's question that has waited for what is in it comes first."""
@@ -215,35 +190,22 @@ class PacketLog:
         """Sends the collected packets, once the epoch is open."""
         if not self.is_open:
             return
-        batch, self._batch, self._collected = self._batch, [], 0
-        if batch and not self.unconfirmed:
-            self._unanswered_at = now
+        batch, self._batch = self._batch, []
+        self.pending.sent(now)
         for run in batch:
             envelope = self._envelope(self.next_seq, run, self._snapshot_to_send(now), None)
             self._out.append(do.Publish(envelope, len(run.packets), run.last_client_seq, run.size, run.at))
             self.next_seq += len(run.packets)
-            self.unconfirmed += len(run.packets)
             self._retain(run)
-
-    def unconfirmed_seconds(self, now: float) -> float:
-        """How long the broker has confirmed nothing of what was sent; 0 when it has everything."""
-        return now - max(self._confirmed_at, self._unanswered_at) if self.unconfirmed else 0.0
 
     def end(self, now: float) -> None:
         """Sends what is left, and the end of the epoch; nothing when no packet was ever sent. What no worker is done
         with is left to the next owner."""
-        if self.is_open and (self.next_seq or self._collected):
+        if self.is_open and (self.next_seq or self.pending.collected):
             self._collect(EpochEnd(), self._state.snapshot.config.input_codec, now, None)
             self.flush(now)
         if self._says_something or self._may_end_an_utterance:
             self._hand_over()
-
-    def confirmed(self, packets: int, now: float, size: int) -> None:
-        """The broker has them, `size` bytes in all, or they are lost."""
-        self._confirmed_at = now
-        self.unconfirmed -= packets
-        self._pending_bytes -= size
-        self._measure(now)
 
     # The worker
 
@@ -265,7 +227,7 @@ class PacketLog:
                 self._provoke(1)
         if not self._state.asked or self._replayed >= self._state.attempt:
             return
-        if now < self.waits_until and not self._state.left and (self._lacks_an_utterance or self._lacks_numbers):
+        if now < self.waits_until and not self._state.left and self._lacks_something:
             self._out.append(do.WakeAt(self.waits_until))
             return
         self._replayed, self._replayed_at = self._state.attempt, self._state.position
@@ -315,7 +277,7 @@ class PacketLog:
         """Asks a quiet worker, if `probe`; with `ask_now` one of which nothing is known yet. Answers one that waits.
         `unproven`: nothing of the log has come since the session was taken over."""
         self.answer(now)
-        broker_answers = not self.unconfirmed or now - self._confirmed_at < self._limits.probe_seconds
+        broker_answers = self.pending.answered_within(self._limits.probe_seconds, now)
         expected = self._state.awaiting_response or bool(self._retained or self._state.handed)
         waiting = probe and self.is_open and broker_answers and expected
         due = self._probe.due(now, waiting=waiting, unproven=unproven and self.turn_is_open)
@@ -350,29 +312,15 @@ class PacketLog:
         return self._state.handed.says_something or says_something(self._retained.all_packets)
 
     @property
-    def _lacks_an_utterance(self) -> bool:
-        """One was last heard, or has ended, at an earlier owner, is not understood, and that is not here (yet)."""
-        state = self._state
-        heard = [one.end for one in state.snapshot.cursor.untranscribed]
-        if state.speaking:
-            heard.append(Mark(state.spoken_in, 0))
-        return any(mark.epoch < self.epoch and not reach(state.handed.entries, mark) for mark in heard)
-
-    def _lacks_an_end(self, mark: Mark, run: Run) -> bool:
-        """Of an utterance that is not understood, the end comes after the `run` that begins at `mark`."""
-        ends = self._state.snapshot.cursor.untranscribed
-        return mark.epoch < self.epoch and bool(ends) and ends[-1].end >= Mark(mark.epoch, mark.seq + len(run.packets))
+    def _lacks_something(self) -> bool:
+        return lacks_an_utterance(self._state, self.epoch) or self._lacks_numbers
 
     @property
     def _lacks_numbers(self) -> bool:
-        """The broker has more than the client sends again and the log accounts for; nobody knows before the client goes
-        on, and until then nobody waits for anything, as a rule."""
         if self._answered:
             return False
-        first, settled = first_number((*self._retained, *self._batch)), self._state.snapshot.cursor.client_seq
-        if first is None:
-            return settled is not None and not (self._collected or self.turn_is_open)
-        return first > known_before(self._state.handed.entries, settled) + 1
+        expects = bool(self.pending.collected) or self.turn_is_open
+        return lacks_numbers(self._state, (*self._retained, *self._batch), expects=expects)
 
     @property
     def _may_end_an_utterance(self) -> bool:
@@ -433,15 +381,14 @@ class PacketLog:
         if run is None or run.codec != codec or run.size + size > MAX_ENVELOPE_BYTES:
             self._batch.append(run := Run(codec, now))
         run.add(packet, size, client_seq)
-        self._collected += 1
-        self._pending_bytes += size
+        self.pending.collect(size)
 
     def _replay(self) -> None:
         """Snapshot, what earlier owners have left, and all retained packets, under their old numbers."""
         self._lacked = False
         self._settle()
         runs = [(Mark(entry.epoch, entry.seq), run_of(entry)) for entry in self._handed] + self._kept
-        if not runs or self._lacks_an_end(*runs[-1]):  # which says that this is all
+        if not runs or lacks_an_end(self._state, self.epoch, *runs[-1]):  # which says that this is all
             runs.append((Mark(self.epoch, self.next_seq), self._nothing))
         (first, run), *rest = runs
         envelope = self._envelope(first.seq, run, self._snapshot_before(first), self._state.resume_point)
@@ -514,11 +461,3 @@ class PacketLog:
         boundary = self._state.snapshot.boundary
         if boundary is not None and boundary.epoch == self.epoch:
             self._retained.drop(boundary.seq + 1 - self._first_retained)
-
-    def _measure(self, now: float) -> None:
-        packets, max_packets = self._collected + self.unconfirmed, self._limits.max_pending_packets
-        size, max_size = self._pending_bytes, self._limits.max_pending_bytes
-        if self.full_since is None and (packets >= max_packets or size >= max_size):
-            self.full_since = now
-        elif self.full_since is not None and packets <= max_packets // 2 and size <= max_size // 2:
-            self.full_since = None

@@ -266,7 +266,7 @@ class Session(Standing):
 
     def confirmed(self, packets: int, now: float, client_seq: int | None = None, size: int = 0) -> None:
         """The broker has `packets` more of ours (`fresh`, `client_seq` and `fresh_bytes` of a `Publish`)."""
-        self._packets.confirmed(packets, now, size)
+        self._packets.pending.confirmed(packets, now, size)
         if client_seq is not None:
             if self._acknowledgements is None:
                 self._acknowledgements = Acknowledgements(self._protocol.acknowledge_seconds)
@@ -277,7 +277,7 @@ class Session(Standing):
 
     def not_confirmed(self, packets: int, now: float, size: int = 0) -> None:
         """The broker client has given up on them: they are lost."""
-        self._packets.confirmed(packets, now, size)
+        self._packets.pending.confirmed(packets, now, size)
         self._close(do.OVERLOAD, "the message broker does not answer", now, ignore_client=True)
         self._ending.disconnect_if(self.settled)
 
@@ -345,7 +345,7 @@ class Session(Standing):
             self._out.append(do.Ping())
         if now - self._active >= self._limits.idle_timeout_seconds:
             self._close(do.NORMAL, "idle", now)
-        if self._packets.full_since is not None and now - self._packets.full_since >= STALL_SECONDS:
+        if self._packets.pending.full_since is not None and now - self._packets.pending.full_since >= STALL_SECONDS:
             self._close(do.OVERLOAD, "too many packets are waiting for the message broker", now, ignore_client=True)
         self._check_edge(now)
 
@@ -448,7 +448,7 @@ class Session(Standing):
     def _hold_back(self) -> None:
         """Stops or resumes reading the socket, by what waits for the broker, the restore, or the client itself."""
         if self.phase is not Phase.ENDED:
-            self._intake.settle(full=self._packets.full_since is not None or self._held_back)
+            self._intake.settle(full=self._packets.pending.full_since is not None or self._held_back)
 
     def _count_events(self) -> None:
         """Not one by one: frames of audio are many."""
@@ -495,5 +495,5 @@ class Session(Standing):
         self._packets.end(now)
         self._count_events()
         self.phase = Phase.ENDED
-        unpublished = self._packets.collected + self._intake.early
+        unpublished = self._packets.pending.collected + self._intake.early
         self._out.append(do.End(not self._ending.evicted, self._ending.outcome, unpublished))

@@ -77,12 +77,12 @@ class Standing:
 
     @property
     def unconfirmed(self) -> int:
-        return self._packets.unconfirmed
+        return self._packets.pending.unconfirmed
 
     @property
     def settled(self) -> bool:
         """The broker has answered for everything that was read, and for what is left to the next owner."""
-        return not (self._packets.unconfirmed or self._packets.handing_over)
+        return not (self._packets.pending.unconfirmed or self._packets.handing_over)
 
     @property
     def held_bytes(self) -> int:
@@ -127,7 +127,7 @@ class Standing:
             stalled_seconds=round(self.stalled_seconds(now), 3),
             stage=self._stage,
             unconfirmed=self.unconfirmed,
-            unconfirmed_seconds=round(self._packets.unconfirmed_seconds(now), 3),
+            unconfirmed_seconds=round(self._packets.pending.unconfirmed_seconds(now), 3),
             fruitless=self._state.fruitless,
             resumed=self.resumed,
         )

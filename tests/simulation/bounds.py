@@ -96,5 +96,5 @@ def recorded(frames: list[bytes]) -> list[bytes]:
 
 
 def _waiting(connection: Connection) -> int:
-    packets = connection.session._packets
-    return packets.collected + packets.unconfirmed + len(connection._unread)
+    pending = connection.session._packets.pending
+    return pending.collected + pending.unconfirmed + len(connection._unread)

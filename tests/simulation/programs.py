@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import grpc.aio
 from prometheus_client import Counter, Gauge, Histogram
 
-import litevoice_broker.admin
+import litevoice_broker.cluster
 import litevoice_gateway.hub
 import litevoice_gateway.news
 import litevoice_worker.worker
@@ -212,7 +212,7 @@ def around(world: World) -> Iterator[None]:
         return world.remoting.client(address)
 
     patch(grpc.aio, "insecure_channel", channel)
-    patch(litevoice_broker.admin, "RemotingClient", remoting)
+    patch(litevoice_broker.cluster, "RemotingClient", remoting)
     patch(litevoice_worker.worker, "Ears", lambda *_: stages.Ears(Random(world.stage_random.random())))
     patch(litevoice_worker.worker, "SileroNetwork", lambda: None)
     patch(litevoice_worker.worker, "AdminServer", _NoServer)

@@ -122,7 +122,7 @@ def _delete_item(dialogue: Dialogue, packet: packets.DeleteItem, mark: Mark) -> 
     if dialogue.conversation.find(packet.item_id) is None:
         news.append(_unknown_item("deleting", "item_delete_invalid_item_id", packet.item_id, packet.event_id))
     else:
-        response = dialogue.response
+        response = dialogue.responses.in_band
         if response and response.request.item_id == packet.item_id:
             news.append(dialogue.end_response(response, _CANCELLED))
         dialogue.conversation.remove(packet.item_id)
@@ -141,7 +141,8 @@ def _retrieve_item(dialogue: Dialogue, packet: packets.RetrieveItem, mark: Mark)
 
 def _truncate_item(dialogue: Dialogue, packet: packets.TruncateItem, mark: Mark) -> None:
     """What was heard is what is remembered. Clients that interrupt an answer may say so by this alone: it ends."""
-    item, response, milliseconds = dialogue.conversation.find(packet.item_id), dialogue.response, packet.audio_end_ms
+    item, milliseconds = dialogue.conversation.find(packet.item_id), packet.audio_end_ms
+    response = dialogue.responses.in_band
     news: list[events.DownEvent] = []
     if item is None:
         news.append(_unknown_item("truncating", "item_truncate_invalid_item_id", packet.item_id, packet.event_id))
@@ -169,7 +170,7 @@ def _create_response(dialogue: Dialogue, packet: packets.CreateResponse, mark: M
         return
     if not packet.out_of_band:
         dialogue.withdraw()  # this is the answer
-    _publish(dialogue, [dialogue.begin_response(packet, dialogue.begin_turn())], mark)
+    _publish(dialogue, [dialogue.responses.begin(packet, dialogue.begin_turn())], mark)
 
 
 def _refused(dialogue: Dialogue, packet: packets.CreateResponse) -> events.SessionError | None:
@@ -177,9 +178,9 @@ def _refused(dialogue: Dialogue, packet: packets.CreateResponse) -> events.Sessi
     if conversation.config.transcription_only:
         message = "a transcription session answers nothing; session.update with type realtime makes it one that does"
         return events.SessionError("response_not_available", message, "type", event_id)
-    if dialogue.response and not packet.out_of_band:
+    if dialogue.responses.in_band and not packet.out_of_band:
         return utterances.already_active(event_id)
-    if packet.out_of_band and len(dialogue.out_of_band) >= MAX_OUT_OF_BAND:
+    if packet.out_of_band and len(dialogue.responses.out_of_band) >= MAX_OUT_OF_BAND:
         message = f"{MAX_OUT_OF_BAND} responses out of band are under way; wait until one ends, or cancel one by its id"
         return events.SessionError("too_many_responses", message, "response.conversation", event_id)
     for index, entry in enumerate(packet.input or ()):
@@ -190,7 +191,7 @@ def _refused(dialogue: Dialogue, packet: packets.CreateResponse) -> events.Sessi
 
 
 def _cancel(dialogue: Dialogue, packet: packets.CancelResponse, mark: Mark) -> None:
-    response, named = dialogue.response, packet.response_id
+    response, named = dialogue.responses.in_band, packet.response_id
     if named is not None:
         response = next((one for one in dialogue.responses if one.request.response_id == named), None)
     if response:
@@ -198,10 +199,10 @@ def _cancel(dialogue: Dialogue, packet: packets.CancelResponse, mark: Mark) -> N
         dialogue.finish_response(response, _CANCELLED, after=after)
     elif named is None and (turn := dialogue.withdraw()):
         # The client cancels what it expects: a response that would have begun with the transcript.
-        begun = dialogue.begin_response(packets.CreateResponse(), turn)
-        assert dialogue.response is not None
+        begun = dialogue.responses.begin(packets.CreateResponse(), turn)
+        assert dialogue.responses.in_band is not None
         after = _settled(dialogue, mark)
-        dialogue.finish_response(dialogue.response, _CANCELLED, before=[begun], after=after)
+        dialogue.finish_response(dialogue.responses.in_band, _CANCELLED, before=[begun], after=after)
     else:
         message = "Cancellation failed: no active response found"
         error = events.SessionError("response_cancel_not_active", message, "response_id", packet.event_id)

@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from litevoice_contracts import events, metrics, packets
+from litevoice_contracts import events, metrics
 from litevoice_contracts.conversation import (
-    Item,
     Mark,
     Recognized,
-    ResponseRequest,
     Snapshot,
     TurnDetection,
     Untranscribed,
@@ -29,6 +27,7 @@ from litevoice_worker.hearing import Ended, Listener, Portion, Utterance
 from litevoice_worker.order import PacketOrder
 from litevoice_worker.outlet import Outlet
 from litevoice_worker.response import Response
+from litevoice_worker.responses import Responses
 from litevoice_worker.transcriptions import MAX_UNTRANSCRIBED, Place, Transcription, alike
 
 
@@ -45,8 +44,7 @@ class Dialogue:
         judging: that pause, where the utterance ends if the user has finished.
         again: utterances whose end a former worker has published, to be heard again.
         transcriptions: under way, oldest first; the boundary stays before them.
-        response: under way, or None; its item is in the conversation already, without text.
-        out_of_band: responses under way beside it, which the conversation does not remember.
+        responses: those that are under way.
         begun_at: when it began, by this worker's clock; a replay is heard faster than it was said.
         unheard: a former worker has announced the open utterance, and this one has heard but silence.
         idle_since: when the silence began that the cursor's `idle_from_ms` names, by this worker's clock.
@@ -69,10 +67,9 @@ class Dialogue:
         "listener",
         "listening",
         "now",
-        "out_of_band",
         "outlet",
         "place",
-        "response",
+        "responses",
         "rules",
         "transcriptions",
         "turn",
@@ -102,11 +99,6 @@ class Dialogue:
     def busy(self) -> bool:
         """Something is under way that the owner waits for."""
         return bool(self.transcriptions or self.again or self.responses)
-
-    @property
-    def responses(self) -> list[Response]:
-        """All that are under way."""
-        return [self.response, *self.out_of_band] if self.response else list(self.out_of_band)
 
     @property
     def deaf(self) -> bool:
@@ -154,18 +146,15 @@ class Dialogue:
         self.idle_since = self.begun_at = self.now
         self.listening, self.judging, self.unheard = 0, None, False
         self.listener.restart(detection, cursor.audio_ms, cursor.noise_floor, continues=bool(self.place.parts))
-        self.response: Response | None = None
-        self.out_of_band: list[Response] = []
-        for pending in [*([snapshot.pending] if snapshot.pending else []), *snapshot.out_of_band]:
-            self._respond(pending, resume=resume.get(pending.response_id))
+        self.responses = Responses(self.id, self.conversation, self._ahead_milliseconds, self.outlet, self.context)
+        self.responses.take_over(snapshot, resume)
 
     def stop(self) -> None:
         """Ends all work. What was to be published comes before any question, and counts."""
         for transcription in self.transcriptions:
             self.outlet.cancel(transcription.job)
-        for response in self.responses:
-            response.stop()
-        self.listening, self.judging, self.response, self.out_of_band = 0, None, None, []
+        self.responses.stop()
+        self.listening, self.judging = 0, None
         self.again, self.transcriptions = [], []
 
     def take_back(self) -> None:
@@ -203,7 +192,7 @@ class Dialogue:
             items=self.conversation.items,
             turn=self.turn,
             boundary=begin.mark,
-            pending=self.response.request if self.response else None,
+            pending=self.responses.in_band.request if self.responses.in_band else None,
             cursor=replace(
                 self.cursor,
                 packet=begin.packet,
@@ -214,7 +203,7 @@ class Dialogue:
                 untranscribed=self._untranscribed,
                 detection=UNSET if begin.detection == config.turn_detection else begin.detection,
             ),
-            out_of_band=[response.request for response in self.out_of_band],
+            out_of_band=[response.request for response in self.responses.out_of_band],
         )
 
     # Packets and audio
@@ -419,41 +408,7 @@ class Dialogue:
     def owe(self, turn: int) -> None:
         self.cursor = replace(self.cursor, owed_turn=turn)
 
-    # Responses
-
-    def begin_response(
-        self, wish: packets.CreateResponse, turn: int, asked_at: float | None = None, after_item_id: str | None = None
-    ) -> events.ResponseStarted:
-        """Begins the response of `turn`, to the items up to `after_item_id` (None: all), as long as the wish has no
-        input of its own; the event is to be published with the snapshot."""
-        last = self.conversation.last_id
-        request = ResponseRequest(
-            response_id=made_id("resp", self.id, turn),
-            item_id=made_id("answer", self.id, turn),
-            instructions=wish.instructions or "",
-            text_only=self.conversation.config.text_only if wish.text_only is None else wish.text_only,
-            metadata=wish.metadata,
-            after_item_id=after_item_id or last or "",
-            max_output_tokens=wish.max_output_tokens,
-            tools=wish.tools,
-            tool_choice=wish.tool_choice,
-            voice=wish.voice,
-            codec=wish.codec,
-            out_of_band=wish.out_of_band,
-            input=wish.input,
-        )
-        self._respond(request, asked_at=asked_at)
-        return events.ResponseStarted(
-            request.response_id,
-            request.item_id,
-            request.text_only,
-            None if request.out_of_band else last,
-            request.metadata,
-            request.out_of_band,
-            request.voice,
-            request.codec,
-            request.max_output_tokens,
-        )
+    # The end of a response
 
     def finish_response(
         self,
@@ -471,34 +426,8 @@ class Dialogue:
         self, response: Response, outcome: Outcome, heard_milliseconds: int | None = None
     ) -> events.ResponseFinished:
         """Likewise; the event is to be published with the snapshot. The client may have said how much was heard."""
-        response.stop()
-        self.outlet.count(metrics.WORKER_TURNS, label=outcome.status)
-        if response.request.out_of_band:
-            self.out_of_band.remove(response)
-            return response.finished(outcome, None)
-        self.response = None
         detection = self.conversation.config.turn_detection
-        if detection is not None and detection.idle_timeout_ms:
+        if not response.request.out_of_band and detection is not None and detection.idle_timeout_ms:
             unheard = 0 if outcome.status == "cancelled" else response.unheard_milliseconds(self.now)
             self.fell_silent(self.listener.audio_ms + unheard)
-        if outcome.status == "cancelled" and heard_milliseconds is None:
-            heard_milliseconds = response.heard_milliseconds(self.now)
-        previous = self.conversation.before(response.request.item_id)
-        self.conversation.put(response.item(outcome, heard_milliseconds))
-        after = response.request.item_id
-        for _, call in response.calls(outcome):
-            self.conversation.insert(call, after)
-            after = call.id
-        return response.finished(outcome, previous)
-
-    def _respond(
-        self, request: ResponseRequest, *, resume: ResumePoint | None = None, asked_at: float | None = None
-    ) -> None:
-        ahead, outlet = self._ahead_milliseconds, self.outlet
-        response = Response(request, self.conversation, ahead, outlet, self.context, resume=resume, asked_at=asked_at)
-        if request.out_of_band:
-            self.out_of_band.append(response)
-            return
-        if self.conversation.find(request.item_id) is None:
-            self.conversation.append(Item(request.item_id, "assistant", "", not request.text_only, complete=False))
-        self.response = response
+        return self.responses.end(response, outcome, heard_milliseconds, self.now)

@@ -40,7 +40,7 @@ def time_out(dialogue: Dialogue, now: float) -> None:
         events.InputTimedOut(item_id, since_ms, due_ms),
         events.InputCommitted(item_id, previous),
         events.InputTranscribed(item_id, "", 0.0, previous),
-        dialogue.begin_response(packets.CreateResponse(), turn, now),
+        dialogue.responses.begin(packets.CreateResponse(), turn, now),
     ]
     dialogue.publish(news, snapshot=True)
 
@@ -50,7 +50,8 @@ def _due_ms(dialogue: Dialogue) -> int | None:
     cursor = dialogue.cursor
     timeout_ms, since_ms = _timeout_ms(dialogue), cursor.idle_from_ms
     speaks = dialogue.listener.open or cursor.open_turn or cursor.owed_turn
-    if not timeout_ms or since_ms is None or speaks or dialogue.response or dialogue.transcriptions or dialogue.again:
+    awaited = dialogue.responses.in_band or dialogue.transcriptions or dialogue.again
+    if not timeout_ms or since_ms is None or speaks or awaited:
         return None
     return since_ms + timeout_ms
 

@@ -207,16 +207,17 @@ def answer(dialogue: Dialogue, asked_at: float | None = None, failure: str = "")
     dialogue.owe(0)
     item = dialogue.conversation.find(made_id("item", dialogue.id, turn))
     understood = not failure and (item is None or bool(item.text))
-    if dialogue.response:
+    if dialogue.responses.in_band:
         return [already_active(None)] if understood else []
     if understood:
         said = dialogue.conversation.last_said_id
-        return [dialogue.begin_response(packets.CreateResponse(), turn, asked_at, after_item_id=said)]
-    begun = dialogue.begin_response(packets.CreateResponse(), turn)
-    if not dialogue.response:
+        return [dialogue.responses.begin(packets.CreateResponse(), turn, asked_at, after_item_id=said)]
+    begun = dialogue.responses.begin(packets.CreateResponse(), turn)
+    if not dialogue.responses.in_band:
         return [begun]
     failed = Outcome("failed", failure or "what was said was not understood")
-    return [begun, dialogue.end_response(dialogue.response, failed)]  # in one message: it is not gone on with elsewhere
+    ended = dialogue.end_response(dialogue.responses.in_band, failed)
+    return [begun, ended]  # in one message: it is not gone on with elsewhere
 
 
 def _user_goes_on(dialogue: Dialogue) -> bool:
@@ -242,7 +243,7 @@ def give_up(dialogue: Dialogue, packet: packets.GiveUp, mark: Mark) -> None:
     message = f"the turn was given up: nothing came of {packet.attempts} attempts"
     failed = Outcome("failed", message)
     news: list[events.DownEvent] = [events.SessionError("turn_given_up", message)]
-    news += [dialogue.end_response(response, failed) for response in list(dialogue.out_of_band)]
+    news += [dialogue.end_response(response, failed) for response in list(dialogue.responses.out_of_band)]
     turn, detection = dialogue.cursor.open_turn, dialogue.conversation.config.turn_detection
     for ended in dialogue.give_up_transcriptions(packet.attempt):
         news += _not_understood(dialogue, ended.turn, message)
@@ -251,10 +252,10 @@ def give_up(dialogue: Dialogue, packet: packets.GiveUp, mark: Mark) -> None:
     if dialogue.cursor.open_turn:
         news += _end_as_failed(dialogue, message)
     news.append(dialogue.progress())
-    if turn and not dialogue.response and detection is not None and detection.create_response:
-        news.append(dialogue.begin_response(packets.CreateResponse(), turn))  # the client waits for one
-    if dialogue.response:
-        dialogue.finish_response(dialogue.response, failed, before=news)
+    if turn and not dialogue.responses.in_band and detection is not None and detection.create_response:
+        news.append(dialogue.responses.begin(packets.CreateResponse(), turn))  # the client waits for one
+    if dialogue.responses.in_band:
+        dialogue.finish_response(dialogue.responses.in_band, failed, before=news)
     else:
         dialogue.publish(news, snapshot=True)
 
@@ -274,7 +275,7 @@ def tell_speech(dialogue: Dialogue, *, surely: bool = False) -> None:
     if started_ms is None or dialogue.cursor.open_turn or dialogue.again:
         return  # in the last two cases it was told, and a response interrupted, by the worker before this one
     too_short = dialogue.listener.voiced_milliseconds < dialogue.interrupt_after_milliseconds
-    if too_short and not surely and dialogue.response and _interrupts(dialogue):
+    if too_short and not surely and dialogue.responses.in_band and _interrupts(dialogue):
         return
     for transcription in dialogue.transcriptions:
         if not (transcription.ended.turn or transcription.more):
@@ -291,8 +292,8 @@ def _tell_whole(dialogue: Dialogue, transcription: Transcription) -> None:
 def _tell_start(dialogue: Dialogue, audio_ms: int) -> None:
     """Speech began; a response under way is interrupted."""
     news = events.SpeechStarted(made_id("item", dialogue.id, dialogue.open_utterance()), audio_ms)
-    if dialogue.response and _interrupts(dialogue):
-        dialogue.finish_response(dialogue.response, Outcome("cancelled", "turn_detected"), before=[news])
+    if dialogue.responses.in_band and _interrupts(dialogue):
+        dialogue.finish_response(dialogue.responses.in_band, Outcome("cancelled", "turn_detected"), before=[news])
     else:
         dialogue.publish([news])
 

@@ -247,8 +247,8 @@ class LiteChannel(ConnectedClient):
 
         Returns what a broker that has forgotten us lists nobody for, and how long its logs are: was it taken and left
         again meanwhile, these alone tell."""
-        await self._wait(self._ownership.look_again())
-        return self._ownership.unlisted()
+        await self._wait(self._ownership.links.look_again())
+        return self._ownership.links.unlisted()
 
     # --- carrying out
 
@@ -317,9 +317,9 @@ class LiteChannel(ConnectedClient):
     async def _connected(self) -> None:
         link = self._connection.generation
         await self._look_if_stood_still()
-        await self._wait(self._ownership.linked(link))
+        await self._wait(self._ownership.links.linked(link))
         await self._receiver.assign()
-        self._ownership.settled(link, time.monotonic())
+        self._ownership.links.settled(link, time.monotonic())
         self._carry_out()
 
     async def _sync_forever(self) -> None:
@@ -367,13 +367,13 @@ class LiteChannel(ConnectedClient):
             while self._stood_still:  # and again, if it stood still while it looked
                 self._stood_still = False
                 try:
-                    await self._wait(self._ownership.look_again())
+                    await self._wait(self._ownership.links.look_again())
                 except (BrokerError, asyncio.CancelledError):
                     self._stood_still = True
                     raise
 
     async def _sync(self) -> None:
-        await self._wait(self._ownership.full_sync(self._connection.generation))
+        await self._wait(self._ownership.links.full_sync(self._connection.generation))
 
     async def _until_next_sync(self, backoff: float) -> None:
         """At once when a poll fails: the broker may have forgotten us."""
@@ -394,7 +394,7 @@ class LiteChannel(ConnectedClient):
         again = self._polls_fail and broker in self._refused  # one alone is a hiccup
         self._refused[broker] = _Refused(self._refused[broker].since if again else now, now, error)
         if again and error.retryable and error.code != stubs.TOO_MANY_REQUESTS:
-            self._ownership.lost(now)
+            self._ownership.links.lost(now)
         self._sync_soon.set()
 
     @property

@@ -13,12 +13,13 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import count
 
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.lite import commands as do
 from litevoice_broker.lite.changes import Change, Changes
 from litevoice_broker.lite.full_sync import Gate, Postponed, Survey
+from litevoice_broker.lite.links import STOOD_STILL, Links
+from litevoice_broker.lite.outlet import Outlet
 from litevoice_broker.lite.requests import Requests
 from litevoice_broker.lite.topic import Claim, Heal, Leave, Look, Stage, Todo, Topic
 
@@ -26,42 +27,34 @@ HEALS_AT_ONCE = 32
 BUSY_SECONDS = 1.0
 DOUBT_SECONDS = (0.2, 0.4)
 """Longer than a takeover takes (p99 101 ms); not the same for two that are in doubt about one another."""
-_STOOD_STILL = "this process stood still"
 
 
 class Ownership:
-    """All LiteTopics of one client under one parent topic. Each input may change `take` and `wake_at`."""
+    """All LiteTopics of one client under one parent topic. Each input may change `take` and `wake_at`; the `links` have
+    inputs of their own."""
 
     def __init__(self, me: str, pause: Callable[[float, float], float] = random.uniform) -> None:
         """`me`: the client's id; `pause`: a number of seconds between two."""
         self._me = me
         self._pause = pause
-        self._numbers = count(1)  # of requests and calls
         self._topics: dict[str, Topic] = {}
         self._requests = Requests()
-        self._calls: dict[int, Change | list[Topic] | Gate | Survey] = {}
-        self._out: list[do.Command] = []
+        self._outlet = Outlet()
         self._changes = Changes()
         self._alarms: list[tuple[float, int, Topic]] = []
         self._gate = Gate()
         self._busy_until = 0.0
         self._healing: set[Topic] = set()
         self._to_heal: dict[Topic, None] = {}  # in order
-        self._link = 0  # that full syncs may use: who was evicted while there was none has been asked
-        self._settled_link = 0  # over which the broker knows all that is owned; -1 after the broker was away
-        self._lost_at: float | None = None  # when it was found to be away; None: it is there
-        self._losses = 0  # of broker or link; a full sync, and a claim, may have come too early for the last one
-        self._sync_began = (0, 0)  # link and losses then
-        self._settling: Survey | None = None
+        self.links = Links(me, self._topics, self._gate, self._outlet, pause)
 
     # --- out
 
     def take(self) -> list[do.Command]:
         """What is to be done since the last time."""
         for change in self._changes.begin():
-            self._call(change, change.what)
-        out, self._out = self._out, []
-        return out
+            self._outlet.call(change, change.what)
+        return self._outlet.take()
 
     @property
     def wake_at(self) -> float | None:
@@ -70,7 +63,7 @@ class Ownership:
     @property
     def idle(self) -> bool:
         """Nothing is under way; what is only due later does not count."""
-        return not self._calls and not any(topic.work or topic.retry_at for topic in self._topics.values())
+        return not self._outlet.calls and not any(topic.work or topic.retry_at for topic in self._topics.values())
 
     def __len__(self) -> int:
         return sum(topic.wanted for topic in self._topics.values())
@@ -84,17 +77,17 @@ class Ownership:
 
     def begin(self, names: Iterable[str], now: float) -> int:
         """For LiteTopics that are new, from position 0; owned ones stay as they are. All of them, or none."""
-        request = next(self._numbers)
+        request = self._outlet.number()
         for topic in [self.get(name) or self._wish(name, 0, request, fresh=True) for name in dict.fromkeys(names)]:
             if topic.taking:
                 self._wait_for(topic, request, now)
         if request not in self._requests:
-            self._out.append(do.Finished(request, None))
+            self._outlet.finish(request)
         return request
 
     def take_over(self, name: str, position: int, now: float) -> int:
         """Whoever owns it now. Not owned when it fails."""
-        request = next(self._numbers)
+        request = self._outlet.number()
         return self._wait_for(self._wish(name, position, request, fresh=False), request, now)
 
     def release(self, name: str, now: float) -> int | None:
@@ -103,7 +96,7 @@ class Ownership:
         if topic is None:
             return None
         self._lose(topic)
-        return self._wait_for(topic, next(self._numbers), now)
+        return self._wait_for(topic, self._outlet.number(), now)
 
     def cancel(self, request: int, now: float) -> None:
         """The user does not wait for its takeover any more, and does not want it; a resumed one is paused again."""
@@ -132,7 +125,7 @@ class Ownership:
     def resume_delivery(self, name: str, now: float) -> int | None:
         """None when there is nothing to wait for; paused again when it fails."""
         topic = self.get(name)
-        return self._wait_for(topic, next(self._numbers), now) if topic is not None and topic.resume() else None
+        return self._wait_for(topic, self._outlet.number(), now) if topic is not None and topic.resume() else None
 
     # --- what the broker says
 
@@ -171,7 +164,7 @@ class Ownership:
 
     def answered(self, number: int, answer: do.Answer, now: float) -> None:
         """A call's answer: an error; the subscribers for an `Ask`; None for done."""
-        match self._calls.pop(number):
+        match self._outlet.calls.pop(number):
             case Gate():
                 self._full_sync_done(answer, now)
             case Survey() as survey:
@@ -179,56 +172,21 @@ class Ownership:
             case Change() as change:
                 self._changes.end(change)
                 if isinstance(answer, BrokerError) and answer.retryable:
-                    self.lost(now)
+                    self.links.lost(now)
                 for topic in change.topics:
                     self._answered(topic, answer, now)
             case topics:
                 for topic in topics:
                     self._answered(topic, answer, now)
 
-    # --- link and clock
-
-    def linked(self, link: int) -> int:
-        """A new link, numbered upwards: evictions from while there was none are found out, then a full sync follows."""
-        self._losses += link != self._link
-        survey = Survey.before_full_sync(next(self._numbers), link, self._unsettled(link))
-        if survey.numbers:
-            self._settling = None
-        return self._ask_own(survey)
-
-    def lost(self, now: float) -> None:
-        """The broker did not answer: it may have forgotten who subscribed, and will tell nobody of a takeover. The next
-        full sync counts as the first over a new link; until then nothing is known of what came meanwhile."""
-        self._losses += 1
-        if self._settled_link:
-            self._settled_link = -1
-            self._lost_at = now if self._lost_at is None else self._lost_at
-
-    def look_again(self) -> int:
-        """What was taken over while we did not listen is found out."""
-        return self._ask_own(Survey.alone(next(self._numbers), self._link, self._topics.values()))
-
-    def unlisted(self) -> dict[str, int]:
-        """How long the logs were for which `look_again` found nobody, at a broker that had forgotten us, too: somebody
-        may have come and left. Told once."""
-        found = {topic.name: topic.unlisted for topic in self._topics.values() if topic.unlisted is not None}
-        for name in found:
-            self._topics[name].unlisted = None
-        return found
-
-    def settled(self, link: int, now: float) -> int:
-        """Messages come over the new link."""
-        if self._settled_link != -1:
-            return self._settle(link, now)
-        self._out.append(do.Finished(request := next(self._numbers), None))  # after the next full sync
-        return request
+    # --- the clock, and standing still
 
     def stood_still(self, now: float) -> None:
         """This process did: whoever was taking over may have been overtaken meanwhile. What is still ours is asked
         before the next full sync, also when one has waited since before: that one fails."""
         for topic in self._topics.values():
             topic.stood_still()
-        for call in self._calls.values():
+        for call in self._outlet.calls.values():
             if isinstance(call, Survey):
                 call.old = True
         requests, held = self._gate.postpone()
@@ -238,25 +196,7 @@ class Ownership:
                 self._answered(topic, None, now)
             else:
                 self._changes.add(topic, step)
-        self._go_on_after(requests, held, Postponed(_STOOD_STILL), now)
-
-    def _settle(self, link: int, now: float) -> int:
-        lost_at = now if self._lost_at is None else self._lost_at
-        survey = Survey.after_full_sync(next(self._numbers), link, self._unsettled(link), lost_at)
-        self._settled_link, self._lost_at = link, None
-        if survey.numbers:
-            self._settling = survey
-            self._ask_on(survey)
-        else:
-            self._out.append(do.Finished(survey.request, None))
-        return survey.request
-
-    def full_sync(self, link: int) -> int:
-        """Tells the broker everything that is owned. One that fails counts as `lost`."""
-        if link == self._link:
-            return self.linked(link)
-        self._out.append(do.Finished(request := next(self._numbers), None))
-        return request
+        self._go_on_after(requests, held, Postponed(STOOD_STILL), now)
 
     def give_way(self, now: float) -> None:
         """To be called now and then: a full sync that has waited since the last time lets new changes through, and
@@ -273,10 +213,10 @@ class Ownership:
                 if topic.is_cut:
                     self._fail(topic, BrokerError(f"position {topic.order.next_position} does not come"))
                 else:
-                    self._out.append(do.Healing(topic.name))
+                    self._outlet.tell(do.Healing(topic.name))
             match topic.work:
                 case Look() as look if look.has_waited(now):
-                    self._call([topic], do.Ask((topic.name,)))
+                    self._outlet.call([topic], do.Ask((topic.name,)))
                 case Claim(until=float(until)) if until <= now:
                     self._answered(topic, None, now)
             self._go_on(topic, now)
@@ -311,7 +251,7 @@ class Ownership:
             case Todo.CLAIM:
                 if healing:
                     topic.order.heals += 1
-                topic.work, topic.claimed_in = topic.claim(), self._losses
+                topic.work, topic.claimed_in = topic.claim(), self.links.losses
                 self._changes.add(topic, topic.work.steps.pop(0))
             case Todo.LEAVE:
                 topic.work = Leave()
@@ -319,7 +259,7 @@ class Ownership:
             case Todo.LOOK:
                 topic.work = Look(topic.number, notice=topic.noticed)
                 topic.noticed = False
-                self._call([topic], do.Ask((topic.name,)))
+                self._outlet.call([topic], do.Ask((topic.name,)))
             case Todo.FORGET:
                 if self._topics.get(topic.name) is topic:
                     del self._topics[topic.name]
@@ -404,13 +344,13 @@ class Ownership:
     def _fail(self, topic: Topic, error: BrokerError) -> None:
         """It cannot go on."""
         self._lose(topic)
-        self._out.append(do.Failed(topic.name, error))
+        self._outlet.tell(do.Failed(topic.name, error))
 
     def _evict(self, topic: Topic, *, intercepted: bool = False) -> None:
         """Somebody else has it, and the broker has taken us out, or we have stepped out (`intercepted`)."""
         topic.subscribed = topic.synced  # by a full sync that came after what we know
         self._lose(topic)
-        self._out.append(do.Evicted(topic.name, intercepted))
+        self._outlet.tell(do.Evicted(topic.name, intercepted))
 
     def _lose(self, topic: Topic) -> None:
         """It is not ours from this moment; who waited for a takeover learns it."""
@@ -429,34 +369,37 @@ class Ownership:
     def _changed(self, topic: Topic) -> None:
         """A change is done; a full sync may begin after the last one."""
         if isinstance(topic.work, Claim):
-            self._out.append(do.Claimed(topic.name))
+            self._outlet.tell(do.Claimed(topic.name))
         if not isinstance(topic.work, Look):
             topic.work = None
         self._gate.leave(topic)
-        self._begin_full_sync()
+        self.links.begin_full_sync()
 
-    # --- full syncs and surveys
+    # --- what follows from surveys and full syncs
 
-    def _begin_full_sync(self) -> None:
-        if (call := self._gate.begin(self._topics.values())) is not None:
-            self._sync_began = call.link, self._losses
-            self._call(self._gate, call)
+    def _surveyed(self, survey: Survey, answer: do.Answer, now: float) -> None:
+        if not self.links.goes_on(survey):
+            return
+        for topic, heal in self.links.verdicts(survey, answer):
+            if heal is not None:
+                topic.wants_heal(heal)
+            else:
+                self._evict(topic)
+            self._go_on(topic, now)
+        self.links.ask_on(survey)
 
     def _full_sync_done(self, answer: do.Answer, now: float) -> None:
-        began = self._sync_began
+        began = self.links.sync_began
         error = answer if isinstance(answer, BrokerError) else None
         self._reopen(error, now)
-        if error is not None:
-            self.lost(now)
-        elif self._settled_link == -1 and began == (self._link, self._losses):
-            self._settle(self._link, now)
+        self.links.full_sync_done(began, error, now)
 
     def _reopen(self, error: BrokerError | None, now: float) -> None:
         """What the full sync has held up goes on, then the next full sync."""
         requests, held = self._gate.reopen()
         self._go_on_after(requests, held, error, now)
         self._gate.shut()
-        self._begin_full_sync()
+        self.links.begin_full_sync()
 
     def _go_on_after(self, requests: list[int], held: list[Topic], error: BrokerError | None, now: float) -> None:
         for topic in held:
@@ -465,56 +408,8 @@ class Ownership:
             else:
                 topic.asks_anew()
                 self._go_on(topic, now)
-        self._out += [do.Finished(request, error) for request in requests]
-
-    def _unsettled(self, link: int) -> Iterable[Topic]:
-        """What may have been taken without a notice. Not what was claimed since the last loss: whoever is listed beside
-        us there has been put back by a full sync of its own, and must go by itself."""
-        lost = self._topics.values() if self._settled_link not in (0, link) else ()
-        return [topic for topic in lost if topic.claimed_in != self._losses]
-
-    def _ask_own(self, survey: Survey) -> int:
-        if survey.numbers:
-            self._call(survey, do.AskOwn())
-        else:
-            self._after_survey(survey)
-        return survey.request
-
-    def _ask_on(self, survey: Survey) -> None:
-        if (question := survey.ask(self._pause)) is not None:
-            self._call(survey, question)
-        else:
-            self._after_survey(survey)
-
-    def _surveyed(self, survey: Survey, answer: do.Answer, now: float) -> None:
-        known = answer if isinstance(answer, Mapping) else {}
-        if survey.settles and survey is not self._settling:
-            self._out.append(do.Finished(survey.request, None))
-            return
-        if not survey.settles and not survey.asked:  # what the broker still lists us for
-            survey.left = [name for name in survey.numbers if name not in known]
-            before = any((topic := self._topics.get(name)) is not None and topic.synced for name in known)
-            survey.remembers = survey.is_alone and before and self._settled_link == self._link
-        else:
-            for topic, heal in survey.verdicts(self._me, self._topics, known):
-                if heal is not None:
-                    topic.wants_heal(Heal.ASK if survey.old else heal)
-                else:
-                    self._evict(topic)
-                self._go_on(topic, now)
-        self._ask_on(survey)
-
-    def _after_survey(self, survey: Survey) -> None:
-        if survey.settles:
-            self._settling = None
-        if survey.settles or survey.is_alone or survey.link < self._link:  # of one that is gone
-            self._out.append(do.Finished(survey.request, None))
-        elif survey.old:
-            self._out.append(do.Finished(survey.request, Postponed(_STOOD_STILL)))
-        else:
-            self._link = survey.link
-            self._gate.request(survey.request, survey.link)
-            self._begin_full_sync()
+        for request in requests:
+            self._outlet.finish(request, error)
 
     def _wait_for(self, topic: Topic, request: int, now: float) -> int:
         self._requests.wait(topic, request)
@@ -523,16 +418,12 @@ class Ownership:
 
     def _finish(self, topic: Topic, error: BrokerError | None = None) -> None:
         ended = self._requests.end(topic, failed=error is not None)
-        self._out += [do.Finished(request, error) for request in ended]
-
-    def _call(self, target: Change | list[Topic] | Gate | Survey, what: do.What) -> None:
-        number = next(self._numbers)
-        self._calls[number] = target
-        self._out.append(do.Call(number, what))
+        for request in ended:
+            self._outlet.finish(request, error)
 
     def _set_alarm(self, topic: Topic) -> None:
         """Also when it has one that is later; an earlier one does no harm."""
         at = topic.wake_at
         if at is not None and (topic.alarm_at is None or at < topic.alarm_at):
             topic.alarm_at = at
-            heapq.heappush(self._alarms, (at, next(self._numbers), topic))
+            heapq.heappush(self._alarms, (at, self._outlet.number(), topic))

@@ -119,7 +119,7 @@ async def homes(settings: BrokerSettings, sessions: Collection[str]) -> dict[str
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
     admin = Admin.from_settings(settings)
     try:
-        masters = await admin.masters()
+        masters = await admin.cluster.masters()
     finally:
         await admin.close()
     for broker, address in masters.items():

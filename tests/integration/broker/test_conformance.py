@@ -64,7 +64,7 @@ class Real:
 
     async def expire(self) -> None:
         attributes = {"message.type": "LITE", "lite.topic.expiration": str(AT_ONCE_MINUTES)}
-        for address in (await self.admin.masters()).values():
+        for address in (await self.admin.cluster.masters()).values():
             await self.admin._create_topic(address, self.names.reply_topic, queues=8, attributes=attributes)
 
 

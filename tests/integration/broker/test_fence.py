@@ -55,7 +55,7 @@ async def test_takeovers_while_the_name_server_is_down_evict_nobody_else(kit: An
     port = free_port()
     async with Wire(kit.name_server, port) as wire:
         admin = Admin(f"{HOST}:{port}")
-        assert await admin.masters()
+        assert await admin.cluster.masters()
         fences = []
         for pod in ("first", "second"):
             made = Fence(kit.config(pod), kit.names, on_lost=lambda partition: None, admin=admin)

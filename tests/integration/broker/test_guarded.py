@@ -232,14 +232,14 @@ async def test_brokers_tell_strangers_why_not(
 async def test_plain_text_is_refused_and_the_setting_named(rocketmq: LocalRocketMQ) -> None:
     admin = Admin(rocketmq.name_server, access=AdminAccess(**SIGNED))
     with pytest.raises(BrokerUnavailable, match=r"it may require TLS \(admin_tls\)"):
-        await admin.masters()
+        await admin.cluster.masters()
     await admin.close()
 
 
 async def test_an_unknown_authority_is_refused(rocketmq: LocalRocketMQ) -> None:
     admin = Admin(rocketmq.name_server, access=AdminAccess(tls=True, **SIGNED))
     with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not match ca_file"):
-        await admin.masters()
+        await admin.cluster.masters()
     await admin.close()
 
 
@@ -301,10 +301,10 @@ async def test_authorities_change_without_a_restart(
     admin = Admin(rocketmq.name_server, access=AdminAccess(True, str(ca), **SIGNED))
     await until(lambda: "endpoints: cannot reach proxy" in producer.unready_reason)
     with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not match ca_file"):
-        await admin.masters()
+        await admin.cluster.masters()
     ca.write_bytes(Path(access.ca_file).read_bytes())
     await producer.wait_ready(30)
-    assert await admin.masters()
+    assert await admin.cluster.masters()
     await admin.close()
 
 

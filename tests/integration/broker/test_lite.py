@@ -103,8 +103,8 @@ async def test_close_with_an_open_poll_loses_nothing(kit: Any) -> None:
 
 async def skip_at_broker(admin: Admin, kit: Any, name: str, offset: int) -> None:
     """Commits an offset behind the owner's back, as a lost acknowledgement of somebody else would."""
-    for address in (await admin.masters()).values():
-        await admin._client(address).call(
+    for address in (await admin.cluster.masters()).values():
+        await admin.cluster.client(address).call(
             15,
             {
                 "consumerGroup": kit.names.gateway_group,

@@ -317,5 +317,5 @@ async def test_topic_of_another_form_is_refused_by_name(admin: Admin, names: Nam
 async def test_unreachable_name_server_says_so() -> None:
     admin = Admin("127.0.0.1:1", timeout_seconds=2)
     with pytest.raises(BrokerUnavailable, match=r"nameServer: cannot reach 127\.0\.0\.1:1"):
-        await admin.masters()
+        await admin.cluster.masters()
     await admin.close()

@@ -105,8 +105,8 @@ async def test_a_tls_handshake_that_never_ends_is_told(kit: Any) -> None:
 async def let_consume(admin: Admin, names: Names, group: str, topic: str, *, enabled: bool) -> None:
     attributes = {"+lite.bind.topic": topic, "+lite.sub.model": "Exclusive"} if topic else {}
     body = {"groupName": group, "consumeEnable": enabled, "consumeMessageOrderly": True, "attributes": attributes}
-    for address in (await admin.masters()).values():
-        await admin._client(address).call(CREATE_GROUP, {}, json.dumps(body).encode())
+    for address in (await admin.cluster.masters()).values():
+        await admin.cluster.client(address).call(CREATE_GROUP, {}, json.dumps(body).encode())
     assert await admin.names_exist(names) == []
 
 

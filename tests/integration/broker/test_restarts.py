@@ -192,7 +192,7 @@ async def test_trap_a_broker_that_missed_its_registration_can_be_told_to_registe
     """By itself it would do so 10 s after its start, and every 30 s."""
     fields = {"brokerName": "broker-a", "clusterName": "DefaultCluster", "brokerId": 0}
     unregister = 104
-    client = admin._client(rocketmq.name_server)
+    client = admin.cluster.client(rocketmq.name_server)
     registered = True
     while registered:  # again, should it have registered by itself just then
         await client.call(unregister, {**fields, "brokerAddr": rocketmq.broker.address})

@@ -46,11 +46,11 @@ async def test_admin_over_tls(rocketmq: SharedRocketMQ, names: Names) -> None:
 async def test_admin_refuses_an_unknown_authority(rocketmq: SharedRocketMQ) -> None:
     admin = Admin(rocketmq.name_server, access=AdminAccess(tls=True))
     with pytest.raises(BrokerError, match=r"admin_tls: the certificate of .* does not match ca_file"):
-        await admin.masters()
+        await admin.cluster.masters()
 
 
 async def test_admin_refuses_a_certificate_of_another_address(rocketmq: SharedRocketMQ) -> None:
     elsewhere = f"localhost:{rocketmq.name_server_port}"
     admin = Admin(elsewhere, access=AdminAccess(tls=True, ca_file=rocketmq.certificate))
     with pytest.raises(BrokerError, match=r"the certificate of localhost:\d+ does not match .*Hostname mismatch"):
-        await admin.masters()
+        await admin.cluster.masters()

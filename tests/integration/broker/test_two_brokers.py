@@ -52,7 +52,7 @@ def config(address: str, pod: str) -> BrokerConfig:
 @pytest.mark.timeout(300)
 async def test_two_brokers_two_proxies(cluster: LocalRocketMQ, kit: Any) -> None:
     admin = Admin(cluster.name_server)
-    masters = await admin.masters()
+    masters = await admin.cluster.masters()
     assert list(masters) == ["broker-a", "broker-b"]
     await admin.ensure_names(NAMES, expiration_minutes=30)
     assert await admin.names_exist(NAMES) == []
@@ -97,7 +97,10 @@ async def test_two_brokers_two_proxies(cluster: LocalRocketMQ, kit: Any) -> None
     # a notice that comes after its receiver has begun to take over again is no eviction any more
     await until(lambda: [sum(one.owned for one in owner.values()) for owner in owners] == [0, len(sessions)])
     assert len(sessions) < len(evicted) <= len(sessions) * 3
-    homes = [{home for topic in NAMES.topics_on(n) for home in await admin._route(topic)} for n in range(NAMES.brokers)]
+    homes = [
+        {home for topic in NAMES.topics_on(n) for home in await admin.cluster.route(topic)}
+        for n in range(NAMES.brokers)
+    ]
     assert homes in ([{"broker-a"}, {"broker-b"}], [{"broker-b"}, {"broker-a"}])
     assert {NAMES.broker_of(session) for session in sessions} == {0, 1}
 
@@ -137,7 +140,9 @@ async def test_more_partitions_are_made_beside_those_of_their_broker(cluster: Lo
     more = replace(names, partitions=7)
     for _ in range(2):
         await admin.ensure_names(more, expiration_minutes=30, known_partitions=2)
-    homes = [sorted({home for topic in more.topics_on(n) for home in await admin._route(topic)}) for n in range(2)]
+    homes = [
+        sorted({home for topic in more.topics_on(n) for home in await admin.cluster.route(topic)}) for n in range(2)
+    ]
     assert sorted(homes) == [["broker-a"], ["broker-b"]]
     assert await admin.names_exist(more) == []
     await admin.delete_names(more)

@@ -127,15 +127,15 @@ class Broker:
         self.take()
 
     def sync(self) -> None:
-        self.ownership.full_sync(self.ownership._link)
+        self.ownership.links.full_sync(self.ownership.links._link)
         self.take()
 
 
 @pytest.fixture
 def broker() -> Broker:
     made = Broker()
-    made.ownership.linked(1)
-    made.ownership.settled(1, made.now)
+    made.ownership.links.linked(1)
+    made.ownership.links.settled(1, made.now)
     made.answer_all()
     return made
 

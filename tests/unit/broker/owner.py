@@ -214,16 +214,16 @@ class Owner:
                     self.network.clock.after(0.3, lambda: self.run(lambda: self._stay_ready(link)))
                 else:
                     self._poll(self._polling)
-                    self._wait(self.ownership.settled(link, self.network.clock.now), lambda error: None)
+                    self._wait(self.ownership.links.settled(link, self.network.clock.now), lambda error: None)
 
         if self.linked and link == self.link:
-            self._wait(self.ownership.linked(link), again)
+            self._wait(self.ownership.links.linked(link), again)
 
     def _sync(self) -> None:
         def done(error: BrokerError | None) -> None:
             self.network.clock.after(SYNC_SECONDS, lambda: self.run(self._sync))
 
-        self._wait(self.ownership.full_sync(self.link), done)
+        self._wait(self.ownership.links.full_sync(self.link), done)
 
     # --- messages
 

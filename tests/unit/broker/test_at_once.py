@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import litevoice_broker.admin
+import litevoice_broker.cluster
 from litevoice_broker.admin import LAGS_AT_ONCE, Admin
 from litevoice_broker.at_once import each
 from litevoice_broker.errors import BrokerError
@@ -79,7 +79,7 @@ class Brokers:
 @pytest.fixture
 def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
     brokers = Brokers()
-    monkeypatch.setattr(litevoice_broker.admin, "RemotingClient", lambda address, **_: brokers)
+    monkeypatch.setattr(litevoice_broker.cluster, "RemotingClient", lambda address, **_: brokers)
     return brokers
 
 

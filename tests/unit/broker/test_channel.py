@@ -65,7 +65,7 @@ async def test_no_link_is_made_ready_while_it_is_asked_what_was_taken(monkeypatc
     await asyncio.wait_for(asyncio.gather(looking, linking), 1.0)
     assert [type(what) for what in told.calls[:2]] == [AskOwn, Ask]
     assert isinstance(told.calls[-1], Replace)
-    assert channel._ownership.unlisted() == {N: 1000}
+    assert channel._ownership.links.unlisted() == {N: 1000}
 
 
 async def test_who_stands_still_again_while_it_looks_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:

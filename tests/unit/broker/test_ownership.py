@@ -423,11 +423,11 @@ def test_a_full_sync_that_failed_counts_as_a_lost_link(
 
 
 def test_a_full_sync_that_fails(broker: Broker) -> None:
-    request = broker.ownership.full_sync(1)
+    request = broker.ownership.links.full_sync(1)
     error = BrokerUnavailable("restarting")
     broker.answer(error)
     assert broker.finished[request] is error
-    following = broker.ownership.full_sync(1)
+    following = broker.ownership.links.full_sync(1)
     broker.answer_all()
     assert broker.finished[following] is None
 
@@ -447,12 +447,12 @@ def test_a_full_sync_that_fails(broker: Broker) -> None:
 def test_a_new_link(broker: Broker, listed: Collection[str] | None, after: list[What], ours: bool) -> None:
     broker.own(3)
     broker.listed = listed
-    linked = broker.ownership.linked(2)
-    ignored = broker.ownership.full_sync(2)
+    linked = broker.ownership.links.linked(2)
+    ignored = broker.ownership.links.full_sync(2)
     asked = [OWN] if listed == {ME} else [OWN, ASK]
     assert broker.answer_all() == [*asked, Replace((N,) if ours else (), 2)]
     assert (broker.finished[linked], broker.finished[ignored]) == (None, None)
-    settled = broker.ownership.settled(2, broker.now)
+    settled = broker.ownership.links.settled(2, broker.now)
     assert broker.answer_all() == ([ASK, *after] if ours else [])
     assert broker.finished[settled] is None
     assert broker.evicted == ([] if ours else [N])
@@ -461,9 +461,9 @@ def test_a_new_link(broker: Broker, listed: Collection[str] | None, after: list[
 def test_beside_somebody_after_the_full_sync_over_a_new_link(broker: Broker) -> None:
     broker.own(3)
     broker.now += 60  # nothing came for long
-    broker.ownership.linked(2)
+    broker.ownership.links.linked(2)
     broker.answer_all()
-    broker.ownership.settled(2, broker.now)
+    broker.ownership.links.settled(2, broker.now)
     broker.listed = {ME, THEM}
     assert broker.answer_all() == [ASK, ASK, REMOVE], "who has it is decided when we have stepped out"
     broker.listed = {THEM}

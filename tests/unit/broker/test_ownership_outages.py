@@ -23,9 +23,9 @@ ALL = Replace((N,), 1)
 
 def test_what_came_a_moment_before_the_outage_is_fetched_again_however_long_it_was(broker: Broker) -> None:
     broker.own(3)
-    broker.ownership.lost(broker.now)
+    broker.ownership.links.lost(broker.now)
     broker.pass_time(12.0)
-    broker.ownership.lost(broker.now)
+    broker.ownership.links.lost(broker.now)
     broker.listed, broker.own_names = (), ()
     broker.sync()
     assert broker.answer_all() == [OWN, ASK, ALL, ASK, REMOVE, add(3), REMOVE, add(4)]
@@ -35,7 +35,7 @@ def test_a_full_sync_that_may_have_come_before_the_outage_says_nothing(broker: B
     broker.own(3)
     broker.sync()
     broker.take()
-    broker.ownership.lost(broker.now)
+    broker.ownership.links.lost(broker.now)
     assert broker.answer_all() == [ALL], "on its way already"
     broker.sync()
     assert broker.answer_all()[:3] == [OWN, ALL, ASK]
@@ -43,7 +43,7 @@ def test_a_full_sync_that_may_have_come_before_the_outage_says_nothing(broker: B
 
 def test_a_full_sync_after_the_outage_ends_it(broker: Broker) -> None:
     broker.own(3)
-    broker.ownership.lost(broker.now)
+    broker.ownership.links.lost(broker.now)
     broker.sync()
     broker.answer_all()
     broker.sync()
@@ -56,7 +56,7 @@ def test_who_came_after_the_outage_does_not_step_out_for_who_was_there_before(
 ) -> None:
     """The old owner's full sync was on its way, and has put it beside us; it asks, and goes."""
     if noticed_by_a_poll:
-        broker.ownership.lost(broker.now)
+        broker.ownership.links.lost(broker.now)
     else:
         broker.sync()
         broker.answer(AWAY)
@@ -70,7 +70,7 @@ def test_who_came_after_the_outage_does_not_step_out_for_who_was_there_before(
 
 def test_who_came_before_the_outage_makes_way_for_who_is_beside_it(broker: Broker) -> None:
     broker.own(3)
-    broker.ownership.lost(broker.now)
+    broker.ownership.links.lost(broker.now)
     broker.sync()
     broker.answer()
     broker.answer()
@@ -84,7 +84,7 @@ def test_who_came_before_the_outage_makes_way_for_who_is_beside_it(broker: Broke
 def test_a_takeover_that_began_before_the_outage_is_asked_for(broker: Broker) -> None:
     broker.ownership.take_over(N, 3, broker.now)
     broker.take()
-    broker.ownership.lost(broker.now)
+    broker.ownership.links.lost(broker.now)
     broker.answer_all()
     broker.listed = (THEM,)
     broker.sync()
@@ -107,24 +107,24 @@ def test_a_change_that_fails_is_an_outage_too(broker: Broker) -> None:
 
 def test_the_questions_of_an_old_link_do_not_bring_it_back(broker: Broker) -> None:
     broker.own(3)
-    broker.ownership.lost(broker.now)
-    broker.ownership.full_sync(1)
+    broker.ownership.links.lost(broker.now)
+    broker.ownership.links.full_sync(1)
     broker.take()
     old = broker.open.pop(0)
-    broker.ownership.linked(2)
+    broker.ownership.links.linked(2)
     broker.answer_all()
     broker.ownership.answered(old.number, {}, broker.now)
     broker.answer_all()
-    broker.ownership.full_sync(2)
+    broker.ownership.links.full_sync(2)
     assert Replace((N,), 2) in broker.answer_all()
 
 
 def test_a_full_sync_over_the_old_link_settles_nothing(broker: Broker) -> None:
     """The question whose it is would come before the full sync over the new link, which may put us back."""
     broker.own(3)
-    broker.ownership.lost(broker.now)
-    broker.ownership.full_sync(1)
-    broker.ownership.linked(2)
+    broker.ownership.links.lost(broker.now)
+    broker.ownership.links.full_sync(1)
+    broker.ownership.links.linked(2)
     broker.answer()
     old = broker.open.pop()
     assert old.what == ALL
@@ -196,7 +196,7 @@ def test_a_call_without_an_answer_does_not_hold_up_new_sessions(broker: Broker) 
     broker.ownership.begin(["s-slow"], broker.now)
     broker.take()
     slow = broker.open.pop(0)
-    sync = broker.ownership.full_sync(1)
+    sync = broker.ownership.links.full_sync(1)
     new = broker.ownership.begin(["s-new"], broker.now)
     broker.ownership.give_way(broker.now)
     broker.answer_all()
@@ -205,7 +205,7 @@ def test_a_call_without_an_answer_does_not_hold_up_new_sessions(broker: Broker) 
     broker.answer_all()
     assert broker.finished[new] is None
     assert isinstance(broker.finished[sync], Postponed)
-    again = broker.ownership.full_sync(1)
+    again = broker.ownership.links.full_sync(1)
     broker.ownership.answered(slow.number, None, broker.now)
     broker.answer_all()
     assert broker.finished[again] is None
@@ -213,17 +213,17 @@ def test_a_call_without_an_answer_does_not_hold_up_new_sessions(broker: Broker) 
 
 def test_who_stood_still_finds_out_what_was_taken_meanwhile_and_changes_nothing_else(broker: Broker) -> None:
     broker.own(3)
-    request = broker.ownership.look_again()
+    request = broker.ownership.links.look_again()
     assert broker.answer_all() == [OWN]
     assert broker.finished[request] is None
     assert broker.offer(4) is Fate.DELIVER
     broker.listed = (THEM,)
-    request = broker.ownership.look_again()
+    request = broker.ownership.links.look_again()
     assert broker.answer_all() == [OWN, ASK]
     assert broker.evicted == [N]
     assert broker.finished[request] is None
     assert broker.answer_all() == []
-    request = broker.ownership.look_again()
+    request = broker.ownership.links.look_again()
     assert broker.answer_all() == []
     assert broker.finished[request] is None
 
@@ -241,7 +241,7 @@ def test_what_was_claimed_since_the_last_full_sync_does_not_say_that_the_broker_
     broker.own(3)
     own_another(broker, synced=False)
     broker.listed, broker.own_names = (ME,), ["s-2"]
-    broker.ownership.look_again()
+    broker.ownership.links.look_again()
     assert broker.answer() == OWN
     broker.listed = ()
     broker.answer_all()
@@ -258,13 +258,13 @@ def test_what_was_taken_and_left_again_meanwhile_is_not_ours(
     if own_names:
         own_another(broker)
     broker.listed, broker.own_names = (ME,), own_names
-    request = broker.ownership.look_again()
+    request = broker.ownership.links.look_again()
     assert broker.answer() == OWN
     broker.listed = ()
     assert broker.answer_all() == [OWN, ASK]
     assert broker.finished[request] is None
     assert broker.evicted == evicted
-    assert broker.ownership.unlisted() == ({} if evicted else {N: broker.length})
+    assert broker.ownership.links.unlisted() == ({} if evicted else {N: broker.length})
 
 
 @pytest.mark.parametrize("yields", [False, True])
@@ -275,7 +275,7 @@ def test_what_nobody_was_listed_for_and_is_longer_than_known_is_claimed_again(br
     if yields:
         broker.ownership.yield_to_others(N, broker.now)
     broker.own_names, broker.listed, broker.length = [], (), 6
-    broker.ownership.look_again()
+    broker.ownership.links.look_again()
     broker.answer_all()
     assert broker.pass_time(0.5) == ([] if yields else [ASK, add(3), REMOVE, add(4)])
     assert [broker.offer(position) for position in (4, 5)] == [Fate.DELIVER] * 2
@@ -290,12 +290,12 @@ def test_nor_is_that_given_up_when_it_is_looked_again_meanwhile(broker: Broker) 
     assert other is not None
     other.order.restart(6)
     broker.own_names, broker.listed, broker.length = [], (), 6
-    broker.ownership.look_again()
+    broker.ownership.links.look_again()
     broker.answer_all()
     broker.own_names, broker.listed = ["s-2"], (ME,)
     broker.sync()
     assert broker.answer_all() == [Replace(("s-2",), 1)]
-    broker.ownership.look_again()
+    broker.ownership.links.look_again()
     broker.answer()
     broker.listed = ()
     broker.answer_all()
@@ -308,22 +308,22 @@ def test_what_nobody_was_listed_for_is_told_once_also_after_another_look(broker:
     simulator: a broker's restart while the gateway stood still)."""
     broker.own(3)
     broker.own_names, broker.listed = [], ()
-    broker.ownership.look_again()
+    broker.ownership.links.look_again()
     broker.answer_all()
     broker.own_names, broker.listed = [N], (ME,)
-    broker.ownership.look_again()
+    broker.ownership.links.look_again()
     broker.answer_all()
-    assert broker.ownership.unlisted() == {N: broker.length}
-    assert broker.ownership.unlisted() == {}
+    assert broker.ownership.links.unlisted() == {N: broker.length}
+    assert broker.ownership.links.unlisted() == {}
 
 
 def test_nor_is_that_in_doubt_which_is_taken_over_again(broker: Broker) -> None:
     broker.own(3)
     broker.own_names, broker.listed = [], ()
-    broker.ownership.look_again()
+    broker.ownership.links.look_again()
     broker.answer_all()
     broker.own(3, message=False)
-    assert broker.ownership.unlisted() == {}
+    assert broker.ownership.links.unlisted() == {}
 
 
 def test_what_was_taken_and_left_again_is_not_ours_while_its_notice_is_looked_into(broker: Broker) -> None:
@@ -333,7 +333,7 @@ def test_what_was_taken_and_left_again_is_not_ours_while_its_notice_is_looked_in
     broker.notice()
     held = broker.open.pop()
     broker.own_names = ["s-2"]
-    request = broker.ownership.look_again()
+    request = broker.ownership.links.look_again()
     assert broker.answer() == OWN
     broker.listed = ()
     broker.answer_all()
@@ -368,7 +368,7 @@ def look_again_and_find_nobody(broker: Broker, own_names: Collection[str]) -> No
     """While what is open already has no answer yet."""
     slow, broker.open = broker.open, []
     broker.own_names = own_names
-    request = broker.ownership.look_again()
+    request = broker.ownership.links.look_again()
     broker.listed = (ME,)
     assert broker.answer() == OWN
     broker.listed = ()
@@ -420,7 +420,7 @@ def test_what_steps_out_for_its_own_heal_is_not_taken_for_left_when_an_old_notic
     (held,) = broker.open
     broker.notice()
     broker.own_names = ["s-2"]
-    request = broker.ownership.look_again()
+    request = broker.ownership.links.look_again()
     broker.take()
     broker.open.remove(held)
     assert broker.answer() == OWN
@@ -439,9 +439,9 @@ def test_what_steps_out_for_its_own_heal_is_not_taken_for_left_when_an_old_notic
 def test_a_broker_that_may_have_been_away_does_not_say_that_somebody_has_left(broker: Broker) -> None:
     broker.own(3)
     broker.length = 4
-    broker.ownership.lost(broker.now)
+    broker.ownership.links.lost(broker.now)
     broker.own_names = ["s-2"]
-    broker.ownership.look_again()
+    broker.ownership.links.look_again()
     assert broker.answer() == OWN
     broker.listed = ()
     assert broker.answer_all() == [OWN, ASK]
@@ -466,7 +466,7 @@ def test_a_takeover_whose_client_has_left_goes_no_further(broker: Broker, steps:
 def test_a_look_that_is_not_answered_ends(broker: Broker) -> None:
     broker.own(3)
     broker.listed = None
-    request = broker.ownership.look_again()
+    request = broker.ownership.links.look_again()
     assert broker.answer_all() == [OWN, ASK]
     assert broker.finished[request] is None
     assert not broker.evicted
@@ -476,9 +476,9 @@ def test_what_nobody_waits_for_is_not_claimed_again_after_an_outage(broker: Brok
     broker.own(3)
     broker.ownership.yield_to_others(N, broker.now)
     broker.ownership.heal([N], broker.now)
-    broker.ownership.lost(broker.now)
-    broker.ownership.linked(2)
-    broker.ownership.settled(2, broker.now)
+    broker.ownership.links.lost(broker.now)
+    broker.ownership.links.linked(2)
+    broker.ownership.links.settled(2, broker.now)
     calls = [*broker.answer_all(), *broker.pass_time(60)]
     assert not [call for call in calls if isinstance(call, Subscribe)]
     assert broker.offer(4) is Fate.DELIVER

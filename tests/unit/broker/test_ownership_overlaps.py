@@ -196,7 +196,7 @@ def test_a_new_links_question_says_nothing_of_what_changed_since(
     broker: Broker, meanwhile: Callable[[Broker], object]
 ) -> None:
     broker.own(3)
-    broker.ownership.linked(2)
+    broker.ownership.links.linked(2)
     meanwhile(broker)
     broker.listed = {THEM}
     assert Ask((N,)) in broker.answer_all()
@@ -208,15 +208,15 @@ def test_a_new_links_question_says_nothing_of_what_changed_since(
 
 def test_full_syncs_that_wait_are_one(broker: Broker) -> None:
     broker.ownership.take_over(N, 3, broker.now)
-    waiting = [broker.ownership.full_sync(1), broker.ownership.full_sync(1)]
+    waiting = [broker.ownership.links.full_sync(1), broker.ownership.links.full_sync(1)]
     assert broker.answer_all() == [add(2), REMOVE, add(3), Replace((N,), 1)]
     assert [broker.finished[request] for request in waiting] == [None, None]
 
 
 def test_full_syncs_wanted_during_one_are_one_more(broker: Broker) -> None:
-    first = broker.ownership.full_sync(1)
+    first = broker.ownership.links.full_sync(1)
     broker.take()
-    later = [broker.ownership.full_sync(1), broker.ownership.full_sync(1)]
+    later = [broker.ownership.links.full_sync(1), broker.ownership.links.full_sync(1)]
     broker.answer()
     assert broker.finished[first] is None
     assert not set(later) & set(broker.finished), "they tell what is owned after they were asked for"
@@ -270,10 +270,10 @@ def reconnect(broker: Broker, names: list[str], listed: list[str]) -> tuple[list
     broker.answer_all()
     broker.now += 60
     broker.own_names = listed
-    broker.ownership.linked(2)
+    broker.ownership.links.linked(2)
     own, *before, full_sync = broker.answer_all()
     assert (own, full_sync) == (OWN, Replace(tuple(names), 2))
-    broker.ownership.settled(2, broker.now)
+    broker.ownership.links.settled(2, broker.now)
     return [call for call in before if isinstance(call, Ask)], [
         call for call in broker.answer_all() if isinstance(call, Ask)
     ]
@@ -295,7 +295,7 @@ def test_questions_that_can_wait_are_asked_at_a_jittered_rate(broker: Broker) ->
         asked.append((low, high))
         return high
 
-    broker.ownership._pause = pause
+    broker.ownership.links._pause = pause
     names = [f"s-{number:04}" for number in range(1000)]
     before, after = reconnect(broker, names, [])
     assert sum(call.pause for call in before) / 2 == pytest.approx(1000 / ASKED_PER_SECOND)
@@ -308,9 +308,9 @@ def test_what_came_a_moment_before_the_link_broke_is_asked_for_at_once(broker: B
     names = [f"s-{number:04}" for number in range(200)]
     broker.ownership.begin(names, broker.now)
     broker.answer_all()
-    broker.ownership.linked(2)
+    broker.ownership.links.linked(2)
     broker.answer_all()
-    broker.ownership.settled(2, broker.now)
+    broker.ownership.links.settled(2, broker.now)
     first, *_ = broker.answer_all()
     assert first == Ask((N,), 0.0)
 
@@ -328,24 +328,24 @@ def reconnected(broker: Broker) -> list[str]:
     broker.answer_all()
     broker.now += 60
     broker.own_names = names
-    broker.ownership.linked(2)
+    broker.ownership.links.linked(2)
     broker.answer_all()
     return names
 
 
 def test_a_second_reconnect_ends_the_questions_of_the_first(broker: Broker) -> None:
     names = reconnected(broker)
-    settled = broker.ownership.settled(2, broker.now)
+    settled = broker.ownership.links.settled(2, broker.now)
     broker.answer()
-    broker.ownership.linked(3)
+    broker.ownership.links.linked(3)
     broker.answer_all()
     assert broker.finished[settled] is None
-    broker.ownership.settled(3, broker.now)
+    broker.ownership.links.settled(3, broker.now)
     assert [name for call in broker.answer_all() if isinstance(call, Ask) for name in call.names] == names
 
 
 def test_full_syncs_go_on_beside_the_questions_of_a_reconnect(broker: Broker) -> None:
     reconnected(broker)
-    broker.ownership.settled(2, broker.now)
+    broker.ownership.links.settled(2, broker.now)
     broker.sync()
     assert [type(call) for call in broker.answer_all()].count(Ask) == 1000 / ASKED_AT_ONCE

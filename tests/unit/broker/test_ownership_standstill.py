@@ -177,9 +177,9 @@ def test_nor_the_answers_about_a_new_link(broker: Broker) -> None:
     """What had come a moment before the last one broke is claimed at once else. We leave it as well, because the full
     sync may have put us back."""
     broker.own(3)
-    broker.ownership.linked(2)
+    broker.ownership.links.linked(2)
     broker.answer_all()
-    broker.ownership.settled(2, broker.now)
+    broker.ownership.links.settled(2, broker.now)
     broker.take()
     stand_still(broker)
     assert broker.answer() == ASK
@@ -292,23 +292,23 @@ def test_a_full_sync_that_waited_when_we_stood_still_does_not_run_before_we_have
         broker.sync()
     broker.ownership.begin(["s-new"], broker.now)
     broker.take()
-    waits = broker.ownership.full_sync(1)
+    waits = broker.ownership.links.full_sync(1)
     broker.take()
     stand_still(broker)
     assert Replace((N, "s-new"), 1) not in broker.answer_all()
     assert isinstance(broker.finished[waits], Postponed)
     broker.listed = {THEM}
-    broker.ownership.look_again()
+    broker.ownership.links.look_again()
     broker.answer_all()
     assert N in broker.evicted
 
 
 def test_nor_does_that_of_a_new_link_about_which_we_had_asked(broker: Broker) -> None:
     broker.own(3)
-    waits = broker.ownership.linked(2)
+    waits = broker.ownership.links.linked(2)
     broker.take()
     stand_still(broker)
     assert broker.answer_all()[-1] == OWN
     assert isinstance(broker.finished[waits], Postponed)
-    broker.ownership.linked(2)
+    broker.ownership.links.linked(2)
     assert broker.answer_all() == [OWN, Replace((N,), 2)]

@@ -13,6 +13,7 @@ from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.changes import CALLS_AT_ONCE
 from litevoice_broker.lite.channel import POLL_FAILS_SECONDS, REFUSED_SECONDS, UNREST_SECONDS, LiteChannel
 from litevoice_broker.lite.commands import What
+from litevoice_broker.lite.links import Links
 from litevoice_broker.lite.ownership import Ownership
 from litevoice_broker.partition_consumer import REFUSED_IN_A_ROW, PartitionConsumer
 from litevoice_broker.receiving import BATCH_MESSAGES, Poller, acknowledge
@@ -89,7 +90,7 @@ def lite_channel() -> LiteChannel:
 
 async def test_one_poll_that_fails_is_a_hiccup_two_are_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     lost: list[float] = []
-    monkeypatch.setattr(Ownership, "lost", lambda self, now: lost.append(now))
+    monkeypatch.setattr(Links, "lost", lambda self, now: lost.append(now))
     channel = lite_channel()
     away = BrokerUnavailable("ReceiveMessage: unavailable")
     for error in (away, None, away, None):

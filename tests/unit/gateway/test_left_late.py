@@ -13,7 +13,8 @@ from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import Audio, CreateResponse, EpochEnd, Packet, Silence
 from litevoice_contracts.positions import START, EventId
 from litevoice_gateway.epochs import TIE_BITS
-from litevoice_gateway.handover import is_lacked, needed
+from litevoice_gateway.handover import needed
+from litevoice_gateway.lacking import is_lacked
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from litevoice_gateway.runs import Run
 from litevoice_gateway.session import LEFT_SECONDS

@@ -1,8 +1,6 @@
-"""The packet log of a session: batches, numbers, retained packets, replays; and when a quiet worker is asked."""
+"""The packet log of a session: batches, numbers, retained packets, replays."""
 
 from __future__ import annotations
-
-import itertools
 
 import pytest
 from hypothesis import given
@@ -24,9 +22,8 @@ from litevoice_contracts.packets import (
 )
 from litevoice_gateway import commands as do
 from litevoice_gateway.epochs import new_epoch
-from litevoice_gateway.limits import Limits, TokenBucket
+from litevoice_gateway.limits import Limits
 from litevoice_gateway.packet_log import MAX_ENVELOPE_BYTES, SNAPSHOT_INTERVAL_SECONDS, PacketLog
-from litevoice_gateway.probe import LONGEST_FACTOR, Probe
 from litevoice_gateway.session_state import SessionState
 
 WALL = 1000
@@ -102,7 +99,7 @@ def test_speech_is_sent_soon() -> None:
 def test_before_the_epoch_begins_packets_are_only_collected() -> None:
     log = Log(begun=False)
     log.packets.add(Audio(b"ab"), "pcm16/24000", 5.0)
-    assert (log.out, log.packets.collected) == ([], 1)
+    assert (log.out, log.packets.pending.collected) == ([], 1)
     log.packets.begin(6.0)
     assert [envelope.packets for envelope in log.taken()] == [[Audio(b"ab")]]
 
@@ -112,24 +109,24 @@ def test_a_batch_is_one_envelope_with_contiguous_numbers() -> None:
     (first,) = log.send(Audio(b"a"), Audio(b"b"))
     (second,) = log.send(Audio(b"c"))
     assert (first.seq, len(first.packets), second.seq) == (0, 2, 2)
-    assert log.packets.unconfirmed == 3
-    log.packets.confirmed(2, 0, 2)
-    assert log.packets.unconfirmed == 1
+    assert log.packets.pending.unconfirmed == 3
+    log.packets.pending.confirmed(2, 0, 2)
+    assert log.packets.pending.unconfirmed == 1
 
 
 def test_how_long_the_broker_has_confirmed_nothing() -> None:
     """Not how old a turn is: while somebody speaks, something is always under way."""
     log = Log()
-    assert log.packets.unconfirmed_seconds(50.0) == 0
+    assert log.packets.pending.unconfirmed_seconds(50.0) == 0
     log.send(Audio(b"a"), now=100.0)
-    assert log.packets.unconfirmed_seconds(101.0) == 1
+    assert log.packets.pending.unconfirmed_seconds(101.0) == 1
     log.send(Audio(b"b"), now=102.0)
-    assert log.packets.unconfirmed_seconds(103.0) == 3, "the first one still waits"
-    log.packets.confirmed(1, 103.5, 1)
-    assert log.packets.unconfirmed_seconds(104.0) == 0.5
-    log.packets.confirmed(log.packets.unconfirmed, 104.0, 1)
+    assert log.packets.pending.unconfirmed_seconds(103.0) == 3, "the first one still waits"
+    log.packets.pending.confirmed(1, 103.5, 1)
+    assert log.packets.pending.unconfirmed_seconds(104.0) == 0.5
+    log.packets.pending.confirmed(log.packets.pending.unconfirmed, 104.0, 1)
     log.send(Audio(b"c"), now=200.0)
-    assert log.packets.unconfirmed_seconds(200.5) == 0.5, "nothing was under way in between"
+    assert log.packets.pending.unconfirmed_seconds(200.5) == 0.5, "nothing was under way in between"
 
 
 @pytest.mark.parametrize(("codec", "second"), [("pcm16/24000", 48_000), ("g711_ulaw/8000", 8_000)])
@@ -364,97 +361,6 @@ def test_a_replay_always_gives_exactly_what_was_sent_and_not_done(steps: list[tu
     assert all(len(envelope.encode()) < MAX_ENVELOPE_BYTES * 2 for envelope in replay)
 
 
-# Epochs
-
-TIES = st.integers(0, 1 << 40)
-
-
-@given(st.integers(0, 1 << 41), TIES, TIES, st.integers(-1, 1 << 62))
-def test_owners_of_the_same_millisecond_have_epochs_of_their_own(wall: int, one: int, other: int, known: int) -> None:
-    first, second = new_epoch(wall, one, known), new_epoch(wall, other, known)
-    bits = 20 if wall > known >> 20 else 8
-    assert (first == second) == (one % (1 << bits) == other % (1 << bits))
-    assert min(first, second) > known, "whatever the clock says"
-    assert new_epoch(wall + 1, other, -1) > new_epoch(wall, one, -1), "the newest one wins"
-    assert new_epoch(wall, one, first) > first
-    assert new_epoch(1 << 41, one, -1) < 1 << 63, "it fits into the message, in the year 2039 too"
-
-
-@given(st.integers(0, 1 << 41), st.integers(128, 262_000), TIES, TIES, st.data())
-def test_after_an_owner_whose_clock_is_ahead_the_newest_one_wins(
-    wall: int, behind: int, one: int, other: int, data: st.DataObject
-) -> None:
-    """None of the two knows the other: what the first one says comes late."""
-    ahead, later = new_epoch(wall + behind, 0, -1), data.draw(st.integers(64, behind))
-    assert new_epoch(wall + later, one, ahead) > new_epoch(wall, other, ahead)
-
-
-def test_also_of_one_that_is_ten_minutes_ahead() -> None:
-    ahead = new_epoch(WALL + 600_000, 0, -1)
-    for later in (64, 1000, 30_000):
-        assert new_epoch(WALL + later, 0, ahead) > new_epoch(WALL, (1 << 20) - 1, ahead)
-
-
-# The probe
-
-
-def asked(probe: Probe, until: float, step: float = 0.25) -> list[float]:
-    """When the probe asks a worker that never answers."""
-    times = (tick * step for tick in range(int(until / step) + 1))
-    return [now for now in times if probe.due(now, waiting=True) == "ask"]
-
-
-def test_an_absent_worker_is_asked_at_growing_intervals() -> None:
-    assert asked(Probe(5), 400) == [5, 15, 35, 75, 155, 315]
-
-
-def test_intervals_are_bounded() -> None:
-    times = asked(Probe(1), 1000)
-    assert max(later - earlier for earlier, later in itertools.pairwise(times)) == LONGEST_FACTOR
-
-
-def test_a_sign_of_life_starts_over() -> None:
-    probe = Probe(5)
-    assert asked(probe, 16) == [5, 15]
-    probe.heard(17)
-    assert probe.due(20.9, waiting=True) is None
-    assert probe.due(21, waiting=True) == "look", "before it asks"
-    assert probe.due(22, waiting=True) == "ask"
-
-
-def test_what_was_taken_over_is_looked_for_early_once() -> None:
-    """The wake-up of the first message may be lost between the two steps of a takeover."""
-    probe = Probe(50)
-    assert probe.due(5, waiting=True) is None
-    assert [probe.due(at, waiting=True, unproven=True) for at in (10, 10.5, 11, 12, 13)] == [
-        None,
-        None,
-        "look",
-        None,
-        None,
-    ]
-    assert probe.due(14, waiting=True) is None
-
-
-def test_nothing_expected_nothing_asked() -> None:
-    probe = Probe(5)
-    assert not probe.due(0, waiting=False)
-    assert not probe.due(100, waiting=False)
-    assert not probe.due(101, waiting=True), "the wait begins when something is expected"
-
-
-# The event rate
-
-
-def test_rate_and_burst() -> None:
-    bucket = TokenBucket(10, 20, 0.0)
-    assert [bucket.spend(0.0) for _ in range(19)] == [0.0] * 19
-    assert bucket.spend(0.0) == pytest.approx(0.1), "the burst is used up: the next event may come in 0.1 s"
-    assert bucket.spend(0.0) == pytest.approx(0.2), "a debt"
-    assert bucket.spend(0.2) == pytest.approx(0.1)
-    assert bucket.spend(100.0) == 0.0
-
-
 # Silence
 
 
@@ -486,11 +392,11 @@ def test_what_waits_for_the_broker_is_bounded_in_bytes() -> None:
     log = Log()
     megabyte = Audio(b"\1" * (1 << 20))
     for _ in range(4):
-        assert log.packets.full_since is None
+        assert log.packets.pending.full_since is None
         log.packets.add(megabyte, "pcm16/24000", 7.0)
-    assert log.packets.full_since == 7.0
+    assert log.packets.pending.full_since == 7.0
     log.packets.depart(7.1)
-    log.packets.confirmed(1, 8.0, 1 << 20)
-    assert log.packets.full_since == 7.0
-    log.packets.confirmed(1, 8.0, 1 << 20)
-    assert log.packets.full_since is None
+    log.packets.pending.confirmed(1, 8.0, 1 << 20)
+    assert log.packets.pending.full_since == 7.0
+    log.packets.pending.confirmed(1, 8.0, 1 << 20)
+    assert log.packets.pending.full_since is None

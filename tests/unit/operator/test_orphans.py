@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-import litevoice_broker.admin
+import litevoice_broker.cluster
 from litevoice_broker.config import AdminAccess
 from litevoice_broker.remoting import Answer
 from litevoice_contracts.control import Holdings
@@ -183,7 +183,7 @@ class Party:
             return await call(at, code, *asked)
 
         patch.setattr(ModelRemotingClient, "call", count)
-        patch.setattr(litevoice_broker.admin, "RemotingClient", lambda address, **_: remoting.client(address))
+        patch.setattr(litevoice_broker.cluster, "RemotingClient", lambda address, **_: remoting.client(address))
 
     def run(self, work: Callable[[Broker], Awaitable[Any]]) -> Any:
         async def connected() -> Any:

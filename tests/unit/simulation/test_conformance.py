@@ -10,7 +10,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-import litevoice_broker.admin
+import litevoice_broker.cluster
 from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
 from litevoice_contracts.names import ClientId, Names
@@ -41,7 +41,7 @@ class Model:
         proxies = {PROXY: self.proxy}
         remoting = ModelRemoting(network, [broker])
         patch.setattr(grpc.aio, "insecure_channel", lambda target, options: Channel(network, proxies, target))
-        patch.setattr(litevoice_broker.admin, "RemotingClient", lambda address, **_: remoting.client(address))
+        patch.setattr(litevoice_broker.cluster, "RemotingClient", lambda address, **_: remoting.client(address))
         self.broker = broker
         self.admin = Admin("name-server:9876")
 

@@ -199,7 +199,7 @@ def test_a_worker_that_has_asked_begins_nothing_before_the_answer() -> None:
     """What it said would not count, and its models would be asked twice."""
     world = conversation([(1.0, 0), (1.2, 4), (8.0, 0)])
     world.run(4.0)
-    assert world.machine._dialogue.response is not None
+    assert world.machine._dialogue.responses.in_band is not None
     missing = UpEnvelope("s_test", world.uplink.epoch, world.uplink.next_seq + 5, world.folded.turn, [])
     asked = world.machine.receive(missing, world.now)
     while not any(isinstance(command, commands.Publish) for command in asked):  # one is in flight

@@ -153,7 +153,8 @@ def test_a_gap_that_is_too_long_is_told() -> None:
     assert whats(run(calls=[late])) == ["gap"]
     assert "3.40 s" in str(run(calls=[late]).findings[0])
     brief = run(calls=[late], gaps_decide=False)
-    assert (brief.good, brief.seconds("scale-down")) == (True, [pytest.approx(3.4)]), "told, not judged"
+    assert brief.good, "told, not judged"
+    assert brief.seconds("scale-down") == pytest.approx([3.4])
 
 
 ROLL = Step("rollout", "rollout (1)", 100.0, 200.0)

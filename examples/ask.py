@@ -3,6 +3,9 @@
     pip install 'openai[realtime]'
     python examples/ask.py --url ws://127.0.0.1:8080/v1 --key KEY 'what is the capital of France'
     python examples/ask.py --url ws://127.0.0.1:8080/v1 --key KEY --wav question.wav
+    python examples/ask.py --url ws://127.0.0.1:8080/v1 --key KEY --model bookings 'a table for two'
+
+Without `--model` the first pipeline answers.
 
 A WAV file is spoken in real time: 16 bit, mono, 24 kHz. When the gateway goes away in the middle, the client comes back
 to the same session on another one (`resume`): the answer goes on where it stopped, and what the broker had not
@@ -20,8 +23,8 @@ import sys
 import wave
 from typing import Any
 
-from openai import AsyncOpenAI
-from websockets.exceptions import ConnectionClosed
+from openai import AsyncOpenAI, omit
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 RATE = 24_000
 PACKET_SECONDS = 0.02
@@ -70,7 +73,7 @@ class Appends:
                     return  # it is kept
 
 
-async def ask(url: str, key: str, question: str, wav: str) -> None:
+async def ask(url: str, key: str, model: str, question: str, wav: str) -> None:
     client = AsyncOpenAI(api_key=key, websocket_base_url=url)
     seen = {"session_id": "", "last_event_id": ""}
     appends = Appends()
@@ -81,7 +84,7 @@ async def ask(url: str, key: str, question: str, wav: str) -> None:
         return {"extra_query": seen | appends.query()}
 
     async with client.realtime.connect(
-        model="litevoice", extra_query=appends.query(), on_reconnecting=resume, max_retries=40
+        model=model or omit, extra_query=appends.query(), on_reconnecting=resume, max_retries=40
     ) as connection:
         speaking = asyncio.create_task(speak(connection, appends, wav) if wav else type_in(connection, question))
         audio = bytearray()
@@ -143,9 +146,13 @@ def main() -> None:
     parser.add_argument("question", nargs="?", default="what is the capital of France")
     parser.add_argument("--url", default="ws://127.0.0.1:8080/v1")
     parser.add_argument("--key", default=os.environ.get("LITEVOICE_API_KEY", ""), help="default: $LITEVOICE_API_KEY")
+    parser.add_argument("--model", default="", help="name of a pipeline (default: the first)")
     parser.add_argument("--wav", default="", help="speak this file instead")
     arguments = parser.parse_args()
-    asyncio.run(ask(arguments.url, arguments.key, arguments.question, arguments.wav))
+    try:
+        asyncio.run(ask(arguments.url, arguments.key, arguments.model, arguments.question, arguments.wav))
+    except InvalidStatus as error:
+        sys.exit(f"refused: {error.response.status_code} {error.response.body.decode(errors='replace')}")
 
 
 if __name__ == "__main__":

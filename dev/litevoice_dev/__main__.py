@@ -144,11 +144,12 @@ async def front(folder: Path) -> None:
     await server.serve_forever()
 
 
-async def talk(folder: Path, questions: Sequence[str]) -> None:
+async def talk(folder: Path, questions: Sequence[str]) -> int:
+    """The exit code: 1 when an answer failed."""
     from litevoice_dev.speech import speak, write_wav
     from litevoice_dev.voice_client import VoiceClient
 
-    stack = started(folder)
+    stack, good = started(folder), True
     async with VoiceClient(stack["urls"][0], stack["api_key"], model=stack["model"]) as call:
         say(f"session {call.session_id}")
         for number, question in enumerate(questions, start=1):
@@ -156,7 +157,13 @@ async def talk(folder: Path, questions: Sequence[str]) -> None:
             path = folder / f"answer-{number}.wav"
             write_wav(path, bytes(answer.audio))
             print(f"  asked     {question}\n  heard     {answer.question}\n  answered  {answer.text}")
-            print(f"  first audio after {answer.latency_seconds * 1000:.0f} ms; {path}\n")
+            if answer.status != "completed":
+                good = False
+                print(f"  {answer.status}    {answer.reason}; the workers' logs say more: {folder}/stack/worker-*.log")
+            if answer.audio:
+                print(f"  first audio after {answer.latency_seconds * 1000:.0f} ms; {path}")
+            print()
+    return 0 if good else 1
 
 
 async def attempt(folder: Path, broker: try_it.RunningBroker | None) -> int:
@@ -257,7 +264,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(front(chosen.folder))
         return 0
-    asyncio.run(up(chosen.folder) if chosen.command == "up" else talk(chosen.folder, chosen.questions))
+    try:
+        if chosen.command == "talk":
+            return asyncio.run(talk(chosen.folder, chosen.questions))
+        asyncio.run(up(chosen.folder))
+    except (BrokerError, RuntimeError, TimeoutError) as error:
+        say(f"stopped: {str(error) or type(error).__name__}")
+        return 1
     return 0
 
 

@@ -295,8 +295,10 @@ class LocalRocketMQ:
         self.progress(f"RocketMQ is up in {time.monotonic() - started:.1f} s: proxy {self.endpoints}")
 
     def stop(self) -> None:
-        """Orderly, newest first; the store is kept."""
-        for part in (*reversed(self.proxy_parts), *reversed(self.broker_parts), self.name_server_part):
+        """Orderly, newest first; the store is kept. A proxy keeps nothing, and takes 14 s to end by itself."""
+        for proxy in self.proxy_parts:
+            proxy.kill()
+        for part in (*reversed(self.broker_parts), self.name_server_part):
             part.stop()
         atexit.unregister(self.kill)
 

@@ -239,8 +239,13 @@ class LocalStack:
         raise LookupError(f"no gateway holds {session_id}")
 
     def stop(self) -> None:
-        for member in (*self.gateways, *self.workers):
-            processes.stop(member.process)
+        """Orderly: the gateways, then the workers, those of a kind at once."""
+        for members in (self.gateways, self.workers):
+            for member in members:
+                if member.process.poll() is None:
+                    member.terminate()
+            for member in members:
+                processes.stop(member.process)
 
     def kill(self) -> None:
         for member in (*self.gateways, *self.workers):

@@ -46,6 +46,7 @@ class Answer:
     question: str = ""
     text: str = ""
     status: str = ""
+    reason: str = ""
     audio: bytearray = field(default_factory=bytearray)
     first_audio_at: float = 0.0
     spoken_until: float = 0.0
@@ -166,6 +167,8 @@ class VoiceClient:
                 answer.text = event.transcript
             elif item.type == "response.done":
                 answer.status = event.response.status
+                details = event.response.status_details
+                answer.reason = (details and ((details.error and details.error.message) or details.reason)) or ""
         return answer
 
     def answers_since(self, start: int) -> int:

@@ -16,6 +16,17 @@ QUESTION = "please count to ten"
 ANSWER = "One, two, three, four, five, six, seven, eight, nine, ten."
 
 
+async def test_the_example_says_why_it_is_refused(stack: LocalStack, tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(SCRIPT), "--url", stack.gateways[0].url, "--key", "wrong", "hello"),
+        cwd=tmp_path,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, complaints = await process.communicate()
+    assert process.returncode == 1
+    assert complaints.decode().startswith("refused: 401 {")
+
+
 async def test_the_example_asks_by_voice_and_survives_its_gateway(stack: LocalStack, tmp_path: Path) -> None:
     write_wav(tmp_path / "question.wav", await speak(QUESTION))
     process = await asyncio.create_subprocess_exec(

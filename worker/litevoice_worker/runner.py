@@ -18,6 +18,7 @@ from litevoice_worker import commands
 from litevoice_worker.audio import Samples
 from litevoice_worker.metrics import Metrics
 from litevoice_worker.opening import Stream
+from litevoice_worker.places import place
 from litevoice_worker.plugins import Pipelines
 from litevoice_worker.stages import Responder, StageDied, StageError, Synthesizer, Transcriber, TurnDetector
 from litevoice_worker.stages.model_calls import calls_of
@@ -314,7 +315,8 @@ class SessionRunner:
             self._result(commands.Failed(job, str(error)))
         except Exception as error:
             # The exception's own text could hold what was said.
-            logger.error("a stage crashed", extra={"session": self.machine.id, "error": type(error).__name__})
+            about = {"session": self.machine.id, "error": type(error).__name__, "at": place(error)}
+            logger.error("a stage crashed", extra=about)
             self._failure = _Failure(stage, "", "internal error", self._loop.time())
             self._result(commands.Failed(job, "internal error"))
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -142,7 +143,7 @@ async def wished(agent: PluginProcess, wish: str, said: str = "") -> list[Any]:
         return [piece async for piece in pieces]
 
 
-async def test_what_it_gives_comes_as_it_is(agent: PluginProcess, team: Path) -> None:
+async def test_what_it_gives_comes_as_it_is(agent: PluginProcess, team: Path, caplog: pytest.LogCaptureFixture) -> None:
     call, outcome = FunctionCall("call_1", "f", "{}"), Outcome("incomplete", "max_output_tokens", 3, 4)
     assert await wished(agent, "echo") == ["One.", " Two.", call, outcome]
     assert len(await wished(agent, "flood")) == 20_001, "as fast as it can"
@@ -151,6 +152,8 @@ async def test_what_it_gives_comes_as_it_is(agent: PluginProcess, team: Path) ->
     for wish in ("fail", "endless"):
         with pytest.raises(StageError, match=r"^internal error$"):
             await wished(agent, wish)
+    at = next(vars(record)["at"] for record in caplog.records if record.message == "a plug-in failed")
+    assert re.fullmatch(r"\S+\.py:\d+ respond", at), at
 
 
 async def test_one_that_crashes_goes_on_behind_what_was_said(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
@@ -232,6 +233,9 @@ async def test_what_a_stage_raises(
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.status, finished.reason) == ("failed", reason)
     assert "secret words" not in caplog.text
+    places = [vars(record)["at"] for record in caplog.records if record.message == "a stage crashed"]
+    assert bool(places) == (reason == "internal error")
+    assert all(re.search(r"\.py:\d+ \w+$", place) for place in places), places
 
 
 @pytest.mark.parametrize("how", ["crashed", "hung"])

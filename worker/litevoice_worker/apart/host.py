@@ -22,6 +22,7 @@ from litevoice_contracts.settings import StageSettings
 from litevoice_worker.apart import wire
 from litevoice_worker.apart.watch import LOOK_SECONDS
 from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome
+from litevoice_worker.places import place
 from litevoice_worker.plugins import begin
 from litevoice_worker.stages import AnyPlugin, StageError
 
@@ -83,7 +84,7 @@ class Host:
         except StageError as error:
             end = wire.Failed(request.job, message=str(error))
         except Exception as error:
-            end = wire.Failed(request.job, error=type(error).__name__)  # its own text could hold what was said
+            end = wire.Failed(request.job, error=type(error).__name__, at=place(error))
         with contextlib.suppress(ConnectionError):
             await self.tell(end)
 

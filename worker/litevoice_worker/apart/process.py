@@ -218,7 +218,7 @@ class PluginProcess(Plugin[NoOptions]):
     def _failed(self, answer: wire.Failed) -> StageError:
         if not answer.error:
             return StageError(answer.message)
-        logger.error("a plug-in failed", extra={**self._named, "error": answer.error})
+        logger.error("a plug-in failed", extra={**self._named, "error": answer.error, "at": answer.at})
         return StageError("internal error")
 
     def _given_up(self, error: _Died, attempts: int) -> StageError:

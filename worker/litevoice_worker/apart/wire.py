@@ -121,11 +121,13 @@ class Judged(msgspec.Struct, tag="judged"):
 
 
 class Failed(msgspec.Struct, tag="failed"):
-    """By a StageError, whose message may go to the client, or by another error, of which only the type is told."""
+    """By a StageError, whose message may go to the client, or by another error, of which only type and place are told:
+    its own text could hold what was said."""
 
     job: int
     message: str = ""
     error: str = ""
+    at: str = ""
 
 
 Piece = Sentence | Called | CalledPart

@@ -8,8 +8,7 @@ log and with an undisturbed call; each choice of who goes, each gap of a planned
 cannot come back is judged (`litevoice_dev.fleet.judge`).
 
 Prints a table, keeps raw data and a plot of the sessions of each gateway in fleet-output/, and exits with 1 on a miss.
-Takes about an hour; --brief, which is part of `make test`, four minutes: 16 callers, once 1 → 4 → 1, a rollout, a
-killed gateway.
+Takes about an hour; --brief, which is part of `make test`, four minutes: 16 callers, once 1 → 4 → 1, and a rollout.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ async def fleet(options: argparse.Namespace) -> tuple[Verdict, Run, Watch, float
     run = Run(endpoint, options, extent, *await asyncio.to_thread(fleet_place.workers_nodes))
     people = options.sessions + options.staying
     await asyncio.to_thread(reset, people, extent.drain_seconds)
-    spoken, typed = await scripts(brief=False)
+    spoken, typed = await scripts(brief=False, questions=extent.questions)
     controls = [run.caller(-1, script) for script in (spoken, typed)]
     async with recorded(run.stay_node, options.output) as requests:
         run.callers = [run.caller(n, spoken if n < options.speaking else typed) for n in range(options.sessions)]

@@ -9,7 +9,7 @@ import pytest
 
 from litevoice_contracts.errors import InvalidField
 from litevoice_dev.chaos.checker import Finding
-from litevoice_dev.fleet.plan import check, max_per_pod, plan
+from litevoice_dev.fleet.plan import BRIEF, check, max_per_pod, plan
 from litevoice_dev.fleet.records import Stay, Step
 from litevoice_dev.fleet.report import MOST_FINDINGS_SHOWN, lines, plot
 from tests.unit.dev.fleet.test_judge import DOWN, pod, run, story
@@ -21,6 +21,7 @@ def test_everything_is_done_in_turn() -> None:
     kinds = [step.kind for step in plan()]
     assert kinds[:6] == ["scale-up", "scale-down"] * 3
     assert kinds[6:] == ["rollout"] * 3 + ["node-drain", "node-cut", "pod-kill", "api-away"]
+    assert [step.kind for step in plan(BRIEF)] == ["scale-up", "scale-down", "rollout"]
     assert [str(step) for step in plan(only="pod-kill, scale")[-2:]] == ["scale-down to 1 (3)", "pod-kill (1)"]
     with pytest.raises(InvalidField, match=r"--only: expected some of scale, .* got kill"):
         plan(only="kill")

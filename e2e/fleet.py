@@ -97,7 +97,7 @@ async def fleet(options: argparse.Namespace) -> tuple[Verdict, Run, Watch, float
     run = Run(endpoint, options, extent, *await asyncio.to_thread(fleet_place.workers_nodes))
     people = options.sessions + options.staying
     await asyncio.to_thread(reset, people, extent.drain_seconds)
-    spoken, typed = await scripts(brief=False, questions=extent.questions)
+    spoken, typed = await scripts(brief=False)  # short calls would be over before a rollout moves them
     controls = [run.caller(-1, script) for script in (spoken, typed)]
     async with recorded(run.stay_node, options.output) as requests:
         run.callers = [run.caller(n, spoken if n < options.speaking else typed) for n in range(options.sessions)]

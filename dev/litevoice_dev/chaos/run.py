@@ -140,9 +140,9 @@ async def run(options: Options, faults: Sequence[Fault], stop: asyncio.Event) ->
         )
 
 
-async def scripts(brief: bool, questions: Sequence[str] = ()) -> tuple[Script, Script]:
-    """For callers who speak, and for callers who type. `questions`: other ones than usual."""
-    questions = questions or (BRIEF if brief else LONG)
+async def scripts(brief: bool) -> tuple[Script, Script]:
+    """For callers who speak, and for callers who type."""
+    questions = BRIEF if brief else LONG
     clips = {question: await speak(question) for question in questions}
     return Script(questions, (0.2, 1.0), clips), Script(questions, (0.2, 2.0) if brief else (2.0, 10.0))
 

@@ -26,7 +26,6 @@ class Extent:
         between_seconds: after each step, until what is usual is usual again.
         spread_seconds: after a scale-up: the operator moves sessions a minute after it has seen an uneven spread.
         drain_seconds: how long those who cannot come back may stay.
-        questions: of each call; empty for those of `make chaos`.
     """
 
     sessions: int
@@ -39,11 +38,10 @@ class Extent:
     between_seconds: float
     spread_seconds: float
     drain_seconds: int
-    questions: tuple[str, ...] = ()
 
 
 WHOLE = Extent(150, 20, 5, 180.0, 3, KINDS, 60.0, 30.0, 90.0, 60)
-BRIEF = Extent(16, 4, 2, 15.0, 1, ("scale", "rollout"), 15.0, 5.0, 0.0, 15, ("tell me a story", "please count to ten"))
+BRIEF = Extent(16, 4, 2, 15.0, 1, ("scale", "rollout"), 15.0, 5.0, 0.0, 15)
 
 
 @dataclass(frozen=True, slots=True)

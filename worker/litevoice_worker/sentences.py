@@ -8,7 +8,7 @@ MAX_SENTENCE_CHARACTERS = 400
 """A sentence that does not end is cut at the last space before this length: speech must not wait forever."""
 
 _CLOSING = r"\"')\]»”’*_~」』）】》〉"
-_SPACED = ".!?…؟۔।॥։።፧။៕"  # ends a sentence before white space
+_SPACED = ".!?…؟۔।॥։።፧။៕។།᠃‼⁇⁈⁉\u037e"  # ends a sentence before white space
 _UNSPACED = "。！？｡．"  # ends a sentence wherever it stands
 _END = re.compile(
     rf"[{_SPACED}]+[{_CLOSING}]*(?=\s)"

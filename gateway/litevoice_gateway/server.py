@@ -169,7 +169,8 @@ class Server:
 
     async def start(self) -> None:
         settings = self._hub.settings
-        logging.getLogger("picows").setLevel(logging.ERROR)  # else several lines per connection
+        for library in ("picows", "aiofastnet"):  # else several lines per connection, or one per answer to who is gone
+            logging.getLogger(library).setLevel(logging.ERROR)
         self._server = await ws_create_server(
             self._upgrade,
             settings.listen_host,

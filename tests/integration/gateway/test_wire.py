@@ -152,6 +152,20 @@ async def test_broken_frames_close_with_the_right_code(gateways: Gateways) -> No
             await asyncio.sleep(0.02)
 
 
+async def test_who_is_gone_fills_no_log(gateways: Gateways) -> None:
+    gateway = await gateways.start()
+    async with gateway.connect() as socket:
+        await opened(socket)
+        before = len(gateway.log.read_text().splitlines())
+        socket.transport.write(b"\x81\x80\0\0\0\0" * 20_000)  # each is answered with an error
+        socket.transport.abort()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await gateway.request("/v1/status")).json()["sessions"]:
+            await asyncio.sleep(0.02)
+    told = gateway.log.read_text().splitlines()[before:]
+    assert len(told) <= 2, told[:5]
+
+
 # A conversation with the unchanged client
 
 

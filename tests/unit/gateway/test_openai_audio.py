@@ -53,8 +53,8 @@ def test_appends_that_are_counted_have_whole_samples() -> None:
 
 @pytest.mark.parametrize(
     "audio",
-    ["+/+/AA==", "+/+/AA", "-_-_AA", "+/+/\r\nAA==\n"],
-    ids=["plain", "bare", "url", "lines"],
+    ["+/+/AA==", "+/+/AA", "-_-_AA", "+/+/\r\nAA==\n", " +/+/ \tAA== "],
+    ids=["plain", "bare", "url", "lines", "blanks"],
 )
 def test_base64_in_any_form(audio: str) -> None:
     assert decode({"type": "input_audio_buffer.append", "audio": audio}) == Audio(b"\xfb\xff\xbf\x00")

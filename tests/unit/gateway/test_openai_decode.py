@@ -234,6 +234,7 @@ REFUSED: list[tuple[str, object, str, str | None]] = [
     ("image", item(content=[{"type": "input_image"}]), "invalid_value", "item.content[0].type"),
     ("text without text", item(content=[{"type": "input_text"}]), "missing_required_parameter", "item.content[0].text"),
     ("item id", item(id="a b"), "invalid_value", "item.id"),
+    ("the id that stands for the beginning", item(id="root"), "invalid_value", "item.id"),
     (
         "hardly any silence",
         session_update(audio={"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 10}}}),

@@ -15,7 +15,8 @@ from msgspec import UNSET, Meta, UnsetType
 EventId = Annotated[str, Meta(max_length=512)]
 LongText = Annotated[str, Meta(max_length=65_536)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
-ItemId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ItemId = Annotated[str, Meta(pattern=r"^(?!root$)[A-Za-z0-9_-]{1,64}$")]
+"""What stands after `root` is the first item: nothing else may be called so."""
 AnyItemId = Annotated[str, Meta(min_length=1, max_length=128)]
 CallId = Annotated[str, Meta(min_length=1, max_length=128)]
 Ignored = object
@@ -180,7 +181,7 @@ class _Event(msgspec.Struct, kw_only=True, tag_field="type"):
 
 class AppendAudio(_Event, tag="input_audio_buffer.append"):
     """One slice of audio in the session's input format. It may end within a sample, unless appends are counted; an
-    empty one is nothing. Base64 with or without padding and line breaks, in both alphabets."""
+    empty one is nothing. Base64 with or without padding and white space, in both alphabets."""
 
     audio: bytes
 

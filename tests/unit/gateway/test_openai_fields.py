@@ -56,7 +56,7 @@ def fields(status: str, event: str) -> list[str]:
 
 def nested(path: str, value: object) -> dict[str, Any]:
     for name in reversed(path.split(".")):
-        value = {name: value}
+        value = {"type": "mcp", name: value} if name == "server_label" else {name: value}
     assert isinstance(value, dict)
     return value
 
@@ -104,8 +104,6 @@ def test_what_is_ignored_of_an_item_is(path: str) -> None:
 @pytest.mark.parametrize(
     ("event", "inner"),
     [
-        ("session.update", {"session": {"tool_choice": {"type": "mcp", "server_label": "x"}}}),
-        ("response.create", {"response": {"tool_choice": {"type": "mcp", "server_label": "x"}}}),
         ("conversation.item.create", {"item": {"type": "mcp_approval_response", "approve": True}}),
         ("conversation.item.create", {"item": {**ITEM, "content": [{"type": "input_image", "image_url": "data:"}]}}),
         ("response.create", {"response": {"input": [{"type": "mcp_list_tools", "server_label": "x", "tools": []}]}}),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from litevoice_contracts.conversation import SessionConfig, TurnDetection
-from litevoice_contracts.packets import Update
+from litevoice_contracts.packets import CreateResponse, Update
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from tests.unit.gateway.openai_events import CONFIG, decode, refused, session_update
 
@@ -158,3 +158,13 @@ def test_tools_that_are_no_functions_are_not_applied() -> None:
     assert packet.not_applied == ["session.tools[1]"]
     problem = refused(session_update(tools=[{"type": "function"}]))
     assert (problem.code, problem.param) == ("missing_required_parameter", "session.tools[0].name")
+
+
+def test_the_choice_of_a_tool_of_an_mcp_server_is_not_applied() -> None:
+    choice = {"type": "mcp", "server_label": "s", "name": "f"}
+    before = SessionConfig(tool_choice="required")
+    packet = decode({"type": "session.update", "session": {"instructions": "new", "tool_choice": choice}}, before)
+    assert isinstance(packet, Update)
+    assert packet.config == SessionConfig(instructions="new", tool_choice="required")
+    assert packet.not_applied == ["session.tool_choice.server_label"]
+    assert decode({"type": "response.create", "response": {"tool_choice": choice}}) == CreateResponse()

@@ -113,7 +113,14 @@ class Function(_Strict, tag_field="type", tag="function"):
     name: Name
 
 
-ToolChoice = Literal["auto", "none", "required"] | Function
+class RemoteTool(_Strict, tag_field="type", tag="mcp"):
+    """A tool of an MCP server: there are none here, the choice is left as it is."""
+
+    server_label: Ignored = UNSET
+    name: Name | UnsetType | None = UNSET
+
+
+ToolChoice = Literal["auto", "none", "required"] | Function | RemoteTool
 MaxOutputTokens = Annotated[int, Meta(ge=1, le=1_000_000)] | Literal["inf"]
 
 

@@ -181,8 +181,8 @@ def _updated(session: wire.Session, config: SessionConfig, client: Client, event
         raise Refusal(unknown_model(str(changes["model"]), "session.model", event_id))
     if isinstance(session.tools, list):
         changes["tools"] = _tools(session.tools, "session.tools", event_id)
-    if given(session.tool_choice):
-        changes["tool_choice"] = _tool_choice(session.tool_choice)
+    if (choice := _tool_choice(session.tool_choice)) is not None:
+        changes["tool_choice"] = choice
     if isinstance(session.output_modalities, list):
         changes["text_only"] = _text_only(session.output_modalities, "session.output_modalities", event_id)
     if given(session.max_output_tokens):

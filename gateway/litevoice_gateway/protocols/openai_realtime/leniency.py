@@ -28,8 +28,8 @@ _ECHOED = ("id", "object")  # of the session object that clients send back
 
 
 def plain_base64(message: str) -> str:
-    """An append whose audio has line breaks or other white space, no padding, or the alphabet for URLs, as msgspec reads
-    it; any other message as it is."""
+    """An append whose audio has white space, no padding, or the alphabet for URLs, as msgspec reads it; any other
+    message as it is."""
     raw = _raw(message)
     audio = raw.get("audio") if raw is not None else None
     if raw is None or raw.get("type") != "input_audio_buffer.append" or not isinstance(audio, str):

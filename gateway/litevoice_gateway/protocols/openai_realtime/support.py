@@ -18,8 +18,6 @@ EVENTS_REFUSED = {"output_audio_buffer.clear": _NO_WEBRTC}
 FIELDS: dict[str, tuple[Support, str]] = {
     "session.update: session.audio.input.transcription.languages": ("shown as not applied", "`language` names one"),
     "session.update: session.audio.input.transcription.keywords": ("shown as not applied", ""),
-    "session.update: session.tool_choice.server_label": ("refused", _NO_MCP),
-    "response.create: response.tool_choice.server_label": ("refused", _NO_MCP),
     "conversation.item.create: item.object": ("ignored", ""),
     "conversation.item.create: item.status": ("ignored", "an item is complete"),
     "conversation.item.create: item.content.audio": ("ignored", "the `transcript` beside it is kept"),
@@ -47,6 +45,7 @@ NOTES = {
     ),
     "session.update: session.audio.input.turn_detection.eagerness": "2, 4 or 8 s at most; needs a turn detector",
     "session.update: session.tools": "functions; other kinds are shown as not applied",
+    "response.create: response.tools": "functions; other kinds are ignored",
     "conversation.item.create: item.type": "`message`, `function_call`, `function_call_output`",
 }
 """Of fields that are supported."""

@@ -104,6 +104,8 @@ class ResponseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         after_item_id: newest item the response is made from; "": all.
         out_of_band: what comes of it is not put into the conversation.
         input: made from these alone in place of the conversation: items, and ids of items of the conversation.
+        previous_item_id: what its item stood behind when it was announced, ROOT for nothing. Others may have been put
+            between them, or that one deleted. "": an older worker has begun it.
     """
 
     response_id: str
@@ -119,6 +121,7 @@ class ResponseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     codec: Codec | None = None
     out_of_band: bool = False
     input: list[Item | str] | None = None
+    previous_item_id: str = ""
 
 
 class Mark(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):

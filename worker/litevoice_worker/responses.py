@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from litevoice_contracts import events, metrics, packets
-from litevoice_contracts.conversation import Item, ResponseRequest, Snapshot
+from litevoice_contracts.conversation import ROOT, Item, ResponseRequest, Snapshot
 from litevoice_contracts.envelopes import ResumePoint
 from litevoice_worker.commands import Outcome, StageContext
 from litevoice_worker.conversation import Conversation, made_id
@@ -72,6 +72,7 @@ class Responses:
             codec=wish.codec,
             out_of_band=wish.out_of_band,
             input=wish.input,
+            previous_item_id="" if wish.out_of_band else last or ROOT,
         )
         self._respond(request, asked_at=asked_at)
         return events.ResponseStarted(
@@ -99,13 +100,13 @@ class Responses:
         self.in_band = None
         if outcome.status == "cancelled" and heard_milliseconds is None:
             heard_milliseconds = response.heard_milliseconds(now)
-        previous = self._conversation.before(response.request.item_id)
+        previous = response.request.previous_item_id or self._conversation.before(response.request.item_id)
         self._conversation.put(response.item(outcome, heard_milliseconds))
         after = response.request.item_id
         for _, call in response.calls(outcome):
             self._conversation.insert(call, after)
             after = call.id
-        return response.finished(outcome, previous)
+        return response.finished(outcome, None if previous == ROOT else previous)
 
     def stop(self) -> None:
         """Ends all work; nothing is remembered or told of it."""

@@ -199,6 +199,20 @@ def test_a_finished_answer_names_the_item_before_it() -> None:
 
 
 @pytest.mark.parametrize("takeover", [takeover for _, takeover in TAKEOVERS], ids=[name for name, _ in TAKEOVERS])
+def test_it_names_that_one_whatever_comes_between_them(takeover: Callable[[World], None] | None) -> None:
+    first, later = World(), World()
+    send(first, 0.1, packets.CreateResponse())
+    send(later, 0.1, packets.CreateItem(STORY), packets.CreateResponse())
+    for world, edit in ((first, packets.CreateItem(NEXT, None, ROOT)), (later, packets.DeleteItem("ask"))):
+        send(world, 0.12, edit)
+        if takeover is not None:
+            world.at(0.13, lambda world=world: takeover(world))  # type: ignore[misc]
+        send(world, 3, packets.CancelResponse())
+        world.run(10)
+    assert [end.previous_item_id for end in (*ends(first), *ends(later))] == [None, "ask"]
+
+
+@pytest.mark.parametrize("takeover", [takeover for _, takeover in TAKEOVERS], ids=[name for name, _ in TAKEOVERS])
 def test_what_was_deleted_stays_deleted(takeover: Callable[[World], None] | None) -> None:
     world = World()
     send(world, 0.1, *(packets.CreateItem(typed(name)) for name in "abc"))

@@ -68,6 +68,13 @@ class Agent(Plugin[Options]):
         elif wish == "grow":
             self.leak = [bytearray(os.urandom(1 << 20)) for _ in range(600)]
             await asyncio.sleep(60)
+        elif wish == "fork and exit" and not prompt.said:
+            yield "One."
+            if os.fork() == 0:
+                time.sleep(20)
+                os._exit(0)
+            await asyncio.sleep(0.1)
+            os._exit(3)
         elif wish == "flood":
             for number in range(20_000):
                 yield f" {number}"
@@ -251,6 +258,13 @@ async def test_one_that_grows_is_ended(agent: PluginProcess, deaths: Deaths, mon
     await until(lambda: bool(deaths.failing(time.monotonic())), "the watchdog has seen it")
     growing.cancel()
     assert deaths.failing(time.monotonic())[0].how == "grew"
+
+
+async def test_a_child_of_its_own_does_not_hide_its_end(agent: PluginProcess, deaths: Deaths) -> None:
+    """It has the connection, too."""
+    assert await wished(agent, "fork and exit") == ["One.", " Two.", Outcome()]
+    (failing,) = deaths.failing(time.monotonic())
+    assert (failing.how, failing.deaths) == ("crashed", 1)
 
 
 async def test_an_interruption_reaches_it(agent: PluginProcess, team: Path) -> None:

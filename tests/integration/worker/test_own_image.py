@@ -4,6 +4,7 @@ VoiceGateway beside it."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -59,12 +60,12 @@ def check(image: Path, tmp_path: Path, use: str = "bookings", **options: Any) ->
     """`--check-config` in that image, with these options more for the responder."""
     made = settings()
     [pipeline] = made.pipelines
-    assert pipeline.responder.use == "bookings"
-    pipeline.responder.use = use
     grammar = pipeline.transcriber.options["grammarFile"]
     pipeline.transcriber.options["grammarFile"] = str(image / grammar.lstrip("/"))
     pipeline.responder.options.update({"database": str(tmp_path / "bookings.db"), **options})
-    (tmp_path / "settings.json").write_text(made.model_dump_json(by_alias=True))
+    written = made.model_dump(by_alias=True, mode="json")
+    written["pipelines"][0]["responder"]["use"] = use
+    (tmp_path / "settings.json").write_text(json.dumps(written))
     return subprocess.run(
         [sys.executable, "-P", "-m", "litevoice_worker", "--check-config"],
         capture_output=True,

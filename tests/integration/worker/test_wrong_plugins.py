@@ -51,7 +51,7 @@ class Agent(Plugin):
         else:
             yield "Here."
 """
-PIPELINES = [{"name": "litevoice"}, {"name": "team", "responder": {"use": "agent"}}]
+PIPELINES: list[dict[str, Any]] = [{"name": "litevoice"}, {"name": "team", "responder": {"use": "agent"}}]
 WISHES = [
     ("exit", "failed", "the responder crashed 3 times at this"),
     ("raise", "failed", "internal error"),

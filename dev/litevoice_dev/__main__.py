@@ -19,8 +19,8 @@ import yaml
 from pydantic import ValidationError
 
 from litevoice_broker.errors import BrokerError
-from litevoice_contracts.errors import problems
-from litevoice_contracts.settings import WorkerPipelines
+from litevoice_contracts.errors import InvalidField, problems
+from litevoice_contracts.settings import PipelineSettings, WorkerPipelines
 from litevoice_dev import progress, tls, try_it
 from litevoice_dev.chaos import command as chaos
 from litevoice_dev.clients import command as clients
@@ -28,6 +28,9 @@ from litevoice_dev.rocketmq import DEV_PORTS, LocalRocketMQ
 from litevoice_dev.rocketmq_jars import say
 from litevoice_dev.stack import LocalStack
 from litevoice_dev.walk import run as walk
+from litevoice_worker.apart import apart
+from litevoice_worker.apart.watch import Deaths
+from litevoice_worker.plugins import make_pipelines
 
 GATEWAY_PORTS = (8080, 8083)
 KILLS = """Kills gateways (kill -9) while callers speak, and checks by what the recognizer was given that nothing is
@@ -56,11 +59,23 @@ def own_pipelines(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"models": names, "semantic_models": semantic}, {"pipelines": found.pipelines}
 
 
+async def try_plugins(path: str, pipelines: Sequence[PipelineSettings]) -> None:
+    """Starts what the file names, as each worker will, before RocketMQ is started for it, which takes half a minute."""
+    try:
+        made = await make_pipelines(pipelines, apart("warning", Deaths()))
+    except InvalidField as error:
+        raise SystemExit(f"LITEVOICE_PIPELINES: {path}:\n  {error}") from error
+    await made.close()
+
+
 async def up(folder: Path) -> None:
-    gateway, worker = own_pipelines(os.environ.get("LITEVOICE_PIPELINES", ""))
+    path = os.environ.get("LITEVOICE_PIPELINES", "")
+    gateway, worker = own_pipelines(path)
     pid_file = folder / "pid"
     if running(pid_file):
         raise SystemExit(f"it runs already (process {pid_file.read_text()}); `make dev-down` stops it")
+    if worker:
+        await try_plugins(path, worker["pipelines"])
     pid_file.write_text(str(os.getpid()))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

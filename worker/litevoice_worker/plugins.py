@@ -150,11 +150,16 @@ def is_ours(kind: str, name: str) -> bool:
 
 def _load(kind: str, name: str, path: str) -> type[AnyPlugin]:
     group, method = KINDS[kind].group, KINDS[kind].method
-    found = {point.name: point for point in entry_points(group=group)}
-    if name not in found:
-        known = ", ".join(sorted(found)) or "none is installed"
-        raise InvalidField(path, f"a {kind.replace('_', ' ')} that is installed ({group}: {known}), got {name!r}")
-    point: EntryPoint = found[name]
+    points = entry_points(group=group)
+    found = [point for point in points if point.name == name]
+    words = kind.replace("_", " ")
+    if not found:
+        known = ", ".join(sorted({point.name for point in points})) or "none is installed"
+        raise InvalidField(path, f"a {words} that is installed ({group}: {known}), got {name!r}")
+    if len(found) > 1:  # which one is first is chance
+        packages = ", ".join(sorted(point.dist.name if point.dist is not None else "?" for point in found))
+        raise InvalidField(path, f"a {words} of which there is one, got {name!r} of the packages {packages}")
+    point: EntryPoint = found[0]
     try:
         plugin = point.load()
     except Exception as error:

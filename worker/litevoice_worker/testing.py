@@ -18,15 +18,17 @@ give the next worker what a gateway would.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from msgspec.structs import replace
 
 from litevoice_contracts import events, packets
+from litevoice_contracts.control import WorkerStage
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Codec, Item, SessionConfig, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, MessageIds, ResumePoint, ToldCall, UpEnvelope
 from litevoice_worker.audio import Samples
@@ -36,12 +38,14 @@ from litevoice_worker.opening import Stream
 from litevoice_worker.plugins import Pipelines, Stages
 from litevoice_worker.runner import SessionRunner
 from litevoice_worker.sentences import unsaid
-from litevoice_worker.stages import NoOptions, Plugin, Responder, Synthesizer, Transcriber, TurnDetector
+from litevoice_worker.stages import NoOptions, Plugin, Responder, StageError, Synthesizer, Transcriber, TurnDetector
 from litevoice_worker.turn import Limits, Turns
 from litevoice_worker.unheard import Unheard
 from litevoice_worker.virtual_time import Life, run
 
 __all__ = ["Answer", "Call", "Prompt", "StageContext", "run"]
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 86_400.0
 """Virtual time after which a call that brings nothing fails its test: at once, in real time."""
@@ -97,6 +101,23 @@ class Answer:
     @property
     def text(self) -> str:
         return "".join(self.sentences)
+
+
+class _Runner(SessionRunner):
+    """Logs what a stage raises as it is, with its text and where it comes from: in a test nobody has said it."""
+
+    async def _guard(self, job: int, stage: WorkerStage, work: Coroutine[Any, Any, None]) -> None:
+        await super()._guard(job, stage, _shown(stage, work))
+
+
+async def _shown(stage: WorkerStage, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except StageError:
+        raise
+    except Exception:
+        logger.exception("the stage %r raised", stage)
+        raise
 
 
 class _Worker:
@@ -228,7 +249,7 @@ class Call:
             machine = Turns(self._id, Limits(), MessageIds(number))
             pipelines = Pipelines({"litevoice": stages})
             shared = (pipelines, _Ears(), Unheard(), self._publish, Metrics())
-            runner = SessionRunner(machine, *shared, _broken, self._settled, _certain)
+            runner = _Runner(machine, *shared, _broken, self._settled, _certain)
         self._workers.append(_Worker(life, stages, runner))
 
     async def _replace_worker(self) -> None:

@@ -68,6 +68,13 @@ class Agent(Plugin[Options]):
         elif wish == "grow":
             self.leak = [bytearray(os.urandom(1 << 20)) for _ in range(600)]
             await asyncio.sleep(60)
+        elif wish == "fork and exit" and not prompt.said:
+            yield "One."
+            if os.fork() == 0:
+                time.sleep(20)
+                os._exit(0)
+            await asyncio.sleep(0.1)
+            os._exit(3)
         elif wish == "flood":
             for number in range(20_000):
                 yield f" {number}"
@@ -75,6 +82,18 @@ class Agent(Plugin[Options]):
             yield "x" * 2_000_000
         elif wish == "fail":
             raise ValueError("content")
+        elif wish == "cancelled":
+            raise asyncio.CancelledError  # of a task of its own that it waited for
+        elif wish == "wrong call":
+            yield FunctionCall(7, None, {"tables": 4})
+        elif wish == "wrong outcome":
+            yield Outcome("finished")
+        elif wish == "wrong piece":
+            yield 7
+        elif wish == "lone surrogate":
+            yield chr(0xD800)
+        elif wish == "own string":
+            yield type("Markup", (str,), {})("One.")
         elif wish == "tell":
             raise StageError("no tables today")
         elif wish == "wait":
@@ -85,6 +104,11 @@ class Agent(Plugin[Options]):
                 open(os.path.join(self.options.folder, "cancelled"), "w").close()
         else:
             yield " Two."
+
+class Ears(Plugin[Options]):
+    Options = Options
+    async def transcribe(self, samples, context):
+        return None
 
 class Patience(Plugin[Options]):
     """Crashes the first time that it is asked."""
@@ -97,6 +121,8 @@ class Patience(Plugin[Options]):
 ENTRY_POINTS = """
 [litevoice.responders]
 agent = litevoice_test_team:Agent
+[litevoice.transcribers]
+ears = litevoice_test_team:Ears
 [litevoice.turn_detectors]
 patience = litevoice_test_team:Patience
 """
@@ -156,6 +182,34 @@ async def test_what_it_gives_comes_as_it_is(agent: PluginProcess, team: Path, ca
     assert re.fullmatch(r"\S+\.py:\d+ respond", at), at
 
 
+async def test_what_cannot_be_taken_costs_that_turn_only(
+    agent: PluginProcess, deaths: Deaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The process lives on, and with it the others' turns; the log says what was wrong, without its content."""
+    others = asyncio.create_task(wished(agent, "wait"))
+    wrong = {
+        "cancelled": "CancelledError",
+        "wrong call": "a wrong type at `$.call.call_id`",
+        "wrong outcome": "a wrong type at `$.outcome.status`",
+        "wrong piece": "a sentence, a call or an outcome, not int",
+        "lone surrogate": "UnicodeEncodeError in what was given",
+    }
+    for wish in wrong:
+        with pytest.raises(StageError, match=r"^internal error$"):
+            async with asyncio.timeout(10):
+                await wished(agent, wish)
+    assert await wished(agent, "own string") == ["One.", Outcome()]
+    assert not others.done()
+    others.cancel()
+    ears = await apart("info", deaths)("transcriber", StageSettings(use="ears"), "pipelines[0].transcriber")
+    with pytest.raises(StageError, match=r"^internal error$"):
+        await cast(Any, ears).transcribe(np.zeros(1600, dtype=np.int16), context())
+    await ears.close()
+    told = [vars(record)["error"] for record in caplog.records if record.message == "a plug-in failed"]
+    assert told == [*wrong.values(), "a wrong type at `$.text`"]
+    assert not deaths.failing(time.monotonic())
+
+
 async def test_one_that_crashes_goes_on_behind_what_was_said(
     agent: PluginProcess, team: Path, deaths: Deaths, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -204,6 +258,13 @@ async def test_one_that_grows_is_ended(agent: PluginProcess, deaths: Deaths, mon
     await until(lambda: bool(deaths.failing(time.monotonic())), "the watchdog has seen it")
     growing.cancel()
     assert deaths.failing(time.monotonic())[0].how == "grew"
+
+
+async def test_a_child_of_its_own_does_not_hide_its_end(agent: PluginProcess, deaths: Deaths) -> None:
+    """It has the connection, too."""
+    assert await wished(agent, "fork and exit") == ["One.", " Two.", Outcome()]
+    (failing,) = deaths.failing(time.monotonic())
+    assert (failing.how, failing.deaths) == ("crashed", 1)
 
 
 async def test_an_interruption_reaches_it(agent: PluginProcess, team: Path) -> None:

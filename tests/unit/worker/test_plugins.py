@@ -112,6 +112,24 @@ async def test_what_is_wrong_is_named(description: str, responder: dict[str, Any
     assert litevoice_test_team.Ears.log[-2:] == ["started", "closed"], "what was started ends"
 
 
+async def test_two_packages_with_a_plug_in_of_one_name(
+    team: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is taken: which of them is found first is chance. So a package cannot stand in for litevoice's own."""
+    metadata = tmp_path / "another" / "litevoice_test_another-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: litevoice-test-another\nVersion: 1.0\n")
+    names = ("team", "demo")
+    points = "\n".join(["[litevoice.responders]", *(f"{name} = litevoice_test_team:Greeter" for name in names)])
+    (metadata / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(str(metadata.parent))
+    for name, packages in zip(names, ("litevoice-test-team", "litevoice-worker"), strict=True):
+        with pytest.raises(InvalidField) as error:
+            await make_pipelines([pipeline({"use": name, "options": {"greeting": "a"}})])
+        assert error.value.field == "pipelines[0].responder.use"
+        assert f"got {name!r} of the packages litevoice-test-another, {packages}" in error.value.expected
+
+
 @pytest.mark.usefixtures("team")
 async def test_two_pipelines_of_one_name() -> None:
     with pytest.raises(InvalidField, match=r"^pipelines\[1\]\.name: expected another name than 'a'"):

@@ -155,6 +155,22 @@ def test_functions_and_failures() -> None:
     run(story)
 
 
+def test_what_a_stage_raises_is_shown_whole(caplog: pytest.LogCaptureFixture) -> None:
+    """Where it failed and why, with its text: the log of a real worker has no text."""
+
+    async def story() -> None:
+        async with Call(lambda: Caller(NoOptions())) as call:
+            call.say("a", tools=[])
+            await call.answer()
+            call.say("fail")
+            await call.answer(1)
+
+    run(story)
+    assert "IndexError: list index out of range" in caplog.text
+    assert f'File "{__file__}"' in caplog.text
+    assert caplog.text.count("Traceback") == 1, "a StageError is an answer, not a fault"
+
+
 def test_an_answer_that_never_comes_fails_the_test_at_once() -> None:
     class Silent(Plugin[NoOptions]):
         async def respond(self, prompt: Prompt, context: StageContext) -> AsyncIterator[str]:

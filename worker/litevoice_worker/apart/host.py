@@ -14,6 +14,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from litevoice_contracts import json_logs
@@ -34,6 +35,10 @@ CLOSE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
+class _WrongValue(Exception):  # noqa: N818 - reads as what it is
+    """The plug-in gave what the worker could not read; told without the value itself."""
+
+
 class Host:
     def __init__(self, plugin: AnyPlugin, writer: asyncio.StreamWriter) -> None:
         self._plugin: Any = plugin
@@ -42,8 +47,8 @@ class Host:
         self._jobs: dict[int, asyncio.Task[None]] = {}
 
     async def tell(self, message: wire.ToWorker) -> None:
-        """Waits while the worker does not read: what is under way stays small."""
-        content = wire.frame(message)
+        """Waits while the worker does not read: what is under way stays small. Raises _WrongValue."""
+        content = _checked(message)
         if isinstance(message, wire.Piece) and len(content) > wire.MAX_PIECE_BYTES:
             raise ValueError(f"at most {wire.MAX_PIECE_BYTES} bytes at once")
         async with self._writing:
@@ -79,11 +84,14 @@ class Host:
     async def _work(self, request: wire.Request) -> None:
         try:
             end = await self._done(request)
-            if len(wire.frame(end)) > wire.MAX_FRAME_BYTES:
+            if len(_checked(end)) > wire.MAX_FRAME_BYTES:
                 end = wire.Failed(request.job, error="TooMuchAtOnce")
         except StageError as error:
             end = wire.Failed(request.job, message=str(error))
-        except Exception as error:
+        except _WrongValue as error:
+            end = wire.Failed(request.job, error=str(error))
+        except (Exception, asyncio.CancelledError) as error:
+            # Also a cancellation that the plug-in has made itself: somebody waits for the end.
             end = wire.Failed(request.job, error=type(error).__name__, at=place(error))
         with contextlib.suppress(ConnectionError):
             await self.tell(end)
@@ -116,10 +124,22 @@ class Host:
                     case FunctionCallPart():
                         await self.tell(wire.CalledPart(request.job, piece))
                     case str():
-                        await self.tell(wire.Sentence(request.job, piece))
+                        await self.tell(wire.Sentence(request.job, str(piece)))  # of a subclass, too
                     case _:
-                        raise TypeError(f"a sentence, a call or an outcome, not {type(piece).__name__}")
+                        raise _WrongValue(f"a sentence, a call or an outcome, not {type(piece).__name__}")
         return wire.Responded(request.job, outcome)
+
+
+def _checked(message: wire.ToWorker) -> bytes:
+    """Its frame, which the worker can read: one that it cannot would cost the process, and all whose work is in it."""
+    try:
+        content = wire.frame(message)
+        wire.to_worker.decode(content[wire.LENGTH_BYTES :])
+    except msgspec.ValidationError as error:
+        raise _WrongValue(f"a wrong type at {str(error).rpartition(' at ')[2]}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _WrongValue(f"{type(error).__name__} in what was given") from error
+    return content
 
 
 async def run(connection: socket.socket) -> None:

@@ -306,7 +306,9 @@ class PluginProcess(Plugin[NoOptions]):
     async def _look(self, link: _Link) -> None:
         while link.died is None:
             await asyncio.sleep(LOOK_SECONDS)
-            if (how := link.watch.look(resident_mebibytes(link.child.process.pid))) is not None:
+            if link.child.process.poll() is not None:  # a child of its own may hold its connection
+                self._end(link, "crashed")
+            elif (how := link.watch.look(resident_mebibytes(link.child.process.pid))) is not None:
                 self._end(link, how)
 
     def _end(self, link: _Link, how: Death) -> None:

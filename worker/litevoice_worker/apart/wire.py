@@ -15,6 +15,8 @@ MAX_FRAME_BYTES = 32 << 20
 """A longer one is a fault: it would be minutes of audio."""
 MAX_PIECE_BYTES = 1 << 20
 """Of a sentence or a call."""
+LENGTH_BYTES = 4
+"""Before each frame."""
 
 
 class Setup(msgspec.Struct, tag="setup"):
@@ -146,7 +148,7 @@ def frame(message: ToPlugin | ToWorker) -> bytes:
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
     """Raises asyncio.IncompleteReadError at the end, ConnectionError, ValueError for one that is too long."""
-    (length,) = struct.unpack(">I", await reader.readexactly(4))
+    (length,) = struct.unpack(">I", await reader.readexactly(LENGTH_BYTES))
     if length > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {length} bytes")
     return await reader.readexactly(length)

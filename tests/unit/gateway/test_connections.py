@@ -97,10 +97,10 @@ SPOKEN = Audio(b"\1\2" * 480)
 async def test_what_a_client_says_is_read_when_the_bundle_leaves_that_takes_it_along() -> None:
     connection, pod, wire = await connected()
     connection.message(audio())
-    connection.message(audio("no base64"))
+    connection.message(audio("no base64!"))
     connection.message(audio())
     assert (len(pod.passengers), pod.packets, wire.sent) == (1, [], [])
-    assert connection.held_bytes == sum(len(message.content) for message in (audio(), audio("no base64"), audio()))
+    assert connection.held_bytes == sum(len(message.content) for message in (audio(), audio("no base64!"), audio()))
     pod.depart()
     assert pod.packets == [SPOKEN, SPOKEN]
     assert ["invalid_base64" in message for message in wire.sent] == [True]

@@ -53,7 +53,7 @@ def test_appends_that_are_counted_have_whole_samples() -> None:
 
 @pytest.mark.parametrize(
     "audio",
-    ["+/+/AA==", "+/+/AA", "-_-_AA", "+/+/\r\nAA==\n", " +/+/ \tAA== "],
+    ["+/+/AA==", "+/+/AA", "-_-_AA", "+/+/\r\nAA==\n", " +/+/ \n\tAA== "],
     ids=["plain", "bare", "url", "lines", "blanks"],
 )
 def test_base64_in_any_form(audio: str) -> None:

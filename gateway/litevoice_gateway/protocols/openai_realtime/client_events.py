@@ -188,7 +188,7 @@ class _Event(msgspec.Struct, kw_only=True, tag_field="type"):
 
 class AppendAudio(_Event, tag="input_audio_buffer.append"):
     """One slice of audio in the session's input format. It may end within a sample, unless appends are counted; an
-    empty one is nothing. Base64 with or without padding and white space, in both alphabets."""
+    empty one is nothing. Base64 with or without padding and line breaks, in both alphabets."""
 
     audio: bytes
 

@@ -28,13 +28,13 @@ _ECHOED = ("id", "object")  # of the session object that clients send back
 
 
 def plain_base64(message: str) -> str:
-    """An append whose audio has white space, no padding, or the alphabet for URLs, as msgspec reads it; any other
-    message as it is."""
+    """An append whose audio has line breaks, blanks around its lines, no padding, or the alphabet for URLs, as msgspec
+    reads it; any other message as it is, also one with a blank between words: it is text."""
     raw = _raw(message)
     audio = raw.get("audio") if raw is not None else None
     if raw is None or raw.get("type") != "input_audio_buffer.append" or not isinstance(audio, str):
         return message
-    text = "".join(audio.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
+    text = "".join(line.strip() for line in audio.splitlines()).rstrip("=").translate(str.maketrans("-_", "+/"))
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):

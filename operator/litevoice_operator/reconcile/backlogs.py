@@ -22,6 +22,8 @@ from litevoice_operator.reconcile.pod_cache import PodCache
 
 SHARED_SECONDS = 2.0
 """A measurement is shared by all who ask within this time,"""
+LISTED_SECONDS = 20.0
+"""While no request waits, gateways are asked for their sessions only to remember who served them, so much apart."""
 MAX_SEEN = 50_000
 """Sessions of which is remembered who served them: some 20 MB."""
 SHARED_FACTOR = 20.0
@@ -53,6 +55,7 @@ class Backlogs:
         self._lock = asyncio.Lock()
         self._samples: dict[Target, tuple[Sample, float]] = {}
         """And until when each may be shared (monotonic seconds)."""
+        self._listed_until = 0.0
         self._published: set[Target] = set()
         self.seen: dict[str, Seen] = {}
 
@@ -121,8 +124,11 @@ class Backlogs:
         if target == "Replies":
             return reply_sample(*await self._broker.replies(names))
         if target == "Requests":
-            listing = self._gateways.sessions(addresses, self._token, "requests", MAX_LISTED_SESSIONS)
-            partitions, sessions = await asyncio.gather(self._broker.requests(names), listing)
+            partitions = await self._broker.requests(names)
+            if not any(waiting.messages for waiting in partitions) and time.monotonic() < self._listed_until:
+                return request_sample(partitions, {})
+            self._listed_until = time.monotonic() + LISTED_SECONDS
+            sessions = await self._gateways.sessions(addresses, self._token, "requests", MAX_LISTED_SESSIONS)
             self._saw(sessions)
             return request_sample(partitions, sessions)
         sessions = await self._gateways.sessions(addresses, self._token, "stalled", MAX_LISTED_SESSIONS)

@@ -51,11 +51,14 @@ class Resources:
 
     async def read(self, kind: Kind, key: Key, read: Callable[[Resource], T]) -> tuple[Resource, T | Problem] | None:
         """The resource and its `validated` spec; None when it is gone or being deleted."""
+        resource = await self.find(kind, key)
+        return None if resource is None else (resource, validated(resource, read))
+
+    async def find(self, kind: Kind, key: Key) -> Resource | None:
+        """None when it is gone or being deleted."""
         body = await self._cluster.get(kind, *key)
         resource = Resource.model_validate(body) if body is not None else None
-        if resource is None or resource.metadata.deletion_timestamp is not None:
-            return None
-        return resource, validated(resource, read)
+        return None if resource is None or resource.metadata.deletion_timestamp is not None else resource
 
     async def keeps(self, kind: Kind, field: str) -> bool:
         """Whether the installed CRD has that field, ``status.topicPrefix`` for example."""
@@ -70,7 +73,7 @@ class Resources:
         finding = crd_finding(crd.name, crd.difference)
         conditions = with_crd_finding(status.conditions, previous, finding, resource.metadata.generation, time.time())
         content: dict[str, Any] = status.model_copy(update={"conditions": conditions}).to_object()
-        if crd.schema is not None:
+        if crd.schema is not None and crd.difference is not None and crd.difference.lacks:
             content = known_part({"status": content}, crd.schema).get("status", {})
         if content == resource.status:
             return

@@ -27,8 +27,8 @@ from litevoice_operator.decide.plan import NAMES, Action, BrokerNames, plan, rem
 from litevoice_operator.decide.rest import at_rest, vouched
 from litevoice_operator.decide.rollout import taken_over
 from litevoice_operator.decide.scale_workers import both
-from litevoice_operator.manifests import all_manifests, worker_template
-from litevoice_operator.manifests.gateway import gateway_set
+from litevoice_operator.manifests import worker_template
+from litevoice_operator.manifests.built import Built
 from litevoice_operator.manifests.keys import Keys, derive_keys, derive_line
 from litevoice_operator.observe.events import messages
 from litevoice_operator.observe.mounts import added_volumes, mount_problem
@@ -62,6 +62,9 @@ class GatewayReconciler:
         self._key = key
         self._keys: Keys = derive_keys(shared.root_key, *key)
         self._line = derive_line(shared.root_key, *key)
+        self._built = Built(self._keys)
+        self._read: tuple[tuple[str, str, object], Gateway | Problem] | None = None
+        """The spec as last read, and what it was read from."""
         self._broker = Broker(shared.installed)
         self._executor = Executor(shared.cluster, self._broker, key)
         self._sets = GatewaySets(shared.cluster, shared.sets, key)
@@ -82,11 +85,11 @@ class GatewayReconciler:
         """Seconds until the next pass, None when the VoiceGateway is gone."""
         shared = self._shared
         recordable = await _recordable(shared)
-        found = await shared.resources.read(VOICE_GATEWAY, self._key, lambda body: _read(shared, body, recordable))
-        if found is None:
+        resource = await shared.resources.find(VOICE_GATEWAY, self._key)
+        if resource is None:
             return None
-        resource, gateway = found
         prefix = _prefix(resource, recordable)
+        gateway = self._validated(resource, prefix)
         previous = VoiceGatewayStatus.model_validate({**resource.status, "topicPrefix": prefix})
         workers = await self._rollout(f"{self._key[1]}-worker")
         raising: Partitions | None = None
@@ -130,6 +133,13 @@ class GatewayReconciler:
         settled = problem is None and rolling is None and observed.gateways.settled and observed.workers.settled
         return SETTLED_PAUSE_SECONDS if settled else UNSETTLED_PAUSE_SECONDS
 
+    def _validated(self, resource: Resource, prefix: str) -> Gateway | Problem:
+        given = (resource.metadata.uid, prefix, resource.spec)
+        if self._read is None or self._read[0] != given:
+            defaults = self._shared.defaults
+            self._read = given, validated(resource, lambda body: read_gateway(body, defaults, prefix))
+        return self._read[1]
+
     async def _act(
         self, gateway: Gateway, observed: Observed, about: Mapping[str, str]
     ) -> tuple[Observed, Outcome, Finding, Finding | None]:
@@ -140,7 +150,7 @@ class GatewayReconciler:
         if rebalance.move_sessions and gateway.spec.drain.policy != "Complete":
             await self._rebalancing.move(scaled.pods, self._labels.crowded, scaled.left_per_second, about)
         gateway, workers = await self._workers.scale(scaled.gateway, observed)
-        made = gateway_set(gateway, self._keys)
+        made = self._built.gateway_set(gateway)
         name = made["metadata"]["name"]
         # One that a Deployment has left bears another name: its template stays as it is.
         adopted = any(one.revision == observed.newest and one.name != name for one in observed.sets)
@@ -167,9 +177,7 @@ class GatewayReconciler:
     ) -> Outcome:
         """`before`: what is done first; `without_set`: the ReplicaSet of the newest revision is not the operator's to
         write as a whole; `seen`: as for Executor."""
-        manifests = [
-            one for one in all_manifests(gateway, self._keys) if not (without_set and one["kind"] == "ReplicaSet")
-        ]
+        manifests = [one for one in self._built.all(gateway) if not (without_set and one["kind"] == "ReplicaSet")]
         names = BrokerNames.of(gateway, self._line)
         actions = plan(names, manifests, self._executor.done, time.monotonic(), paused=gateway.spec.paused)
         outcome = await self._executor.execute([*before, *actions], gateway.uid, seen)
@@ -223,7 +231,7 @@ class GatewayReconciler:
         """Without what the pods themselves say."""
         cache, nodes, revision = self._shared.pods, self._shared.nodes, ""
         if gateway is not None:
-            wanted = read_replica_set(gateway_set(gateway, self._keys))
+            wanted = read_replica_set(self._built.gateway_set(gateway))
             revision = (newest(sets, wanted.template) or wanted).revision
         return Observed(
             gateways=fleet(sets, revision, desired),

@@ -77,3 +77,41 @@ async def test_an_alert_measures_again_when_there_is_something_new_and_not_befor
     assert pause_seconds == pytest.approx(max(POLL_SECONDS, fresh_in), abs=0.5)
     assert (fresh_in > POLL_SECONDS) == (seconds > 0)
     measured.forget()
+
+
+class Partitions:
+    """As many messages wait in each as it says."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+
+    async def requests(self, names: Names) -> list[Waiting]:
+        return [Waiting(topic, self.messages, 1.0) for topic in names.partition_topics]
+
+
+async def test_gateways_list_their_sessions_for_requests_only_while_some_wait_or_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, broker = [], Partitions()
+
+    async def sessions(*given: object) -> dict[str, list[object]]:
+        asked.append(given)
+        return {}
+
+    gateways = cast(Any, SimpleNamespace(sessions=sessions))
+    measured = Backlogs(KEY, cast(Any, broker), gateways, PodCache(), "")
+
+    async def look() -> int:
+        measured.forget()
+        await measured.look(NAMES, "Requests")
+        return len(asked)
+
+    assert await look() == 1, "who served which session is remembered from the start"
+    assert await look() == 1
+    broker.messages = 3
+    assert await look() == 2
+    assert await look() == 3
+    broker.messages = 0
+    assert await look() == 3
+    monkeypatch.setattr(measured, "_listed_until", 0.0)
+    assert await look() == 4

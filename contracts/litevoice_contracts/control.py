@@ -1,7 +1,8 @@
 """The admin API of gateways and workers, on their second port: paths and JSON bodies.
 
 `/healthz`, `/readyz` and `/metrics` are open to the cluster; every path under `/v1` wants the header
-`Authorization: Bearer <admin token>`. Workers have STATUS_PATH and `SESSIONS_PATH/<id>`, and a token of their own.
+`Authorization: Bearer <admin token>`. Workers have STATUS_PATH and `SESSIONS_PATH/<id>`, and a token of their own. The
+operator asks on a third port, the same over TLS.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import Annotated, Literal
 import msgspec
 
 DrainPolicy = Literal["Migrate", "Complete", "Auto"]
+
+ADMIN_CERTIFICATE_FILE, ADMIN_KEY_FILE = "admin-tls.crt", "admin-tls.key"
+"""PEM, in the folder `adminTlsDir` of the settings."""
 
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"

@@ -69,6 +69,11 @@ class GatewaySettings(_Settings):
     """Address of the admin port."""
     admin_port: Port = 9090
     """Port of `/healthz`, `/readyz`, `/metrics` and the admin API under `/v1`."""
+    admin_tls_dir: str = ""
+    """Folder with the files `admin-tls.crt` and `admin-tls.key` (PEM): what the admin port serves is served with TLS,
+    too. Empty: it is not."""
+    admin_tls_port: Port = 9443
+    """Port for that."""
     api_keys_dir: str
     """Folder of files: file name = principal, content = its API keys, one per line. Read again when it changes."""
     keys_dir: str
@@ -212,6 +217,11 @@ class WorkerSettings(WorkerPipelines):
     """Address of the admin port."""
     admin_port: Port = 9090
     """Port of `/healthz`, `/readyz` and `/metrics`."""
+    admin_tls_dir: str = ""
+    """Folder with the files `admin-tls.crt` and `admin-tls.key` (PEM): what the admin port serves is served with TLS,
+    too. Empty: it is not."""
+    admin_tls_port: Port = 9443
+    """Port for that."""
     admin_token_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     """SHA-256 of the token that `/v1` of the admin port wants, hexadecimal; empty: `/v1` is not served."""
     members: MembersSettings

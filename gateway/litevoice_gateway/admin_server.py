@@ -20,6 +20,7 @@ from litevoice_gateway.connections import Connection
 from litevoice_gateway.drain import Drain
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.session import Session
+from litevoice_gateway.settings import admin_tls
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,9 @@ _KEYS: Final[dict[str, Callable[[Session, float], tuple[float, ...]]]] = {
 
 
 class AdminServer:
-    """HTTP server on `admin_host:admin_port`. Every answer that is not 2xx says why, as JSON."""
+    """HTTP server on `admin_host:admin_port`, and with TLS on `admin_tls_port` where there is a certificate.
+
+    Every answer that is not 2xx says why, as JSON."""
 
     def __init__(self, hub: Hub, drain: Drain, token: bytes, pod: str) -> None:
         self._hub = hub
@@ -49,6 +52,7 @@ class AdminServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
+        """Raises OSError when a port is taken, SettingsError without the certificate that the settings name."""
         app = web.Application(middlewares=[self._authorize], client_max_size=64 * 1024)
         app.add_routes(
             [
@@ -70,6 +74,8 @@ class AdminServer:
         await self._runner.setup()
         settings = self._hub.settings
         await web.TCPSite(self._runner, settings.admin_host, settings.admin_port).start()
+        if (context := admin_tls(settings)) is not None:
+            await web.TCPSite(self._runner, settings.admin_host, settings.admin_tls_port, ssl_context=context).start()
 
     @property
     def port(self) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from litevoice_contracts.control import ADMIN_CERTIFICATE_FILE, ADMIN_KEY_FILE
 from litevoice_contracts.errors import InvalidField, problems
 from litevoice_contracts.settings import GatewaySettings
 
@@ -48,11 +50,26 @@ def load_settings(path: Path) -> GatewaySettings:
 
 
 def load_keys(settings: GatewaySettings) -> Keys:
-    """Raises SettingsError when a key is missing or too short to be safe."""
+    """Raises SettingsError when a key is missing or too short to be safe, or the certificate is."""
+    admin_tls(settings)
     return Keys(
         _key(Path(settings.keys_dir) / "session-signing-key", MIN_SIGNING_KEY_BYTES),
         _key(Path(settings.keys_dir) / "admin-token", MIN_TOKEN_BYTES),
     )
+
+
+def admin_tls(settings: GatewaySettings) -> ssl.SSLContext | None:
+    """None: the admin port is not served with TLS. Raises SettingsError."""
+    if not settings.admin_tls_dir:
+        return None
+    folder, context = Path(settings.admin_tls_dir), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(folder / ADMIN_CERTIFICATE_FILE, folder / ADMIN_KEY_FILE)
+    except OSError as error:  # an SSLError is one
+        wanted = f"expected {ADMIN_CERTIFICATE_FILE} and {ADMIN_KEY_FILE}, PEM that belongs together"
+        raise SettingsError(f"adminTlsDir: {wanted}, in {folder}: {error}") from error
+    return context
 
 
 def _key(path: Path, least: int) -> bytes:

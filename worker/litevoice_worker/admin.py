@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ssl
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -43,8 +44,8 @@ class AdminServer:
         self._worker_session = session
         self._runner: web.AppRunner | None = None
 
-    async def start(self, host: str, port: int) -> None:
-        """Raises OSError when the port is taken."""
+    async def start(self, host: str, port: int, tls: tuple[int, ssl.SSLContext] | None = None) -> None:
+        """`tls`: another port, where the same is served with TLS. Raises OSError when a port is taken."""
         app = web.Application(middlewares=[self._authorize], client_max_size=1024)
         app.add_routes(
             [
@@ -58,6 +59,8 @@ class AdminServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
+        if tls is not None:
+            await web.TCPSite(self._runner, host, tls[0], ssl_context=tls[1]).start()
 
     @property
     def port(self) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from litevoice_contracts.control import ADMIN_CERTIFICATE_FILE, ADMIN_KEY_FILE
 from litevoice_contracts.errors import InvalidField, problems
 from litevoice_contracts.settings import WorkerSettings
 from litevoice_worker.members import EndpointSliceMembers, Members, StaticMembers, api_server
@@ -30,7 +32,22 @@ def load(path: str) -> WorkerSettings:
     if settings.members.service.count("/") != (1 if settings.members.service else 0):
         raise InvalidField("members.service", f"namespace/name, got {settings.members.service!r}")
     settings.broker.names.validate()
+    admin_tls(settings)
     return settings
+
+
+def admin_tls(settings: WorkerSettings) -> ssl.SSLContext | None:
+    """None: the admin port is not served with TLS. Raises InvalidField."""
+    if not settings.admin_tls_dir:
+        return None
+    folder, context = Path(settings.admin_tls_dir), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(folder / ADMIN_CERTIFICATE_FILE, folder / ADMIN_KEY_FILE)
+    except OSError as error:  # an SSLError is one
+        wanted = f"a folder with {ADMIN_CERTIFICATE_FILE} and {ADMIN_KEY_FILE}, PEM that belongs together"
+        raise InvalidField("adminTlsDir", f"{wanted}, got {folder}: {error}") from error
+    return context
 
 
 def make_members(settings: WorkerSettings, environment: Mapping[str, str]) -> Members:

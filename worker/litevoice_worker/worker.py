@@ -34,6 +34,7 @@ from litevoice_worker.ownership import Certain, Ownership
 from litevoice_worker.plugins import Pipelines
 from litevoice_worker.runner import SessionRunner
 from litevoice_worker.sessions import NoRoom, Sessions
+from litevoice_worker.settings import admin_tls
 from litevoice_worker.stages.model_calls import calls_of
 from litevoice_worker.stages.vad import SileroNetwork
 from litevoice_worker.turn import Limits, Turns
@@ -112,7 +113,9 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop`, then hands over its partitions. Raises OSError when the port is taken."""
-        await self._server.start(self._settings.admin_host, self._settings.admin_port)
+        settings, context = self._settings, admin_tls(self._settings)
+        tls = (settings.admin_tls_port, context) if context is not None else None
+        await self._server.start(settings.admin_host, settings.admin_port, tls)
         for producer in self._producers:
             await producer.start()
         await self._fence.start()

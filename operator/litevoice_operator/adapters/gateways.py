@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Self, TypeVar
 from urllib.parse import urlencode
 
@@ -28,15 +29,26 @@ from litevoice_contracts.control import (
     WorkerSession,
     WorkerStatus,
 )
+from litevoice_operator.manifests.certificates import REMEMBERED, admin_certificate
+from litevoice_operator.manifests.paths import ADMIN_TLS_PORT
 from litevoice_operator.observe.clocks import clock_offset
+from litevoice_operator.observe.pods import SEALED
 
 TIMEOUT_SECONDS = 2.0
 MAX_CONCURRENT = 16
+KEPT_SECONDS = 60.0
+"""Connections that nobody uses: longer than the pauses between passes."""
 MAX_CLOCKS = 10_000
 MAX_ANSWER_BYTES = 6 << 20
 """As many as 100,000 session ids take."""
 
 T = TypeVar("T")
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _only(token: str) -> aiohttp.Fingerprint:
+    """The same one each time: connections are kept for it."""
+    return aiohttp.Fingerprint(admin_certificate(token).sha256)
 
 
 class NotHere:
@@ -64,11 +76,18 @@ class Refused:
 
 class Gateways:
     """Requests to gateway pods, a few at a time, each with a short timeout. A pod that does not answer is left out: it
-    may be starting, ending or cut off, and its readiness tells that already."""
+    may be starting, ending or cut off, and its readiness tells that already.
 
-    def __init__(self, admin_port: int) -> None:
-        self._admin_port = admin_port
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+    An address is an IP, after SEALED where the pod speaks TLS (`Pod.address`). Then it must be the certificate that
+    belongs to the token, or the token is not sent.
+    """
+
+    def __init__(self, admin_port: int, admin_tls_port: int = ADMIN_TLS_PORT) -> None:
+        self._ports = {False: admin_port, True: admin_tls_port}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(keepalive_timeout=KEPT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+        )
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
         self._clocks: dict[str, float] = {}  # by address
 
@@ -83,7 +102,7 @@ class Gateways:
         return {pod: self._clocks[address] for pod, address in addresses.items() if address in self._clocks}
 
     async def statuses(self, addresses: dict[str, str], token: str) -> dict[str, GatewayStatus]:
-        """Pod name → status; `addresses`: pod name → IP."""
+        """Pod name → status; `addresses`: by pod name."""
         return await self._ask_all(addresses, token, STATUS_PATH, GatewayStatus)
 
     async def worker_statuses(self, addresses: dict[str, str], token: str) -> dict[str, WorkerStatus]:
@@ -185,11 +204,14 @@ class Gateways:
         self, method: str, address: str, token: str, path: str, sent: bytes | None = None
     ) -> tuple[int, bytes] | None:
         """Status and body; None when there is no answer."""
-        url, headers = f"http://{url_host(address)}:{self._admin_port}{path}", {"Authorization": f"Bearer {token}"}
+        sealed = address.startswith(SEALED)
+        host, scheme = url_host(address.removeprefix(SEALED)), "https" if sealed else "http"
+        url, headers = f"{scheme}://{host}:{self._ports[sealed]}{path}", {"Authorization": f"Bearer {token}"}
+        only = _only(token) if sealed else True
         try:
             async with self._slots:
                 asked_at = time.time()
-                async with self._session.request(method, url, headers=headers, data=sent) as response:
+                async with self._session.request(method, url, headers=headers, data=sent, ssl=only) as response:
                     self._set_clock(address, response.headers.get("Date", ""), asked_at)
                     body = await response.content.read(MAX_ANSWER_BYTES)
                     while not response.content.at_eof() and len(body) < MAX_ANSWER_BYTES:

@@ -17,6 +17,8 @@ ACCEPTING_LABEL = f"{GROUP}/accepting"
 """Of gateway pods, "true" or "false": whether their Service sends new clients to them. New pods have "true"."""
 TEMPLATE_HASH_ANNOTATION = f"{GROUP}/template-hash"
 """Tells the current template from older ones, on templates and on their pods."""
+ADMIN_TLS = "admin-tls"
+"""Name of the port with TLS, on pods that have one."""
 REVISION_LABEL = "pod-template-hash"
 """Of gateway pods and their ReplicaSets: which revision of the template they are of. Deployments call it so, too: what
 one of an earlier release has left is told by the same label."""

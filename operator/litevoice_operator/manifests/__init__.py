@@ -11,7 +11,7 @@ from litevoice_operator.manifests.configs import config_map
 from litevoice_operator.manifests.disruption import disruption_budget
 from litevoice_operator.manifests.gateway import gateway_set
 from litevoice_operator.manifests.identities import service_account, worker_role, worker_role_binding
-from litevoice_operator.manifests.keys import Keys, keys_secret
+from litevoice_operator.manifests.keys import Keys, keys_secret, worker_keys_secret
 from litevoice_operator.manifests.objects import Manifest
 from litevoice_operator.manifests.services import gateway_service, worker_service
 from litevoice_operator.manifests.worker import worker_deployment
@@ -22,6 +22,7 @@ def all_manifests(gateway: Gateway, keys: Keys) -> list[Manifest]:
     gateway = _with_token(gateway, keys)
     return [
         keys_secret(gateway, keys),
+        worker_keys_secret(gateway, keys),
         *(config_map(gateway, component) for component in COMPONENTS),
         *(service_account(gateway, component) for component in COMPONENTS),
         worker_role(gateway),
@@ -30,13 +31,13 @@ def all_manifests(gateway: Gateway, keys: Keys) -> list[Manifest]:
         worker_service(gateway),
         *(disruption_budget(gateway, component) for component in COMPONENTS),
         gateway_set(gateway, keys),
-        worker_deployment(gateway),
+        worker_deployment(gateway, keys),
     ]
 
 
 def worker_template(gateway: Gateway, keys: Keys) -> str:
     """Hash of the workers' template."""
-    template = worker_deployment(_with_token(gateway, keys))["spec"]["template"]
+    template = worker_deployment(_with_token(gateway, keys), keys)["spec"]["template"]
     return str(template["metadata"]["annotations"][TEMPLATE_HASH_ANNOTATION])
 
 

@@ -1,5 +1,5 @@
-"""The Secret with a gateway's own keys, derived from the operator's root key: it is made once and neither read nor
-changed, for which the operator has no permission."""
+"""The Secrets with the keys of gateways and of workers, derived from the operator's root key: each is made once and
+neither read nor changed, for which the operator has no permission."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
+from litevoice_contracts.control import ADMIN_CERTIFICATE_FILE, ADMIN_KEY_FILE
 from litevoice_operator.api.resolved import Gateway
+from litevoice_operator.manifests.certificates import Certificate, admin_certificate
 from litevoice_operator.manifests.objects import Manifest, manifest
 
 ROOT_KEY_MIN_BYTES = 32
+_CONTENT = "2"
+"""Another one when there is more in a Secret: those that are there are never changed."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,16 +44,36 @@ def derive_keys(root_key: bytes, namespace: str, name: str) -> Keys:
 
 def keys_secret(gateway: Gateway, keys: Keys) -> Manifest:
     # Not `stringData`: server-side apply cannot own what the API server turns into `data`.
-    data = {"session-signing-key": _base64(keys.session_signing_key), "admin-token": _base64(keys.admin_token)}
+    own = {"session-signing-key": keys.session_signing_key.encode(), "admin-token": keys.admin_token.encode()}
+    data = _base64(own | _files(admin_certificate(keys.admin_token)))
     return manifest(gateway, "gateway", "v1", "Secret", keys_secret_name(gateway, keys), type="Opaque", data=data)
 
 
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def worker_keys_secret(gateway: Gateway, keys: Keys) -> Manifest:
+    """Without the token: a worker knows only what that must hash to."""
+    data = _base64(_files(admin_certificate(keys.worker_token)))
+    return manifest(gateway, "worker", "v1", "Secret", worker_keys_secret_name(gateway, keys), type="Opaque", data=data)
+
+
+def _files(certificate: Certificate) -> dict[str, bytes]:
+    return {ADMIN_CERTIFICATE_FILE: certificate.certificate, ADMIN_KEY_FILE: certificate.key}
+
+
+def _base64(data: dict[str, bytes]) -> dict[str, str]:
+    return {name: base64.b64encode(value).decode() for name, value in data.items()}
 
 
 def keys_secret_name(gateway: Gateway, keys: Keys) -> str:
     """Says what is in it and for whom, so a Secret of that name is the right one: other keys, or a VoiceGateway created
     again, have another. Who does not know the keys cannot tell it beforehand."""
-    digest = hmac.new(keys.admin_token.encode(), f"{keys.session_signing_key}/{gateway.uid}".encode(), hashlib.sha256)
-    return f"{gateway.name}-keys-{digest.hexdigest()[:10]}"
+    what = f"{_CONTENT}/{keys.session_signing_key}/{gateway.uid}"
+    return f"{gateway.name}-keys-{_digest(keys.admin_token, what)}"
+
+
+def worker_keys_secret_name(gateway: Gateway, keys: Keys) -> str:
+    """The same for the workers'."""
+    return f"{gateway.name}-keys-worker-{_digest(keys.worker_token, f'{_CONTENT}/{gateway.uid}')}"
+
+
+def _digest(key: str, what: str) -> str:
+    return hmac.new(key.encode(), what.encode(), hashlib.sha256).hexdigest()[:10]

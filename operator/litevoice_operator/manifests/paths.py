@@ -14,6 +14,7 @@ SECRETS_DIR = "/etc/litevoice/secrets"
 
 CLIENT_PORT = 8080
 ADMIN_PORT = 9090
+ADMIN_TLS_PORT = 9443
 
 
 def pipeline_key_file(stage: str) -> str:

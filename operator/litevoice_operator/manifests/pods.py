@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from litevoice_operator.api.labels import (
+    ADMIN_TLS,
     REVISION_LABEL,
     TEMPLATE_HASH_ANNOTATION,
     Component,
@@ -178,7 +179,7 @@ def _container(program: Program, pod: PodSettings, mounts: Sequence[Mount]) -> d
         ],
         "ports": [
             {"name": name, "containerPort": port, "protocol": "TCP"}
-            for name, port in {**program.ports, "admin": paths.ADMIN_PORT}.items()
+            for name, port in {**program.ports, "admin": paths.ADMIN_PORT, ADMIN_TLS: paths.ADMIN_TLS_PORT}.items()
         ],
         "resources": _resources(pod),
         "securityContext": {

@@ -23,6 +23,8 @@ def gateway_settings(gateway: Gateway) -> GatewaySettings:
         broker=_broker_settings(gateway, gateway.gateway_partitions or gateway.names.partitions),
         listen_port=paths.CLIENT_PORT,
         admin_port=paths.ADMIN_PORT,
+        admin_tls_port=paths.ADMIN_TLS_PORT,
+        admin_tls_dir=paths.KEYS_DIR,
         api_keys_dir=paths.API_KEYS_DIR,
         keys_dir=paths.KEYS_DIR,
         models=[pipeline.name for pipeline in gateway.spec.pipelines],
@@ -35,6 +37,8 @@ def worker_settings(gateway: Gateway) -> WorkerSettings:
     return WorkerSettings(
         broker=_broker_settings(gateway, gateway.names.partitions),
         admin_port=paths.ADMIN_PORT,
+        admin_tls_port=paths.ADMIN_TLS_PORT,
+        admin_tls_dir=paths.KEYS_DIR,
         admin_token_sha256=gateway.worker_token_sha256,
         members=MembersSettings(service=f"{gateway.namespace}/{gateway.object_name('worker')}"),
         pipelines=_pipelines(gateway.spec),

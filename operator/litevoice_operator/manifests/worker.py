@@ -5,19 +5,24 @@ from __future__ import annotations
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.api.voice_gateway import OpenAIEndpoint
 from litevoice_operator.manifests import paths
+from litevoice_operator.manifests.keys import Keys, worker_keys_secret_name
 from litevoice_operator.manifests.objects import Manifest
 from litevoice_operator.manifests.pods import Mount, Program, deployment, secret_mount
 
 GRACE_SECONDS = 30
 
 
-def worker_deployment(gateway: Gateway) -> Manifest:
+def worker_deployment(gateway: Gateway, keys: Keys) -> Manifest:
     workers = gateway.spec.workers
     program = Program(
         component="worker",
         image=gateway.worker_image,
         replicas=workers.replicas,
-        mounts=[*_endpoint_keys(gateway), *_secrets(gateway)],
+        mounts=[
+            secret_mount("keys", paths.KEYS_DIR, worker_keys_secret_name(gateway, keys)),
+            *_endpoint_keys(gateway),
+            *_secrets(gateway),
+        ],
         grace_seconds=GRACE_SECONDS,
         service_account_token=True,
     )

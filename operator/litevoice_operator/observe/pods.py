@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 
 from litevoice_contracts.control import DrainReport, RefusedSettings
-from litevoice_operator.api.labels import ACCEPTING_LABEL, COMPONENT_LABEL, INSTANCE_LABEL, REVISION_LABEL
+from litevoice_operator.api.labels import ACCEPTING_LABEL, ADMIN_TLS, COMPONENT_LABEL, INSTANCE_LABEL, REVISION_LABEL
 from litevoice_operator.api.times import from_text, to_text
 from litevoice_operator.api.voice_gateway_status import MAX_LISTED_DRAINS, LastDrain
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation: of ready pods a ReplicaSet removes the one that costs least; without it a pod costs 0."""
+SEALED = "tls:"
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -33,6 +34,7 @@ class Pod:
         over: it has ended and stays as an object; it is no one's replica any more.
         accepting: whether its Service sends new clients to it; None without the label.
         unready_since: Unix seconds; 0 while it is ready, or was never looked at by its node.
+        sealed: it has an admin port with TLS; one of an early release has not.
     """
 
     namespace: str
@@ -54,6 +56,12 @@ class Pod:
     over: bool = False
     accepting: bool | None = None
     unready_since: float = 0.0
+    sealed: bool = False
+
+    @property
+    def address(self) -> str:
+        """Where its admin API is asked: its IP, after SEALED where that takes TLS; "" while it has none."""
+        return f"{SEALED}{self.ip}" if self.sealed and self.ip else self.ip
 
 
 def read_pod(body: Mapping[str, Any]) -> Pod:
@@ -85,13 +93,18 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         revision=str(labels.get(REVISION_LABEL, "")),
         over=status.get("phase") in ("Failed", "Succeeded"),
         accepting={"true": True, "false": False}.get(str(labels.get(ACCEPTING_LABEL))),
+        sealed=any(
+            port.get("name") == ADMIN_TLS
+            for container in body.get("spec", {}).get("containers") or []
+            for port in container.get("ports") or []
+        ),
         unready_since=0.0 if ready else from_text(conditions.get("Ready", {}).get("lastTransitionTime")) or 0.0,
     )  # fmt: skip
 
 
 def addresses(pods: Iterable[Pod]) -> dict[str, str]:
-    """Name → IP of those that may answer."""
-    return {pod.name: pod.ip for pod in pods if pod.ip and not pod.starting}
+    """Name → address of those that may answer."""
+    return {pod.name: pod.address for pod in pods if pod.ip and not pod.starting}
 
 
 def should_answer(pod: Pod) -> bool:

@@ -86,9 +86,9 @@ class Acts:
             gateways = self._shared.gateways
             report: DrainReport | None
             if act == "drain":
-                report = await gateways.drain(pod.ip, self._token(key))
+                report = await gateways.drain(pod.address, self._token(key))
             else:
-                report = await gateways.take_drain_back(pod.ip, self._token(key))
+                report = await gateways.take_drain_back(pod.address, self._token(key))
             if report is None:
                 raise CannotAct(f"{pod.name} does not answer any more, or has been told to end meanwhile")
             await self._record(act, about, pod.name, "", wish)
@@ -98,7 +98,7 @@ class Acts:
         key, view, pod = await self._holder(session_id, act, wish)
         about = {} if wish.dry_run else await self._about(key)
         request = ActRequest(wish.dry_run, wish.force)
-        told = await self._shared.gateways.tell(pod.ip, self._token(key), session_id, act, request)
+        told = await self._shared.gateways.tell(pod.address, self._token(key), session_id, act, request)
         if isinstance(told, Refused):
             force = ": add --force if it may be lost" if "come back" in told.why else ""
             raise CannotAct(f"{pod.name} does not do it: {told.why}{force}")

@@ -261,7 +261,7 @@ class Inquiries:
                 error = _why(failure)
         pods = {pod.name: pod for pod in self._gateway_pods(key)}
         answers = await self._shared.gateways.statuses(addresses(pods.values()), self._token(key))
-        asked = {name: pods[name].ip for name in answers}
+        asked = {name: pods[name].address for name in answers}
         holder = await self._shared.gateways.session(asked, self._token(key), session_id)
         silent = [
             name for name, pod in pods.items() if name not in answers and (should_answer(pod) or name == subscriber)
@@ -306,7 +306,7 @@ class Inquiries:
         answer: WorkerSession | NotHere | None = None
         if pod is not None and pod.ip:
             token = derive_keys(self._shared.root_key, *key).worker_token
-            answer = await self._shared.gateways.worker_session(pod.ip, token, report.session_id)
+            answer = await self._shared.gateways.worker_session(pod.address, token, report.session_id)
         return msgspec.structs.replace(
             report,
             worker=worker,
@@ -314,7 +314,7 @@ class Inquiries:
             worker_answers=answer is not None if worker else None,
             worker_session=answer if isinstance(answer, WorkerSession) else None,
             events=await self._events(key[0], [report.pod, worker]),
-            clocks={**report.clocks, **(self._shared.gateways.clocks({worker: pod.ip}) if answer and pod else {})},
+            clocks={**report.clocks, **(self._shared.gateways.clocks({worker: pod.address}) if answer and pod else {})},
         )
 
     async def _events(self, namespace: str, pods: Sequence[str]) -> list[str]:

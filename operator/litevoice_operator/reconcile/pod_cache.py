@@ -55,9 +55,9 @@ class PodCache:
         return any(pod.component == "gateway" and pod.terminating for pod in pods)
 
     def addresses(self, gateway: Key, component: Component = "gateway") -> dict[str, str]:
-        """Name → IP of the component's pods that can answer requests."""
+        """Name → address of the component's pods that can answer requests."""
         return {
-            pod.name: pod.ip
+            pod.name: pod.address
             for pod in self._pods.get(gateway, {}).values()
             if pod.component == component and pod.ip and not pod.starting
         }

@@ -20,7 +20,8 @@ import yaml
 
 from litevoice_dev import processes
 from litevoice_dev.ports import free_port
-from litevoice_operator.api.labels import REVISION_LABEL
+from litevoice_operator.api.labels import ADMIN_TLS, REVISION_LABEL
+from litevoice_operator.manifests.paths import ADMIN_TLS_PORT
 from tests.integration.apiserver import HOST, REPOSITORY, ApiServer, Json, clean_environment, wait_until
 from tests.integration.shared_rocketmq import AnyRocketMQ, SharedRocketMQ
 
@@ -234,9 +235,10 @@ class Namespace:
         return sum(int(one["spec"]["replicas"]) for one in self.gateway_sets(gateway))
 
     def keys_secret(self, gateway: str) -> Json:
-        """The Secret that the operator made for the VoiceGateway."""
+        """The Secret that the operator made for the VoiceGateway's gateways."""
         listed = self.server.request("GET", self.path("v1", "secrets"))["items"]
-        (found,) = [secret for secret in listed if secret["metadata"]["name"].startswith(f"{gateway}-keys-")]
+        made = [one for one in listed if one["metadata"]["name"].startswith(f"{gateway}-keys-")]
+        (found,) = [one for one in made if one["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"]
         return dict(found)
 
     def condition(self, path: str, kind: str) -> Json:
@@ -261,8 +263,11 @@ class Namespace:
         found = [event for event in listed if event["involvedObject"]["name"] == name]
         return sorted(found, key=lambda event: str(event["metadata"]["name"]))
 
-    def make_pod(self, name: str, gateway: str, component: str, node: str, **status: Any) -> None:
-        """A pod as its controllers and a kubelet would write it, of the newest revision."""
+    def make_pod(
+        self, name: str, gateway: str, component: str, node: str, *, sealed: bool = False, **status: Any
+    ) -> None:
+        """A pod as its controllers and a kubelet would write it, of the newest revision; `sealed`: asked with TLS."""
+        ports = [{"name": ADMIN_TLS, "containerPort": ADMIN_TLS_PORT}] if sealed else []
         sets = self.gateway_sets(gateway) if component == "gateway" else []
         revision = {REVISION_LABEL: sets[-1]["metadata"]["labels"][REVISION_LABEL]} if sets else {}
         labels = {
@@ -276,7 +281,7 @@ class Namespace:
             self.path("v1", "pods"),
             {
                 "metadata": {"name": name, "labels": labels},
-                "spec": {"nodeName": node, "containers": [{"name": component, "image": "none"}]},
+                "spec": {"nodeName": node, "containers": [{"name": component, "image": "none", "ports": ports}]},
             },
         )
         self.server.merge(self.path("v1", "pods", name) + "/status", {"status": status})

@@ -83,7 +83,8 @@ class GatewayPod:
         for name, content in {**files, "api-keys/tester": "secret-key"}.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(content)
-        settings |= {"apiKeysDir": f"{folder}/api-keys", "keysDir": f"{folder}/keys", "adminHost": self.ip,
+        settings |= {"apiKeysDir": f"{folder}/api-keys", "keysDir": f"{folder}/keys",
+                     "adminTlsDir": f"{folder}/keys", "adminHost": self.ip,
                      "listenHost": "127.0.0.1", "listenPort": self.port}  # fmt: skip
         self.settings, self._folder = settings, folder
         self.change({})
@@ -91,7 +92,7 @@ class GatewayPod:
                              "LITEVOICE_CONFIG": f"{folder}/settings.json"}  # fmt: skip
         self._log = folder / "gateway.log"
         self._process: subprocess.Popen[bytes] | None = None
-        namespace.make_pod(self.name, "demo", "gateway", node, **pod_status(self.ip))
+        namespace.make_pod(self.name, "demo", "gateway", node, sealed=True, **pod_status(self.ip))
 
     def change(self, settings: dict[str, Any]) -> None:
         """Before it starts, what the operator says."""

@@ -14,6 +14,7 @@ from litevoice_contracts.control import DrainReport
 from litevoice_contracts.names import Names
 from litevoice_dev.ports import free_port
 from litevoice_operator.api.labels import REVISION_LABEL, TEMPLATE_HASH_ANNOTATION
+from litevoice_operator.manifests.certificates import admin_certificate
 from litevoice_operator.manifests.keys import derive_keys
 from tests.integration.apiserver import ApiServer, decoded, wait_until
 from tests.integration.operator.at_the_broker import missing
@@ -49,7 +50,13 @@ def test_from_creation_to_removal(namespace: Namespace, rocketmq: SharedRocketMQ
     assert settings["broker"]["nameServer"] == rocketmq.name_server
     keys = derive_keys(ROOT_KEY, namespace.name, "demo")
     secret = namespace.keys_secret("demo")
-    assert decoded(secret) == {"session-signing-key": keys.session_signing_key, "admin-token": keys.admin_token}
+    certificate = admin_certificate(keys.admin_token)
+    assert decoded(secret) == {
+        "session-signing-key": keys.session_signing_key,
+        "admin-token": keys.admin_token,
+        "admin-tls.crt": certificate.certificate.decode(),
+        "admin-tls.key": certificate.key.decode(),
+    }
     for api, plural in (
         ("v1", "services"),
         ("v1", "serviceaccounts"),

@@ -62,7 +62,8 @@ def test_network_policies(chart: Chart) -> None:
     assert components == ["operator", None, "rocketmq"]
     assert broker["from"][1]["podSelector"]["matchLabels"] == {"app.kubernetes.io/managed-by": "litevoice-operator"}
     assert broker["from"][1]["namespaceSelector"] == {}
-    clients, admin = policies["ns-lv-litevoice-operator"]["ingress"]
+    clients, sealed, admin = policies["ns-lv-litevoice-operator"]["ingress"]
+    assert sealed == {"ports": [{"port": 9443}], "from": admin["from"][:1]}
     assert clients == {"ports": [{"port": 8080}]}
     assert admin["ports"] == [{"port": 9090}]
     operator, scraper = admin["from"]

@@ -55,6 +55,29 @@ def test_a_pod_that_works() -> None:
         "node-1", "10.1.1.1", True, False, False, "",
     )  # fmt: skip
     assert (pod.created_at, pod.drained) == (60.0, None)
+    assert pod.address == "10.1.1.1", "a pod of an early release is asked without TLS"
+
+
+@pytest.mark.parametrize(
+    ("ports", "ip", "address"),
+    [
+        ([], "10.1.1.1", "10.1.1.1"),
+        ([{"name": "admin", "containerPort": 9090}], "10.1.1.1", "10.1.1.1"),
+        ([{"containerPort": 9443}], "10.1.1.1", "10.1.1.1"),
+        ([{"name": "admin", "containerPort": 9090}, {"name": "admin-tls", "containerPort": 9443}], "10.1.1.1",
+         "tls:10.1.1.1"),
+        ([{"name": "admin-tls", "containerPort": 9443}], "2001:db8::1", "tls:2001:db8::1"),
+        ([{"name": "admin-tls", "containerPort": 9443}], "", ""),
+    ],
+)  # fmt: skip
+def test_a_pod_says_whether_its_admin_port_takes_tls(ports: list[dict[str, Any]], ip: str, address: str) -> None:
+    running = body(podIP=ip, containerStatuses=[{"state": {"running": {}}}])
+    for containers in ([{"name": "gateway", "ports": ports}], [{"name": "other"}, {"name": "gateway", "ports": ports}]):
+        pod = read_pod({**running, "spec": {**running["spec"], "containers": containers}})
+        cache = PodCache()
+        cache.put(pod)
+        assert pod.address == address
+        assert cache.addresses(("shop", "demo")) == ({"demo-gateway-1": address} if address else {})
 
 
 TROUBLES: list[tuple[str, dict[str, Any], bool, str]] = [

@@ -15,11 +15,12 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import LogLevel
 from litevoice_operator.adapters.broker import Installed
 from litevoice_operator.adapters.channels import Channel, read_channels
-from litevoice_operator.api.resolved import Defaults
+from litevoice_operator.api.resolved import DEFAULT_USER_ID, Defaults
 from litevoice_operator.manifests.keys import ROOT_KEY_MIN_BYTES
 
 MAX_RESEND_SECONDS = 300
 MAX_ROLLOUTS = 1000
+MAX_USER_ID = 2**31 - 1
 LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -27,6 +28,8 @@ HELP = """environment:
   ROOT_KEY_FILE         file with at least 32 bytes; every gateway's keys are derived from it (required)
   GATEWAY_IMAGE         image of gateways whose VoiceGateway names none
   WORKER_IMAGE          image of workers whose VoiceGateway names none
+  POD_USER_ID           user and group that gateways and workers run as, 1 to 2147483647 (default 65532); any: whichever
+                        the cluster gives them, as OpenShift does
   ROCKETMQ_ENDPOINTS    proxies, host:port[;host:port…], for VoiceGateways that name none
   ROCKETMQ_NAME_SERVER  name servers, host:port[;host:port…], for VoiceGateways that name none
   ROCKETMQ_ADMIN_TLS    true: use TLS to them and their brokers, in gateways and workers, too (default false)
@@ -93,6 +96,7 @@ class Settings:
                 endpoints=_addresses("ROCKETMQ_ENDPOINTS", read("ROCKETMQ_ENDPOINTS")),
                 name_server=name_server,
                 admin_tls=access.tls,
+                user_id=_user_id(read("POD_USER_ID", str(DEFAULT_USER_ID))),
             ),
             installed=Installed(name_server, access),
             channels=read_channels(
@@ -118,6 +122,14 @@ def _resend_seconds(text: str) -> float:
 def _rollouts(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MAX_ROLLOUTS:
         raise InvalidField("ROLLOUTS_AT_A_TIME", f"1 to {MAX_ROLLOUTS}, got {text!r}")
+    return int(text)
+
+
+def _user_id(text: str) -> int | None:
+    if text == "any":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= MAX_USER_ID):
+        raise InvalidField("POD_USER_ID", f"any, or 1 to {MAX_USER_ID}, got {text!r}")
     return int(text)
 
 

@@ -32,7 +32,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{/* Takes (list root image): a complete reference. */}}
 {{- define "litevoice.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
+{{- if $image.digest -}}
+{{- printf "%s%s@%s" $image.repository (empty $image.tag | ternary "" (printf ":%s" $image.tag)) $image.digest -}}
+{{- else -}}
 {{- printf "%s:%s" $image.repository ($image.tag | default $root.Chart.AppVersion) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Takes the list of names. */}}
@@ -93,12 +97,14 @@ imagePullSecrets:
 {{- end -}}
 {{- end -}}
 
-{{- /* The argument is the user's and the group's id. */ -}}
+{{- /* The arguments are the root and the user's and the group's id. */ -}}
 {{- define "litevoice.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
+{{- if not (index . 0).Values.openshift }}
+runAsUser: {{ index . 1 }}
+runAsGroup: {{ index . 1 }}
+fsGroup: {{ index . 1 }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault

@@ -10,6 +10,8 @@ from litevoice_operator.api.labels import Component
 from litevoice_operator.api.resource import Metadata, Resource
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 
+DEFAULT_USER_ID = 65532
+
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
@@ -20,6 +22,8 @@ class Defaults:
     endpoints: str = ""
     name_server: str = ""
     admin_tls: bool = False
+    user_id: int | None = DEFAULT_USER_ID
+    """That pods run as; None: the cluster gives them one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Gateway:
     admin_tls: bool
     gateway_image: str
     worker_image: str
+    user_id: int | None = DEFAULT_USER_ID
+    """That its pods run as; None: the cluster gives them one."""
     worker_token_sha256: str = ""
     """Of the token that the workers' admin port wants."""
     alone: bool = False
@@ -76,6 +82,7 @@ def resolve(metadata: Metadata, spec: VoiceGatewaySpec, defaults: Defaults, topi
         admin_tls=defaults.admin_tls if rocketmq.admin_tls is None else rocketmq.admin_tls,
         gateway_image=_needed("image", spec.image, defaults.gateway_image),
         worker_image=_needed("workers.image", spec.workers.image, defaults.worker_image),
+        user_id=defaults.user_id,
     )
 
 

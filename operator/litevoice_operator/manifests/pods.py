@@ -24,7 +24,6 @@ from litevoice_operator.manifests import paths
 from litevoice_operator.manifests.configs import config_hash
 from litevoice_operator.manifests.objects import Manifest, manifest
 
-USER_ID = 65532
 CONFIG_HASH_ANNOTATION = "litevoice.dev/config-hash"
 SECRET_MODE = 0o440
 SPREADS = tuple(Spread(topology_key=key) for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone"))
@@ -123,7 +122,7 @@ def _template(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str,
 
 
 def _pod_spec(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str, Any]:
-    name = gateway.object_name(program.component)
+    name, user = gateway.object_name(program.component), gateway.user_id
     mounts = [
         Mount("config", paths.CONFIG_DIR, {"configMap": {"name": name}}),
         *program.mounts,
@@ -136,9 +135,7 @@ def _pod_spec(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str,
         "terminationGracePeriodSeconds": program.grace_seconds,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
+            **({} if user is None else dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), user)),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "topologySpreadConstraints": [

@@ -71,6 +71,7 @@ def test_operator_gets_what_it_asks_for(chart: Chart) -> None:
         "ROCKETMQ_ENDPOINTS": "p1:8081;[fd00::1]:8081",
         "ROCKETMQ_NAME_SERVER": "n:9876",
         "ROCKETMQ_ADMIN_TLS": "false",
+        "POD_USER_ID": "65532",
         "ALERT_RESEND_SECONDS": "30",
         "ROLLOUTS_AT_A_TIME": "1",
         "WATCH_NAMESPACES": "a,b",
@@ -175,6 +176,35 @@ def test_pods_are_restricted(with_rocketmq: dict[tuple[str, str], Manifest]) -> 
             }
             assert container["resources"]["limits"]["memory"]
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+
+
+def test_openshift_gives_pods_their_user_ids(chart: Chart) -> None:
+    manifests = chart.render(*DEV, "openshift=true")
+    assert len(pods(manifests)) == 2
+    for pod in pods(manifests):
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & pod["securityContext"].keys()
+        assert pod["securityContext"]["runAsNonRoot"] is True
+    assert environment(operator_container(manifests))["POD_USER_ID"] == "any"
+
+
+@pytest.mark.parametrize(
+    ("tag", "reference"),
+    [("", f"litevoice/gateway@sha256:{'a' * 64}"), ("v8", f"litevoice/gateway:v8@sha256:{'a' * 64}")],
+)
+def test_images_by_digest(chart: Chart, tag: str, reference: str) -> None:
+    digest = f"sha256:{'a' * 64}"
+    parts = ("operator", "gateway", "worker", "rocketmq.dev")
+    values = [f"{part}.image.digest={digest}" for part in parts] + [f"{part}.image.tag={tag}" for part in parts]
+    manifests = chart.render(*DEV, *values)
+    container = operator_container(manifests)
+    broker = manifests["StatefulSet", "lv-litevoice-rocketmq"]["spec"]["template"]["spec"]["containers"]
+    assert environment(container)["GATEWAY_IMAGE"] == reference
+    for name, image in (
+        ("operator", container["image"]),
+        ("worker", environment(container)["WORKER_IMAGE"]),
+        *(("rocketmq", one["image"]) for one in broker),
+    ):
+        assert image == reference.replace("gateway", name)
 
 
 def test_pull_secrets(chart: Chart) -> None:

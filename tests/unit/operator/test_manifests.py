@@ -443,6 +443,16 @@ def decoded(secret: str) -> dict[str, bytes]:
     return {name: base64.b64decode(value) for name, value in made()["Secret", secret]["data"].items()}
 
 
+@pytest.mark.parametrize(("user_id", "ids"), [(None, set()), (1000, {1000})])
+def test_pods_run_as_whom_the_cluster_wants(user_id: int | None, ids: set[int]) -> None:
+    manifests = all_manifests(replace(gateway(), user_id=user_id), KEYS)
+    objects = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
+    for component in ("gateway", "worker"):
+        security = pod(objects, component)["securityContext"]
+        assert {security[key] for key in ("runAsUser", "runAsGroup", "fsGroup") if key in security} == ids
+        assert security["runAsNonRoot"] is True
+
+
 @pytest.mark.parametrize("component", ["gateway", "worker"])
 def test_pods_have_an_admin_port_with_tls(component: str) -> None:
     objects = made()

@@ -81,9 +81,19 @@ WRONG = [
     ("LISTEN_PORT", "http"),
     ("LISTEN_PORT", "70000"),
     ("LOG_LEVEL", "loud"),
+    ("POD_USER_ID", "0"),
+    ("POD_USER_ID", "root"),
+    ("POD_USER_ID", "-1"),
+    ("POD_USER_ID", "2147483648"),
+    ("POD_USER_ID", "²"),
     ("ROLLOUTS_AT_A_TIME", "0"),
     ("ROLLOUTS_AT_A_TIME", "many"),
 ]
+
+
+@pytest.mark.parametrize(("text", "user_id"), [("", 65532), ("1000700000", 1_000_700_000), ("any", None)])
+def test_who_pods_run_as(environment: dict[str, str], text: str, user_id: int | None) -> None:
+    assert Settings.from_environment(environment | {"POD_USER_ID": text}).defaults.user_id == user_id
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)

@@ -32,7 +32,8 @@ class MovePlan:
     """Moves `sessions` sessions, or all when it is None. Times are monotonic seconds.
 
     A session that migrates closes at its turn's edge, `turn_wait_seconds` after it was told at the latest. One that
-    completes is left alone until just before the timeout, then it migrates after all.
+    completes is left alone until just before the timeout, then it migrates after all: those that come back at the same
+    rate, or all of them would be taken over elsewhere at once.
     """
 
     started_at: float
@@ -59,8 +60,10 @@ class MovePlan:
         if room <= 0:
             return []
         return [
-            Move(candidate.session_id, self._migrates(candidate), self._by(candidate, now))
-            for candidate in sorted(candidates, key=lambda candidate: candidate.in_turn)[:room]
+            Move(candidate.session_id, self._migrates(candidate), self._by(candidate, number, now))
+            for number, candidate in enumerate(
+                sorted(candidates, key=lambda candidate: candidate.in_turn)[:room], start=told
+            )
         ]
 
     def allowed(self, now: float) -> int:
@@ -71,5 +74,10 @@ class MovePlan:
     def _migrates(self, candidate: Candidate) -> bool:
         return self.policy == "Migrate" or (self.policy == "Auto" and candidate.can_return)
 
-    def _by(self, candidate: Candidate, now: float) -> float:
-        return min(now + self.turn_wait_seconds, self.last_call) if self._migrates(candidate) else self.last_call
+    def _by(self, candidate: Candidate, number: int, now: float) -> float:
+        """`number`: so many were told before."""
+        if self._migrates(candidate):
+            return min(now + self.turn_wait_seconds, self.last_call)
+        if candidate.can_return:
+            return max(now, self.last_call - number / self.rate_per_second)
+        return self.last_call

@@ -15,21 +15,23 @@ AUTOSCALER_SECONDS = 600
 
 
 def drain_finding(spec: VoiceGatewaySpec) -> Finding:
-    """False: a full gateway cannot move all its sessions in time, however the nodes behave."""
+    """False: a full gateway cannot move all its sessions in time, however the nodes behave. Nor can it those that may
+    complete: who has not ended is moved in the end."""
     drain, sessions, most = spec.drain, spec.session.max_per_pod, moves_per_second(spec)
     movable = drain.rate_per_second * drain.timeout_seconds
-    if drain.policy != "Complete" and sessions > movable:
+    if sessions > movable:
         needed_rate, needed_seconds = (
             math.ceil(sessions / parts) for parts in (drain.timeout_seconds, drain.rate_per_second)
         )
         by_rate = f"ratePerSecond {needed_rate} or " if needed_rate <= most else ""
+        unless = ", if none of them ends by itself" if drain.policy == "Complete" else ""
         message = (
             f"spec.drain: {sessions} sessions (session.maxPerPod) at ratePerSecond {drain.rate_per_second} take "
             f"{needed_seconds} s, timeoutSeconds is {drain.timeout_seconds}: {sessions - movable} of a full gateway "
-            f"would be cut; {by_rate}timeoutSeconds {needed_seconds} is enough"
+            f"would be cut{unless}; {by_rate}timeoutSeconds {needed_seconds} is enough"
         )
         return Finding(DRAIN_FITS, "False", "TimeoutTooShort", message)
-    if drain.policy != "Complete" and sessions > most * drain.timeout_seconds:
+    if sessions > most * drain.timeout_seconds:
         message = (
             f"spec.drain.timeoutSeconds: {sessions} sessions (session.maxPerPod) take "
             f"{math.ceil(sessions / most)} s at {most} per second, a quarter of what {spec.rocketmq.brokers} "

@@ -68,6 +68,29 @@ def test_what_a_session_is_told(description: str, policy: Policy, can_return: bo
     assert due == [Move("s", at_edge, by)], description
 
 
+@pytest.mark.parametrize(("sessions", "most"), [(250, 11), (500, 22)])
+def test_what_completes_and_comes_back_does_not_close_at_once(sessions: int, most: int) -> None:
+    """At the rate; where there are so many that the last ones are told after their time, at twice the rate."""
+    names, bys = [f"s{number}" for number in range(sessions)], list[float]()
+    for step in range(1200):
+        now = 100 + step * 0.05
+        bys += [move.by for move in plan("Complete").due(candidates(*names[len(bys) :]), len(bys), now)]
+    assert len(bys) == sessions
+    assert max(bys) == plan().last_call
+    for began in range(100, 160):
+        assert sum(began <= by < began + 1 for by in bys) <= most
+
+
+def test_who_would_be_lost_has_all_the_time() -> None:
+    gone = [Candidate(f"s{number}", in_turn=False, can_return=False) for number in range(300)]
+    assert {move.by for move in plan("Complete").due(gone, 0, 150)} == {plan().last_call}
+
+
+def test_what_is_told_too_late_to_be_spread_closes_at_once() -> None:
+    (move,) = plan("Complete", rate=1).due(candidates("late"), 50, 155)
+    assert move.by == 155
+
+
 def test_the_last_call_leaves_time_for_the_close_to_be_answered() -> None:
     assert plan().last_call == 157.5
     assert plan(timeout=1).last_call == 100

@@ -35,7 +35,11 @@ EVENTS = {
         "Normal",
         "It is empty, and is removed; the message counts what became of its sessions.",
     ),
-    "SessionsForced": ("VoiceGateway", "Warning", "The same, but sessions were cut or packets lost."),
+    "SessionsForced": (
+        "VoiceGateway",
+        "Warning",
+        "Sessions were cut or packets lost: by a drain of the operator, or of a pod that others have ended.",
+    ),
     "DrainUnanswered": (
         "VoiceGateway",
         "Warning",

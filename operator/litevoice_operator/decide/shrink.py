@@ -7,11 +7,13 @@ There is one ReplicaSet for each revision of the template; the newest one makes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from litevoice_contracts.control import DrainReport
 from litevoice_operator.api.conditions import SCALING_LIMITED
+from litevoice_operator.api.times import from_text
+from litevoice_operator.api.voice_gateway_status import LastDrain
 from litevoice_operator.decide.conditions import Finding
 from litevoice_operator.decide.notifications import EventText
 from litevoice_operator.decide.rollout import Batch
@@ -168,8 +170,31 @@ def drained_event(pod: str, report: DrainReport | None) -> EventText:
     if report is None:
         message = f"{pod} did not say until its drain had to be over that it is empty; it ends now, with what it holds"
         return EventText("Warning", "DrainUnanswered", message, once)
-    counted = f"{report.moved} moved, {report.completed} ended, {report.forced} cut, {report.lost_packets} packets lost"
-    message = f"{pod} is empty after {report.duration_seconds:.1f} s: {counted}"
+    message = f"{pod} is empty after {report.duration_seconds:.1f} s: {_counted(report)}"
     if report.forced or report.lost_packets:
         return EventText("Warning", "SessionsForced", message, once)
     return EventText("Normal", "Drained", message, once)
+
+
+def forced_events(
+    drains: Iterable[LastDrain], recorded: Iterable[LastDrain | None], told: Collection[str]
+) -> list[EventText]:
+    """Of gateways that have ended since the status was written (`recorded`: as it was), whoever ended them: those that
+    have cut or lost something. `told`: pods of which `drained_event` has said so."""
+    known = {(drain.pod, drain.finished_at) for drain in recorded if drain}
+    return [
+        EventText(
+            "Warning",
+            "SessionsForced",
+            f"{drain.pod} has ended after a drain of {drain.duration_seconds:.1f} s: {_counted(drain)}",
+            (f"forced {drain.pod}", from_text(drain.finished_at) or 0.0),
+        )
+        for drain in drains
+        if (drain.forced or drain.lost_packets)
+        and (drain.pod, drain.finished_at) not in known
+        and drain.pod not in told
+    ]
+
+
+def _counted(drain: DrainReport | LastDrain) -> str:
+    return f"{drain.moved} moved, {drain.completed} ended, {drain.forced} cut, {drain.lost_packets} packets lost"

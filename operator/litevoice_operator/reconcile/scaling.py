@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from litevoice_operator.adapters.cluster import POD, ClusterError
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.api.resource import Key
+from litevoice_operator.api.voice_gateway_status import MAX_LISTED_DRAINS
 from litevoice_operator.decide.conditions import Finding
 from litevoice_operator.decide.notifications import EventText
 from litevoice_operator.decide.pace import drains
@@ -83,6 +84,8 @@ class Scaling:
         """Who was told to drain, and when (monotonic seconds)."""
         self._rates: Mapping[str, int] = {}
         """Sessions per second at which they drain."""
+        self.told_forced: tuple[str, ...] = ()
+        """The latest gateways of which was told that they have cut sessions."""
 
     def decide(self, gateway: Gateway, observed: Observed) -> Decided:
         """The same for the same, until `scale`."""
@@ -127,7 +130,10 @@ class Scaling:
             answer = before.answers.get(pod)
             if pod in self._asked or answer is not None:
                 report = answer.drain if answer is not None and answer.drain.state == "drained" else None
-                await self._tell(about, drained_event(pod, report))
+                event = drained_event(pod, report)
+                if event.reason == "SessionsForced":
+                    self.told_forced = (*self.told_forced[1 - MAX_LISTED_DRAINS :], pod)
+                await self._tell(about, event)
         if scaled.size is not None:
             event = scaled_event(before.gateways.current, replace(scaled.size, replicas=scaled.step.desired))
             if event is not None:

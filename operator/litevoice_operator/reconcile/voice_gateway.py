@@ -27,6 +27,7 @@ from litevoice_operator.decide.plan import NAMES, Action, BrokerNames, plan, rem
 from litevoice_operator.decide.rest import at_rest, vouched
 from litevoice_operator.decide.rollout import taken_over
 from litevoice_operator.decide.scale_workers import both
+from litevoice_operator.decide.shrink import forced_events
 from litevoice_operator.manifests import worker_template
 from litevoice_operator.manifests.built import Built
 from litevoice_operator.manifests.keys import Keys, derive_keys, derive_line
@@ -127,6 +128,9 @@ class GatewayReconciler:
             resource.metadata, observed, problem, previous, time.time(), more, paused=paused, rolling=rolling,
             partitions=raising.following if raising else None,
         )  # fmt: skip
+        recorded = [previous.last_drain, *previous.last_drains]
+        for event in forced_events(status.last_drains, recorded, self._scaling.told_forced):
+            await shared.outbox.send(resource.reference, event)
         await shared.resources.write_status(resource, status)
         if raising is not None and raising.event is not None:
             await shared.outbox.send(resource.reference, raising.event)

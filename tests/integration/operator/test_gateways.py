@@ -333,6 +333,9 @@ def test_the_report_of_a_drained_gateway_outlives_its_pod(namespace: Namespace) 
     )  # fmt: skip
     namespace.server.request("DELETE", namespace.path("v1", "pods", "demo-gateway-9") + "?gracePeriodSeconds=0")
 
+    def forced() -> list[str]:
+        return [event["message"] for event in namespace.events("demo") if event["reason"] == "SessionsForced"]
+
     def last_drain() -> Any:
         return (namespace.server.get(path) or {})["status"].get("lastDrain")
 
@@ -341,6 +344,8 @@ def test_the_report_of_a_drained_gateway_outlives_its_pod(namespace: Namespace) 
         "pod": "demo-gateway-9", "moved": 7, "completed": 1, "forced": 1, "lostPackets": 0, "durationSeconds": 2.5,
         "finishedAt": "2026-01-01T00:00:09Z",
     }  # fmt: skip
+    wait_until(lambda: bool(forced()), "an Event of what was cut")
+    assert forced() == ["demo-gateway-9 has ended after a drain of 2.5 s: 7 moved, 1 ended, 1 cut, 0 packets lost"]
 
 
 def test_deletion_does_not_wait_for_ever_for_a_broker_that_is_gone(namespace: Namespace) -> None:

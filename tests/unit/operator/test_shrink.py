@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from litevoice_contracts.control import DrainReport
+from litevoice_operator.api.voice_gateway_status import LastDrain
 from litevoice_operator.decide.rollout import Batch, rollout
 from litevoice_operator.decide.scale import Load
 from litevoice_operator.decide.shrink import (
@@ -19,6 +20,7 @@ from litevoice_operator.decide.shrink import (
     Shrink,
     drained_event,
     draining_event,
+    forced_events,
     shrink,
     taken_back_event,
 )
@@ -263,7 +265,35 @@ def test_only_what_is_empty_is_ever_removed(seed: int) -> None:
     assert not any(pod.draining or pod.marked or fleet._leaves(pod) for pod in fleet.pods.values())
 
 
+def ended(pod: str, second: int = 9, **counts: int) -> LastDrain:
+    return LastDrain(pod=pod, moved=7, finished_at=f"1970-01-01T00:00:{second:02}Z", duration_seconds=2.5, **counts)
+
+
+@pytest.mark.parametrize(
+    ("description", "drains", "recorded", "told", "expected"),
+    [
+        ("nothing was cut", [ended("g-1", completed=3)], [], (), []),
+        ("cut, whoever ended it", [ended("g-1", forced=1)], [], (), [("forced g-1", 9.0)]),
+        ("lost", [ended("g-1", lost_packets=1)], [None], (), [("forced g-1", 9.0)]),
+        ("in the status already", [ended("g-1", forced=1)], [ended("g-1", forced=1)], (), []),
+        ("its container ends again", [ended("g-1", 20, forced=1), ended("g-1", forced=2)], [ended("g-1", forced=2)], (),
+         [("forced g-1", 20.0)]),
+        ("told of when it was empty", [ended("g-1", forced=1), ended("g-2", forced=1)], [], ("g-1",),
+         [("forced g-2", 9.0)]),
+    ],
+)  # fmt: skip
+def test_what_was_cut_is_told_whoever_ended_the_gateway(
+    description: str, drains: list[LastDrain], recorded: list[LastDrain | None], told: tuple[str, ...],
+    expected: list[tuple[str, float]],
+) -> None:  # fmt: skip
+    events = forced_events(drains, recorded, told)
+    assert [event.once for event in events] == expected, description
+    assert {(event.type, event.reason) for event in events} <= {("Warning", "SessionsForced")}
+
+
 def test_what_is_told() -> None:
+    (cut,) = forced_events([ended("g-1", completed=1, forced=1, lost_packets=2)], [], ())
+    assert cut.message == "g-1 has ended after a drain of 2.5 s: 7 moved, 1 ended, 1 cut, 2 packets lost"
     report = DrainReport("drained", sessions=12, moved=9, completed=3, duration_seconds=2.34, started_at=7.0)
     told = drained_event("g-1", report)
     assert (told.type, told.reason, told.once) == ("Normal", "Drained", ("drained g-1", 9.34))

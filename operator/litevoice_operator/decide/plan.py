@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,6 +15,9 @@ from litevoice_operator.observe.replica_sets import ReplicaSet
 
 RESYNC_SECONDS = 60.0
 """Unchanged things are looked at again after this time: what others changed or removed is repaired."""
+SPREAD_SECONDS = 20.0
+"""Some are earlier, by up to so much, each always by as much: what was made together is not looked at together. A pass
+would wait for the thousand requests of a hundred VoiceGateways that are all due."""
 
 NAMES = "names at the broker"
 SEEN_NAMES = "names at the broker, not changed"
@@ -160,11 +164,16 @@ def plan(
 ) -> list[Action]:
     """`manifests` in the order of creation; keys of `done`: `subject` of each object, NAMES and SEEN_NAMES. Names come
     last: gateways wait for a broker by themselves."""
+
+    def is_due(what: str, wanted: object) -> bool:
+        was = done.get(what)
+        return was is None or was.wanted != wanted or now - was.at >= _pause_seconds(wanted_names.owner.uid, what)
+
     if paused:
-        return [ReadNames(wanted_names)] if _is_due(done.get(SEEN_NAMES), wanted_names, now) else []
-    actions: list[Action] = [Apply(wanted) for wanted in manifests if _is_due(done.get(subject(wanted)), wanted, now)]
+        return [ReadNames(wanted_names)] if is_due(SEEN_NAMES, wanted_names) else []
+    actions: list[Action] = [Apply(wanted) for wanted in manifests if is_due(subject(wanted), wanted)]
     before = done.get(NAMES)
-    if _is_due(before, wanted_names, now):
+    if is_due(NAMES, wanted_names):
         repeated = before is not None and before.wanted == wanted_names
         actions.append(EnsureNames(wanted_names, only_if_missing=repeated))
     return actions
@@ -194,5 +203,6 @@ def removal_plan(name: str, uid: str, unwanted: BrokerNames | None, pod_seconds:
     return [*pods, AwaitNoPods(pod_seconds), DeleteNames(unwanted)] if unwanted else pods
 
 
-def _is_due(before: Done | None, wanted: object, now: float) -> bool:
-    return before is None or before.wanted != wanted or now - before.at >= RESYNC_SECONDS
+def _pause_seconds(uid: str, what: str) -> float:
+    """RESYNC_SECONDS or up to SPREAD_SECONDS less; `uid`: of the VoiceGateway."""
+    return RESYNC_SECONDS - SPREAD_SECONDS * (zlib.crc32(f"{uid}/{what}".encode()) % 1000) / 1000

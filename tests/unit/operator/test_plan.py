@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,10 +11,12 @@ import pytest
 from litevoice_operator.api.resolved import Defaults, Gateway, resolve
 from litevoice_operator.api.resource import Metadata
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
+from litevoice_operator.decide.ownership import Owner
 from litevoice_operator.decide.plan import (
     NAMES,
     RESYNC_SECONDS,
     SEEN_NAMES,
+    SPREAD_SECONDS,
     Apply,
     AwaitNoPods,
     BrokerNames,
@@ -75,6 +79,23 @@ def test_plan(
     description: str, manifests: list[dict[str, Any]], before: dict[str, Done], actions: list[Apply | EnsureNames]
 ) -> None:
     assert plan(NAMED, manifests, before, 1000.0) == actions
+
+
+def test_what_was_made_together_is_not_looked_at_together() -> None:
+    """A hundred VoiceGateways of ten objects each."""
+    objects = [manifest(f"object-{number}") for number in range(10)]
+    of_all = {f"uid-{number}": replace(NAMED, owner=Owner(f"uid-{number}", "line")) for number in range(100)}
+
+    def due(age: float) -> int:
+        found = 0
+        for names in of_all.values():
+            before = {subject(one): Done(one, 0.0) for one in objects} | {NAMES: Done(names, 0.0)}
+            found += len(plan(names, objects, before, age))
+        return found
+
+    assert (due(RESYNC_SECONDS - SPREAD_SECONDS - 0.1), due(RESYNC_SECONDS)) == (0, 1100)
+    counts = [due(RESYNC_SECONDS - SPREAD_SECONDS + second) for second in range(21)]
+    assert all(later - earlier < 1100 * 0.1 for earlier, later in pairwise(counts)), "a twentieth each, about"
 
 
 @pytest.mark.parametrize(("seen", "actions"), [

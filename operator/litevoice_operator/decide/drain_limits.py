@@ -28,7 +28,8 @@ def drain_finding(spec: VoiceGatewaySpec) -> Finding:
         message = (
             f"spec.drain: {sessions} sessions (session.maxPerPod) at ratePerSecond {drain.rate_per_second} take "
             f"{needed_seconds} s, timeoutSeconds is {drain.timeout_seconds}: {sessions - movable} of a full gateway "
-            f"would be cut{unless}; {by_rate}timeoutSeconds {needed_seconds} is enough"
+            f"would be cut{unless}; {by_rate}timeoutSeconds {needed_seconds} is enough; "
+            f"the operator itself drains no gateway that holds more than {movable}, so a rollout or a scale-down waits"
         )
         return Finding(DRAIN_FITS, "False", "TimeoutTooShort", message)
     if sessions > most * drain.timeout_seconds:

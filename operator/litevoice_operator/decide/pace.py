@@ -67,7 +67,7 @@ def drains(pods: Sequence[Load], to_tell: Sequence[str], granted: Mapping[str, i
         needed = math.ceil((by_name[name].sessions or 0) / drain.timeout_seconds)
         share = max(needed, left // (len(to_tell) - index), 1)
         rate = min(share, drain.rate_per_second)
-        if rate <= left:
+        if needed <= rate <= left:
             rates[name] = rate
             left -= rate
     return Drains(rates, active, left)

@@ -130,10 +130,10 @@ class Scaling:
             answer = before.answers.get(pod)
             if pod in self._asked or answer is not None:
                 report = answer.drain if answer is not None and answer.drain.state == "drained" else None
-                event = drained_event(pod, report)
-                if event.reason == "SessionsForced":
+                drained = drained_event(pod, report)
+                if drained.reason == "SessionsForced":
                     self.told_forced = (*self.told_forced[1 - MAX_LISTED_DRAINS :], pod)
-                await self._tell(about, event)
+                await self._tell(about, drained)
         if scaled.size is not None:
             event = scaled_event(before.gateways.current, replace(scaled.size, replicas=scaled.step.desired))
             if event is not None:

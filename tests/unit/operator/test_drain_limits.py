@@ -15,6 +15,8 @@ CASES: list[tuple[str, int, dict[str, Any], tuple[str, str], str]] = [
     ("what would be enough", 20_000, {}, ("False", "TimeoutTooShort"), "would be cut; timeoutSeconds 100 is enough"),
     ("or faster, within what a broker takes over", 12_001, {}, ("False", "TimeoutTooShort"),
      "would be cut; ratePerSecond 201 or timeoutSeconds 61 is enough"),
+    ("what the operator does meanwhile", 20_000, {}, ("False", "TimeoutTooShort"),
+     "drains no gateway that holds more than 12000, so a rollout or a scale-down waits"),
     ("exactly what can be moved", 12_000, {}, ("True", "Fits"), ""),
     ("one more", 12_001, {}, ("False", "TimeoutTooShort"), "1 of a full gateway"),
     ("enough by rate", 12_720, {"ratePerSecond": 212}, ("True", "Fits"), ""),

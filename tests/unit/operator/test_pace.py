@@ -36,6 +36,9 @@ CASES: list[Row] = [
     ("with more time it does not", [A, BUSY], ["a"], {"x": 200}, {"timeoutSeconds": 600}, {"a": 12}, 0),
     ("a slow drain", [A, B], ["a", "b"], {}, {"ratePerSecond": 20}, {"a": 20, "b": 20}, 172),
     ("who does not say what it holds", [Load("s", sessions=None)], ["s"], {}, {}, {"s": 200}, 12),
+    ("as many as can be moved in time", [Load("h", sessions=12_000)], ["h"], {}, {}, {"h": 200}, 12),
+    ("one more than the spec allows in time", [Load("h", sessions=12_001)], ["h"], {}, {}, {}, 212),
+    ("another one goes meanwhile", [Load("h", sessions=12_001), B], ["h", "b"], {}, {}, {"b": 200}, 12),
     ("more than can be moved in time is not begun", [Load("h", sessions=20_000)], ["h"], {}, {"ratePerSecond": 400},
      {}, 212),
 ]  # fmt: skip

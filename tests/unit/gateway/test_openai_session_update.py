@@ -101,6 +101,33 @@ def test_the_model_that_comes_along_says_whether_there_is_a_detector() -> None:
     assert event.packet.config.turn_detection == TurnDetection(silence_duration_ms=300, eagerness="auto")
 
 
+MAPPED = OpenAIRealtime(lambda: "item_new", models=["m", "free"], voices={"m": ["ash", "own"]})
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "expected", "applied"),
+    [
+        ("m", "ash", "ash", True),
+        ("m", "default", "default", True),
+        ("m", "coral", "own", False),
+        ("m", {"id": "coral"}, "own", False),
+        ("free", "coral", "coral", True),
+    ],
+)
+def test_a_voice_that_the_pipeline_does_not_know_is_not_applied(
+    model: str, asked: object, expected: str, applied: bool
+) -> None:
+    before = SessionConfig(model=model, voice="own")
+    session = {"audio": {"output": {"voice": asked, "speed": 1.2}}}
+    (event,) = MAPPED.decode(json.dumps({"type": "session.update", "session": session}), before)
+    assert isinstance(event.packet, Update)
+    assert event.packet.config == SessionConfig(model=model, voice=expected, speed=1.2)
+    assert event.packet.not_applied == (None if applied else ["session.audio.output.voice"])
+    response = {"audio": {"output": {"voice": asked}}}
+    (event,) = MAPPED.decode(json.dumps({"type": "response.create", "response": response}), before)
+    assert event.packet == CreateResponse(voice=expected if applied else None)
+
+
 def test_silence_alone_after_semantic_turn_detection() -> None:
     before = SessionConfig(turn_detection=TurnDetection(silence_duration_ms=300, eagerness="low"))
     assert update({"audio": {"input": {"turn_detection": {"type": "server_vad"}}}}, before) == CONFIG

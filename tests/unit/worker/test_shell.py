@@ -44,6 +44,7 @@ class Voice:
 
     def __init__(self) -> None:
         self.asked: list[Prompt] = []
+        self.voices: list[str] = []
         self.heard = 0
 
     async def transcribe(self, samples: Samples, context: StageContext) -> str:
@@ -61,6 +62,7 @@ class Voice:
         yield Outcome("completed", "", 3, 2)
 
     async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
+        self.voices.append(voice)
         return b"\0" * 100
 
     async def close(self) -> None: ...
@@ -177,6 +179,16 @@ async def test_the_sessions_model_chooses_who_answers(bench: Bench) -> None:
     await until(lambda: bench.broker.of(events.ResponseFinished))
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.status, finished.text) == ("completed", "other answers alice.")
+
+
+async def test_the_synthesizer_is_told_its_own_name_of_a_voice(bench: Bench) -> None:
+    bench.pipelines = Pipelines({"litevoice": Stages(bench.voice, bench.voice, bench.voice, None, {"ash": "af_sky"})})
+    runner = bench.runner()
+    sent: list[packets.Packet] = [packets.CreateResponse()]
+    snapshot = Snapshot(config=SessionConfig(voice="ash"))
+    runner.deliver(UpEnvelope("s", 1, 0, 0, sent, snapshot=snapshot), "g", uncertain=False)
+    await until(lambda: bench.broker.of(events.ResponseFinished))
+    assert set(bench.voice.voices) == {"af_sky"}
 
 
 async def test_an_overloaded_client_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from litevoice_contracts import packets
 from litevoice_contracts.conversation import Codec, SessionConfig, TurnDetection
+from litevoice_contracts.settings import OWN_VOICE
 from litevoice_gateway.protocols import MODEL_NOT_FOUND, ClientEvent, Problem, Refusal
 from litevoice_gateway.protocols.openai_realtime import client_events as wire
 from litevoice_gateway.protocols.openai_realtime.items import given, input_of, item_of, refuse
@@ -44,6 +45,8 @@ class Client(Protocol):
     """What it may ask for; empty: anything."""
     semantic_models: Sequence[str]
     """Those that have a turn detector."""
+    voices: Mapping[str, Collection[str]]
+    """Of each that has a map of voices, the names in it."""
 
     def count_appends(self, confirmed: int) -> bool:
         """From now on, beginning after so many; False when they are counted already."""
@@ -66,8 +69,11 @@ def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
         case wire.UpdateSession():
             updated = _updated(event.session, config, client, event.event_id)
             _count_appends(event.session, client, event.event_id)
-            not_applied = [*unknown, *ignored(event.session)] or None
-            return ClientEvent("session.update", packets.Update(updated, event.event_id, not_applied))
+            not_applied = [*unknown, *ignored(event.session)]
+            voice = _session_voice(event.session)
+            if voice is not None and not _has_voice(client, updated.model, voice):
+                not_applied.append("session.audio.output.voice")
+            return ClientEvent("session.update", packets.Update(updated, event.event_id, not_applied or None))
         case wire.CreateItem():
             item = item_of(event.item, "item", event.event_id, client.new_item_id)
             created = packets.CreateItem(item, event.event_id, event.previous_item_id)
@@ -80,7 +86,7 @@ def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
             truncated = packets.TruncateItem(event.item_id, event.audio_end_ms, event.event_id)
             return ClientEvent("conversation.item.truncate", truncated)
         case wire.CreateResponse():
-            return ClientEvent("response.create", _response(event, client))
+            return ClientEvent("response.create", _response(event, config, client))
         case wire.CancelResponse():
             return ClientEvent("response.cancel", packets.CancelResponse(event.response_id, event.event_id))
 
@@ -188,8 +194,11 @@ def _updated(session: wire.Session, config: SessionConfig, client: Client, event
     if given(session.max_output_tokens):
         changes["max_output_tokens"] = _max_output_tokens(session.max_output_tokens)
     if isinstance(session.audio, wire.AudioConfig):
-        semantic = changes.get("model", config.model) in client.semantic_models
-        changes |= _audio_changes(session.audio, config, event_id, semantic=semantic)
+        model = str(changes.get("model", config.model))
+        changes |= _audio_changes(session.audio, config, event_id, semantic=model in client.semantic_models)
+        voice = _session_voice(session)
+        if voice is not None and _has_voice(client, model, voice):
+            changes["voice"] = voice
     return msgspec.structs.replace(config, **changes)
 
 
@@ -277,9 +286,6 @@ def _audio_changes(
     if isinstance(audio.output, wire.Output):
         if isinstance(audio.output.format, wire.Format):
             changes["output_codec"] = _codec(audio.output.format, "session.audio.output.format", event_id)
-        voice = _voice(audio.output.voice)
-        if voice is not None:
-            changes["voice"] = voice
         if isinstance(audio.output.speed, int | float):
             changes["speed"] = float(audio.output.speed)
     return changes
@@ -310,7 +316,7 @@ def _text_only(modalities: wire.Modalities, param: str, event_id: str | None) ->
     return modalities == ["text"]
 
 
-def _response(event: wire.CreateResponse, client: Client) -> packets.CreateResponse:
+def _response(event: wire.CreateResponse, config: SessionConfig, client: Client) -> packets.CreateResponse:
     params = event.response if isinstance(event.response, wire.ResponseParams) else wire.ResponseParams()
     metadata = params.metadata if isinstance(params.metadata, dict) else None
     if metadata and (len(metadata) > MAX_METADATA_PAIRS or any(len(key) > 64 for key in metadata)):
@@ -323,6 +329,8 @@ def _response(event: wire.CreateResponse, client: Client) -> packets.CreateRespo
     voice, codec = None, None
     if isinstance(output, wire.ResponseOutput):
         voice = _voice(output.voice)
+        if voice is not None and not _has_voice(client, config.model, voice):
+            voice = None  # response.created shows the session's
         if isinstance(output.format, wire.Format):
             codec = _codec(output.format, "response.audio.output.format", event.event_id)
     return packets.CreateResponse(
@@ -345,3 +353,14 @@ def _voice(voice: object) -> str | None:
     if isinstance(voice, wire.VoiceId):
         return voice.id
     return voice if isinstance(voice, str) else None
+
+
+def _session_voice(session: wire.Session) -> str | None:
+    output = session.audio.output if isinstance(session.audio, wire.AudioConfig) else UNSET
+    return _voice(output.voice) if isinstance(output, wire.Output) else None
+
+
+def _has_voice(client: Client, model: str, voice: str) -> bool:
+    """Without a map nobody here knows."""
+    known = client.voices.get(model)
+    return known is None or voice in known or voice == OWN_VOICE

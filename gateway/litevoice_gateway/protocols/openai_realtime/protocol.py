@@ -10,14 +10,14 @@ numbered packet, so that a worker takes it once, however often it is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
 from litevoice_contracts.conversation import SessionConfig
 from litevoice_contracts.packets import Audio, Clear, Commit
 from litevoice_contracts.positions import LAST_PART, START, EventId
-from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Refusal, Restored
+from litevoice_gateway.protocols import NO_MAPS, ClientEvent, Frame, Problem, Refusal, Restored
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
 from litevoice_gateway.protocols.openai_realtime.decode import decode, is_append
 from litevoice_gateway.protocols.openai_realtime.encode import Context, encode, session_object
@@ -33,7 +33,8 @@ class OpenAIRealtime:
     """`new_item_id` names items for which the client gave no id, `returns`: it says that it comes back,
     `confirmed_appends` is what the client says of the
     appends before this connection (None: it asks for no acknowledgements), `models` are those that it may ask for
-    (none: any), `semantic_models` those that have a turn detector; for the rest see `ClientProtocol`.
+    (none: any), `semantic_models` those that have a turn detector, `voices` the names in each one's map of
+    voices; for the rest see `ClientProtocol`.
 
     Every event's id is a position; events of the gateway's own repeat the last one that the client has seen.
     """
@@ -53,6 +54,7 @@ class OpenAIRealtime:
         "semantic_models",
         "session_id",
         "subprotocol",
+        "voices",
     )
 
     def __init__(
@@ -67,6 +69,7 @@ class OpenAIRealtime:
         returns: bool = False,
         models: Sequence[str] = (),
         semantic_models: Sequence[str] = (),
+        voices: Mapping[str, Collection[str]] = NO_MAPS,
     ) -> None:
         self.session_id = session_id
         self.resume = resume
@@ -75,6 +78,7 @@ class OpenAIRealtime:
         self.new_item_id = new_item_id
         self.models = models
         self.semantic_models = semantic_models
+        self.voices = voices
         self._appends = confirmed_appends
         self._returns = returns
         self._seen = resume or START

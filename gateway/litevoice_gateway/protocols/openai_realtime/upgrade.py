@@ -76,6 +76,7 @@ class OpenAIRealtimeFactory:
             ),
             models=request.models,
             semantic_models=request.semantic_models,
+            voices=request.voices,
             subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in request.subprotocols else "",
             returns=returns == "true",
             confirmed_appends=None if counted is None else _appends(counted, returns=bool(session_id)),

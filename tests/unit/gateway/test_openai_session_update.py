@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from litevoice_contracts.conversation import SessionConfig, TurnDetection
+from litevoice_contracts.conversation import SessionConfig, Truncation, TurnDetection
 from litevoice_contracts.packets import CreateResponse, Update
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
+from litevoice_gateway.protocols.openai_realtime.encode import Context, session_object
 from tests.unit.gateway.openai_events import CONFIG, decode, refused, session_update
 
 
@@ -99,6 +100,41 @@ def test_the_model_that_comes_along_says_whether_there_is_a_detector() -> None:
     (event,) = DETECTED.decode(json.dumps({"type": "session.update", "session": session}), SessionConfig(model="plain"))
     assert isinstance(event.packet, Update)
     assert event.packet.config.turn_detection == TurnDetection(silence_duration_ms=300, eagerness="auto")
+
+
+BUDGET = {"type": "retention_ratio", "retention_ratio": 0.8, "token_limits": {"post_instructions": 5000}}
+LIMITED = Truncation(max_tokens=5000, retention_ratio=0.8)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(BUDGET, LIMITED), ("disabled", Truncation(disabled=True)), ("auto", Truncation())],
+)
+def test_truncation_is_applied_and_shown(asked: object, expected: Truncation) -> None:
+    config = update({"truncation": asked})
+    assert config == SessionConfig(truncation=expected)
+    assert update({"instructions": "be brief"}, config).truncation == expected
+    assert session_object(Context("s", config, False))["truncation"] == asked
+
+
+@pytest.mark.parametrize("limits", [None, {}, {"post_instructions": None}])
+def test_a_ratio_of_nobody_knows_what_is_not_applied(limits: object) -> None:
+    session = {"truncation": BUDGET | {"token_limits": limits}}
+    packet = decode({"type": "session.update", "session": session}, SessionConfig(truncation=LIMITED))
+    assert packet == Update(SessionConfig(truncation=LIMITED), None, ["session.truncation"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ("never", "session.truncation"),
+        (BUDGET | {"retention_ratio": 1.1}, "session.truncation.retention_ratio"),
+        (BUDGET | {"token_limits": {"post_instructions": 0}}, "session.truncation.token_limits.post_instructions"),
+    ],
+)
+def test_a_wrong_truncation_is_named(asked: object, param: str) -> None:
+    problem = refused(session_update(truncation=asked))
+    assert (problem.code, problem.param) == ("invalid_value", param)
 
 
 MAPPED = OpenAIRealtime(lambda: "item_new", models=["m", "free"], voices={"m": ["ash", "own"]})

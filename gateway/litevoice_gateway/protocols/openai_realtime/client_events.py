@@ -1,7 +1,7 @@
 """The client events of OpenAI Realtime (GA) that the gateway accepts, as msgspec reads them.
 
 Fields that newer or other clients send and that change nothing here are named and ignored: `include`, `prompt`,
-`truncation`, `tracing`, `reasoning`, `parallel_tool_calls`, `temperature`, `noise_reduction`, the transcription's model
+`tracing`, `reasoning`, `parallel_tool_calls`, `temperature`, `noise_reduction`, the transcription's model
 and prompt.
 """
 
@@ -124,6 +124,20 @@ ToolChoice = Literal["auto", "none", "required"] | Function | RemoteTool
 MaxOutputTokens = Annotated[int, Meta(ge=1, le=1_000_000)] | Literal["inf"]
 
 
+class TokenLimits(_Strict):
+    post_instructions: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType | None = UNSET
+
+
+class RetentionRatio(_Strict, tag_field="type", tag="retention_ratio"):
+    """Changes nothing without a limit: nobody here knows how much the model takes."""
+
+    retention_ratio: Annotated[float, Meta(ge=0, le=1)]
+    token_limits: TokenLimits | UnsetType | None = UNSET
+
+
+Truncation = Literal["auto", "disabled"] | RetentionRatio
+
+
 class Session(_Strict):
     type: Literal["realtime", "transcription"] | UnsetType = UNSET
     id: Ignored = UNSET
@@ -138,7 +152,7 @@ class Session(_Strict):
     litevoice: Litevoice | UnsetType | None = UNSET
     include: Ignored = UNSET
     prompt: Ignored = UNSET
-    truncation: Ignored = UNSET
+    truncation: Truncation | UnsetType | None = UNSET
     tracing: Ignored = UNSET
     reasoning: Ignored = UNSET
     parallel_tool_calls: Ignored = UNSET

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from litevoice_contracts import packets
-from litevoice_contracts.conversation import Codec, SessionConfig, TurnDetection
+from litevoice_contracts.conversation import Codec, SessionConfig, Truncation, TurnDetection
 from litevoice_contracts.settings import OWN_VOICE
 from litevoice_gateway.protocols import MODEL_NOT_FOUND, ClientEvent, Problem, Refusal
 from litevoice_gateway.protocols.openai_realtime import client_events as wire
@@ -71,6 +71,11 @@ def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
             _count_appends(event.session, client, event.event_id)
             not_applied = [*unknown, *ignored(event.session)]
             voice = _session_voice(event.session)
+            if (
+                isinstance(event.session.truncation, wire.RetentionRatio)
+                and _truncation(event.session.truncation) is None
+            ):
+                not_applied.append("session.truncation")
             if voice is not None and not _has_voice(client, updated.model, voice):
                 not_applied.append("session.audio.output.voice")
             return ClientEvent("session.update", packets.Update(updated, event.event_id, not_applied or None))
@@ -191,6 +196,8 @@ def _updated(session: wire.Session, config: SessionConfig, client: Client, event
         changes["tool_choice"] = choice
     if isinstance(session.output_modalities, list):
         changes["text_only"] = _text_only(session.output_modalities, "session.output_modalities", event_id)
+    if (truncation := _truncation(session.truncation)) is not None:
+        changes["truncation"] = truncation
     if given(session.max_output_tokens):
         changes["max_output_tokens"] = _max_output_tokens(session.max_output_tokens)
     if isinstance(session.audio, wire.AudioConfig):
@@ -232,6 +239,14 @@ def _max_output_tokens(limit: object) -> int | None:
     if limit == "inf":
         return 0
     return limit if isinstance(limit, int) else None
+
+
+def _truncation(asked: object) -> Truncation | None:
+    if isinstance(asked, wire.RetentionRatio):
+        limits = asked.token_limits.post_instructions if isinstance(asked.token_limits, wire.TokenLimits) else None
+        known = isinstance(limits, int)
+        return Truncation(max_tokens=limits, retention_ratio=asked.retention_ratio) if known else None
+    return Truncation(disabled=asked == "disabled") if isinstance(asked, str) else None
 
 
 def _count_appends(session: wire.Session, client: Client, event_id: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from litevoice_contracts import events as neutral
-from litevoice_contracts.conversation import Item, SessionConfig, TurnDetection
+from litevoice_contracts.conversation import Item, SessionConfig, Truncation, TurnDetection
 from litevoice_contracts.events import DownEvent
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
 from litevoice_gateway.protocols.openai_realtime.server_events import ServerEvent
@@ -52,6 +52,7 @@ def session_object(context: Context) -> dict[str, object]:
         "tools": config.tools,
         "tool_choice": _tool_choice(config.tool_choice),
         "max_output_tokens": config.max_output_tokens or "inf",
+        "truncation": _truncation_object(config.truncation),
         "audio": {
             "input": _input_object(config),
             "output": {"format": FORMATS[config.output_codec], "voice": config.voice, "speed": config.speed},
@@ -62,6 +63,13 @@ def session_object(context: Context) -> dict[str, object]:
 def _tool_choice(choice: str) -> object:
     kind, _, name = choice.partition("/")
     return {"type": kind, "name": name} if name else choice
+
+
+def _truncation_object(truncation: Truncation) -> object:
+    if not truncation.max_tokens:
+        return "disabled" if truncation.disabled else "auto"
+    limits = {"post_instructions": truncation.max_tokens}
+    return {"type": "retention_ratio", "retention_ratio": truncation.retention_ratio, "token_limits": limits}
 
 
 def _input_object(config: SessionConfig) -> dict[str, object]:

@@ -179,8 +179,9 @@ class ClientProtocol(Protocol):
     def confirmed(self, client_seq: int) -> list[Frame]:
         """The broker has this packet of the client's and all before it."""
 
-    def going_away(self) -> list[Frame]:
-        """The connection is about to be moved: at most once, before its Close; possible before `opened`."""
+    def going_away(self, seconds: float) -> list[Frame]:
+        """The connection is closed in so many seconds at the latest, and sooner at the edge of a turn if its client is
+        one that is moved. At most once in each drain, after `opened`."""
 
 
 class ProtocolFactory(Protocol):

@@ -69,6 +69,7 @@ def test_a_new_session() -> None:
         ("", False),
         ("can_return=false", False),
         ("can_return=true", True),
+        ("going_away=true", False),
         ("confirmed_appends=0", True),
         ("session_id={mine}", True),
     ],
@@ -118,6 +119,7 @@ def test_a_resumed_session(query: str, resume: EventId) -> None:
         ("bad id", "/v1/realtime?session_id={mine}&last_event_id=7", ALICE, READY, 400, "invalid_value", "invalid"),
         ("id alone", "/v1/realtime?last_event_id=evt_1_1", ALICE, READY, 400, "missing_session_id", "invalid"),
         ("a guess", "/v1/realtime?can_return=maybe", ALICE, READY, 400, "invalid_value", "invalid"),
+        ("another guess", "/v1/realtime?going_away=1", ALICE, READY, 400, "invalid_value", "invalid"),
         ("long model", f"/v1/realtime?model={'m' * 200}", ALICE, READY, 400, "invalid_value", "invalid"),
         (
             "draining",

@@ -102,9 +102,11 @@ class AudioConfig(_Strict):
 
 class Litevoice(_Strict):
     """What OpenAI's protocol does not have. `confirmed_appends` asks this connection for acknowledgements, and is how
-    many appends the broker has confirmed already: 0 in a new session. The next append is the one after them."""
+    many appends the broker has confirmed already: 0 in a new session. The next append is the one after them.
+    `going_away`: whether this connection is told before it is moved."""
 
     confirmed_appends: Annotated[int, Meta(ge=0, le=MAX_APPENDS)] | UnsetType | None = UNSET
+    going_away: bool | UnsetType | None = UNSET
 
 
 class Function(_Strict, tag_field="type", tag="function"):

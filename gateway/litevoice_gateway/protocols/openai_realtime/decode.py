@@ -48,6 +48,9 @@ class Client(Protocol):
     voices: Mapping[str, Collection[str]]
     """Of each that has a map of voices, the names in it."""
 
+    told_of_moves: bool
+    """It is told before it is moved."""
+
     def count_appends(self, confirmed: int) -> bool:
         """From now on, beginning after so many; False when they are counted already."""
 
@@ -69,6 +72,8 @@ def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
         case wire.UpdateSession():
             updated = _updated(event.session, config, client, event.event_id)
             _count_appends(event.session, client, event.event_id)
+            if isinstance(event.session.litevoice, wire.Litevoice) and given(event.session.litevoice.going_away):
+                client.told_of_moves = event.session.litevoice.going_away is True
             not_applied = [*unknown, *ignored(event.session)]
             voice = _session_voice(event.session)
             if (

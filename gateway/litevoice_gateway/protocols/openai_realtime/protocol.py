@@ -31,8 +31,8 @@ _APPEND, _GLANCE = '"input_audio_buffer.append"', 128
 
 class OpenAIRealtime:
     """`new_item_id` names items for which the client gave no id, `returns`: it says that it comes back,
-    `confirmed_appends` is what the client says of the
-    appends before this connection (None: it asks for no acknowledgements), `models` are those that it may ask for
+    `told_of_moves`: it wants to know before it is moved, `confirmed_appends` is what the client says of the appends
+    before this connection (None: it asks for no acknowledgements), `models` are those that it may ask for
     (none: any), `semantic_models` those that have a turn detector, `voices` the names in each one's map of
     voices; for the rest see `ClientProtocol`.
 
@@ -54,6 +54,7 @@ class OpenAIRealtime:
         "semantic_models",
         "session_id",
         "subprotocol",
+        "told_of_moves",
         "voices",
     )
 
@@ -67,6 +68,7 @@ class OpenAIRealtime:
         subprotocol: str = "",
         confirmed_appends: int | None = None,
         returns: bool = False,
+        told_of_moves: bool = False,
         models: Sequence[str] = (),
         semantic_models: Sequence[str] = (),
         voices: Mapping[str, Collection[str]] = NO_MAPS,
@@ -81,6 +83,7 @@ class OpenAIRealtime:
         self.voices = voices
         self._appends = confirmed_appends
         self._returns = returns
+        self.told_of_moves = told_of_moves
         self._seen = resume or START
         self._own_events = 0
         self._odd = b""  # half a sample
@@ -154,14 +157,16 @@ class OpenAIRealtime:
     def confirmed(self, client_seq: int) -> list[Frame]:
         return [self._own(wire.AppendsConfirmed(appends=client_seq))]
 
-    def going_away(self) -> list[Frame]:
-        return []
+    def going_away(self, seconds: float) -> list[Frame]:
+        return [self._own(wire.GoingAway(time_left_ms=round(seconds * 1000)))] if self.told_of_moves else []
 
     def _extension(self, at: EventId, restored: Restored | None) -> dict[str, object]:
         """What `session.created` says that OpenAI's does not."""
         extension: dict[str, object] = {}
         if self._appends is not None:
             extension["confirmed_appends"] = self._appends
+        if self.told_of_moves:
+            extension["going_away"] = True
         if restored is not None:
             extension["restored"] = {
                 "position": at.position,

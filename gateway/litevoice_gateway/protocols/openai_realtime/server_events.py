@@ -87,6 +87,13 @@ class AppendsConfirmed(ServerEvent, kw_only=True, tag_field="type", tag="litevoi
     appends: int
 
 
+class GoingAway(ServerEvent, kw_only=True, tag_field="type", tag="litevoice.going_away"):
+    """The gateway drains: it closes the connection with 1012 in `time_left_ms` at the latest; sooner, at the end of a
+    turn, if the client is one that comes back. Only for a client that asked for it."""
+
+    time_left_ms: int
+
+
 class SpeechStarted(ServerEvent, kw_only=True, tag_field="type", tag="input_audio_buffer.speech_started"):
     """Turn detection hears speech."""
 

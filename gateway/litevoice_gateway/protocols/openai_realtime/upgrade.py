@@ -60,9 +60,6 @@ class OpenAIRealtimeFactory:
         intent = request.query.get("intent", "")
         if intent not in ("", "transcription"):
             raise Refusal(Problem("invalid_value", "intent: expected transcription, or nothing", "intent"))
-        returns = request.query.get("can_return", "false")
-        if returns not in ("true", "false"):
-            raise Refusal(Problem("invalid_value", "can_return: expected true or false", "can_return"))
         counted = request.query.get("confirmed_appends")
         return OpenAIRealtime(
             self._new_item_id,
@@ -78,7 +75,8 @@ class OpenAIRealtimeFactory:
             semantic_models=request.semantic_models,
             voices=request.voices,
             subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in request.subprotocols else "",
-            returns=returns == "true",
+            returns=_flag(request, "can_return"),
+            told_of_moves=_flag(request, "going_away"),
             confirmed_appends=None if counted is None else _appends(counted, returns=bool(session_id)),
         )
 
@@ -86,6 +84,13 @@ class OpenAIRealtimeFactory:
         kind = "server_error" if status >= 500 else "invalid_request_error"
         error = {"type": kind, "code": problem.code, "message": problem.message, "param": problem.param}
         return msgspec.json.encode({"error": error})
+
+
+def _flag(request: UpgradeRequest, param: str) -> bool:
+    value = request.query.get(param, "false")
+    if value not in ("true", "false"):
+        raise Refusal(Problem("invalid_value", f"{param}: expected true or false", param))
+    return value == "true"
 
 
 def _appends(text: str, *, returns: bool) -> int:

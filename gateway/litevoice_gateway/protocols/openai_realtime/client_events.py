@@ -109,6 +109,12 @@ class Litevoice(_Strict):
     going_away: bool | UnsetType | None = UNSET
 
 
+class Resumption(_Strict):
+    """Of xAI's protocol: the client says that it comes back."""
+
+    enabled: bool
+
+
 class Function(_Strict, tag_field="type", tag="function"):
     """This function is to be called."""
 
@@ -152,6 +158,7 @@ class Session(_Strict):
     tool_choice: ToolChoice | UnsetType | None = UNSET
     max_output_tokens: MaxOutputTokens | UnsetType | None = UNSET
     litevoice: Litevoice | UnsetType | None = UNSET
+    resumption: Resumption | UnsetType | None = UNSET
     include: Ignored = UNSET
     prompt: Ignored = UNSET
     truncation: Truncation | UnsetType | None = UNSET

@@ -48,6 +48,8 @@ class Client(Protocol):
     voices: Mapping[str, Collection[str]]
     """Of each that has a map of voices, the names in it."""
 
+    returns: bool
+    """It says that it comes back."""
     told_of_moves: bool
     """It is told before it is moved."""
 
@@ -75,6 +77,8 @@ def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
             if isinstance(event.session.litevoice, wire.Litevoice) and given(event.session.litevoice.going_away):
                 client.told_of_moves = event.session.litevoice.going_away is True
             not_applied = [*unknown, *ignored(event.session)]
+            if isinstance(event.session.resumption, wire.Resumption):
+                client.returns = event.session.resumption.enabled
             voice = _session_voice(event.session)
             if (
                 isinstance(event.session.truncation, wire.RetentionRatio)

@@ -20,6 +20,7 @@ FORMATS: dict[str, dict[str, object]] = {
     "g711_ulaw/8000": {"type": "audio/pcmu"},
     "g711_alaw/8000": {"type": "audio/pcma"},
 }
+CONVERSATION_PREFIX = "conv_"
 _REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
 
 
@@ -30,6 +31,10 @@ class Context:
     session_id: str
     config: SessionConfig
     text_only: bool
+
+
+def conversation_id(session_id: str) -> str:
+    return f"{CONVERSATION_PREFIX}{session_id}"
 
 
 def session_object(context: Context) -> dict[str, object]:
@@ -223,7 +228,7 @@ def _response(event: neutral.ResponseStarted | neutral.ResponseFinished, context
         "status": "in_progress",
         "status_details": None,
         "output": [],
-        "conversation_id": None if event.out_of_band else f"conv_{context.session_id}",
+        "conversation_id": None if event.out_of_band else conversation_id(context.session_id),
         "output_modalities": _modalities(event.text_only),
         "max_output_tokens": limit or "inf",
         "audio": {"output": {"format": FORMATS[codec], "voice": voice}},

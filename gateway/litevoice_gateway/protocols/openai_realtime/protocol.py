@@ -20,7 +20,7 @@ from litevoice_contracts.positions import LAST_PART, START, EventId
 from litevoice_gateway.protocols import NO_MAPS, ClientEvent, Frame, Problem, Refusal, Restored
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
 from litevoice_gateway.protocols.openai_realtime.decode import decode, is_append
-from litevoice_gateway.protocols.openai_realtime.encode import Context, encode, session_object
+from litevoice_gateway.protocols.openai_realtime.encode import Context, conversation_id, encode, session_object
 from litevoice_gateway.session_state import LogEvent
 
 _BINARY = Problem("invalid_message", "message: expected JSON in a text frame, got a binary frame", "message")
@@ -45,12 +45,12 @@ class OpenAIRealtime:
         "_appends",
         "_odd",
         "_own_events",
-        "_returns",
         "_seen",
         "config",
         "models",
         "new_item_id",
         "resume",
+        "returns",
         "semantic_models",
         "session_id",
         "subprotocol",
@@ -82,7 +82,7 @@ class OpenAIRealtime:
         self.semantic_models = semantic_models
         self.voices = voices
         self._appends = confirmed_appends
-        self._returns = returns
+        self.returns = returns
         self.told_of_moves = told_of_moves
         self._seen = resume or START
         self._own_events = 0
@@ -136,14 +136,15 @@ class OpenAIRealtime:
         session = session_object(Context(session_id, config, config.text_only))
         if extension := self._extension(at, restored):
             session["litevoice"] = extension
-        created = self._own(wire.SessionCreated(session=session))
+        conversation = wire.ConversationObject(id=conversation_id(session_id))
+        created = self._own(wire.SessionCreated(session=session, conversation=conversation))
         return [created, *self._numbered(at, messages, after=seen.part)]
 
     @property
     def can_return(self) -> bool:
         """It has come back before, says that it does, or wants to know what it would have to send again. No client
         that is used as it comes returns to its session."""
-        return self._returns or self.resume is not None or self._appends is not None
+        return self.returns or self.resume is not None or self._appends is not None
 
     def encode(self, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
         return self._numbered(at, self._translate(events))

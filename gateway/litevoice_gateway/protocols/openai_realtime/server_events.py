@@ -62,10 +62,19 @@ class DurationUsage(msgspec.Struct, kw_only=True):
     seconds: float
 
 
+class ConversationObject(msgspec.Struct, kw_only=True):
+    """The session's one conversation."""
+
+    id: str
+    object: str = "realtime.conversation"
+
+
 class SessionCreated(ServerEvent, kw_only=True, tag_field="type", tag="session.created"):
-    """First on every connection, also after a client has come back; `session.litevoice` then says what was restored."""
+    """First on every connection, also after a client has come back; `session.litevoice` then says what was restored.
+    `conversation.id` is what `?conversation_id=` takes."""
 
     session: dict[str, object]
+    conversation: ConversationObject
 
 
 class SessionUpdated(ServerEvent, kw_only=True, tag_field="type", tag="session.updated"):

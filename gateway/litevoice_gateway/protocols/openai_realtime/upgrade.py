@@ -12,6 +12,7 @@ from litevoice_contracts.positions import START, EventId
 from litevoice_gateway.protocols import ClientProtocol, Problem, Refusal, UpgradeRequest
 from litevoice_gateway.protocols.openai_realtime.client_events import MAX_APPENDS
 from litevoice_gateway.protocols.openai_realtime.decode import unknown_model
+from litevoice_gateway.protocols.openai_realtime.encode import CONVERSATION_PREFIX
 from litevoice_gateway.protocols.openai_realtime.protocol import OpenAIRealtime
 
 MAX_MODEL_LENGTH = 128
@@ -45,7 +46,7 @@ class OpenAIRealtimeFactory:
         return None
 
     def connect(self, request: UpgradeRequest) -> ClientProtocol:
-        session_id, last_event_id = request.query.get("session_id", ""), request.query.get("last_event_id", "")
+        session_id, last_event_id = _session_id(request), request.query.get("last_event_id", "")
         if last_event_id and not session_id:
             raise Refusal(Problem("missing_session_id", "last_event_id requires session_id", "session_id"))
         try:
@@ -84,6 +85,16 @@ class OpenAIRealtimeFactory:
         kind = "server_error" if status >= 500 else "invalid_request_error"
         error = {"type": kind, "code": problem.code, "message": problem.message, "param": problem.param}
         return msgspec.json.encode({"error": error})
+
+
+def _session_id(request: UpgradeRequest) -> str:
+    """By xAI's name for it, too: `conversation_id`, as events show it or without its prefix."""
+    session_id = request.query.get("session_id", "")
+    conversation_id = request.query.get("conversation_id", "").removeprefix(CONVERSATION_PREFIX)
+    if session_id and conversation_id and session_id != conversation_id:
+        expected = "conversation_id: expected that of session_id, or only one of the two"
+        raise Refusal(Problem("invalid_value", expected, "conversation_id"))
+    return session_id or conversation_id
 
 
 def _flag(request: UpgradeRequest, param: str) -> bool:

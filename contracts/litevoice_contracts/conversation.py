@@ -60,7 +60,7 @@ class Truncation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `session.update` can change, and whose session it is. `transcription_only`: what is said is transcribed, and
-    nothing is answered.
+    nothing is answered. `transcripts`: the client is told what was understood, or that nothing could be.
     `tools`: functions, each with `name`, `description` and `parameters`. `tool_choice`: auto, none, required, or
     `function/` and the name of one. `principal` and `traceparent` (W3C, "" for none) are those of the session's first
     connection."""
@@ -79,6 +79,7 @@ class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_choice: str = "auto"
     transcription_only: bool = False
     truncation: Truncation = Truncation()
+    transcripts: bool = True
     principal: str = ""
     traceparent: str = ""
 

@@ -461,7 +461,7 @@ class Session(Standing):
         if self._ending.drain_by is None or self.phase not in (Phase.RESTORING, Phase.LIVE):
             return
         if self._ending.drain_is_due(now, at_edge=self.phase is Phase.LIVE and not self._state.in_turn):
-            self._ending.restarted = True
+            self._ending.restart(can_return=self.can_return)
             self._close(do.RESTART, "service restart", now)
 
     def _go_away(self, now: float) -> None:

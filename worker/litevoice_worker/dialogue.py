@@ -387,6 +387,19 @@ class Dialogue:
         self.transcriptions, self.again = [], []
         return ended
 
+    def forgo(self, item_id: str) -> None:
+        """Nobody owes an answer to this item, of the user's, any more; nor will, once it is understood."""
+
+        def is_it(ended: Untranscribed) -> bool:
+            return bool(ended.turn) and made_id("item", self.id, ended.turn) == item_id
+
+        for transcription in self.transcriptions:
+            if is_it(transcription.ended):
+                transcription.ended = replace(transcription.ended, respond=False)
+        self.again = [replace(entry, respond=False) if is_it(entry) else entry for entry in self.again]
+        if self.cursor.owed_turn and made_id("item", self.id, self.cursor.owed_turn) == item_id:
+            self.owe(0)
+
     def withdraw(self) -> int:
         """Nobody owes an answer any more; returns the newest turn that was owed one, or will have been, 0 for none."""
         owed = self.cursor.owed_turn

@@ -82,6 +82,7 @@ class Response:
         self._calls = Calls(request.item_id, resume.calls if resume else ())
         self._characters = len(self.said)
         self._tokens = (0, 0)  # input and output, as the responder counted them
+        self._cached_tokens = 0
         self._outcome: Outcome | None = None
         self._unsaid = ""
         self._to_speak = resume.sentence if resume and not request.text_only and speakable(resume.sentence) else ""
@@ -125,6 +126,7 @@ class Response:
                     self._fail(str(error))
             case Responded(job, outcome) if job == self._respond_job:
                 self._tokens = (outcome.input_tokens, outcome.output_tokens)
+                self._cached_tokens = outcome.cached_tokens
                 if outcome.status == "failed":
                     self._fail(outcome.reason)
                 self._calls.end()
@@ -202,6 +204,7 @@ class Response:
             request.voice,
             request.codec,
             request.max_output_tokens,
+            self._cached_tokens,
         )
 
     def _milliseconds(self, audio_bytes: int) -> int:

@@ -500,3 +500,13 @@ async def test_a_map_to_a_voice_that_espeak_does_not_have() -> None:
     with pytest.raises(InvalidField) as error:
         await make_pipelines([pipeline])
     assert str(error.value) == "pipelines[0].voices.ash: expected a voice of espeak-ng, got 'alloy'"
+
+
+async def test_cached_tokens(endpoint: Endpoint) -> None:
+    usage = b'{"prompt_tokens": 11, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 8}}'
+    said = b'data: {"choices": [{"delta": {"content": "Hi."}, "finish_reason": "stop"}]}\n\n'
+    endpoint.pieces = [said, b'data: {"choices": [], "usage": ' + usage + b"}\n\n", b"data: [DONE]\n\n"]
+    responder = OpenAIResponder(options(endpoint.settings()))
+    got = [piece async for piece in responder.respond(Prompt("", [Item("i", "user", "hello")]), CONTEXT)]
+    assert got == ["Hi.", Outcome("completed", "", 11, 7, cached_tokens=8)]
+    await responder.close()

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from litevoice_contracts.conversation import SessionConfig, Truncation, TurnDetection
+from litevoice_contracts.events import InputTranscribed, TranscriptionFailed
 from litevoice_contracts.packets import CreateResponse, Update
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
-from litevoice_gateway.protocols.openai_realtime.encode import Context, session_object
+from litevoice_gateway.protocols.openai_realtime.encode import Context, encode, session_object
 from tests.unit.gateway.openai_events import CONFIG, decode, refused, session_update
 
 
@@ -231,3 +232,20 @@ def test_the_choice_of_a_tool_of_an_mcp_server_is_not_applied() -> None:
     assert packet.config == SessionConfig(instructions="new", tool_choice="required")
     assert packet.not_applied == ["session.tool_choice.server_label"]
     assert decode({"type": "response.create", "response": {"tool_choice": choice}}) == CreateResponse()
+
+
+def test_transcription_that_is_null_is_off() -> None:
+    off = update({"audio": {"input": {"transcription": None}}})
+    assert off == SessionConfig(transcripts=False)
+    assert update({"audio": {"input": {"noise_reduction": None}}}, off) == off
+    assert update({"audio": {"input": {"transcription": {"model": "whisper-1"}}}}, off) == CONFIG
+    for config, shown, told in (
+        (off, None, 0),
+        (CONFIG, {}, 1),
+        (SessionConfig(transcripts=False, transcription_only=True), {}, 1),
+    ):
+        context = Context("s", config, False)
+        audio: Any = session_object(context)["audio"]
+        assert audio["input"]["transcription"] == shown
+        for event in (InputTranscribed("i", "hello", 1.0), TranscriptionFailed("i", "broken")):
+            assert len(encode(event, context)) == told

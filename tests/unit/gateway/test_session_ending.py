@@ -352,3 +352,19 @@ def test_a_session_that_is_restored_meanwhile_is_told_after_its_beginning() -> N
     driver.take()
     assert driver.sent[0]["type"] == "session.created"
     assert away(driver) == [4000]
+
+
+@pytest.mark.parametrize(
+    ("returns", "at_edge", "outcome"),
+    [(True, False, "moved"), (False, False, "forced"), (False, True, "moved")],
+    ids=["who comes back is moved", "who does not is cut by the limit", "unless the policy moves everybody"],
+)
+def test_what_a_session_counts_as_that_is_closed_at_the_last_call(returns: bool, at_edge: bool, outcome: str) -> None:
+    driver = Driver(protocol=OpenAIRealtime(lambda: "item_new", returns=returns))
+    a_turn(driver)
+    driver.session.drain(driver.now, at_edge=at_edge, by=driver.now + 2)
+    driver.pass_time(2.1)
+    assert driver.closes == [1012]
+    driver.session.peer_closed(1012, driver.now)
+    driver.take()
+    assert driver.all(do.End)[0].outcome == outcome

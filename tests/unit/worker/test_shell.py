@@ -59,7 +59,7 @@ class Voice:
         if self.slow:
             await asyncio.sleep(3600)
         yield " Two."
-        yield Outcome("completed", "", 3, 2)
+        yield Outcome("completed", "", 3, 2, 1)
 
     async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
         self.voices.append(voice)
@@ -160,6 +160,7 @@ async def test_a_turn(bench: Bench) -> None:
     await until(lambda: bench.broker.of(events.ResponseFinished))
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.text, finished.input_tokens, finished.output_tokens) == ("One. Two.", 3, 2)
+    assert finished.cached_tokens == 1
     assert len(bench.broker.sent) == 2, "what the turn begins with; and all that a responder says at once"
     assert bench.metrics.registry.get_sample_value("litevoice_worker_turns_total", {"outcome": "completed"}) == 1
     assert bench.metrics.registry.get_sample_value("litevoice_worker_packets_applied_total") == 2

@@ -226,7 +226,7 @@ class ClearAudio(_Event, tag="input_audio_buffer.clear"):
 
 class UpdateSession(_Event, tag="session.update"):
     """Replaces the fields it names. Null leaves a field as it is, but turns `turn_detection` off, and its
-    `idle_timeout_ms`. Fields that are not
+    `idle_timeout_ms`, and `transcription`: then no transcripts of what the user says come. Fields that are not
     supported change nothing: `session.updated` names them in `session.litevoice.not_applied`."""
 
     session: Session

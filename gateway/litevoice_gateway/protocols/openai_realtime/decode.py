@@ -189,7 +189,8 @@ def _codec(audio_format: wire.Format, param: str, event_id: str | None) -> Codec
 
 
 def _updated(session: wire.Session, config: SessionConfig, client: Client, event_id: str | None) -> SessionConfig:
-    """`config` with what `session` names replaced; null means 'as it was', but for turn detection 'off'."""
+    """`config` with what `session` names replaced; null means 'as it was', but for turn detection and
+    transcription 'off'."""
     changes: dict[str, object] = {}
     if session.type is not UNSET:
         changes["transcription_only"] = session.type == "transcription"
@@ -299,6 +300,8 @@ def _audio_changes(
     if isinstance(audio.input, wire.Input):
         if isinstance(audio.input.format, wire.Format):
             changes["input_codec"] = _codec(audio.input.format, "session.audio.input.format", event_id)
+        if audio.input.transcription is not UNSET:
+            changes["transcripts"] = audio.input.transcription is not None
         if (
             isinstance(audio.input.transcription, wire.Transcription)
             and audio.input.transcription.language is not UNSET

@@ -81,10 +81,19 @@ def _input_object(config: SessionConfig) -> dict[str, object]:
     detection = config.turn_detection
     return {
         "format": FORMATS[config.input_codec],
-        "transcription": {"language": config.transcription_language} if config.transcription_language else {},
+        "transcription": _transcription_object(config) if _tells_transcripts(config) else None,
         "noise_reduction": None,
         "turn_detection": None if detection is None else _detection_object(detection),
     }
+
+
+def _transcription_object(config: SessionConfig) -> dict[str, object]:
+    return {"language": config.transcription_language} if config.transcription_language else {}
+
+
+def _tells_transcripts(config: SessionConfig) -> bool:
+    """A transcription session is there for nothing else."""
+    return config.transcripts or config.transcription_only
 
 
 def _detection_object(detection: TurnDetection) -> dict[str, object]:
@@ -156,6 +165,8 @@ def encode(event: DownEvent, context: Context) -> list[ServerEvent]:
             ]
         case neutral.InputCommitted():
             return _committed(event)
+        case neutral.InputTranscribed() | neutral.TranscriptionFailed() if not _tells_transcripts(context.config):
+            return []
         case neutral.InputTranscribed():
             return [
                 wire.TranscriptionCompleted(
@@ -267,8 +278,8 @@ def _finished(event: neutral.ResponseFinished, context: Context) -> list[ServerE
             "text_tokens": event.input_tokens,
             "audio_tokens": 0,
             "image_tokens": 0,
-            "cached_tokens": 0,
-            "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0},
+            "cached_tokens": event.cached_tokens,
+            "cached_tokens_details": {"text_tokens": event.cached_tokens, "audio_tokens": 0, "image_tokens": 0},
         },
         "output_token_details": {"text_tokens": event.output_tokens, "audio_tokens": 0},
     }

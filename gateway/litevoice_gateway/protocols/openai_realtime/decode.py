@@ -253,9 +253,10 @@ def _max_output_tokens(limit: object) -> int | None:
 
 def _truncation(asked: object) -> Truncation | None:
     if isinstance(asked, wire.RetentionRatio):
-        limits = asked.token_limits.post_instructions if isinstance(asked.token_limits, wire.TokenLimits) else None
-        known = isinstance(limits, int)
-        return Truncation(max_tokens=limits, retention_ratio=asked.retention_ratio) if known else None
+        limit = asked.token_limits.post_instructions if isinstance(asked.token_limits, wire.TokenLimits) else None
+        if not isinstance(limit, int):
+            return None
+        return Truncation(max_tokens=limit, retention_ratio=asked.retention_ratio)
     return Truncation(disabled=asked == "disabled") if isinstance(asked, str) else None
 
 

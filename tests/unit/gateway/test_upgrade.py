@@ -146,7 +146,7 @@ def test_a_resumed_session(query: str, resume: EventId) -> None:
         ("a guess", "/v1/realtime?can_return=maybe", ALICE, READY, 400, "invalid_value", "invalid"),
         (
             "two sessions",
-            f"/v1/realtime?session_id={MINE}&conversation_id=conv_x",
+            "/v1/realtime?session_id={mine}&conversation_id=conv_x",
             ALICE,
             READY,
             400,

@@ -75,6 +75,7 @@ class Broker:
         self.errors: list[Exception] = []
         self.sent: list[DownEnvelope] = []
         self.sessions: set[str] = set()
+        self.unconfirmed = 0
 
     def __call__(self, session_id: str, body: bytes, done: Done) -> None:
         self.sessions.add(session_id)
@@ -83,7 +84,13 @@ class Broker:
             raise error
         if error is None:
             self.sent.append(DownEnvelope.decode(body))
-        asyncio.get_running_loop().call_soon(done, error)
+        self.unconfirmed += 1
+
+        def confirm() -> None:
+            self.unconfirmed -= 1
+            done(error)
+
+        asyncio.get_running_loop().call_soon(confirm)
 
     def of(self, kind: type[DownEvent]) -> list[DownEvent]:
         return [event for envelope in self.sent for event in envelope.events if isinstance(event, kind)]
@@ -287,7 +294,7 @@ async def test_a_session_whose_machine_failed_says_so_when_it_asks(bench: Bench)
 async def test_who_loses_a_session_says_that_it_lives_where_something_was_expected(bench: Bench) -> None:
     sessions = Sessions(9, bench.runner, bench.metrics, bench.say)
     bench.text_turn(sessions.get("done", 0))
-    await until(lambda: bench.broker.of(events.ResponseFinished))
+    await until(lambda: bench.broker.of(events.ResponseFinished) and not bench.broker.unconfirmed)
     bench.voice.slow = True
     bench.text_turn(sessions.get("busy", 0))
     sessions.get("asks", 0).deliver(UpEnvelope("asks", 1, 5, 2, [], attempt=3), "g", uncertain=False)

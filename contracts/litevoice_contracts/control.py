@@ -224,7 +224,8 @@ class DrainReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         moved: closed with 1012 after the peer's Close was read; completed: ended by themselves while we waited;
-        forced: cut because they did not answer in time.
+        forced: cut because they did not answer in time, or were still open at the end of a drain that let them
+        complete, and their client does not come back.
         lost_packets: packets that were accepted from clients and not confirmed by the broker.
     """
 

@@ -44,9 +44,23 @@ class TurnDetection(msgspec.Struct, frozen=True, omit_defaults=True):
         return max(self.silence_duration_ms, _PATIENCE_MILLISECONDS[self.eagerness])
 
 
+class Truncation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How much of the conversation goes to the model.
+
+    Attributes:
+        disabled: all of it; when some had to be forgotten, responses fail.
+        max_tokens: beyond so many, by the worker's estimate, the oldest items are left out; 0 for no limit.
+        retention_ratio: how much of them is left then.
+    """
+
+    disabled: bool = False
+    max_tokens: int = 0
+    retention_ratio: float = 1.0
+
+
 class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `session.update` can change, and whose session it is. `transcription_only`: what is said is transcribed, and
-    nothing is answered.
+    nothing is answered. `transcripts`: the client is told what was understood, or that nothing could be.
     `tools`: functions, each with `name`, `description` and `parameters`. `tool_choice`: auto, none, required, or
     `function/` and the name of one. `principal` and `traceparent` (W3C, "" for none) are those of the session's first
     connection."""
@@ -64,6 +78,8 @@ class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     tools: list[dict[str, object]] = []
     tool_choice: str = "auto"
     transcription_only: bool = False
+    truncation: Truncation = Truncation()
+    transcripts: bool = True
     principal: str = ""
     traceparent: str = ""
 
@@ -207,6 +223,7 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
             Its ResponseStarted is published at the same position as the snapshot in which it first appears.
         cursor: for workers only.
         out_of_band: likewise pending, beside the conversation's response.
+        forgot: items had to go, to stay within the bounds.
     """
 
     config: SessionConfig = SessionConfig()
@@ -216,3 +233,4 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     pending: ResponseRequest | None = None
     cursor: Cursor = Cursor()
     out_of_band: list[ResponseRequest] = []
+    forgot: bool = False

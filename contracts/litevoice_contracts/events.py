@@ -145,8 +145,8 @@ class CallDelta(_Event, frozen=True, tag="call_delta"):
 class ResponseFinished(_Event, frozen=True, tag="response_finished"):
     """`status` and `reason` as in OpenAI's `response.status_details`; `text` is what was said in all, of which the
     conversation remembers what was heard. `calls`: of the client's functions; they stand after the answer's item.
-    `call_indexes`: the calls were told as they were written, under these indexes; None: they were not. The last four as
-    in ResponseRequest."""
+    `call_indexes`: the calls were told as they were written, under these indexes; None: they were not.
+    `cached_tokens`: of the input. The four before it as in ResponseRequest."""
 
     response_id: str
     item_id: str
@@ -164,6 +164,7 @@ class ResponseFinished(_Event, frozen=True, tag="response_finished"):
     voice: str | None = None
     codec: Codec | None = None
     max_output_tokens: int | None = None
+    cached_tokens: int = 0
 
 
 class SessionError(_Event, frozen=True, tag="error"):

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from litevoice_contracts.addresses import ADDRESSES
 from litevoice_contracts.control import DrainPolicy
 from litevoice_contracts.names import MAX_PARTITIONS, Names
+
+MAX_VOICE_LENGTH = 128
+OWN_VOICE = "default"
+"""Of a session that names no voice."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Addresses = Annotated[str, Field(pattern=ADDRESSES, max_length=1024)]
@@ -82,6 +86,9 @@ class GatewaySettings(_Settings):
     """What clients may ask for with `?model=`, the default first; another one is refused with 404. Empty: anything."""
     semantic_models: Annotated[list[PipelineName], Field(max_length=16)] = []
     """Those of `models` that have a turn detector: there clients may ask for `semantic_vad`."""
+    voices: dict[str, list[VoiceName]] = {}
+    """Of each of `models` that has a map of voices, the names that clients may ask for; another one is not applied. Of
+    one that has none, every name goes to its synthesizer."""
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 5000
     """Sessions per gateway; one more is refused with close code 1013."""
     max_frame_bytes: Annotated[int, Field(ge=1024, le=16 << 20)] = 1 << 20
@@ -147,6 +154,20 @@ class OpenAICompatible(_Settings):
 PipelineName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 """What clients write after `?model=`."""
 PluginName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+VoiceName = Annotated[str, Field(min_length=1, max_length=MAX_VOICE_LENGTH)]
+
+
+def _checked(voices: dict[str, str]) -> dict[str, str]:
+    for name in voices:
+        if not 1 <= len(name) <= MAX_VOICE_LENGTH or name == OWN_VOICE:
+            raise ValueError(
+                f"names of 1 to {MAX_VOICE_LENGTH} characters, and not `{OWN_VOICE}`, which is the voice in the "
+                f"synthesizer's options; got {name[:MAX_VOICE_LENGTH]!r}"
+            )
+    return voices
+
+
+Voices = Annotated[dict[str, VoiceName], Field(max_length=64), AfterValidator(_checked)]
 Options = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 
 
@@ -172,6 +193,10 @@ class PipelineSettings(_Settings):
     """Text to answer: an entry point of `litevoice.responders`."""
     synthesizer: StageSettings = StageSettings(use="espeak-ng")
     """Text to speech: an entry point of `litevoice.synthesizers`."""
+    voices: Voices | None = None
+    """What the synthesizer calls the voices that clients name. A name that is not in it is not applied: such a session
+    has the voice that it had, at first the one in the synthesizer's options. Absent: names go to the synthesizer as
+    they are."""
     turn_detector: StageSettings | None = None
     """Whether a user who pauses has finished: an entry point of `litevoice.turn_detectors`; none: silence alone tells.
     It is asked where a client asks for `semantic_vad`."""

@@ -56,7 +56,8 @@ def own_pipelines(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise SystemExit(f"LITEVOICE_PIPELINES: {path}:\n{lines}") from error
     names = [pipeline.name for pipeline in found.pipelines]
     semantic = [pipeline.name for pipeline in found.pipelines if pipeline.turn_detector]
-    return {"models": names, "semantic_models": semantic}, {"pipelines": found.pipelines}
+    voices = {pipeline.name: sorted(pipeline.voices) for pipeline in found.pipelines if pipeline.voices is not None}
+    return {"models": names, "semantic_models": semantic, "voices": voices}, {"pipelines": found.pipelines}
 
 
 async def try_plugins(path: str, pipelines: Sequence[PipelineSettings]) -> None:

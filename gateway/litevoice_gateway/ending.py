@@ -14,7 +14,6 @@ class Ending:
 
     Attributes:
         drain_by: a drain closes the session then at the latest; None without one.
-        restarted: a drain has closed it.
         evicted: somebody else owns it now.
         forced: the client's own Close was not waited for, or did not come.
 
@@ -27,12 +26,13 @@ class Ending:
         "_close_by",
         "_leaving",
         "_out",
+        "_out_of_time",
         "_peer_seconds",
+        "_restarted",
         "_told",
         "drain_by",
         "evicted",
         "forced",
-        "restarted",
     )
 
     def __init__(self, peer_seconds: float, out: list[do.Command]) -> None:
@@ -43,15 +43,15 @@ class Ending:
         self._close_by: float | None = None
         self._leaving = False
         self.drain_by: float | None = None
-        self.restarted = False
+        self._restarted = self._out_of_time = False
         self.evicted = False
         self.forced = False
 
     @property
     def outcome(self) -> do.Outcome:
-        if self.forced:
+        if self.forced or self._out_of_time:
             return "forced"
-        return "moved" if self.restarted or self.evicted else "completed"
+        return "moved" if self._restarted or self.evicted else "completed"
 
     # A drain
 
@@ -66,6 +66,11 @@ class Ending:
 
     def drain_is_due(self, now: float, *, at_edge: bool) -> bool:
         return self.drain_by is not None and ((self._at_edge and at_edge) or now >= self.drain_by)
+
+    def restart(self, *, can_return: bool) -> None:
+        """The drain closes it: a session that might have completed is moved if its client comes back, or else cut."""
+        self._restarted = True
+        self._out_of_time = not (self._at_edge or can_return)
 
     def tell(self) -> bool:
         """Whether the client was not told of the drain yet: it is now."""

@@ -217,6 +217,7 @@ class Server:
             self._signing_key,
             self._hub.settings.models,
             self._hub.settings.semantic_models,
+            self._hub.settings.voices,
         )
         if isinstance(answer, Rejected):
             self._hub.metrics.connections.labels(answer.outcome).inc()

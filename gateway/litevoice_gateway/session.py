@@ -309,8 +309,7 @@ class Session(Standing):
     def drain(self, now: float, *, at_edge: bool, by: float) -> None:
         """Close with 1012 at the turn's edge (if `at_edge`), and at `by` in any case."""
         self._ending.drain(at_edge=at_edge, by=by)
-        if at_edge:
-            self._go_away()
+        self._go_away(now)
         self._check_edge(now)
 
     def stay(self) -> None:
@@ -362,6 +361,7 @@ class Session(Standing):
         self._config = self._state.snapshot.config
         restored = self._restored if self.resumed else None
         self._send(self._protocol.opened(self.id, self._config, self._at, events or [], restored))
+        self._go_away(now)
         if self.resumed:
             self._packets.waits_until = now + LEFT_SECONDS
             self._out.append(do.Observe("takeovers"))
@@ -461,14 +461,14 @@ class Session(Standing):
         if self._ending.drain_by is None or self.phase not in (Phase.RESTORING, Phase.LIVE):
             return
         if self._ending.drain_is_due(now, at_edge=self.phase is Phase.LIVE and not self._state.in_turn):
-            self._ending.restarted = True
-            self._go_away()
+            self._ending.restart(can_return=self.can_return)
             self._close(do.RESTART, "service restart", now)
 
-    def _go_away(self) -> None:
-        """Tells the client once, while it can still be told."""
-        if self.phase in (Phase.RESTORING, Phase.LIVE) and self._ending.tell():
-            self._send(self._protocol.going_away())
+    def _go_away(self, now: float) -> None:
+        """Tells the client once how long it has."""
+        by = self._ending.drain_by
+        if by is not None and self.phase is Phase.LIVE and self._ending.tell():
+            self._send(self._protocol.going_away(max(0.0, by - now)))
 
     def _close(self, code: int, reason: str, now: float, *, ignore_client: bool = False) -> None:
         if self.phase not in (Phase.RESTORING, Phase.LIVE):

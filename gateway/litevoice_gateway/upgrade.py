@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from litevoice_contracts.names import owns_session
 from litevoice_gateway.overload import Full
 from litevoice_gateway.protocols import (
     MODEL_NOT_FOUND,
+    NO_MAPS,
     ClientProtocol,
     Problem,
     ProtocolFactory,
@@ -65,11 +66,12 @@ def admit(
     signing_key: bytes,
     models: Sequence[str] = (),
     semantic_models: Sequence[str] = (),
+    voices: Mapping[str, Collection[str]] = NO_MAPS,
 ) -> Admitted | Rejected:
     """Authenticates before anything else is looked at; what `protocols` knows of the request, the protocol reads.
 
-    `state_for` gets the id of the session that comes back, "" for a new one. `models`, `semantic_models`: see
-    UpgradeRequest."""
+    `state_for` gets the id of the session that comes back, "" for a new one. `models`, `semantic_models`, `voices`:
+    see UpgradeRequest."""
     factory = choose(protocols, request)
     if factory is None:
         paths = " or ".join(sorted({known.path for known in protocols}))
@@ -81,7 +83,13 @@ def admit(
         problem = Problem("invalid_api_key", "the API key is wrong" if key is not None else missing)
         return _reject(factory, 401, "unauthorized", problem, {"WWW-Authenticate": "Bearer"})
     try:
-        known = replace(request, principal=principal, models=tuple(models), semantic_models=tuple(semantic_models))
+        known = replace(
+            request,
+            principal=principal,
+            models=tuple(models),
+            semantic_models=tuple(semantic_models),
+            voices=voices,
+        )
         protocol = factory.connect(known)
     except Refusal as refusal:
         status = 404 if refusal.problem.code == MODEL_NOT_FOUND else 400

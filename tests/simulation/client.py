@@ -215,7 +215,7 @@ class Client:
             case ["problem", code, text]:
                 self.world.broken(f"{self.name} was told {code}: {text}")
                 self.closing = True
-            case ["going_away"]:
+            case ["going_away", _]:
                 pass
 
     def said_goodbye(self, wire: Wire) -> None:

@@ -59,8 +59,8 @@ class Numbered:
     def confirmed(self, client_seq: int) -> list[Frame]:
         return [_frame(["ack", client_seq])]
 
-    def going_away(self) -> list[Frame]:
-        return [_frame(["going_away"])]
+    def going_away(self, seconds: float) -> list[Frame]:
+        return [_frame(["going_away", seconds])]
 
 
 def said_in(message: str | bytes) -> list[int]:

@@ -117,7 +117,7 @@ def _create_item(dialogue: Dialogue, packet: packets.CreateItem, mark: Mark) -> 
 
 
 def _delete_item(dialogue: Dialogue, packet: packets.DeleteItem, mark: Mark) -> None:
-    """An answer that is under way ends first."""
+    """An answer that is under way ends first. What the user said and nobody has understood yet is not answered."""
     news: list[events.DownEvent] = []
     if dialogue.conversation.find(packet.item_id) is None:
         news.append(_unknown_item("deleting", "item_delete_invalid_item_id", packet.item_id, packet.event_id))
@@ -126,6 +126,7 @@ def _delete_item(dialogue: Dialogue, packet: packets.DeleteItem, mark: Mark) -> 
         if response and response.request.item_id == packet.item_id:
             news.append(dialogue.end_response(response, _CANCELLED))
         dialogue.conversation.remove(packet.item_id)
+        dialogue.forgo(packet.item_id)
         news.append(events.ItemDeleted(packet.item_id))
     _publish(dialogue, news, mark)
 

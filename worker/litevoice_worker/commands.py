@@ -215,12 +215,13 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a response ended: `status` and `reason` as in ResponseFinished."""
+    """How a response ended: `status` and `reason` as in ResponseFinished. `cached_tokens`: of the input."""
 
     status: Literal["completed", "cancelled", "failed", "incomplete"] = "completed"
     reason: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

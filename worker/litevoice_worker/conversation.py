@@ -36,6 +36,7 @@ class Conversation:
 
     Attributes:
         dropped: items that were forgotten to stay within the bounds.
+        forgot: whether there ever were any.
     """
 
     __slots__ = (
@@ -44,10 +45,12 @@ class Conversation:
         "_items",
         "_sizes",
         "dropped",
+        "forgot",
     )
 
-    def __init__(self, config: SessionConfig, items: Sequence[Item]) -> None:
+    def __init__(self, config: SessionConfig, items: Sequence[Item], *, forgot: bool = False) -> None:
         self.dropped = 0
+        self.forgot = forgot
         self._config = config
         self._config_bytes = _size(config)
         self._items = list(items)
@@ -157,6 +160,7 @@ class Conversation:
             total -= self._sizes.pop(0)
             self._items.pop(0)
             self.dropped += 1
+            self.forgot = True
 
 
 def _size(value: object) -> int:

@@ -125,7 +125,7 @@ class Dialogue:
         """Takes over a snapshot, in this epoch, and the responses of which the client has got so far, by their ids;
         `known_turn` is the newest turn that the owner knows of."""
         self._before_all = Mark(epoch, -1)  # what follows may be needed although its epoch is over by now
-        self.conversation = Conversation(snapshot.config, snapshot.items)
+        self.conversation = Conversation(snapshot.config, snapshot.items, forgot=snapshot.forgot)
         self.turn = max(snapshot.turn, known_turn)
         # A turn that the owner knows of and the snapshot does not is an utterance whose beginning was announced.
         open_turn = snapshot.cursor.open_turn or (known_turn if known_turn > snapshot.turn else 0)
@@ -190,6 +190,7 @@ class Dialogue:
         return Snapshot(
             config=config,
             items=self.conversation.items,
+            forgot=self.conversation.forgot,
             turn=self.turn,
             boundary=begin.mark,
             pending=self.responses.in_band.request if self.responses.in_band else None,
@@ -385,6 +386,19 @@ class Dialogue:
             self.outlet.cancel(transcription.job)
         self.transcriptions, self.again = [], []
         return ended
+
+    def forgo(self, item_id: str) -> None:
+        """Nobody owes an answer to this item, of the user's, any more; nor will, once it is understood."""
+
+        def is_it(ended: Untranscribed) -> bool:
+            return bool(ended.turn) and made_id("item", self.id, ended.turn) == item_id
+
+        for transcription in self.transcriptions:
+            if is_it(transcription.ended):
+                transcription.ended = replace(transcription.ended, respond=False)
+        self.again = [replace(entry, respond=False) if is_it(entry) else entry for entry in self.again]
+        if self.cursor.owed_turn and made_id("item", self.id, self.cursor.owed_turn) == item_id:
+            self.owe(0)
 
     def withdraw(self) -> int:
         """Nobody owes an answer any more; returns the newest turn that was owed one, or will have been, 0 for none."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from litevoice_contracts.errors import InvalidField, problems
-from litevoice_contracts.settings import PipelineSettings, StageSettings
+from litevoice_contracts.settings import OWN_VOICE, PipelineSettings, StageSettings
 from litevoice_worker.stages import AnyPlugin, Plugin, Responder, Synthesizer, Transcriber, TurnDetector
 
 
@@ -38,12 +38,18 @@ _INDEX = re.compile(r"\.(\d+)(?=\.|$)")
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Of one pipeline. `turn_detector`: None where silence alone ends an utterance."""
+    """Of one pipeline. `turn_detector`: None where silence alone ends an utterance; `voices`: what the synthesizer
+    calls those that clients name, None: the same."""
 
     transcriber: Transcriber
     responder: Responder
     synthesizer: Synthesizer
     turn_detector: TurnDetector | None = None
+    voices: Mapping[str, str] | None = None
+
+    def voice(self, asked: str) -> str:
+        """For the synthesizer. One that is not in the map any more is its own."""
+        return asked if self.voices is None else self.voices.get(asked, OWN_VOICE)
 
 
 class Pipelines:
@@ -104,11 +110,16 @@ async def make_pipelines(settings: Sequence[PipelineSettings], begin: Begin = be
                 if key not in made:
                     made[key] = await begin(kind, stage, f"{path}.{to_camel(kind)}")
                 stages[kind] = made[key]
+            for name, voice in (pipeline.voices or {}).items():
+                if not await stages["synthesizer"].has_voice(voice):
+                    path = f"{path}.voices.{name}"
+                    raise InvalidField(path, f"a voice of {pipeline.synthesizer.use}, got {voice!r}")
             named[pipeline.name] = Stages(
                 cast(Transcriber, stages["transcriber"]),
                 cast(Responder, stages["responder"]),
                 cast(Synthesizer, stages["synthesizer"]),
                 cast(TurnDetector | None, stages.get("turn_detector")),
+                pipeline.voices,
             )
     except InvalidField:
         for plugin in made.values():

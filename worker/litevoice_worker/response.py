@@ -13,6 +13,7 @@ from collections.abc import Callable
 from litevoice_contracts import events, metrics
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Item, ResponseRequest
 from litevoice_contracts.envelopes import ResumePoint
+from litevoice_worker.budget import within
 from litevoice_worker.calls import Calls, TooLong
 from litevoice_worker.commands import (
     Called,
@@ -38,6 +39,7 @@ CHARACTER_MILLISECONDS = 65
 """About as long as a character takes to say: a guess at a sentence that another worker began to say."""
 MAX_RESPONSE_CHARACTERS = 32_768
 """A longer response ends as incomplete: it has to fit into the conversation."""
+FORGOT = "truncation is disabled, and the conversation has exceeded what is kept of it: its oldest items were forgotten"
 
 ResponseEvent = events.TextDelta | events.AudioDelta | events.CallStarted | events.CallDelta
 
@@ -80,6 +82,7 @@ class Response:
         self._calls = Calls(request.item_id, resume.calls if resume else ())
         self._characters = len(self.said)
         self._tokens = (0, 0)  # input and output, as the responder counted them
+        self._cached_tokens = 0
         self._outcome: Outcome | None = None
         self._unsaid = ""
         self._to_speak = resume.sentence if resume and not request.text_only and speakable(resume.sentence) else ""
@@ -123,6 +126,7 @@ class Response:
                     self._fail(str(error))
             case Responded(job, outcome) if job == self._respond_job:
                 self._tokens = (outcome.input_tokens, outcome.output_tokens)
+                self._cached_tokens = outcome.cached_tokens
                 if outcome.status == "failed":
                     self._fail(outcome.reason)
                 self._calls.end()
@@ -155,6 +159,7 @@ class Response:
                 return self._outcome
         if not self._respond_job:
             self._respond()
+            return self._outcome  # of a question that cannot be asked
         return None
 
     def heard_milliseconds(self, now: float) -> int:
@@ -199,6 +204,7 @@ class Response:
             request.voice,
             request.codec,
             request.max_output_tokens,
+            self._cached_tokens,
         )
 
     def _milliseconds(self, audio_bytes: int) -> int:
@@ -214,12 +220,14 @@ class Response:
         self._outlet.cancel(self._respond_job)
 
     def _respond(self) -> None:
-        config = self._conversation.config
-        instructions = self.request.instructions or config.instructions
+        config, request = self._conversation.config, self.request
+        if config.truncation.disabled and self._conversation.forgot and request.input is None:
+            self._fail(FORGOT)
+            return
+        instructions = request.instructions or config.instructions
         self._respond_job = self._outlet.new_job()
-        items = self._conversation.context(self.request)  # as it is now: some may have waited for a transcript
-        items = [item for item in items if not item.is_noise or item is items[-1]]
-        request = self.request
+        items = self._conversation.context(request)  # as it is now: some may have waited for a transcript
+        items = within((item for item in items if not item.is_noise or item is items[-1]), config.truncation)
         prompt = Prompt(
             instructions,
             items,

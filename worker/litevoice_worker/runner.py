@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 from litevoice_broker.errors import BrokerError, Overloaded
@@ -233,8 +233,9 @@ class SessionRunner:
                     responder = self._pipelines.of(command.context.model).responder
                     self._start(job, "respond", responder, self._respond(command, responder))
                 case commands.Synthesize(job):
-                    synthesizer = self._pipelines.of(command.context.model).synthesizer
-                    self._start(job, "tts", synthesizer, self._synthesize(command, synthesizer))
+                    stages = self._pipelines.of(command.context.model)
+                    work, synthesizer = replace(command, voice=stages.voice(command.voice)), stages.synthesizer
+                    self._start(job, "tts", synthesizer, self._synthesize(work, synthesizer))
                 case commands.CancelJob(job):
                     cancelled = self._jobs.pop(job, None)
                     if cancelled is not None:

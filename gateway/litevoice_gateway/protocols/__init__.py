@@ -6,8 +6,9 @@ A factory recognizes its upgrade requests and makes one protocol object per conn
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +21,8 @@ from litevoice_gateway.session_state import LogEvent
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
+NO_MAPS: Mapping[str, Collection[str]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRequest:
@@ -29,6 +32,7 @@ class UpgradeRequest:
     principal: whose API key it has, once that is known.
     models: what clients may ask for, the default first; empty: anything.
     semantic_models: those that have a turn detector.
+    voices: of each that has a map of voices, the names in it.
     """
 
     path: str
@@ -38,6 +42,7 @@ class UpgradeRequest:
     principal: str = ""
     models: tuple[str, ...] = ()
     semantic_models: tuple[str, ...] = ()
+    voices: Mapping[str, Collection[str]] = field(default_factory=lambda: NO_MAPS)
 
     @classmethod
     def parse(cls, target: str, headers: Mapping[str, str]) -> UpgradeRequest:
@@ -174,8 +179,9 @@ class ClientProtocol(Protocol):
     def confirmed(self, client_seq: int) -> list[Frame]:
         """The broker has this packet of the client's and all before it."""
 
-    def going_away(self) -> list[Frame]:
-        """The connection is about to be moved: at most once, before its Close; possible before `opened`."""
+    def going_away(self, seconds: float) -> list[Frame]:
+        """The connection is closed in so many seconds at the latest, and sooner at the edge of a turn if its client is
+        one that is moved. At most once in each drain, after `opened`."""
 
 
 class ProtocolFactory(Protocol):

@@ -17,6 +17,7 @@ from litevoice_contracts.settings import (
     PipelineSettings,
     StageSettings,
     TurnSettings,
+    Voices,
     WorkerSettings,
 )
 from litevoice_operator.api.base import GROWS, IMMUTABLE, Api, Int32, ObjectName, keyed_by, rules
@@ -201,6 +202,7 @@ class NamedPipeline(Api):
     """Text to answer: an entry point of `litevoice.responders`; absent: `demo`, for development."""
     synthesizer: Stage | None = None
     """Text to speech: an entry point of `litevoice.synthesizers`; absent: `espeak-ng`."""
+    voices: Voices | None = setting(PipelineSettings, "voices")
     turn_detector: Stage | None = None
     """Whether a user who pauses has finished, where a client asks for `semantic_vad`: an entry point of
     `litevoice.turn_detectors`; absent: silence alone tells."""

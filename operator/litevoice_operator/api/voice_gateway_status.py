@@ -81,7 +81,7 @@ class LastDrain(Api):
     completed: Int32 = 0
     """Sessions that ended on their own during the drain."""
     forced: Int32 = 0
-    """Sessions that were cut."""
+    """Sessions that were cut: their client did not answer, or does not come back and was closed at the time limit."""
     lost_packets: Int32 = 0
     """Packets accepted from clients but not confirmed by the broker."""
     duration_seconds: float = 0.0

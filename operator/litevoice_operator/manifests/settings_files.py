@@ -29,6 +29,9 @@ def gateway_settings(gateway: Gateway) -> GatewaySettings:
         keys_dir=paths.KEYS_DIR,
         models=[pipeline.name for pipeline in gateway.spec.pipelines],
         semantic_models=[pipeline.name for pipeline in gateway.spec.pipelines if pipeline.turn_detector],
+        voices={
+            pipeline.name: sorted(pipeline.voices) for pipeline in gateway.spec.pipelines if pipeline.voices is not None
+        },
         **settings_of(gateway.spec, GatewaySettings),
     )
 
@@ -78,7 +81,7 @@ def _named(pipeline: NamedPipeline) -> PipelineSettings:
     stages = {
         kind: StageSettings(use=stage.use, options=stage.options) for kind, stage in named.items() if stage is not None
     }
-    return PipelineSettings(name=pipeline.name, **stages)
+    return PipelineSettings(name=pipeline.name, voices=pipeline.voices, **stages)
 
 
 def _only(pipeline: Pipeline) -> PipelineSettings:
@@ -92,7 +95,7 @@ def _only(pipeline: Pipeline) -> PipelineSettings:
     speech = stages.get("synthesizer", StageSettings(use="espeak-ng"))
     options = {**speech.options, "voice": pipeline.synthesizer.voice}
     stages["synthesizer"] = speech.model_copy(update={"options": options})
-    return PipelineSettings(name="litevoice", **stages)
+    return PipelineSettings(name="litevoice", voices=None, **stages)
 
 
 def _openai(kind: str, endpoint: OpenAIEndpoint) -> StageSettings:

@@ -321,6 +321,25 @@ async def probes(gateway: Gateway) -> dict[str, tuple[int, str]]:
     return {path: (answer.status_code, answer.text) for path, answer in answers.items()}
 
 
+async def test_who_asks_is_told_how_long_its_connection_lives(gateways: Gateways) -> None:
+    """The one that comes back goes at once; the other one stays as long as it was told."""
+    gateway = await gateways.start(drainPolicy="Auto", drainTimeoutSeconds=8, closeTimeoutSeconds=1)
+    asks = "model=test&going_away=true"
+    async with gateway.connect(query=f"{asks}&can_return=true") as moved, gateway.connect(query=asks) as stays:
+        assert (await receive(moved))["session"]["litevoice"]["going_away"] is True
+        await opened(stays)
+        began = asyncio.get_running_loop().time()
+        await gateway.request("/v1/drain", post=True)
+        for socket, milliseconds, code in ((moved, 2000, 1012), (stays, 6500, 1012)):
+            event = await receive(socket)
+            assert event["type"] == "litevoice.going_away"
+            assert milliseconds - 1000 < event["time_left_ms"] <= milliseconds
+            with pytest.raises(ConnectionClosed):
+                await receive(socket)
+            assert socket.close_code == code
+        assert asyncio.get_running_loop().time() - began > 5
+
+
 async def test_a_draining_gateway_takes_nobody_reports_and_comes_back(gateways: Gateways) -> None:
     gateway = await gateways.start(drainPolicy="Complete", drainTimeoutSeconds=30)
     assert await probes(gateway) == {"/": (200, "ok\n"), "/healthz": (200, "ok\n")}

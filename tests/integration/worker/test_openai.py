@@ -19,9 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from litevoice_contracts.conversation import Item
-from litevoice_contracts.settings import OpenAICompatible
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.settings import OpenAICompatible, PipelineSettings
 from litevoice_dev.ports import free_port
 from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt
+from litevoice_worker.plugins import make_pipelines
 from litevoice_worker.stages import StageError
 from litevoice_worker.stages.judge_endpoint import EndpointTurnDetector
 from litevoice_worker.stages.openai_http import OpenAIOptions
@@ -474,3 +476,37 @@ async def test_speech(endpoint: Endpoint) -> None:
     assert bodies[0] == {"model": "m", "input": "Hello.", "voice": "alloy", "response_format": "pcm", "speed": 1.25}
     assert bodies[1]["voice"] == "echo"
     await synthesizer.close()
+
+
+async def test_voices_that_clients_name_have_other_names_at_the_endpoint(endpoint: Endpoint) -> None:
+    endpoint.pieces = [bytes(48)]
+    served = endpoint.settings().model_dump(by_alias=True)
+    speech = {"use": "openai", "options": {"endpoints": [served], "voice": "own"}}
+    mapped = {"name": "mapped", "synthesizer": speech, "voices": {"ash": "af_sky"}}
+    whole = [mapped, {"name": "none", "synthesizer": speech, "voices": {}}, {"name": "all", "synthesizer": speech}]
+    pipelines = await make_pipelines([PipelineSettings.model_validate(one) for one in whole])
+    for model in pipelines.named:
+        stages = pipelines.of(model)
+        for name in ("ash", "coral", "default"):
+            await stages.synthesizer.synthesize("Hello.", stages.voice(name), 1.0, "pcm16/24000", CONTEXT)
+    await pipelines.close()
+    spoken = [json.loads(body)["voice"] for _, _, body in endpoint.requests]
+    assert spoken == ["af_sky", "own", "own", "own", "own", "own", "ash", "coral", "own"]
+
+
+async def test_a_map_to_a_voice_that_espeak_does_not_have() -> None:
+    voices = {"marin": "en+f3", "ash": "alloy"}
+    pipeline = PipelineSettings.model_validate({"name": "p", "voices": voices})
+    with pytest.raises(InvalidField) as error:
+        await make_pipelines([pipeline])
+    assert str(error.value) == "pipelines[0].voices.ash: expected a voice of espeak-ng, got 'alloy'"
+
+
+async def test_cached_tokens(endpoint: Endpoint) -> None:
+    usage = b'{"prompt_tokens": 11, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 8}}'
+    said = b'data: {"choices": [{"delta": {"content": "Hi."}, "finish_reason": "stop"}]}\n\n'
+    endpoint.pieces = [said, b'data: {"choices": [], "usage": ' + usage + b"}\n\n", b"data: [DONE]\n\n"]
+    responder = OpenAIResponder(options(endpoint.settings()))
+    got = [piece async for piece in responder.respond(Prompt("", [Item("i", "user", "hello")]), CONTEXT)]
+    assert got == ["Hi.", Outcome("completed", "", 11, 7, cached_tokens=8)]
+    await responder.close()

@@ -56,7 +56,7 @@ class Echo:
     def confirmed(self, client_seq: int) -> list[Frame]:
         return [Frame(ACK + client_seq.to_bytes(4, "big"), binary=True)]
 
-    def going_away(self) -> list[Frame]:
+    def going_away(self, seconds: float) -> list[Frame]:
         return [Frame(GOAWAY, binary=True)]
 
 

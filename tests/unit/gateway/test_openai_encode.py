@@ -348,3 +348,10 @@ def test_problem_is_an_error_event_with_code_param_and_event_id() -> None:
         "param": "audio",
         "event_id": "mine",
     }
+
+
+def test_usage_says_what_of_the_input_was_cached() -> None:
+    finished = events.ResponseFinished("r", "i", "completed", "Hi.", input_tokens=11, output_tokens=7, cached_tokens=8)
+    details = wire(encode(finished, VOICE))[-1]["response"]["usage"]["input_token_details"]
+    assert (details["text_tokens"], details["cached_tokens"]) == (11, 8)
+    assert details["cached_tokens_details"]["text_tokens"] == 8

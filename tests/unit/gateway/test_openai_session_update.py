@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from litevoice_contracts.conversation import SessionConfig, TurnDetection
+from litevoice_contracts.conversation import SessionConfig, Truncation, TurnDetection
+from litevoice_contracts.events import InputTranscribed, TranscriptionFailed
 from litevoice_contracts.packets import CreateResponse, Update
 from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
+from litevoice_gateway.protocols.openai_realtime.encode import Context, encode, session_object
 from tests.unit.gateway.openai_events import CONFIG, decode, refused, session_update
 
 
@@ -101,6 +103,68 @@ def test_the_model_that_comes_along_says_whether_there_is_a_detector() -> None:
     assert event.packet.config.turn_detection == TurnDetection(silence_duration_ms=300, eagerness="auto")
 
 
+BUDGET = {"type": "retention_ratio", "retention_ratio": 0.8, "token_limits": {"post_instructions": 5000}}
+LIMITED = Truncation(max_tokens=5000, retention_ratio=0.8)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(BUDGET, LIMITED), ("disabled", Truncation(disabled=True)), ("auto", Truncation())],
+)
+def test_truncation_is_applied_and_shown(asked: object, expected: Truncation) -> None:
+    config = update({"truncation": asked})
+    assert config == SessionConfig(truncation=expected)
+    assert update({"instructions": "be brief"}, config).truncation == expected
+    assert session_object(Context("s", config, False))["truncation"] == asked
+
+
+@pytest.mark.parametrize("limits", [None, {}, {"post_instructions": None}])
+def test_a_ratio_of_nobody_knows_what_is_not_applied(limits: object) -> None:
+    session = {"truncation": BUDGET | {"token_limits": limits}}
+    packet = decode({"type": "session.update", "session": session}, SessionConfig(truncation=LIMITED))
+    assert packet == Update(SessionConfig(truncation=LIMITED), None, ["session.truncation"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ("never", "session.truncation"),
+        (BUDGET | {"retention_ratio": 1.1}, "session.truncation.retention_ratio"),
+        (BUDGET | {"token_limits": {"post_instructions": 0}}, "session.truncation.token_limits.post_instructions"),
+    ],
+)
+def test_a_wrong_truncation_is_named(asked: object, param: str) -> None:
+    problem = refused(session_update(truncation=asked))
+    assert (problem.code, problem.param) == ("invalid_value", param)
+
+
+MAPPED = OpenAIRealtime(lambda: "item_new", models=["m", "free"], voices={"m": ["ash", "own"]})
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "expected", "applied"),
+    [
+        ("m", "ash", "ash", True),
+        ("m", "default", "default", True),
+        ("m", "coral", "own", False),
+        ("m", {"id": "coral"}, "own", False),
+        ("free", "coral", "coral", True),
+    ],
+)
+def test_a_voice_that_the_pipeline_does_not_know_is_not_applied(
+    model: str, asked: object, expected: str, applied: bool
+) -> None:
+    before = SessionConfig(model=model, voice="own")
+    session = {"audio": {"output": {"voice": asked, "speed": 1.2}}}
+    (event,) = MAPPED.decode(json.dumps({"type": "session.update", "session": session}), before)
+    assert isinstance(event.packet, Update)
+    assert event.packet.config == SessionConfig(model=model, voice=expected, speed=1.2)
+    assert event.packet.not_applied == (None if applied else ["session.audio.output.voice"])
+    response = {"audio": {"output": {"voice": asked}}}
+    (event,) = MAPPED.decode(json.dumps({"type": "response.create", "response": response}), before)
+    assert event.packet == CreateResponse(voice=expected if applied else None)
+
+
 def test_silence_alone_after_semantic_turn_detection() -> None:
     before = SessionConfig(turn_detection=TurnDetection(silence_duration_ms=300, eagerness="low"))
     assert update({"audio": {"input": {"turn_detection": {"type": "server_vad"}}}}, before) == CONFIG
@@ -168,3 +232,20 @@ def test_the_choice_of_a_tool_of_an_mcp_server_is_not_applied() -> None:
     assert packet.config == SessionConfig(instructions="new", tool_choice="required")
     assert packet.not_applied == ["session.tool_choice.server_label"]
     assert decode({"type": "response.create", "response": {"tool_choice": choice}}) == CreateResponse()
+
+
+def test_transcription_that_is_null_is_off() -> None:
+    off = update({"audio": {"input": {"transcription": None}}})
+    assert off == SessionConfig(transcripts=False)
+    assert update({"audio": {"input": {"noise_reduction": None}}}, off) == off
+    assert update({"audio": {"input": {"transcription": {"model": "whisper-1"}}}}, off) == CONFIG
+    for config, shown, told in (
+        (off, None, 0),
+        (CONFIG, {}, 1),
+        (SessionConfig(transcripts=False, transcription_only=True), {}, 1),
+    ):
+        context = Context("s", config, False)
+        audio: Any = session_object(context)["audio"]
+        assert audio["input"]["transcription"] == shown
+        for event in (InputTranscribed("i", "hello", 1.0), TranscriptionFailed("i", "broken")):
+            assert len(encode(event, context)) == told

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from litevoice_contracts import events
 from litevoice_contracts.conversation import Mark
 from litevoice_contracts.envelopes import KEEP_ALIVE
 from litevoice_contracts.packets import Audio, EpochEnd
+from litevoice_contracts.positions import EventId
 from litevoice_gateway import commands as do
 from litevoice_gateway.limits import Limits
+from litevoice_gateway.protocols.openai_realtime import OpenAIRealtime
 from tests.unit.gateway.driver import WALL, Driver, a_turn, finish
 
 # Ending
@@ -270,3 +274,97 @@ def test_codes_that_clients_make_up_have_one_counter() -> None:
         driver.take()
         assert driver.closes == [code]
         assert [seen.label for seen in driver.observed("closes")] == ["1000" if code == 1000 else "other"]
+
+
+AWAY = "litevoice.going_away"
+
+
+def away(driver: Driver) -> list[int]:
+    return [sent["time_left_ms"] for sent in driver.sent if sent["type"] == AWAY]
+
+
+def asking(*, resume: EventId | None = None, opened: bool = True) -> Driver:
+    protocol = OpenAIRealtime(lambda: "item_new", told_of_moves=True, resume=resume)
+    return Driver(protocol=protocol, resume=resume, opened=opened)
+
+
+@pytest.mark.parametrize("at_edge", [True, False])
+def test_who_asks_is_told_how_long_it_has_before_its_close(at_edge: bool) -> None:
+    driver = asking()
+    assert driver.sent[0]["session"]["litevoice"] == {"going_away": True}
+    a_turn(driver)
+    driver.session.drain(driver.now, at_edge=at_edge, by=driver.now + 2.5)
+    driver.take()
+    assert (away(driver), driver.closes) == ([2500], [])
+    driver.pass_time(3)
+    assert (away(driver), driver.closes) == ([2500], [1012])
+
+
+def test_between_turns_it_is_told_as_well() -> None:
+    driver = asking()
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 2)
+    driver.take()
+    assert (away(driver), driver.closes) == ([2000], [1012])
+
+
+def test_nobody_else_is_told() -> None:
+    driver = Driver()
+    driver.session.drain(driver.now, at_edge=True, by=driver.now + 2)
+    driver.take()
+    assert (away(driver), driver.closes) == ([], [1012])
+    assert "litevoice" not in driver.sent[0]["session"]
+
+
+def test_it_may_ask_later_and_no_more() -> None:
+    driver = Driver()
+    driver.say(type="session.update", session={"litevoice": {"going_away": True}})
+    a_turn(driver)
+    driver.session.drain(driver.now, at_edge=False, by=driver.now + 60)
+    driver.take()
+    assert away(driver) == [60_000]
+    driver.session.stay()
+    driver.say(type="session.update", session={"litevoice": {"going_away": False}})
+    driver.session.drain(driver.now, at_edge=False, by=driver.now + 60)
+    driver.take()
+    assert away(driver) == [60_000]
+
+
+def test_each_drain_is_told() -> None:
+    driver = asking()
+    a_turn(driver)
+    for seconds in (60, 30):
+        driver.session.drain(driver.now, at_edge=False, by=driver.now + seconds)
+        driver.take()
+        driver.session.stay()
+    assert away(driver) == [60_000, 30_000]
+
+
+def test_a_session_that_is_restored_meanwhile_is_told_after_its_beginning() -> None:
+    first = Driver()
+    first.down(events.SpeechStarted("i1", 0))
+    driver = asking(resume=EventId.parse("evt_0_x"), opened=False)
+    driver.session.drain(driver.now, at_edge=False, by=driver.now + 5)
+    driver.session.opened(driver.now)
+    driver.take()
+    assert driver.sent == []
+    driver.pass_time(1)
+    driver.session.delivered(0, first.bodies[0], driver.now)
+    driver.take()
+    assert driver.sent[0]["type"] == "session.created"
+    assert away(driver) == [4000]
+
+
+@pytest.mark.parametrize(
+    ("returns", "at_edge", "outcome"),
+    [(True, False, "moved"), (False, False, "forced"), (False, True, "moved")],
+    ids=["who comes back is moved", "who does not is cut by the limit", "unless the policy moves everybody"],
+)
+def test_what_a_session_counts_as_that_is_closed_at_the_last_call(returns: bool, at_edge: bool, outcome: str) -> None:
+    driver = Driver(protocol=OpenAIRealtime(lambda: "item_new", returns=returns))
+    a_turn(driver)
+    driver.session.drain(driver.now, at_edge=at_edge, by=driver.now + 2)
+    driver.pass_time(2.1)
+    assert driver.closes == [1012]
+    driver.session.peer_closed(1012, driver.now)
+    driver.take()
+    assert driver.all(do.End)[0].outcome == outcome

@@ -69,6 +69,7 @@ def test_a_new_session() -> None:
         ("", False),
         ("can_return=false", False),
         ("can_return=true", True),
+        ("going_away=true", False),
         ("confirmed_appends=0", True),
         ("session_id={mine}", True),
     ],
@@ -77,6 +78,28 @@ def test_who_comes_back(query: str, *, returns: bool) -> None:
     answer = ask("/v1/realtime?" + query.format(mine=MINE))
     assert isinstance(answer, Admitted)
     assert answer.protocol.can_return == returns
+
+
+def test_who_wants_to_resume_comes_back() -> None:
+    """As clients of xAI say it."""
+    answer = ask("/v1/realtime")
+    assert isinstance(answer, Admitted)
+    for enabled in (True, False):
+        update = {"type": "session.update", "session": {"resumption": {"enabled": enabled}}}
+        (event,) = answer.protocol.decode(json.dumps(update), answer.protocol.config)
+        assert event.packet == Update(answer.protocol.config)
+        assert answer.protocol.can_return is enabled
+
+
+def test_the_first_event_says_what_a_client_comes_back_with() -> None:
+    answer = ask("/v1/realtime")
+    assert isinstance(answer, Admitted)
+    (frame,) = answer.protocol.opened(MINE, answer.protocol.config, START, [], None)
+    conversation = json.loads(frame.data)["conversation"]
+    assert conversation == {"id": f"conv_{MINE}", "object": "realtime.conversation"}
+    again = ask(f"/v1/realtime?conversation_id={conversation['id']}")
+    assert isinstance(again, Admitted)
+    assert again.protocol.session_id == MINE
 
 
 def test_who_asks_for_acknowledgements_later_comes_back() -> None:
@@ -91,6 +114,9 @@ def test_who_asks_for_acknowledgements_later_comes_back() -> None:
     ("query", "resume"),
     [
         ("session_id={mine}", START),
+        ("conversation_id=conv_{mine}", START),
+        ("conversation_id={mine}&last_event_id=evt_17_12_3", EventId(17, 12, 3)),
+        ("session_id={mine}&conversation_id=conv_{mine}", START),
         ("session_id={mine}&last_event_id=evt_17_12_3", EventId(17, 12, 3)),
         ("session_id={mine}&last_event_id=evt_x_x_g1", EventId(-1, -1, 10_000)),
         ("model=a&session_id={mine}&last_event_id=evt_9_x", EventId(9, -1)),
@@ -118,6 +144,16 @@ def test_a_resumed_session(query: str, resume: EventId) -> None:
         ("bad id", "/v1/realtime?session_id={mine}&last_event_id=7", ALICE, READY, 400, "invalid_value", "invalid"),
         ("id alone", "/v1/realtime?last_event_id=evt_1_1", ALICE, READY, 400, "missing_session_id", "invalid"),
         ("a guess", "/v1/realtime?can_return=maybe", ALICE, READY, 400, "invalid_value", "invalid"),
+        (
+            "two sessions",
+            "/v1/realtime?session_id={mine}&conversation_id=conv_x",
+            ALICE,
+            READY,
+            400,
+            "invalid_value",
+            "invalid",
+        ),
+        ("another guess", "/v1/realtime?going_away=1", ALICE, READY, 400, "invalid_value", "invalid"),
         ("long model", f"/v1/realtime?model={'m' * 200}", ALICE, READY, 400, "invalid_value", "invalid"),
         (
             "draining",

@@ -181,7 +181,7 @@ def test_worker_settings_fit_the_program_and_the_mounts() -> None:
 def test_pipelines_reach_both_programs() -> None:
     chat = {"endpoints": [{"baseUrl": "http://m/v1", "model": "m", "apiKeyFile": "/etc/litevoice/secrets/keys.b/chat"}]}
     pipelines = [
-        {"name": "gpt-realtime", "responder": {"use": "openai", "options": chat}},
+        {"name": "gpt-realtime", "responder": {"use": "openai", "options": chat}, "voices": {"coral": "b", "ash": "a"}},
         {
             "name": "bookings",
             "responder": {"use": "bookings", "options": {"Database": "/data/x", "deep": {"a": [1]}}},
@@ -192,7 +192,9 @@ def test_pipelines_reach_both_programs() -> None:
     worker = WorkerSettings.model_validate_json(objects["ConfigMap", "demo-worker"]["data"]["settings.json"])
     gateway = GatewaySettings.model_validate_json(objects["ConfigMap", "demo-gateway"]["data"]["settings.json"])
     assert (gateway.models, gateway.semantic_models) == (["gpt-realtime", "bookings"], ["bookings"])
+    assert gateway.voices == {"gpt-realtime": ["ash", "coral"]}
     first, second = worker.pipelines
+    assert (first.voices, second.voices) == ({"coral": "b", "ash": "a"}, None)
     assert (first.name, first.transcriber.use, first.responder.options) == ("gpt-realtime", "pocketsphinx", chat)
     assert (second.responder.use, second.responder.options) == ("bookings", {"Database": "/data/x", "deep": {"a": [1]}})
     assert second.synthesizer.use == "espeak-ng"

@@ -44,6 +44,9 @@ BAD = [
     ("pipeline.aheadMilliseconds", 1, "pipeline.aheadMilliseconds"),
     ("pipelines", [], "pipelines"),
     ("pipelines", [{"name": "a b"}], "pipelines.0.name"),
+    ("pipelines", [{"name": "p", "voices": {"default": "x"}}], "pipelines.0.voices"),
+    ("pipelines", [{"name": "p", "voices": {"": "x"}}], "pipelines.0.voices"),
+    ("pipelines", [{"name": "p", "voices": {"ash": ""}}], "pipelines.0.voices.ash"),
     ("surprise", 1, "surprise"),
 ]
 

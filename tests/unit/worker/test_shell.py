@@ -44,6 +44,7 @@ class Voice:
 
     def __init__(self) -> None:
         self.asked: list[Prompt] = []
+        self.voices: list[str] = []
         self.heard = 0
 
     async def transcribe(self, samples: Samples, context: StageContext) -> str:
@@ -58,9 +59,10 @@ class Voice:
         if self.slow:
             await asyncio.sleep(3600)
         yield " Two."
-        yield Outcome("completed", "", 3, 2)
+        yield Outcome("completed", "", 3, 2, 1)
 
     async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
+        self.voices.append(voice)
         return b"\0" * 100
 
     async def close(self) -> None: ...
@@ -73,6 +75,7 @@ class Broker:
         self.errors: list[Exception] = []
         self.sent: list[DownEnvelope] = []
         self.sessions: set[str] = set()
+        self.unconfirmed = 0
 
     def __call__(self, session_id: str, body: bytes, done: Done) -> None:
         self.sessions.add(session_id)
@@ -81,7 +84,13 @@ class Broker:
             raise error
         if error is None:
             self.sent.append(DownEnvelope.decode(body))
-        asyncio.get_running_loop().call_soon(done, error)
+        self.unconfirmed += 1
+
+        def confirm() -> None:
+            self.unconfirmed -= 1
+            done(error)
+
+        asyncio.get_running_loop().call_soon(confirm)
 
     def of(self, kind: type[DownEvent]) -> list[DownEvent]:
         return [event for envelope in self.sent for event in envelope.events if isinstance(event, kind)]
@@ -158,6 +167,7 @@ async def test_a_turn(bench: Bench) -> None:
     await until(lambda: bench.broker.of(events.ResponseFinished))
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.text, finished.input_tokens, finished.output_tokens) == ("One. Two.", 3, 2)
+    assert finished.cached_tokens == 1
     assert len(bench.broker.sent) == 2, "what the turn begins with; and all that a responder says at once"
     assert bench.metrics.registry.get_sample_value("litevoice_worker_turns_total", {"outcome": "completed"}) == 1
     assert bench.metrics.registry.get_sample_value("litevoice_worker_packets_applied_total") == 2
@@ -177,6 +187,16 @@ async def test_the_sessions_model_chooses_who_answers(bench: Bench) -> None:
     await until(lambda: bench.broker.of(events.ResponseFinished))
     (finished,) = cast(list[events.ResponseFinished], bench.broker.of(events.ResponseFinished))
     assert (finished.status, finished.text) == ("completed", "other answers alice.")
+
+
+async def test_the_synthesizer_is_told_its_own_name_of_a_voice(bench: Bench) -> None:
+    bench.pipelines = Pipelines({"litevoice": Stages(bench.voice, bench.voice, bench.voice, None, {"ash": "af_sky"})})
+    runner = bench.runner()
+    sent: list[packets.Packet] = [packets.CreateResponse()]
+    snapshot = Snapshot(config=SessionConfig(voice="ash"))
+    runner.deliver(UpEnvelope("s", 1, 0, 0, sent, snapshot=snapshot), "g", uncertain=False)
+    await until(lambda: bench.broker.of(events.ResponseFinished))
+    assert set(bench.voice.voices) == {"af_sky"}
 
 
 async def test_an_overloaded_client_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +294,7 @@ async def test_a_session_whose_machine_failed_says_so_when_it_asks(bench: Bench)
 async def test_who_loses_a_session_says_that_it_lives_where_something_was_expected(bench: Bench) -> None:
     sessions = Sessions(9, bench.runner, bench.metrics, bench.say)
     bench.text_turn(sessions.get("done", 0))
-    await until(lambda: bench.broker.of(events.ResponseFinished))
+    await until(lambda: bench.broker.of(events.ResponseFinished) and not bench.broker.unconfirmed)
     bench.voice.slow = True
     bench.text_turn(sessions.get("busy", 0))
     sessions.get("asks", 0).deliver(UpEnvelope("asks", 1, 5, 2, [], attempt=3), "g", uncertain=False)

@@ -66,6 +66,42 @@ def test_client_events_take_effect_while_the_recognizer_works() -> None:
     assert items == [("user", QUESTIONS[1]), ("system", "x"), ("assistant", "")], "in the order of their ends"
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_is_deleted_before_it_is_understood_is_not_answered(killed: bool) -> None:
+    world = World(transcribe_seconds=3.0)
+    world.stream([(1.0, 1), (12.0, 0)])
+
+    def delete() -> None:
+        (committed,) = world.of(events.InputCommitted)
+        assert isinstance(committed, events.InputCommitted)
+        world.send(packets.DeleteItem(committed.item_id))
+
+    world.at(2.5, delete)
+    if killed:
+        world.run(2.9)
+        world.kill()
+    world.run(14)
+    assert transcripts(world) == [QUESTIONS[1]]
+    assert answers(world) == []
+    assert (world.prompts, world.folded.snapshot.items, world.folded.in_turn) == ([], [], False)
+
+
+def test_what_was_said_before_is_answered_all_the_same() -> None:
+    world = World(transcribe_seconds=3.0)
+    world.stream([(1.0, 1), (1.0, 0), (1.0, 3), (12.0, 0)])
+
+    def delete() -> None:
+        committed = world.of(events.InputCommitted)[-1]
+        assert isinstance(committed, events.InputCommitted)
+        world.send(packets.DeleteItem(committed.item_id))
+
+    world.at(4.0, delete)
+    world.run(16)
+    assert transcripts(world) == [QUESTIONS[1], QUESTIONS[3]]
+    (prompt,) = world.prompts
+    assert [item.text for item in prompt.items] == [QUESTIONS[1]]
+
+
 def test_an_answer_is_made_from_what_is_understood_first() -> None:
     """Push to talk: the client commits and asks at once."""
     world = World(transcribe_seconds=3.0)

@@ -101,6 +101,11 @@ class Plugin(Generic[_Options]):
         """Before the worker takes sessions. Raises InvalidField, which names the option that is wrong ("": all of
         it)."""
 
+    async def has_voice(self, voice: str) -> bool:  # noqa: ARG002
+        """Of a synthesizer that has started: whether it may be told to speak with it. False refuses a pipeline whose
+        `voices` name it."""
+        return True
+
     async def close(self) -> None:
         """When the worker ends, after its last session."""
 

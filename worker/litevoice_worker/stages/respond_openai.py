@@ -41,6 +41,7 @@ class _Stream:
     finish_reason: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
 
 class OpenAIResponder(Plugin[OpenAIOptions]):
@@ -168,6 +169,7 @@ def _read(data: str, stream: _Stream) -> list[_Piece]:
         if usage:
             stream.input_tokens = int(usage.get("prompt_tokens") or 0)
             stream.output_tokens = int(usage.get("completion_tokens") or 0)
+            stream.cached_tokens = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
         choices = chunk.get("choices")
         if not choices:
             return []
@@ -206,7 +208,7 @@ def _tool_choice(choice: str) -> object:
 
 
 def _outcome(stream: _Stream) -> Outcome:
-    tokens = (stream.input_tokens, stream.output_tokens)
+    tokens = (stream.input_tokens, stream.output_tokens, stream.cached_tokens)
     match stream.finish_reason:
         case "length":
             return Outcome("incomplete", "max_output_tokens", *tokens)

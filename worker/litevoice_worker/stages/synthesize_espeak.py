@@ -68,13 +68,13 @@ class EspeakSynthesizer(Plugin[EspeakOptions]):
         """Raises InvalidField, which says what is missing, if espeak-ng or its default voice is not installed."""
         if shutil.which(self._program) is None:
             raise InvalidField("", f"the program {self._program}, which is not installed, or another synthesizer")
-        if not await self._has(self._voice):
+        if not await self.has_voice(self._voice):
             raise InvalidField("voice", f"a voice of {self._program}, got {self._voice!r}")
 
     async def _choose(self, voice: str) -> str:
-        return voice if voice != "default" and await self._has(voice) else self._voice
+        return voice if voice != "default" and await self.has_voice(voice) else self._voice
 
-    async def _has(self, voice: str) -> bool:
+    async def has_voice(self, voice: str) -> bool:
         """Each is tried once: for a voice it does not have, espeak-ng fails in various ways, or even crashes."""
         if not _VOICE.fullmatch(voice):
             return False

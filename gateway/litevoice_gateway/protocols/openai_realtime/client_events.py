@@ -1,7 +1,7 @@
 """The client events of OpenAI Realtime (GA) that the gateway accepts, as msgspec reads them.
 
 Fields that newer or other clients send and that change nothing here are named and ignored: `include`, `prompt`,
-`truncation`, `tracing`, `reasoning`, `parallel_tool_calls`, `temperature`, `noise_reduction`, the transcription's model
+`tracing`, `reasoning`, `parallel_tool_calls`, `temperature`, `noise_reduction`, the transcription's model
 and prompt.
 """
 
@@ -102,9 +102,17 @@ class AudioConfig(_Strict):
 
 class Litevoice(_Strict):
     """What OpenAI's protocol does not have. `confirmed_appends` asks this connection for acknowledgements, and is how
-    many appends the broker has confirmed already: 0 in a new session. The next append is the one after them."""
+    many appends the broker has confirmed already: 0 in a new session. The next append is the one after them.
+    `going_away`: whether this connection is told before it is moved."""
 
     confirmed_appends: Annotated[int, Meta(ge=0, le=MAX_APPENDS)] | UnsetType | None = UNSET
+    going_away: bool | UnsetType | None = UNSET
+
+
+class Resumption(_Strict):
+    """Of xAI's protocol: the client says that it comes back."""
+
+    enabled: bool
 
 
 class Function(_Strict, tag_field="type", tag="function"):
@@ -124,6 +132,20 @@ ToolChoice = Literal["auto", "none", "required"] | Function | RemoteTool
 MaxOutputTokens = Annotated[int, Meta(ge=1, le=1_000_000)] | Literal["inf"]
 
 
+class TokenLimits(_Strict):
+    post_instructions: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType | None = UNSET
+
+
+class RetentionRatio(_Strict, tag_field="type", tag="retention_ratio"):
+    """Changes nothing without a limit: nobody here knows how much the model takes."""
+
+    retention_ratio: Annotated[float, Meta(ge=0, le=1)]
+    token_limits: TokenLimits | UnsetType | None = UNSET
+
+
+Truncation = Literal["auto", "disabled"] | RetentionRatio
+
+
 class Session(_Strict):
     type: Literal["realtime", "transcription"] | UnsetType = UNSET
     id: Ignored = UNSET
@@ -136,9 +158,10 @@ class Session(_Strict):
     tool_choice: ToolChoice | UnsetType | None = UNSET
     max_output_tokens: MaxOutputTokens | UnsetType | None = UNSET
     litevoice: Litevoice | UnsetType | None = UNSET
+    resumption: Resumption | UnsetType | None = UNSET
     include: Ignored = UNSET
     prompt: Ignored = UNSET
-    truncation: Ignored = UNSET
+    truncation: Truncation | UnsetType | None = UNSET
     tracing: Ignored = UNSET
     reasoning: Ignored = UNSET
     parallel_tool_calls: Ignored = UNSET
@@ -203,7 +226,7 @@ class ClearAudio(_Event, tag="input_audio_buffer.clear"):
 
 class UpdateSession(_Event, tag="session.update"):
     """Replaces the fields it names. Null leaves a field as it is, but turns `turn_detection` off, and its
-    `idle_timeout_ms`. Fields that are not
+    `idle_timeout_ms`, and `transcription`: then no transcripts of what the user says come. Fields that are not
     supported change nothing: `session.updated` names them in `session.litevoice.not_applied`."""
 
     session: Session

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from litevoice_contracts import packets
-from litevoice_contracts.conversation import Codec, SessionConfig, TurnDetection
+from litevoice_contracts.conversation import Codec, SessionConfig, Truncation, TurnDetection
+from litevoice_contracts.settings import OWN_VOICE
 from litevoice_gateway.protocols import MODEL_NOT_FOUND, ClientEvent, Problem, Refusal
 from litevoice_gateway.protocols.openai_realtime import client_events as wire
 from litevoice_gateway.protocols.openai_realtime.items import given, input_of, item_of, refuse
@@ -44,6 +45,13 @@ class Client(Protocol):
     """What it may ask for; empty: anything."""
     semantic_models: Sequence[str]
     """Those that have a turn detector."""
+    voices: Mapping[str, Collection[str]]
+    """Of each that has a map of voices, the names in it."""
+
+    returns: bool
+    """It says that it comes back."""
+    told_of_moves: bool
+    """It is told before it is moved."""
 
     def count_appends(self, confirmed: int) -> bool:
         """From now on, beginning after so many; False when they are counted already."""
@@ -66,8 +74,20 @@ def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
         case wire.UpdateSession():
             updated = _updated(event.session, config, client, event.event_id)
             _count_appends(event.session, client, event.event_id)
-            not_applied = [*unknown, *ignored(event.session)] or None
-            return ClientEvent("session.update", packets.Update(updated, event.event_id, not_applied))
+            if isinstance(event.session.litevoice, wire.Litevoice) and given(event.session.litevoice.going_away):
+                client.told_of_moves = event.session.litevoice.going_away is True
+            not_applied = [*unknown, *ignored(event.session)]
+            if isinstance(event.session.resumption, wire.Resumption):
+                client.returns = event.session.resumption.enabled
+            voice = _session_voice(event.session)
+            if (
+                isinstance(event.session.truncation, wire.RetentionRatio)
+                and _truncation(event.session.truncation) is None
+            ):
+                not_applied.append("session.truncation")
+            if voice is not None and not _has_voice(client, updated.model, voice):
+                not_applied.append("session.audio.output.voice")
+            return ClientEvent("session.update", packets.Update(updated, event.event_id, not_applied or None))
         case wire.CreateItem():
             item = item_of(event.item, "item", event.event_id, client.new_item_id)
             created = packets.CreateItem(item, event.event_id, event.previous_item_id)
@@ -80,7 +100,7 @@ def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
             truncated = packets.TruncateItem(event.item_id, event.audio_end_ms, event.event_id)
             return ClientEvent("conversation.item.truncate", truncated)
         case wire.CreateResponse():
-            return ClientEvent("response.create", _response(event, client))
+            return ClientEvent("response.create", _response(event, config, client))
         case wire.CancelResponse():
             return ClientEvent("response.cancel", packets.CancelResponse(event.response_id, event.event_id))
 
@@ -169,7 +189,8 @@ def _codec(audio_format: wire.Format, param: str, event_id: str | None) -> Codec
 
 
 def _updated(session: wire.Session, config: SessionConfig, client: Client, event_id: str | None) -> SessionConfig:
-    """`config` with what `session` names replaced; null means 'as it was', but for turn detection 'off'."""
+    """`config` with what `session` names replaced; null means 'as it was', but for turn detection and
+    transcription 'off'."""
     changes: dict[str, object] = {}
     if session.type is not UNSET:
         changes["transcription_only"] = session.type == "transcription"
@@ -185,11 +206,16 @@ def _updated(session: wire.Session, config: SessionConfig, client: Client, event
         changes["tool_choice"] = choice
     if isinstance(session.output_modalities, list):
         changes["text_only"] = _text_only(session.output_modalities, "session.output_modalities", event_id)
+    if (truncation := _truncation(session.truncation)) is not None:
+        changes["truncation"] = truncation
     if given(session.max_output_tokens):
         changes["max_output_tokens"] = _max_output_tokens(session.max_output_tokens)
     if isinstance(session.audio, wire.AudioConfig):
-        semantic = changes.get("model", config.model) in client.semantic_models
-        changes |= _audio_changes(session.audio, config, event_id, semantic=semantic)
+        model = str(changes.get("model", config.model))
+        changes |= _audio_changes(session.audio, config, event_id, semantic=model in client.semantic_models)
+        voice = _session_voice(session)
+        if voice is not None and _has_voice(client, model, voice):
+            changes["voice"] = voice
     return msgspec.structs.replace(config, **changes)
 
 
@@ -223,6 +249,15 @@ def _max_output_tokens(limit: object) -> int | None:
     if limit == "inf":
         return 0
     return limit if isinstance(limit, int) else None
+
+
+def _truncation(asked: object) -> Truncation | None:
+    if isinstance(asked, wire.RetentionRatio):
+        limit = asked.token_limits.post_instructions if isinstance(asked.token_limits, wire.TokenLimits) else None
+        if not isinstance(limit, int):
+            return None
+        return Truncation(max_tokens=limit, retention_ratio=asked.retention_ratio)
+    return Truncation(disabled=asked == "disabled") if isinstance(asked, str) else None
 
 
 def _count_appends(session: wire.Session, client: Client, event_id: str | None) -> None:
@@ -266,6 +301,8 @@ def _audio_changes(
     if isinstance(audio.input, wire.Input):
         if isinstance(audio.input.format, wire.Format):
             changes["input_codec"] = _codec(audio.input.format, "session.audio.input.format", event_id)
+        if audio.input.transcription is not UNSET:
+            changes["transcripts"] = audio.input.transcription is not None
         if (
             isinstance(audio.input.transcription, wire.Transcription)
             and audio.input.transcription.language is not UNSET
@@ -277,9 +314,6 @@ def _audio_changes(
     if isinstance(audio.output, wire.Output):
         if isinstance(audio.output.format, wire.Format):
             changes["output_codec"] = _codec(audio.output.format, "session.audio.output.format", event_id)
-        voice = _voice(audio.output.voice)
-        if voice is not None:
-            changes["voice"] = voice
         if isinstance(audio.output.speed, int | float):
             changes["speed"] = float(audio.output.speed)
     return changes
@@ -310,7 +344,7 @@ def _text_only(modalities: wire.Modalities, param: str, event_id: str | None) ->
     return modalities == ["text"]
 
 
-def _response(event: wire.CreateResponse, client: Client) -> packets.CreateResponse:
+def _response(event: wire.CreateResponse, config: SessionConfig, client: Client) -> packets.CreateResponse:
     params = event.response if isinstance(event.response, wire.ResponseParams) else wire.ResponseParams()
     metadata = params.metadata if isinstance(params.metadata, dict) else None
     if metadata and (len(metadata) > MAX_METADATA_PAIRS or any(len(key) > 64 for key in metadata)):
@@ -323,6 +357,8 @@ def _response(event: wire.CreateResponse, client: Client) -> packets.CreateRespo
     voice, codec = None, None
     if isinstance(output, wire.ResponseOutput):
         voice = _voice(output.voice)
+        if voice is not None and not _has_voice(client, config.model, voice):
+            voice = None  # response.created shows the session's
         if isinstance(output.format, wire.Format):
             codec = _codec(output.format, "response.audio.output.format", event.event_id)
     return packets.CreateResponse(
@@ -345,3 +381,14 @@ def _voice(voice: object) -> str | None:
     if isinstance(voice, wire.VoiceId):
         return voice.id
     return voice if isinstance(voice, str) else None
+
+
+def _session_voice(session: wire.Session) -> str | None:
+    output = session.audio.output if isinstance(session.audio, wire.AudioConfig) else UNSET
+    return _voice(output.voice) if isinstance(output, wire.Output) else None
+
+
+def _has_voice(client: Client, model: str, voice: str) -> bool:
+    """Without a map nobody here knows."""
+    known = client.voices.get(model)
+    return known is None or voice in known or voice == OWN_VOICE

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from litevoice_contracts import events as neutral
-from litevoice_contracts.conversation import Item, SessionConfig, TurnDetection
+from litevoice_contracts.conversation import Item, SessionConfig, Truncation, TurnDetection
 from litevoice_contracts.events import DownEvent
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
 from litevoice_gateway.protocols.openai_realtime.server_events import ServerEvent
@@ -20,6 +20,7 @@ FORMATS: dict[str, dict[str, object]] = {
     "g711_ulaw/8000": {"type": "audio/pcmu"},
     "g711_alaw/8000": {"type": "audio/pcma"},
 }
+CONVERSATION_PREFIX = "conv_"
 _REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
 
 
@@ -30,6 +31,10 @@ class Context:
     session_id: str
     config: SessionConfig
     text_only: bool
+
+
+def conversation_id(session_id: str) -> str:
+    return f"{CONVERSATION_PREFIX}{session_id}"
 
 
 def session_object(context: Context) -> dict[str, object]:
@@ -52,6 +57,7 @@ def session_object(context: Context) -> dict[str, object]:
         "tools": config.tools,
         "tool_choice": _tool_choice(config.tool_choice),
         "max_output_tokens": config.max_output_tokens or "inf",
+        "truncation": _truncation_object(config.truncation),
         "audio": {
             "input": _input_object(config),
             "output": {"format": FORMATS[config.output_codec], "voice": config.voice, "speed": config.speed},
@@ -64,14 +70,30 @@ def _tool_choice(choice: str) -> object:
     return {"type": kind, "name": name} if name else choice
 
 
+def _truncation_object(truncation: Truncation) -> object:
+    if not truncation.max_tokens:
+        return "disabled" if truncation.disabled else "auto"
+    limits = {"post_instructions": truncation.max_tokens}
+    return {"type": "retention_ratio", "retention_ratio": truncation.retention_ratio, "token_limits": limits}
+
+
 def _input_object(config: SessionConfig) -> dict[str, object]:
     detection = config.turn_detection
     return {
         "format": FORMATS[config.input_codec],
-        "transcription": {"language": config.transcription_language} if config.transcription_language else {},
+        "transcription": _transcription_object(config) if _tells_transcripts(config) else None,
         "noise_reduction": None,
         "turn_detection": None if detection is None else _detection_object(detection),
     }
+
+
+def _transcription_object(config: SessionConfig) -> dict[str, object]:
+    return {"language": config.transcription_language} if config.transcription_language else {}
+
+
+def _tells_transcripts(config: SessionConfig) -> bool:
+    """A transcription session is there for nothing else."""
+    return config.transcripts or config.transcription_only
 
 
 def _detection_object(detection: TurnDetection) -> dict[str, object]:
@@ -143,6 +165,8 @@ def encode(event: DownEvent, context: Context) -> list[ServerEvent]:
             ]
         case neutral.InputCommitted():
             return _committed(event)
+        case neutral.InputTranscribed() | neutral.TranscriptionFailed() if not _tells_transcripts(context.config):
+            return []
         case neutral.InputTranscribed():
             return [
                 wire.TranscriptionCompleted(
@@ -215,7 +239,7 @@ def _response(event: neutral.ResponseStarted | neutral.ResponseFinished, context
         "status": "in_progress",
         "status_details": None,
         "output": [],
-        "conversation_id": None if event.out_of_band else f"conv_{context.session_id}",
+        "conversation_id": None if event.out_of_band else conversation_id(context.session_id),
         "output_modalities": _modalities(event.text_only),
         "max_output_tokens": limit or "inf",
         "audio": {"output": {"format": FORMATS[codec], "voice": voice}},
@@ -254,8 +278,8 @@ def _finished(event: neutral.ResponseFinished, context: Context) -> list[ServerE
             "text_tokens": event.input_tokens,
             "audio_tokens": 0,
             "image_tokens": 0,
-            "cached_tokens": 0,
-            "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0},
+            "cached_tokens": event.cached_tokens,
+            "cached_tokens_details": {"text_tokens": event.cached_tokens, "audio_tokens": 0, "image_tokens": 0},
         },
         "output_token_details": {"text_tokens": event.output_tokens, "audio_tokens": 0},
     }

@@ -10,17 +10,17 @@ numbered packet, so that a worker takes it once, however often it is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
 from litevoice_contracts.conversation import SessionConfig
 from litevoice_contracts.packets import Audio, Clear, Commit
 from litevoice_contracts.positions import LAST_PART, START, EventId
-from litevoice_gateway.protocols import ClientEvent, Frame, Problem, Refusal, Restored
+from litevoice_gateway.protocols import NO_MAPS, ClientEvent, Frame, Problem, Refusal, Restored
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
 from litevoice_gateway.protocols.openai_realtime.decode import decode, is_append
-from litevoice_gateway.protocols.openai_realtime.encode import Context, encode, session_object
+from litevoice_gateway.protocols.openai_realtime.encode import Context, conversation_id, encode, session_object
 from litevoice_gateway.session_state import LogEvent
 
 _BINARY = Problem("invalid_message", "message: expected JSON in a text frame, got a binary frame", "message")
@@ -31,9 +31,10 @@ _APPEND, _GLANCE = '"input_audio_buffer.append"', 128
 
 class OpenAIRealtime:
     """`new_item_id` names items for which the client gave no id, `returns`: it says that it comes back,
-    `confirmed_appends` is what the client says of the
-    appends before this connection (None: it asks for no acknowledgements), `models` are those that it may ask for
-    (none: any), `semantic_models` those that have a turn detector; for the rest see `ClientProtocol`.
+    `told_of_moves`: it wants to know before it is moved, `confirmed_appends` is what the client says of the appends
+    before this connection (None: it asks for no acknowledgements), `models` are those that it may ask for
+    (none: any), `semantic_models` those that have a turn detector, `voices` the names in each one's map of
+    voices; for the rest see `ClientProtocol`.
 
     Every event's id is a position; events of the gateway's own repeat the last one that the client has seen.
     """
@@ -44,15 +45,17 @@ class OpenAIRealtime:
         "_appends",
         "_odd",
         "_own_events",
-        "_returns",
         "_seen",
         "config",
         "models",
         "new_item_id",
         "resume",
+        "returns",
         "semantic_models",
         "session_id",
         "subprotocol",
+        "told_of_moves",
+        "voices",
     )
 
     def __init__(
@@ -65,8 +68,10 @@ class OpenAIRealtime:
         subprotocol: str = "",
         confirmed_appends: int | None = None,
         returns: bool = False,
+        told_of_moves: bool = False,
         models: Sequence[str] = (),
         semantic_models: Sequence[str] = (),
+        voices: Mapping[str, Collection[str]] = NO_MAPS,
     ) -> None:
         self.session_id = session_id
         self.resume = resume
@@ -75,8 +80,10 @@ class OpenAIRealtime:
         self.new_item_id = new_item_id
         self.models = models
         self.semantic_models = semantic_models
+        self.voices = voices
         self._appends = confirmed_appends
-        self._returns = returns
+        self.returns = returns
+        self.told_of_moves = told_of_moves
         self._seen = resume or START
         self._own_events = 0
         self._odd = b""  # half a sample
@@ -129,14 +136,15 @@ class OpenAIRealtime:
         session = session_object(Context(session_id, config, config.text_only))
         if extension := self._extension(at, restored):
             session["litevoice"] = extension
-        created = self._own(wire.SessionCreated(session=session))
+        conversation = wire.ConversationObject(id=conversation_id(session_id))
+        created = self._own(wire.SessionCreated(session=session, conversation=conversation))
         return [created, *self._numbered(at, messages, after=seen.part)]
 
     @property
     def can_return(self) -> bool:
         """It has come back before, says that it does, or wants to know what it would have to send again. No client
         that is used as it comes returns to its session."""
-        return self._returns or self.resume is not None or self._appends is not None
+        return self.returns or self.resume is not None or self._appends is not None
 
     def encode(self, at: EventId, events: Sequence[LogEvent]) -> list[Frame]:
         return self._numbered(at, self._translate(events))
@@ -150,14 +158,16 @@ class OpenAIRealtime:
     def confirmed(self, client_seq: int) -> list[Frame]:
         return [self._own(wire.AppendsConfirmed(appends=client_seq))]
 
-    def going_away(self) -> list[Frame]:
-        return []
+    def going_away(self, seconds: float) -> list[Frame]:
+        return [self._own(wire.GoingAway(time_left_ms=round(seconds * 1000)))] if self.told_of_moves else []
 
     def _extension(self, at: EventId, restored: Restored | None) -> dict[str, object]:
         """What `session.created` says that OpenAI's does not."""
         extension: dict[str, object] = {}
         if self._appends is not None:
             extension["confirmed_appends"] = self._appends
+        if self.told_of_moves:
+            extension["going_away"] = True
         if restored is not None:
             extension["restored"] = {
                 "position": at.position,

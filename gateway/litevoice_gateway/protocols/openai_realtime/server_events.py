@@ -62,10 +62,19 @@ class DurationUsage(msgspec.Struct, kw_only=True):
     seconds: float
 
 
+class ConversationObject(msgspec.Struct, kw_only=True):
+    """The session's one conversation."""
+
+    id: str
+    object: str = "realtime.conversation"
+
+
 class SessionCreated(ServerEvent, kw_only=True, tag_field="type", tag="session.created"):
-    """First on every connection, also after a client has come back; `session.litevoice` then says what was restored."""
+    """First on every connection, also after a client has come back; `session.litevoice` then says what was restored.
+    `conversation.id` is what `?conversation_id=` takes."""
 
     session: dict[str, object]
+    conversation: ConversationObject
 
 
 class SessionUpdated(ServerEvent, kw_only=True, tag_field="type", tag="session.updated"):
@@ -85,6 +94,13 @@ class AppendsConfirmed(ServerEvent, kw_only=True, tag_field="type", tag="litevoi
     a second."""
 
     appends: int
+
+
+class GoingAway(ServerEvent, kw_only=True, tag_field="type", tag="litevoice.going_away"):
+    """The gateway drains: it closes the connection with 1012 in `time_left_ms` at the latest; sooner, at the end of a
+    turn, if the client is one that comes back. Only for a client that asked for it."""
+
+    time_left_ms: int
 
 
 class SpeechStarted(ServerEvent, kw_only=True, tag_field="type", tag="input_audio_buffer.speech_started"):

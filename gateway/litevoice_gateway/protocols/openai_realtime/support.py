@@ -44,7 +44,10 @@ NOTES = {
         "`semantic_vad`: as `server_vad` with its defaults where the pipeline has no turn detector"
     ),
     "session.update: session.audio.input.turn_detection.eagerness": "2, 4 or 8 s at most; needs a turn detector",
+    "session.update: session.truncation": "`retention_ratio` needs `token_limits.post_instructions`",
     "session.update: session.tools": "functions; other kinds are shown as not applied",
+    "session.update: session.audio.output.voice": "not applied where the pipeline's `voices` do not have it",
+    "response.create: response.audio.output.voice": "the session's where the pipeline's `voices` do not have it",
     "response.create: response.tools": "functions; other kinds are ignored",
     "conversation.item.create: item.type": "`message`, `function_call`, `function_call_output`",
 }

@@ -12,6 +12,7 @@ from litevoice_contracts.positions import START, EventId
 from litevoice_gateway.protocols import ClientProtocol, Problem, Refusal, UpgradeRequest
 from litevoice_gateway.protocols.openai_realtime.client_events import MAX_APPENDS
 from litevoice_gateway.protocols.openai_realtime.decode import unknown_model
+from litevoice_gateway.protocols.openai_realtime.encode import CONVERSATION_PREFIX
 from litevoice_gateway.protocols.openai_realtime.protocol import OpenAIRealtime
 
 MAX_MODEL_LENGTH = 128
@@ -45,7 +46,7 @@ class OpenAIRealtimeFactory:
         return None
 
     def connect(self, request: UpgradeRequest) -> ClientProtocol:
-        session_id, last_event_id = request.query.get("session_id", ""), request.query.get("last_event_id", "")
+        session_id, last_event_id = _session_id(request), request.query.get("last_event_id", "")
         if last_event_id and not session_id:
             raise Refusal(Problem("missing_session_id", "last_event_id requires session_id", "session_id"))
         try:
@@ -60,9 +61,6 @@ class OpenAIRealtimeFactory:
         intent = request.query.get("intent", "")
         if intent not in ("", "transcription"):
             raise Refusal(Problem("invalid_value", "intent: expected transcription, or nothing", "intent"))
-        returns = request.query.get("can_return", "false")
-        if returns not in ("true", "false"):
-            raise Refusal(Problem("invalid_value", "can_return: expected true or false", "can_return"))
         counted = request.query.get("confirmed_appends")
         return OpenAIRealtime(
             self._new_item_id,
@@ -76,8 +74,10 @@ class OpenAIRealtimeFactory:
             ),
             models=request.models,
             semantic_models=request.semantic_models,
+            voices=request.voices,
             subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in request.subprotocols else "",
-            returns=returns == "true",
+            returns=_flag(request, "can_return"),
+            told_of_moves=_flag(request, "going_away"),
             confirmed_appends=None if counted is None else _appends(counted, returns=bool(session_id)),
         )
 
@@ -85,6 +85,23 @@ class OpenAIRealtimeFactory:
         kind = "server_error" if status >= 500 else "invalid_request_error"
         error = {"type": kind, "code": problem.code, "message": problem.message, "param": problem.param}
         return msgspec.json.encode({"error": error})
+
+
+def _session_id(request: UpgradeRequest) -> str:
+    """By xAI's name for it, too: `conversation_id`, as events show it or without its prefix."""
+    session_id = request.query.get("session_id", "")
+    conversation_id = request.query.get("conversation_id", "").removeprefix(CONVERSATION_PREFIX)
+    if session_id and conversation_id and session_id != conversation_id:
+        expected = "conversation_id: expected that of session_id, or only one of the two"
+        raise Refusal(Problem("invalid_value", expected, "conversation_id"))
+    return session_id or conversation_id
+
+
+def _flag(request: UpgradeRequest, param: str) -> bool:
+    value = request.query.get(param, "false")
+    if value not in ("true", "false"):
+        raise Refusal(Problem("invalid_value", f"{param}: expected true or false", param))
+    return value == "true"
 
 
 def _appends(text: str, *, returns: bool) -> int:

@@ -21,6 +21,7 @@ from litevoice_broker.lag import (
     LiteTopicInfo,
     LiteTopicLag,
     PartitionLag,
+    broker_clock,
     client_lite_topics,
     joined,
     lite_topic_info,
@@ -236,11 +237,11 @@ class Admin:
 
     async def lite_lag(self, group: str, top: int, *, parent: str = "") -> LiteLag:
         """Summed over masters; with `parent`, the group's topic, over those that serve it. Costs the broker a walk over
-        all offsets of the group: poll it once per group."""
-        now = time.time()
+        all offsets of the group: poll it once per group. With `parent` ages are by the broker's clock."""
         lags = []
         for address in (await self.cluster.serving(parent) if parent else await self.cluster.masters()).values():
             body = parse((await self.cluster.client(address).call(_LITE_GROUP, {"group": group, "topK": top})).body)
+            now = (await self._clock(address, parent, group) if parent else None) or time.time()
             by_count, by_age = (lite_topic_lags(body.get(field), now) for field in ("lagCountTopK", "lagTimestampTopK"))
             lags.append(LiteLag(max(0, int(body.get("totalLagCount", 0))), by_count, by_age))
         return joined(lags, top)
@@ -350,9 +351,21 @@ class Admin:
         lag = max(0, broker_offset - consumer_offset)
         oldest = None
         if lag:
-            spans = parse((await self.cluster.client(address).call(_TIME_SPAN, {"topic": topic, "group": group})).body)
-            oldest = oldest_request_seconds(spans.get("consumeTimeSpanSet", []), consumer_offset, time.time())
+            oldest = oldest_request_seconds(await self._spans(address, topic, group))
         return PartitionLag(topic, lag, oldest)
+
+    async def _clock(self, address: str, parent: str, group: str) -> float | None:
+        """What time it is at a broker, Unix seconds, from a topic that LiteTopics are under: no group reads the topic
+        itself. None when the topic is not there."""
+        try:
+            return broker_clock(await self._spans(address, parent, group))
+        except Refused:
+            return None
+
+    async def _spans(self, address: str, topic: str, group: str) -> list[dict[str, Any]]:
+        answer = await self.cluster.client(address).call(_TIME_SPAN, {"topic": topic, "group": group})
+        spans: list[dict[str, Any]] = parse(answer.body).get("consumeTimeSpanSet", [])
+        return spans
 
 
 def _attribute(config: Mapping[str, Any], name: str) -> str:

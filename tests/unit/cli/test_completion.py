@@ -35,6 +35,7 @@ def offered(*words: str) -> list[str]:
         (("find", "--client", ""), []),
         (("drain", "--c"), ["--context", "--cancel"]),
         (("why", "--o"), ["--output", "--operator-namespace", "--operator"]),
+        (("alert", ""), ["-h", "--help", "test"]),
         (("completion", ""), ["-h", "--help", "bash", "zsh", "fish"]),
     ],
 )

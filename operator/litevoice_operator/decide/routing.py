@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from litevoice_operator.api.backlog_alert import PLACEHOLDER, BacklogAlertSpec, BacklogAlertStatus, Culprit
@@ -19,16 +20,35 @@ ALERT_NAME, BLIND_NAME = "LitevoiceBacklog", "LitevoiceBacklogBlind"
 GROUP_LABELS = ("alertname", "namespace", "alert")
 
 
-def muted(spec: BacklogAlertSpec, status: BacklogAlertStatus, *, draining: bool, now: float) -> str:
-    """Why its channels are not told; "" when they are. Events and the status always say what is."""
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Why channels are told no news. `passes`: it is over by itself soon, so what they know already stays as it is."""
+
+    why: str
+    passes: bool = False
+
+
+def muted(spec: BacklogAlertSpec, status: BacklogAlertStatus, *, draining: bool, now: float) -> Mute | None:
+    """None: its channels are told. Events and the status always say what is."""
     if spec.dry_run:
-        return "dryRun"
+        return Mute("dryRun")
     for silence in spec.silences:
         if (from_text(silence.starts_at) or 0.0) <= now < (from_text(silence.ends_at) or 0.0):
-            return f"silenced by {silence.author} until {silence.ends_at}"
+            return Mute(f"silenced by {silence.author} until {silence.ends_at}")
     if spec.suppress_during_drain and draining and status.severity != "critical":
-        return "a gateway is being drained"
-    return ""
+        return Mute("a gateway is being drained", passes=True)
+    return None
+
+
+def told_to(status: BacklogAlertStatus, channel: str, found: Sequence[Alert], mute: Mute | None) -> list[Alert]:
+    """Which of `found` an Alertmanager is told. While a drain holds back what is new, those that it was told before go
+    on: an end that is none would be news. A drain is no reason for being blind: what cannot be seen may be critical."""
+    if mute is None:
+        return list(found)
+    if not mute.passes:
+        return []
+    knows = any((told.recipient, told.transition) == (channel, status.last_transition) for told in status.told)
+    return [alert for alert in found if knows or alert.labels["alertname"] == BLIND_NAME]
 
 
 def alerts(metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatus) -> list[Alert]:

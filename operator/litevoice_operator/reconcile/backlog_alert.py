@@ -22,7 +22,7 @@ from litevoice_operator.decide.alert_status import (
 )
 from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.healing import AGAIN_SECONDS, next_patient, with_healed
-from litevoice_operator.decide.routing import alerts, muted, webhook_body
+from litevoice_operator.decide.routing import Mute, alerts, muted, told_to, webhook_body
 from litevoice_operator.decide.telling import EVENTS, after_telling, due, event_text, sight
 from litevoice_operator.metrics import ALERTS_BLIND, ALERTS_FIRING
 from litevoice_operator.reconcile.backlogs import Backlogs
@@ -63,7 +63,7 @@ class AlertReconciler:
             self._treatment.cancel()
         self._publish(BacklogAlertStatus())
         self._shown.pop(self._key, None)
-        self._notifier.put(self._key, (), ())
+        self._notifier.put(self._key, {})
 
     async def reconcile(self) -> float | None:
         """Seconds until the next pass, None when the BacklogAlert is gone."""
@@ -155,28 +155,30 @@ class AlertReconciler:
         keeps nobody from being told."""
         if spec is not None:
             view, now = self._views.get((self._key[0], spec.gateway_ref.name)), time.time()
-            why = muted(spec, status, draining=view is not None and view.backlogs.draining, now=now)
-            channels = self._notifier.channels
+            mute = muted(spec, status, draining=view is not None and view.backlogs.draining, now=now)
+            channels, why = self._notifier.channels, mute.why if mute else ""
             status = routed_status(resource.metadata, self._status, status, spec.routes, channels, why, now)
         refused = await self._write(resource, status)
         if spec is not None:
-            status = await self._tell(resource, spec, status, quiet=bool(why))
+            status = await self._tell(resource, spec, status, mute)
         refused = await self._write(resource, status) or refused
         if refused is not None:
             raise refused
         return POLL_SECONDS
 
     async def _tell(
-        self, resource: Resource, spec: BacklogAlertSpec, status: BacklogAlertStatus, *, quiet: bool
+        self, resource: Resource, spec: BacklogAlertSpec, status: BacklogAlertStatus, mute: Mute | None
     ) -> BacklogAlertStatus:
-        """The status with what is known now. `quiet`: channels are not told."""
+        """The status with what is known now. `mute`: why channels are told no news."""
         about, notifier = resource.reference, self._notifier
         if not spec.dry_run:
             news = sight(status, time.time())
             if news is not None and await self._outbox.send(about, news.text):
                 status = status.model_copy(update={"blind_told": news.blind})
-        notifier.put(self._key, spec.routes, () if quiet else alerts(resource.metadata, spec, status))
-        webhooks = [] if quiet else notifier.webhooks(spec.routes)
+        managers, found = notifier.alertmanagers(spec.routes), alerts(resource.metadata, spec, status)
+        shown = {name: told_to(status, name, found, mute) for name in managers}
+        notifier.put(self._key, shown, f"{mute.why}: told no longer" if mute else "")
+        webhooks = [] if mute else notifier.webhooks(spec.routes)
         under_way = notifier.under_way(about, webhooks)
         if self._outbox.under_way(about):
             under_way.append(EVENTS)
@@ -190,7 +192,8 @@ class AlertReconciler:
                 for name in untold
             )
         )
-        return after_telling(status, [name for name, delivered in zip(untold, told, strict=True) if delivered])
+        know = [name for name, delivered in zip(untold, told, strict=True) if delivered]
+        return after_telling(status, know if mute or not status.last_transition else [*know, *managers])
 
     async def _write(self, resource: Resource, status: BacklogAlertStatus) -> ClusterError | None:
         """Why it could not be written."""

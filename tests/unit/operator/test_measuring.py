@@ -67,7 +67,9 @@ async def test_a_measurement_is_shared_for_longer_the_longer_it_took() -> None:
 async def test_an_alert_measures_again_when_there_is_something_new_and_not_before(seconds: float) -> None:
     async def written(*_: object) -> None: ...
 
-    notifier = SimpleNamespace(channels=(), put=lambda *_: None, webhooks=lambda _: [], under_way=lambda *_: [])
+    notifier = SimpleNamespace(
+        channels=(), put=lambda *_: None, webhooks=list, alertmanagers=list, under_way=lambda *_: []
+    )
     outbox = SimpleNamespace(under_way=lambda _: False)
     resources = SimpleNamespace(write_status=written)
     shared = SimpleNamespace(resources=resources, outbox=outbox, notifier=notifier, views={}, alerts={})

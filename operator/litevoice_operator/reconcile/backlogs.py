@@ -25,7 +25,8 @@ SHARED_SECONDS = 2.0
 MAX_SEEN = 50_000
 """Sessions of which is remembered who served them: some 20 MB."""
 SHARED_FACTOR = 20.0
-"""or within so many times as long as the broker's walk over all replies took: a twentieth of a core at most."""
+"""or within so many times as long as the broker's walks over all replies took: a twentieth of a core at most, of all
+VoiceGateways together that are at the same brokers."""
 
 
 class Seen(NamedTuple):
@@ -36,6 +37,22 @@ class Seen(NamedTuple):
     client: str
 
 
+class Walks:
+    """How long brokers took, at last, for all replies of each VoiceGateway: bounded by their number."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Key, tuple[frozenset[str], float]] = {}
+
+    def took(self, key: Key, name_server: str, seconds: float) -> float:
+        """Of all whose name servers are the same, this one among them; ``host:port[;host:port…]``, in any order."""
+        at = frozenset(name_server.split(";"))
+        self._seconds[key] = at, seconds
+        return sum(took for there, took in self._seconds.values() if there & at)
+
+    def forget(self, key: Key) -> None:
+        self._seconds.pop(key, None)
+
+
 class Backlogs:
     """Raises BrokerError when the broker cannot tell.
 
@@ -44,12 +61,15 @@ class Backlogs:
         seen: session → who served it, of the latest MAX_SEEN.
     """
 
-    def __init__(self, key: Key, broker: Broker, gateways: Gateways, pods: PodCache, token: str) -> None:
+    def __init__(
+        self, key: Key, broker: Broker, gateways: Gateways, pods: PodCache, token: str, walks: Walks | None = None
+    ) -> None:
         self._key = key
         self.broker = self._broker = broker
         self._gateways = gateways
         self._pods = pods
         self._token = token
+        self._walks = walks or Walks()
         self._lock = asyncio.Lock()
         self._samples: dict[Target, tuple[Sample, float]] = {}
         """And until when each may be shared (monotonic seconds)."""
@@ -75,8 +95,9 @@ class Backlogs:
             if sample is None or began > shared_until:
                 sample = await self._measured(names, target)
                 now = time.monotonic()
-                scan_seconds = now - began if target == "Replies" else 0.0
-                self._samples[target] = sample, now + max(SHARED_SECONDS, SHARED_FACTOR * scan_seconds)
+                walked = target == "Replies"
+                seconds = self._walks.took(self._key, self._broker.name_server, now - began) if walked else 0.0
+                self._samples[target] = sample, now + max(SHARED_SECONDS, SHARED_FACTOR * seconds)
             return sample
 
     def fresh_in(self, target: Target) -> float:
@@ -109,6 +130,7 @@ class Backlogs:
             BACKLOG.remove(*self._key, target.lower())
         self._published.clear()
         self._samples.clear()
+        self._walks.forget(self._key)
 
     async def locate(self, names: Names, loads: Sequence[Load]) -> list[Load]:
         """The same with owner, pod, node and client address, as far as they are known."""

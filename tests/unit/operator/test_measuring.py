@@ -13,7 +13,7 @@ from litevoice_operator.api.backlog_alert import BacklogAlertSpec
 from litevoice_operator.api.resource import Resource
 from litevoice_operator.observe.backlogs import Waiting
 from litevoice_operator.reconcile.backlog_alert import POLL_SECONDS, AlertReconciler
-from litevoice_operator.reconcile.backlogs import SHARED_FACTOR, SHARED_SECONDS, Backlogs
+from litevoice_operator.reconcile.backlogs import SHARED_FACTOR, SHARED_SECONDS, Backlogs, Walks
 from litevoice_operator.reconcile.pod_cache import PodCache
 
 KEY, NAMES = ("voice", "demo"), Names("requests", "replies", 2)
@@ -33,8 +33,8 @@ ALERT = Resource.model_validate(
 class SlowBroker:
     """Its walk over all replies takes a while."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.walks = seconds, 0
+    def __init__(self, seconds: float, name_server: str = "a:9876;b:9876") -> None:
+        self.seconds, self.name_server, self.walks = seconds, name_server, 0
 
     async def replies(self, _: Names) -> tuple[int, list[Waiting]]:
         self.walks += 1
@@ -61,6 +61,26 @@ async def test_a_measurement_is_shared_for_longer_the_longer_it_took() -> None:
         at_least = max(SHARED_SECONDS, SHARED_FACTOR * seconds)
         assert at_least - 0.5 < shared.fresh_in("Replies")
         assert shared.fresh_in("Requests") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("description", "second", "shares"),
+    [
+        ("the same brokers", "a:9876;b:9876", True),
+        ("the same brokers in another order", "b:9876;a:9876", True),
+        ("other brokers", "c:9876", False),
+    ],
+)
+async def test_those_at_the_same_brokers_share_their_time(description: str, second: str, shares: bool) -> None:
+    walks, nothing = Walks(), cast(Any, None)
+    broker = cast(Any, SlowBroker(0.15))
+    one = Backlogs(("voice", "one"), broker, nothing, PodCache(), "", walks)
+    two = Backlogs(("voice", "two"), cast(Any, SlowBroker(0.15, second)), nothing, PodCache(), "", walks)
+    await one.look(NAMES, "Replies")
+    await two.look(NAMES, "Replies")
+    assert (two.fresh_in("Replies") > SHARED_FACTOR * 0.28) == shares, description
+    one.forget()
+    assert walks.took(("voice", "two"), second, 1.0) == 1.0, "who is gone takes nothing"
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3])

@@ -17,11 +17,13 @@ from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.fastjson import parse
 from litevoice_broker.lag import (
+    BrokerUse,
     LiteLag,
     LiteTopicInfo,
     LiteTopicLag,
     PartitionLag,
     broker_clock,
+    broker_use,
     client_lite_topics,
     joined,
     lite_topic_info,
@@ -40,8 +42,9 @@ HEARTBEAT_SYNC_GROUP = "CID_DefaultHeartBeatSyncerTopic"
 
 _CREATE_TOPIC, _DELETE_TOPIC, _DELETE_TOPIC_AT_NAME_SERVER = 17, 215, 216
 _CREATE_GROUP, _DELETE_GROUP, _GROUP_CONFIG = 200, 207, 352
-_BROKER_CONFIG = 26
+_BROKER_CONFIG, _BROKER_RUNTIME = 26, 28
 _CONSUME_STATS, _RESET_OFFSET, _TIME_SPAN = 208, 222, 303
+_LITE_BROKER = 200074
 _LITE_TOPIC, _LITE_CLIENT, _LITE_GROUP, _LITE_DISPATCH = 200076, 200077, 200078, 200079
 _MAX_CLIENT_NAMES = 10_000
 _READ_WRITE = 6
@@ -74,6 +77,15 @@ class Admin:
             body = (await self.cluster.client(address).call(_BROKER_CONFIG, {})).body.decode(errors="replace")
             pairs = (line.partition("=") for line in body.splitlines())
             found[name] = {key.strip(): value.strip() for key, separator, value in pairs if separator}
+        return found
+
+    async def uses(self) -> dict[str, BrokerUse]:
+        """Broker name → what its master is, and how much of it is used."""
+        found = {}
+        for name, address in (await self.cluster.masters()).items():
+            client = self.cluster.client(address)
+            lite, runtime = [parse((await client.call(code, {})).body) for code in (_LITE_BROKER, _BROKER_RUNTIME)]
+            found[name] = broker_use(lite, runtime)
         return found
 
     # --- topics and groups

@@ -62,6 +62,29 @@ class LiteTopicInfo:
     subscribers: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class BrokerUse:
+    """What a broker is, and how much of it is used, by all that have LiteTopics there.
+
+    Attributes:
+        version: like ``5.5.0``; "" when it does not say.
+        subscriptions: of all clients to LiteTopics, at this moment.
+        lite_topics: there are so many, of `max_lite_topics`, which count only with ``enableLmqQuota``.
+    """
+
+    version: str
+    subscriptions: int
+    lite_topics: int
+    max_lite_topics: int
+
+
+def broker_use(lite: Mapping[str, Any], runtime: Mapping[str, Any]) -> BrokerUse:
+    """`lite`, `runtime`: what the broker tells of its LiteTopics, and of itself."""
+    version = str((runtime.get("table") or {}).get("brokerVersionDesc", ""))
+    counts = (int(lite.get(name, 0)) for name in ("liteSubscriptionCount", "currentLmqNum", "maxLmqNum"))
+    return BrokerUse(version.removeprefix("V").replace("_", "."), *counts)
+
+
 def lite_topic_lags(entries: list[dict[str, Any]] | None, now: float) -> list[LiteTopicLag]:
     """`now`: by the clock of the broker that says so."""
     found = []

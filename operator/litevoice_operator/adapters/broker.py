@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from litevoice_broker.admin import Admin
 from litevoice_broker.at_once import each
 from litevoice_broker.config import AdminAccess
-from litevoice_broker.lag import LiteTopicInfo, joined
+from litevoice_broker.lag import BrokerUse, LiteTopicInfo, joined
 from litevoice_contracts.names import ClientId, Names
 from litevoice_operator.observe.backlogs import Waiting
 
@@ -49,6 +49,11 @@ class Broker:
         if (name_server, admin_tls) != self._used:
             await self.close()
             self._used = (name_server, admin_tls)
+
+    @property
+    def name_server(self) -> str:
+        """That is used; "" for none."""
+        return self._used[0]
 
     async def close(self) -> None:
         """Calls raise BrokerError from now on."""
@@ -137,6 +142,10 @@ class Broker:
     async def settings(self) -> dict[str, dict[str, str]]:
         """Broker → its settings."""
         return await self._connected.settings()
+
+    async def uses(self) -> dict[str, BrokerUse]:
+        """Broker → its version, and how much of it is used."""
+        return await self._connected.uses()
 
     async def _lite_topics(self, names: Names, session_ids: Collection[str]) -> dict[str, LiteTopicInfo | None]:
         found: dict[str, LiteTopicInfo | None] = {}

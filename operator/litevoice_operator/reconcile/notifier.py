@@ -61,8 +61,8 @@ class Notifier:
         return [name for name in routes if name in self._boards]
 
     def put(self, owner: Key, alerts: Mapping[str, Iterable[Alert]], why: str = "") -> None:
-        """What Alertmanagers, by name, are told of a BacklogAlert from now on; the others that it is over, or `why` they
-        are told no longer."""
+        """What Alertmanagers, by name, are told of a BacklogAlert from now on; the others that it is over, or `why` it
+        is told no longer."""
         now = time.time()
         for name, board in self._boards.items():
             if board.put(owner, alerts.get(name, ()), now, why):

@@ -14,8 +14,8 @@ from litevoice_contracts.names import ClientId, Names
 from litevoice_operator.observe.backlogs import Waiting
 
 LARGEST = 100_000
-"""LiteTopics per measurement, 124 bytes each: all that have a backlog. The broker looks at each of them anyway, and the
-smallest may be the oldest."""
+"""LiteTopics per measurement and broker, 124 bytes each: all that have a backlog. The broker looks at each of them
+anyway, and the smallest may be the oldest."""
 AT_ONCE = 16
 """Questions about clients."""
 
@@ -100,7 +100,7 @@ class Broker:
         """Messages in all, and the LiteTopics that they wait in. Costs the broker a walk over all offsets."""
         readers = names.reply_readers
         lags = [await self._connected.lite_lag(group, LARGEST, parent=topic) for topic, group in readers]
-        lag = joined(lags, LARGEST)
+        lag = joined(lags, LARGEST * len(lags))
         return lag.total, [Waiting(topic.name, topic.count, topic.oldest_seconds) for topic in lag.by_count]
 
     async def owners(self, names: Names, session_ids: Collection[str]) -> dict[str, str]:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from litevoice_broker.config import AdminAccess
+from litevoice_broker.lag import LiteLag, LiteTopicLag
 from litevoice_contracts.control import SessionInfo
-from litevoice_contracts.names import partition_of
+from litevoice_contracts.names import Names, partition_of
+from litevoice_operator.adapters import broker as broker_module
+from litevoice_operator.adapters.broker import Broker, Installed
 from litevoice_operator.observe.backlogs import Waiting, reply_sample, request_sample, turn_sample
 
 
@@ -27,6 +36,20 @@ def test_the_oldest_counts_however_small_and_however_many_are_larger() -> None:
     waiting = [*(Waiting(f"s_{number}", 2, 1.0) for number in range(2000)), Waiting("s_oldest", 1, 600.0)]
     sample = reply_sample(4001, waiting)
     assert (sample.value.age_seconds, sample.value.sessions) == (600, 2001)
+
+
+async def test_with_several_brokers_no_more_is_cut_than_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lite_lag(group: str, top: int, *, parent: str) -> LiteLag:
+        assert parent.startswith("down")
+        listed = [LiteTopicLag(f"s_{group}_{number}", 5, 1.0) for number in range(9)]
+        listed.append(LiteTopicLag(f"s_{group}_oldest", 1, 600.0))
+        return LiteLag(46, listed[:top], [])
+
+    monkeypatch.setattr(broker_module, "LARGEST", 10)
+    broker = Broker(Installed("x:1", AdminAccess()))
+    broker._admin = cast(Any, SimpleNamespace(lite_lag=lite_lag))
+    sample = reply_sample(*await broker.replies(Names("up", "down", 2, 2)))
+    assert (sample.value.messages, sample.value.age_seconds, sample.value.sessions) == (92, 600, 20)
 
 
 def test_a_session_on_two_brokers_is_one() -> None:

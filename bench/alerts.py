@@ -60,6 +60,8 @@ from tests.integration.operator.test_alerts import GatewayPod
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PARTITIONS = 8
+EXPIRATION_MINUTES = 24 * 60
+"""No LiteTopic may be gone before the last measurement, however long it takes to make them all."""
 SETTLE_SECONDS, CPU_SECONDS = 10.0, 20.0
 LOOK_SECONDS = 0.02
 OVER, UNDER = 6, 2
@@ -339,7 +341,8 @@ async def place(options: argparse.Namespace) -> AsyncIterator[Bench]:
         rest.callback(operator.kill)
         await asyncio.to_thread(operator.start)
         namespace = Namespace.new(server)
-        server.create(namespace.gateways, voice_gateway("demo", rocketmq={"partitions": PARTITIONS}))
+        lasts = {"partitions": PARTITIONS, "expirationMinutes": EXPIRATION_MINUTES}
+        server.create(namespace.gateways, voice_gateway("demo", rocketmq=lasts))
         await asyncio.to_thread(namespace.wait_condition, f"{namespace.gateways}/demo", "Ready", "False")
         await asyncio.to_thread(
             wait_until, lambda: namespace.get("v1", "configmaps", "demo-gateway") is not None, "the VoiceGateway"

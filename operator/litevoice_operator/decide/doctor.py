@@ -130,12 +130,18 @@ def use_findings(broker: str, use: BrokerUse, settings: Mapping[str, str]) -> li
     return found
 
 
-def permission_findings(namespace: str, missing: Mapping[str, list[str]]) -> list[Diagnosis]:
-    """`missing`: resource → verbs that the operator needs in the namespace and is not granted."""
+def permission_findings(namespace: str, missing: Mapping[str, list[str]], *, complete: bool = True) -> list[Diagnosis]:
+    """`missing`: resource → verbs that the operator needs in the namespace and is not known to be granted. `complete`:
+    so it is not granted."""
     about = f"permissions in namespace {namespace}"
     if not missing:
         return [Diagnosis("ok", about, "the operator may do all that it needs")]
     listed = "; ".join(f"{' '.join(verbs)} of {resource}" for resource, verbs in sorted(missing.items()))
+    if not complete:
+        says = f"the API server does not list all that is granted, and not {listed}"
+        return [
+            Diagnosis("warning", about, says, "kubectl auth can-i VERB RESOURCE --as the operator's ServiceAccount")
+        ]
     todo = "upgrade the chart as a whole; helm get manifest shows the Roles that it has made"
     return [Diagnosis("error", about, f"the operator may not {listed}", todo)]
 

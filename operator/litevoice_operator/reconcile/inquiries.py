@@ -243,10 +243,10 @@ class Inquiries:
 
     async def _permissions(self, namespace: str) -> list[Diagnosis]:
         try:
-            rules = await self._shared.cluster.own_rules(namespace)
+            rules, complete = await self._shared.cluster.own_rules(namespace)
         except ClusterError as error:
             return [Diagnosis("warning", f"permissions in namespace {namespace}", f"they are not known: {error}")]
-        return permission_findings(namespace, lacking(rules)) if rules is not None else []
+        return permission_findings(namespace, lacking(rules), complete=complete)
 
     async def _clocks(self, key: Key) -> dict[str, float]:
         """Gateways and workers that answer → seconds that their clock is ahead of ours."""

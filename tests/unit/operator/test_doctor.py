@@ -135,3 +135,5 @@ def test_what_the_operator_may_not_do(
     (finding,) = permission_findings("voice", lacking(rules))
     assert finding.level == ("error" if missing else "ok")
     assert all(f"{' '.join(verbs)} of {resource}" in finding.says for resource, verbs in missing.items())
+    (unsure,) = permission_findings("voice", lacking(rules), complete=False)
+    assert unsure.level == ("warning" if missing else "ok")

@@ -95,6 +95,17 @@ def lite_topic_lags(entries: list[dict[str, Any]] | None, now: float) -> list[Li
     return found
 
 
+def lag_of_one(name: str, answers: Iterable[tuple[Mapping[str, Any], float]]) -> LiteTopicLag:
+    """Of one LiteTopic, from what each broker answers about it alone, and what time it is there."""
+    count, oldest = 0, list[float]()
+    for body, now in answers:
+        lag = max(0, int(body.get("totalLagCount", 0)))
+        first = int(body.get("earliestUnconsumedTimestamp", 0))
+        count += lag
+        oldest += [max(0.0, now - first / 1000)] if lag and first > 0 else []
+    return LiteTopicLag(name, count, max(oldest, default=None))
+
+
 def broker_clock(spans: Iterable[Mapping[str, Any]]) -> float | None:
     """What time it is at the broker, Unix seconds: it reports the delay of a group that never committed an offset since
     1970. None when the group has committed one in each queue."""

@@ -103,6 +103,14 @@ class Broker:
         lag = joined(lags, LARGEST * len(lags))
         return lag.total, [Waiting(topic.name, topic.count, topic.oldest_seconds) for topic in lag.by_count]
 
+    async def replies_of(self, names: Names, session_ids: Collection[str]) -> list[Waiting]:
+        """What waits for these sessions. Costs the broker no walk."""
+        found = []
+        for topic, group in names.reply_readers:
+            some = [session_id for session_id in session_ids if names.reply_topic_of(session_id) == topic]
+            found += await self._connected.lite_lag_of(group, some, topic)
+        return [Waiting(one.name, one.count, one.oldest_seconds) for one in found]
+
     async def owners(self, names: Names, session_ids: Collection[str]) -> dict[str, str]:
         """Session → the pod that is subscribed to its LiteTopic; empty when none is."""
         found = await self._lite_topics(names, session_ids)

@@ -69,7 +69,8 @@ def alerts(metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatu
     if status.blind_told:
         blind = next((one for one in status.conditions if one.type == BLIND), None)
         since = (from_text(blind.last_transition_time) if blind else None) or 0.0
-        text = {"summary": f"{metadata.namespace}/{metadata.name} cannot be seen: {blind.message if blind else ''}"}
+        why = f"cannot be seen: {blind.message}" if blind and blind.status == "True" else "can be seen again"
+        text = {"summary": f"{metadata.namespace}/{metadata.name} {why}"}
         runbook = {"runbook_url": spec.runbook_url} if spec.runbook_url else {}
         found.append(Alert({"alertname": BLIND_NAME, **labels, "severity": "warning"}, text | runbook, since))
     return found
@@ -79,8 +80,8 @@ def webhook_body(
     channel: str, metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatus
 ) -> dict[str, Any]:
     """What Alertmanager would post about the last transition (its webhook format, version 4)."""
-    at = transition_time(status.last_transition)
     firing = status.state == "Firing"
+    at = transition_time(status.last_transition)
     shown = [alert for alert in alerts(metadata, spec, status) if alert.labels["alertname"] == ALERT_NAME] or [
         Alert(
             {
@@ -94,7 +95,20 @@ def webhook_body(
             at,
         )
     ]
-    state = "firing" if firing else "resolved"
+    return _body(channel, shown, None if firing else at)
+
+
+def blind_body(
+    channel: str, metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatus, now: float
+) -> dict[str, Any]:
+    """The same about being blind, as `blind_told` says; `now`: when it is over."""
+    blind = status.model_copy(update={"state": "Inactive", "blind_told": True})
+    return _body(channel, alerts(metadata, spec, blind), None if status.blind_told else now)
+
+
+def _body(channel: str, shown: Sequence[Alert], over_at: float | None) -> dict[str, Any]:
+    """`over_at`: Unix seconds; None while they fire."""
+    state = "firing" if over_at is None else "resolved"
     labels, annotations = _common(alert.labels for alert in shown), _common(alert.annotations for alert in shown)
     group = {name: labels[name] for name in GROUP_LABELS}
     return {
@@ -113,7 +127,7 @@ def webhook_body(
                 "labels": dict(alert.labels),
                 "annotations": dict(alert.annotations),
                 "startsAt": to_text(alert.starts_at),
-                "endsAt": "0001-01-01T00:00:00Z" if firing else to_text(at),
+                "endsAt": "0001-01-01T00:00:00Z" if over_at is None else to_text(over_at),
                 "generatorURL": "",
                 "fingerprint": hashlib.blake2b(repr(alert.identity).encode(), digest_size=8).hexdigest(),
             }

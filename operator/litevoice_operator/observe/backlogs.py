@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,6 +101,25 @@ def reply_sample(total: int, waiting: Sequence[Waiting]) -> Sample:
             before = loads.get(entry.name, Load(entry.name, 0, 0))
             age = max(before.age_seconds, whole_seconds(entry.age_seconds))
             loads[entry.name] = Load(entry.name, before.backlog + entry.messages, age)
+    return Sample.of(loads.values(), max(total, sum(load.backlog for load in loads.values())))
+
+
+def in_question(sample: Sample, slow: Iterable[str], limit: int) -> list[str]:
+    """Sessions whose replies are to be looked at again before all are: those of clients that read too slowly, and
+    `limit` each of those with the most and with the oldest."""
+    oldest = heapq.nlargest(limit, sample.loads, key=lambda load: load.age_seconds)
+    return list(dict.fromkeys([*slow, *(load.session for load in (*sample.loads[:limit], *oldest))]))
+
+
+def renewed(sample: Sample, waiting: Sequence[Waiting]) -> Sample:
+    """Replies, with what waits now for some sessions, each once; for all others as it was."""
+    loads = {load.session: load for load in sample.loads}
+    total = sample.value.messages
+    for entry in waiting:
+        before = loads.pop(entry.name, None)
+        total += entry.messages - (before.backlog if before else 0)
+        if entry.messages > 0:
+            loads[entry.name] = Load(entry.name, entry.messages, whole_seconds(entry.age_seconds))
     return Sample.of(loads.values(), max(total, sum(load.backlog for load in loads.values())))
 
 

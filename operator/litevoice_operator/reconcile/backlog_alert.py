@@ -22,7 +22,7 @@ from litevoice_operator.decide.alert_status import (
 )
 from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.healing import AGAIN_SECONDS, next_patient, with_healed
-from litevoice_operator.decide.routing import Mute, alerts, muted, told_to, webhook_body
+from litevoice_operator.decide.routing import Mute, alerts, blind_body, muted, told_to, webhook_body
 from litevoice_operator.decide.telling import EVENTS, after_telling, due, event_text, sight
 from litevoice_operator.metrics import ALERTS_BLIND, ALERTS_FIRING
 from litevoice_operator.reconcile.backlogs import Backlogs
@@ -175,6 +175,8 @@ class AlertReconciler:
             news = sight(status, time.time())
             if news is not None and await self._outbox.send(about, news.text):
                 status = status.model_copy(update={"blind_told": news.blind})
+                if news.text.once is not None and (mute is None or mute.passes):
+                    await self._tell_sight(resource, spec, status, news.text.once)
         managers, found = notifier.alertmanagers(spec.routes), alerts(resource.metadata, spec, status)
         shown = {name: told_to(status, name, found, mute) for name in managers}
         notifier.put(self._key, shown, f"{mute.why}: told no longer" if mute else "")
@@ -194,6 +196,17 @@ class AlertReconciler:
         )
         know = [name for name, delivered in zip(untold, told, strict=True) if delivered]
         return after_telling(status, know if mute or not status.last_transition else [*know, *managers])
+
+    async def _tell_sight(
+        self, resource: Resource, spec: BacklogAlertSpec, status: BacklogAlertStatus, once: tuple[str, float]
+    ) -> None:
+        """To webhooks, which nothing waits for: an Alertmanager is told by `alerts`."""
+        about = {**resource.reference, "uid": f"{resource.reference['uid']}/blind"}
+        bodies = {
+            name: blind_body(name, resource.metadata, spec, status, time.time())
+            for name in self._notifier.webhooks(spec.routes)
+        }
+        await asyncio.gather(*(self._notifier.tell(name, about, body, once) for name, body in bodies.items()))
 
     async def _write(self, resource: Resource, status: BacklogAlertStatus) -> ClusterError | None:
         """Why it could not be written."""

@@ -17,16 +17,26 @@ from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.api.backlog_alert import Target
 from litevoice_operator.api.resource import Key
 from litevoice_operator.metrics import BACKLOG
-from litevoice_operator.observe.backlogs import Load, Sample, reply_sample, request_sample, turn_sample
+from litevoice_operator.observe.backlogs import (
+    Load,
+    Sample,
+    in_question,
+    renewed,
+    reply_sample,
+    request_sample,
+    turn_sample,
+)
 from litevoice_operator.reconcile.pod_cache import PodCache
 
 SHARED_SECONDS = 2.0
 """A measurement is shared by all who ask within this time,"""
 MAX_SEEN = 50_000
 """Sessions of which is remembered who served them: some 20 MB."""
-SHARED_FACTOR = 20.0
-"""or within so many times as long as the broker's walks over all replies took: a twentieth of a core at most, of all
-VoiceGateways together that are at the same brokers."""
+WALK_FACTOR = 20.0
+"""The broker walks over all replies once in so many times as long as its walks took: a twentieth of a core at most, of
+all VoiceGateways together that are at the same brokers. In between it is asked about single sessions,"""
+MAX_SLOW, MAX_LOOKED_AT = 200, 50
+"""so many of each gateway's whose clients read too slowly, and so many that were the worst."""
 
 
 class Seen(NamedTuple):
@@ -73,6 +83,8 @@ class Backlogs:
         self._lock = asyncio.Lock()
         self._samples: dict[Target, tuple[Sample, float]] = {}
         """And until when each may be shared (monotonic seconds)."""
+        self._walk_after = 0.0
+        """When the broker may walk over all replies again (monotonic seconds)."""
         self._published: set[Target] = set()
         self.seen: dict[str, Seen] = {}
 
@@ -93,11 +105,16 @@ class Backlogs:
             began = time.monotonic()
             sample, shared_until = self._samples.get(target, (None, 0.0))
             if sample is None or began > shared_until:
-                sample = await self._measured(names, target)
-                now = time.monotonic()
-                walked = target == "Replies"
-                seconds = self._walks.took(self._key, self._broker.name_server, now - began) if walked else 0.0
-                self._samples[target] = sample, now + max(SHARED_SECONDS, SHARED_FACTOR * seconds)
+                if target != "Replies":
+                    sample = await self._measured(names, target)
+                elif sample is None or began > self._walk_after:
+                    sample = reply_sample(*await self._broker.replies(names))
+                    now = time.monotonic()
+                    seconds = self._walks.took(self._key, self._broker.name_server, now - began)
+                    self._walk_after = now + WALK_FACTOR * seconds
+                else:
+                    sample = await self._between(names, sample)
+                self._samples[target] = sample, time.monotonic() + SHARED_SECONDS
             return sample
 
     def fresh_in(self, target: Target) -> float:
@@ -138,10 +155,16 @@ class Backlogs:
         subscribers = await self._broker.owners(names, unknown)
         return await asyncio.gather(*(self._locate(load, subscribers.get(load.session, "")) for load in loads))
 
+    async def _between(self, names: Names, sample: Sample) -> Sample:
+        """Two walks: gateways know first whose client does not read."""
+        addresses = self._pods.addresses(self._key)
+        listed = await self._gateways.sessions(addresses, self._token, "replies", MAX_SLOW)
+        self._saw(listed)
+        slow = [session.session_id for sessions in listed.values() for session in sessions if not session.reading]
+        return renewed(sample, await self._broker.replies_of(names, in_question(sample, slow, MAX_LOOKED_AT)))
+
     async def _measured(self, names: Names, target: Target) -> Sample:
         addresses = self._pods.addresses(self._key)
-        if target == "Replies":
-            return reply_sample(*await self._broker.replies(names))
         if target == "Requests":
             listing = self._gateways.sessions(addresses, self._token, "requests", MAX_LISTED_SESSIONS)
             partitions, sessions = await asyncio.gather(self._broker.requests(names), listing)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from litevoice_broker.lag import broker_clock, lite_topic_lags, oldest_request_seconds
+from litevoice_broker.lag import LiteTopicLag, broker_clock, lag_of_one, lite_topic_lags, oldest_request_seconds
 
 NOW = 1_796_053_638_290
 """Milliseconds, at a broker whose clock is not ours."""
@@ -56,3 +56,12 @@ def test_ages_of_replies() -> None:
         ("s_b", None),
         ("s_c", 0.0),
     ]
+
+
+def test_one_litetopic_is_summed_over_brokers_each_by_its_own_clock() -> None:
+    here = {"totalLagCount": 4, "earliestUnconsumedTimestamp": NOW - 9000}
+    there = {"totalLagCount": 2, "earliestUnconsumedTimestamp": NOW - 9000 + 90_000}
+    unknown = {"totalLagCount": -1, "earliestUnconsumedTimestamp": -1}
+    clocks = NOW / 1000, NOW / 1000 + 93, 0.0
+    assert lag_of_one("s_a", zip((here, there, unknown), clocks, strict=True)) == LiteTopicLag("s_a", 6, 12.0)
+    assert lag_of_one("s_a", [(unknown, NOW / 1000)]) == LiteTopicLag("s_a", 0, None)

@@ -15,7 +15,7 @@ from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertS
 from litevoice_operator.api.resource import Metadata
 from litevoice_operator.decide.alert_board import Alert, Board
 from litevoice_operator.decide.alert_status import routed_status
-from litevoice_operator.decide.routing import Mute, alerts, muted, told_to, webhook_body
+from litevoice_operator.decide.routing import Mute, alerts, blind_body, muted, told_to, webhook_body
 
 METADATA = Metadata(namespace="shop", name="replies", uid="u", generation=3)
 TOP = [
@@ -162,6 +162,22 @@ def test_what_a_webhook_gets() -> None:
     )
     assert (over["status"], over["groupKey"]) == ("resolved", body["groupKey"])
     assert [alert["endsAt"] for alert in over["alerts"]] == ["1970-01-01T12:01:00Z"]
+
+
+def test_what_a_webhook_gets_of_being_blind() -> None:
+    began = blind_body("chat", METADATA, spec(), status(blindTold=True, conditions=[BLIND]), NOON)
+    over = blind_body("chat", METADATA, spec(), status(conditions=[{**BLIND, "status": "False"}]), NOON + 60)
+    assert [(body["status"], body["commonLabels"]["alertname"], len(body["alerts"])) for body in (began, over)] == [
+        ("firing", "LitevoiceBacklogBlind", 1),
+        ("resolved", "LitevoiceBacklogBlind", 1),
+    ]
+    assert began["groupKey"] == over["groupKey"] != webhook_body("chat", METADATA, spec(), status())["groupKey"]
+    assert (began["alerts"][0]["startsAt"], over["alerts"][0]["endsAt"]) == (
+        "1970-01-01T12:00:00Z",
+        "1970-01-01T12:01:00Z",
+    )
+    assert began["commonAnnotations"]["summary"] == "shop/replies cannot be seen: no broker"
+    assert over["commonAnnotations"]["summary"] == "shop/replies can be seen again"
 
 
 def test_a_condition_names_the_route_that_is_none() -> None:

@@ -1,9 +1,10 @@
-"""When an alert measures again."""
+"""When an alert measures again, and what it tells of being blind."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,8 +12,9 @@ import pytest
 
 from litevoice_contracts.control import SessionInfo
 from litevoice_contracts.names import Names
-from litevoice_operator.api.backlog_alert import BacklogAlertSpec
+from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus
 from litevoice_operator.api.resource import Resource
+from litevoice_operator.decide.routing import Mute
 from litevoice_operator.observe.backlogs import Sample, Waiting
 from litevoice_operator.reconcile.backlog_alert import POLL_SECONDS, AlertReconciler
 from litevoice_operator.reconcile.backlogs import SHARED_SECONDS, WALK_FACTOR, Backlogs, Walks
@@ -122,3 +124,46 @@ async def test_an_alert_measures_again_soon_however_long_a_walk_takes() -> None:
     pause_seconds = await reconciler._measure(ALERT, SPEC, measured, NAMES)
     assert pause_seconds == pytest.approx(POLL_SECONDS, abs=0.5)
     measured.forget()
+
+
+@pytest.mark.parametrize(
+    ("description", "mute", "expected"),
+    [
+        ("nothing holds it back", None, ["firing", "resolved"]),
+        ("a drain", Mute("a gateway is being drained", passes=True), ["firing", "resolved"]),
+        ("a silence", Mute("silenced by ann"), []),
+    ],
+)
+async def test_webhooks_are_told_once_of_being_blind_and_of_seeing(
+    description: str, mute: Mute | None, expected: list[str]
+) -> None:
+    told = list[str]()
+
+    async def posted(*_: object) -> bool:
+        return True
+
+    async def tell(name: str, about: Mapping[str, str], body: Mapping[str, Any], once: tuple[str, float]) -> bool:
+        assert (name, about["uid"], body["groupLabels"]["alertname"]) == ("chat", "1/blind", "LitevoiceBacklogBlind")
+        assert once[0].startswith("blind" if body["status"] == "firing" else "seeing")
+        told.append(body["status"])
+        return False  # not yet: it goes on by itself
+
+    notifier = SimpleNamespace(
+        channels=("chat",), put=lambda *_: None, webhooks=list, alertmanagers=lambda _: [], under_way=lambda *_: [],
+        tell=tell,
+    )  # fmt: skip
+    shared = SimpleNamespace(
+        resources=None, outbox=SimpleNamespace(send=posted, under_way=lambda _: False), notifier=notifier, views={},
+        alerts={},
+    )  # fmt: skip
+    reconciler, wanted = (
+        AlertReconciler(cast(Any, shared), cast(Any, None), KEY),
+        SPEC.model_copy(update={"dry_run": False, "routes": ["chat"]}),
+    )
+    status = BacklogAlertStatus()
+    for blind in ("True", "True", "False", "False"):
+        seen = {"type": "Blind", "status": blind, "lastTransitionTime": "2026-01-01T00:00:00Z", "reason": "x"}
+        conditions = BacklogAlertStatus.model_validate({"conditions": [seen]}).conditions
+        status = await reconciler._tell(ALERT, wanted, status.model_copy(update={"conditions": conditions}), mute)
+        assert status.blind_told == (blind == "True")
+    assert told == expected, description

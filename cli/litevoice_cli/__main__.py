@@ -62,13 +62,19 @@ POD_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 PROGRAM = "litevoice"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 NOTHING = 3
+COMPLETE, NO_FILES = "__complete", ":4"
+"""As kubectl asks its plugins: a word in each line, then what the shell is to do beside that."""
 TRIAL = "litevoice_operator.alert_trial"
 """How a BacklogAlert decides is the operator's: a part of the command only where both are installed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == [COMPLETE]:
+        print(*completion.offered(given[1:], completion.commands(parser)), NO_FILES, sep="\n")
+        return 0
+    options = parser.parse_args(given)
     if options.command == "completion":
         print(completion.script(options.shell, PROGRAM, parser), end="")
         return 0
@@ -88,6 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(json.dumps(json.loads(body), indent=2) if options.output == "json" else show(answer))
     return 0 if _found(answer) else NOTHING
+
+
+def complete() -> int:
+    """`kubectl_complete-litevoice`, which kubectl asks what may follow `kubectl litevoice`."""
+    return main([COMPLETE, *sys.argv[1:]])
 
 
 def _console(options: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from litevoice_operator.decide.alert_status import (
 from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.healing import AGAIN_SECONDS, next_patient, with_healed
 from litevoice_operator.decide.routing import Mute, alerts, blind_body, muted, told_to, webhook_body
-from litevoice_operator.decide.telling import EVENTS, after_telling, due, event_text, sight
+from litevoice_operator.decide.telling import EVENTS, after_telling, due, event_text, only_recipients, sight
 from litevoice_operator.metrics import ALERTS_BLIND, ALERTS_FIRING
 from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.execute import broker_problem
@@ -171,6 +171,7 @@ class AlertReconciler:
     ) -> BacklogAlertStatus:
         """The status with what is known now. `mute`: why channels are told no news."""
         about, notifier = resource.reference, self._notifier
+        status = only_recipients(status, spec.routes)
         if not spec.dry_run:
             news = sight(status, time.time())
             if news is not None and await self._outbox.send(about, news.text):

@@ -32,11 +32,12 @@ SHARED_SECONDS = 2.0
 """A measurement is shared by all who ask within this time,"""
 MAX_SEEN = 50_000
 """Sessions of which is remembered who served them: some 20 MB."""
-WALK_FACTOR = 20.0
-"""The broker walks over all replies once in so many times as long as its walks took: a twentieth of a core at most, of
-all VoiceGateways together that are at the same brokers. In between it is asked about single sessions,"""
+WALK_FACTOR = 33.0
+"""The broker walks over all replies once in so many times as long as its walks took: 3 % of a core at most, of all
+VoiceGateways together that are at the same brokers. In between it is asked about single sessions,"""
 MAX_SLOW, MAX_LOOKED_AT = 200, 50
 """so many of each gateway's whose clients read too slowly, and so many that were the worst."""
+WAIT_FOR_WALK_SECONDS = 0.5
 
 
 class Seen(NamedTuple):
@@ -117,10 +118,15 @@ class Backlogs:
                 self._samples[target] = sample, time.monotonic() + SHARED_SECONDS
             return sample
 
-    def fresh_in(self, target: Target) -> float:
-        """Seconds until who asks gets a new measurement, 0 at least."""
+    def next_in(self, target: Target, pause_seconds: float) -> float:
+        """Seconds until who has just looked should look again: after `pause_seconds`, when there is something new, or
+        when the broker may walk, if that is only a little later."""
+        now = time.monotonic()
         _, shared_until = self._samples.get(target, (None, 0.0))
-        return max(0.0, shared_until - time.monotonic())
+        walk_in = self._walk_after - now
+        if target == "Replies" and pause_seconds < walk_in <= pause_seconds + WAIT_FOR_WALK_SECONDS:
+            return walk_in
+        return max(pause_seconds, shared_until - now)
 
     def saw(self, pod: str, clients: Mapping[str, str]) -> None:
         """At that pod: session → its client, "" where that was not said."""

@@ -12,7 +12,7 @@ import pytest
 
 from litevoice_contracts.control import SessionInfo
 from litevoice_contracts.names import Names
-from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus
+from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, Target
 from litevoice_operator.api.resource import Resource
 from litevoice_operator.decide.routing import Mute
 from litevoice_operator.observe.backlogs import Sample, Waiting
@@ -77,11 +77,11 @@ async def test_between_two_walks_only_what_matters_is_looked_at_again(monkeypatc
     for seconds, looked_at in ((0.0, []), (0.15, [{"s_1", "s_slow"}])):
         broker = SlowBroker(seconds)
         measured = backlogs(broker)
-        assert measured.fresh_in("Replies") == 0.0
+        assert measured.next_in("Replies", 0.0) == 0.0
         first = await measured.look(NAMES, "Replies")
         assert await measured.look(NAMES, "Replies") is first, "it is shared"
-        assert 0.0 < measured.fresh_in("Replies") <= SHARED_SECONDS
-        assert measured.fresh_in("Requests") == 0.0
+        assert 0.0 < measured.next_in("Replies", 0.0) <= SHARED_SECONDS
+        assert measured.next_in("Requests", 0.0) == 0.0
         second = await again(measured, monkeypatch, SHARED_SECONDS + 0.5)
         assert (broker.looked_at, broker.walks) == (looked_at, 1 if looked_at else 2)
         if looked_at:
@@ -109,6 +109,23 @@ async def test_those_at_the_same_brokers_share_their_time(description: str, seco
     assert (two._walk_after - time.monotonic() > WALK_FACTOR * 0.28) == shares, description
     one.forget()
     assert walks.took(("voice", "two"), second, 1.0) == 1.0, "who is gone takes nothing"
+
+
+@pytest.mark.parametrize(
+    ("description", "walk_in", "target", "expected"),
+    [
+        ("it is over before", 3.0, "Replies", 4.5),
+        ("it may begin a little later", 4.8, "Replies", 4.8),
+        ("it may begin much later", 5.1, "Replies", 4.5),
+        ("nobody walks for that", 4.8, "Turns", 4.5),
+    ],
+)
+async def test_a_walk_that_may_begin_a_little_later_is_waited_for(
+    description: str, walk_in: float, target: Target, expected: float
+) -> None:
+    measured = backlogs(SlowBroker(0.0))
+    measured._walk_after = time.monotonic() + walk_in
+    assert measured.next_in(target, 4.5) == pytest.approx(expected, abs=0.1), description
 
 
 async def test_an_alert_measures_again_soon_however_long_a_walk_takes() -> None:

@@ -114,7 +114,10 @@ def _reached(threshold: Threshold, sample: Sample, percent: int, may_be: bool) -
         return True
     if threshold.per_session is None:
         return False
-    over = sum(1 for load in sample.loads if _over(threshold.per_session, load, percent, may_be))
+    found = [load for load in sample.loads if _over(threshold.per_session, load, percent, may_be)]
+    sessions = [load for load in found if load.session]
+    known = {load.partition for load in sessions}
+    over = len(sessions) + sum(1 for load in found if not load.session and load.partition not in known)
     unknown = sum(load.backlog for load in sample.loads if not load.session) if may_be else 0
     return over > 0 and _at_least(threshold.sessions or 1, max(over, unknown), percent)
 

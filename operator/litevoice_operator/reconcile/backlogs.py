@@ -175,11 +175,13 @@ class Backlogs:
             listing = self._gateways.sessions(addresses, self._token, "requests", MAX_LISTED_SESSIONS)
             partitions, sessions = await asyncio.gather(self._broker.requests(names), listing)
             self._saw(sessions)
-            return request_sample(partitions, sessions)
+            return request_sample(partitions, sessions, self._silent(addresses, sessions))
         sessions = await self._gateways.sessions(addresses, self._token, "stalled", MAX_LISTED_SESSIONS)
         self._saw(sessions)
-        silent = sorted(name for name in addresses.keys() - sessions.keys() if self._should_answer(name))
-        return turn_sample(names.partitions, sessions, silent)
+        return turn_sample(names.partitions, sessions, self._silent(addresses, sessions))
+
+    def _silent(self, addresses: Mapping[str, str], answers: Mapping[str, object]) -> list[str]:
+        return sorted(name for name in addresses.keys() - answers.keys() if self._should_answer(name))
 
     def _saw(self, listed: Mapping[str, Sequence[SessionInfo]]) -> None:
         for pod, sessions in listed.items():

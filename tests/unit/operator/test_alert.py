@@ -11,6 +11,7 @@ from litevoice_operator.decide.alert import AlertState, next_state, seconds_unti
 from litevoice_operator.decide.alert_status import alert_state, measured_status, orphaned_status, unmeasured_status
 from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.observe.backlogs import Load, Sample, Waiting, request_sample
+from tests.unit.operator.test_backlog import session
 
 METADATA = Metadata(namespace="shop", name="replies", uid="u", generation=3)
 
@@ -251,6 +252,28 @@ def test_when_no_gateway_is_left_to_say_whose_requests_wait_what_fires_goes_on(
     seen = request_sample([Waiting("requests-00", messages, 3.0), Waiting("requests-01", 0, None)], {})
     state, _ = next_state(AlertState("Firing", "warning", 0.0), wanted, seen, 1.0)
     assert state.phase == phase, description
+
+
+def test_while_a_gateway_is_silent_what_fires_for_one_of_its_sessions_goes_on() -> None:
+    wanted = spec(thresholds=[{"severity": "warning", "perSession": {"ageSeconds": 20}}], keepFiringForSeconds=0)
+    firing, partitions = AlertState("Firing", "warning", 0.0), [Waiting("requests-00", 9, 30.0)]
+    listed = {"gateway-0": [session("s_fine", 2, 1.0)], "gateway-1": [session("s_late", 7, 30.0)]}
+    for description, answers, silent, phase in [
+        ("both answer", listed, (), "Firing"),
+        ("the one that has it is silent", {"gateway-0": listed["gateway-0"]}, ("gateway-1",), "Firing"),
+        ("the one that had it is gone", {"gateway-0": listed["gateway-0"]}, (), "Firing"),
+        ("what waits is of one that is known", {"gateway-0": [session("s_fine", 2, 29.0)]}, (), "Firing"),
+    ]:
+        state, _ = next_state(firing, wanted, request_sample(partitions, answers, silent), 1.0)
+        assert state.phase == phase, description
+
+
+def test_a_partition_whose_late_session_is_known_counts_once() -> None:
+    two = spec(thresholds=[{"severity": "warning", "perSession": {"ageSeconds": 20}, "sessions": 2}], forSeconds=0)
+    seen = request_sample([Waiting("requests-00", 9, 30.0)], {"gateway-0": [session("s_late", 7, 30.0)]}, ["gateway-1"])
+    assert [load.session for load in seen.loads] == ["", "s_late"]
+    assert seen.value.messages == 9
+    assert next_state(AlertState(), two, seen, 1.0)[0].phase == "Inactive"
 
 
 def test_the_sessions_that_are_over_come_first() -> None:

@@ -17,12 +17,16 @@ from litevoice_broker.config import AdminAccess
 from litevoice_broker.errors import BrokerError
 from litevoice_broker.fastjson import parse
 from litevoice_broker.lag import (
+    BrokerUse,
     LiteLag,
     LiteTopicInfo,
     LiteTopicLag,
     PartitionLag,
+    broker_clock,
+    broker_use,
     client_lite_topics,
     joined,
+    lag_of_one,
     lite_topic_info,
     lite_topic_lags,
     oldest_request_seconds,
@@ -39,8 +43,9 @@ HEARTBEAT_SYNC_GROUP = "CID_DefaultHeartBeatSyncerTopic"
 
 _CREATE_TOPIC, _DELETE_TOPIC, _DELETE_TOPIC_AT_NAME_SERVER = 17, 215, 216
 _CREATE_GROUP, _DELETE_GROUP, _GROUP_CONFIG = 200, 207, 352
-_BROKER_CONFIG = 26
+_BROKER_CONFIG, _BROKER_RUNTIME = 26, 28
 _CONSUME_STATS, _RESET_OFFSET, _TIME_SPAN = 208, 222, 303
+_LITE_BROKER = 200074
 _LITE_TOPIC, _LITE_CLIENT, _LITE_GROUP, _LITE_DISPATCH = 200076, 200077, 200078, 200079
 _MAX_CLIENT_NAMES = 10_000
 _READ_WRITE = 6
@@ -73,6 +78,15 @@ class Admin:
             body = (await self.cluster.client(address).call(_BROKER_CONFIG, {})).body.decode(errors="replace")
             pairs = (line.partition("=") for line in body.splitlines())
             found[name] = {key.strip(): value.strip() for key, separator, value in pairs if separator}
+        return found
+
+    async def uses(self) -> dict[str, BrokerUse]:
+        """Broker name → what its master is, and how much of it is used."""
+        found = {}
+        for name, address in (await self.cluster.masters()).items():
+            client = self.cluster.client(address)
+            lite, runtime = [parse((await client.call(code, {})).body) for code in (_LITE_BROKER, _BROKER_RUNTIME)]
+            found[name] = broker_use(lite, runtime)
         return found
 
     # --- topics and groups
@@ -236,14 +250,28 @@ class Admin:
 
     async def lite_lag(self, group: str, top: int, *, parent: str = "") -> LiteLag:
         """Summed over masters; with `parent`, the group's topic, over those that serve it. Costs the broker a walk over
-        all offsets of the group: poll it once per group."""
-        now = time.time()
+        all offsets of the group: poll it once per group. With `parent` ages are by the broker's clock."""
         lags = []
         for address in (await self.cluster.serving(parent) if parent else await self.cluster.masters()).values():
             body = parse((await self.cluster.client(address).call(_LITE_GROUP, {"group": group, "topK": top})).body)
+            now = (await self._clock(address, parent, group) if parent else None) or time.time()
             by_count, by_age = (lite_topic_lags(body.get(field), now) for field in ("lagCountTopK", "lagTimestampTopK"))
             lags.append(LiteLag(max(0, int(body.get("totalLagCount", 0))), by_count, by_age))
         return joined(lags, top)
+
+    async def lite_lag_of(self, group: str, names: Collection[str], parent: str) -> list[LiteTopicLag]:
+        """What `group` has not consumed of these LiteTopics, in their order: one call for each, which costs no walk. 0
+        of one that was never consumed, or that does not exist."""
+        masters = await self.cluster.serving(parent) if names else {}
+        clocks = {at: await self._clock(at, parent, group) or time.time() for at in masters.values()}
+
+        async def ask(name: str) -> LiteTopicLag:
+            fields = {"group": group, "topK": 1, "liteTopic": name}
+            calls = [self.cluster.client(at).call(_LITE_GROUP, fields) for at in clocks]
+            answers = [parse(answer.body) for answer in await asyncio.gather(*calls)]
+            return lag_of_one(name, zip(answers, clocks.values(), strict=True))
+
+        return await each(names, ask, LAGS_AT_ONCE)
 
     async def lite_topic(self, parent: str, name: str, group: str) -> LiteTopicInfo | None:
         """Its log, and who of `group` is subscribed. None when no master has a message or such a subscriber."""
@@ -350,9 +378,21 @@ class Admin:
         lag = max(0, broker_offset - consumer_offset)
         oldest = None
         if lag:
-            spans = parse((await self.cluster.client(address).call(_TIME_SPAN, {"topic": topic, "group": group})).body)
-            oldest = oldest_request_seconds(spans.get("consumeTimeSpanSet", []), consumer_offset, time.time())
+            oldest = oldest_request_seconds(await self._spans(address, topic, group))
         return PartitionLag(topic, lag, oldest)
+
+    async def _clock(self, address: str, parent: str, group: str) -> float | None:
+        """What time it is at a broker, Unix seconds, from a topic that LiteTopics are under: no group reads the topic
+        itself. None when the topic is not there."""
+        try:
+            return broker_clock(await self._spans(address, parent, group))
+        except Refused:
+            return None
+
+    async def _spans(self, address: str, topic: str, group: str) -> list[dict[str, Any]]:
+        answer = await self.cluster.client(address).call(_TIME_SPAN, {"topic": topic, "group": group})
+        spans: list[dict[str, Any]] = parse(answer.body).get("consumeTimeSpanSet", [])
+        return spans
 
 
 def _attribute(config: Mapping[str, Any], name: str) -> str:

@@ -41,6 +41,10 @@ class LiteLag:
     by_age: list[LiteTopicLag]
 
 
+_SINCE_1970_SECONDS = 1e9
+"""A delay of more than 30 years is none."""
+
+
 def joined(lags: Sequence[LiteLag], top: int) -> LiteLag:
     """One of several brokers, or of several groups, with the first `top` of each order."""
     by_count = sorted((lag for one in lags for lag in one.by_count), key=lambda lag: (-lag.count, lag.name))
@@ -58,7 +62,31 @@ class LiteTopicInfo:
     subscribers: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class BrokerUse:
+    """What a broker is, and how much of it is used, by all that have LiteTopics there.
+
+    Attributes:
+        version: like ``5.5.0``; "" when it does not say.
+        subscriptions: of all clients to LiteTopics, at this moment.
+        lite_topics: there are so many, of `max_lite_topics`, which count only with ``enableLmqQuota``.
+    """
+
+    version: str
+    subscriptions: int
+    lite_topics: int
+    max_lite_topics: int
+
+
+def broker_use(lite: Mapping[str, Any], runtime: Mapping[str, Any]) -> BrokerUse:
+    """`lite`, `runtime`: what the broker tells of its LiteTopics, and of itself."""
+    version = str((runtime.get("table") or {}).get("brokerVersionDesc", ""))
+    counts = (int(lite.get(name, 0)) for name in ("liteSubscriptionCount", "currentLmqNum", "maxLmqNum"))
+    return BrokerUse(version.removeprefix("V").replace("_", "."), *counts)
+
+
 def lite_topic_lags(entries: list[dict[str, Any]] | None, now: float) -> list[LiteTopicLag]:
+    """`now`: by the clock of the broker that says so."""
     found = []
     for entry in entries or []:
         oldest = int(entry.get("earliestUnconsumedTimestamp", 0))
@@ -67,15 +95,37 @@ def lite_topic_lags(entries: list[dict[str, Any]] | None, now: float) -> list[Li
     return found
 
 
-def oldest_request_seconds(spans: Iterable[Mapping[str, Any]], consumer_offset: int, now: float) -> float:
-    """For a group that never committed an offset the broker reports a delay since 1970: there, all messages wait."""
-    return max((_oldest_of(span, consumer_offset, now) for span in spans), default=0.0)
+def lag_of_one(name: str, answers: Iterable[tuple[Mapping[str, Any], float]]) -> LiteTopicLag:
+    """Of one LiteTopic, from what each broker answers about it alone, and what time it is there."""
+    count, oldest = 0, list[float]()
+    for body, now in answers:
+        lag = max(0, int(body.get("totalLagCount", 0)))
+        first = int(body.get("earliestUnconsumedTimestamp", 0))
+        count += lag
+        oldest += [max(0.0, now - first / 1000)] if lag and first > 0 else []
+    return LiteTopicLag(name, count, max(oldest, default=None))
 
 
-def _oldest_of(span: Mapping[str, Any], consumer_offset: int, now: float) -> float:
-    if consumer_offset == 0:
-        first = int(span.get("minTimeStamp", 0))
-        return max(0.0, now - first / 1000) if first > 0 else 0.0
+def broker_clock(spans: Iterable[Mapping[str, Any]]) -> float | None:
+    """What time it is at the broker, Unix seconds: it reports the delay of a group that never committed an offset since
+    1970. None when the group has committed one in each queue."""
+    return max((delay for span in spans if (delay := _delay(span)) >= _SINCE_1970_SECONDS), default=None)
+
+
+def oldest_request_seconds(spans: Iterable[Mapping[str, Any]]) -> float:
+    """For a group that never committed an offset (see `broker_clock`) all messages wait."""
+    return max(map(_oldest_of, spans), default=0.0)
+
+
+def _oldest_of(span: Mapping[str, Any]) -> float:
+    delay = _delay(span)
+    if delay < _SINCE_1970_SECONDS:
+        return delay
+    first = int(span.get("minTimeStamp", 0))
+    return max(0.0, delay - first / 1000) if first > 0 else 0.0
+
+
+def _delay(span: Mapping[str, Any]) -> float:
     return int(span.get("delayTime", 0)) / 1000
 
 

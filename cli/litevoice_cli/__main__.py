@@ -1,9 +1,10 @@
-"""`litevoice`, and `kubectl litevoice`: asks the operator, and prints what it says."""
+"""`litevoice`, and `kubectl litevoice`: asks the operator, and prints what it says; or tries an alert without one."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -43,6 +44,7 @@ EXAMPLES = """examples:
   litevoice orphans                        replies that wait for nobody, wrong and double owners
   litevoice console                        all of it live, in the browser
   litevoice doctor                         CRDs, pods, brokers and their settings
+  litevoice alert test alert.yaml samples.yaml   what a BacklogAlert would tell, without a cluster
   litevoice drain demo-gateway-6f7-qz2lm --dry-run
   litevoice drain demo-gateway-6f7-qz2lm   its sessions go elsewhere; --cancel takes it back
   litevoice move s_Q6zv...                 closes one session as in a drain: its client comes back
@@ -53,22 +55,33 @@ It asks the operator through the API server, as whoever your kubeconfig is. You 
 `create` of serviceaccounts/token for litevoice-operator-viewer and `get` of services/proxy (pods/proxy with several
 operators). drain, move and heal take the same for litevoice-operator-manager, and `create` and `delete` of the proxy.
 Or forward its port: kubectl port-forward -n litevoice-system deploy/litevoice-operator 9090, and --url.
-exit codes: 0 answered or done, 1 cannot ask or refused, 2 wrong option, 3 nothing found or doctor found an error
+exit codes: 0 answered or done, 1 cannot ask or refused, 2 wrong option, 3 nothing found or doctor found an error;
+alert test: 0 as expected, 1 not as expected, 2 a file does not fit
 """
 POD_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 PROGRAM = "litevoice"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 NOTHING = 3
+COMPLETE, NO_FILES = "__complete", ":4"
+"""As kubectl asks its plugins: a word in each line, then what the shell is to do beside that."""
+TRIAL = "litevoice_operator.alert_trial"
+"""How a BacklogAlert decides is the operator's: a part of the command only where both are installed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == [COMPLETE]:
+        print(*completion.offered(given[1:], completion.commands(parser)), NO_FILES, sep="\n")
+        return 0
+    options = parser.parse_args(given)
     if options.command == "completion":
         print(completion.script(options.shell, PROGRAM, parser), end="")
         return 0
     if options.command == "console":
         return _console(options)
+    if options.command == "alert":
+        return _try_alert(options.alert, options.samples)
     method, path, kind, show = _question(options, parser)
     try:
         body = _reach(options, method).ask(path, _query(options), method)
@@ -83,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if _found(answer) else NOTHING
 
 
+def complete() -> int:
+    """`kubectl_complete-litevoice`, which kubectl asks what may follow `kubectl litevoice`."""
+    return main([COMPLETE, *sys.argv[1:]])
+
+
 def _console(options: argparse.Namespace) -> int:
     """Until Ctrl-C."""
     try:
@@ -94,6 +112,16 @@ def _console(options: argparse.Namespace) -> int:
     with server, contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
     return 0
+
+
+def _try_alert(alert: str, samples: str) -> int:
+    try:
+        trial = importlib.import_module(TRIAL)
+    except ModuleNotFoundError as error:
+        missing = f"alert test: expected the operator's code beside the command, and {error.name} is not there"
+        print(f"litevoice: {missing}: pip install ./contracts ./broker ./operator, or make command", file=sys.stderr)
+        return 1
+    return int(trial.main(alert, samples))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,6 +161,11 @@ def _parser() -> argparse.ArgumentParser:
     page = command("console", "a page that shows all of it live, for the browser of this machine")
     page.add_argument("--port", type=_port, default=0, metavar="N", help="on 127.0.0.1 (default: one that is free)")
     command("doctor", "what is wrong with the installation")
+    text = "what a BacklogAlert would tell, without a cluster"
+    alert = commands.add_parser("alert", help=text, description=f"{text}; docs/alerts.md has the form of SAMPLES")
+    alert.add_argument("act", choices=("test",))
+    alert.add_argument("alert", metavar="ALERT", help="file of a BacklogAlert")
+    alert.add_argument("samples", metavar="SAMPLES", help="file of measurements, and what is expected of them")
     acting = argparse.ArgumentParser(add_help=False)
     acting.add_argument("--dry-run", action="store_true", help="say what would be done")
     forced = argparse.ArgumentParser(add_help=False)

@@ -43,6 +43,19 @@ def commands(parser: argparse.ArgumentParser) -> list[Command]:
     ]
 
 
+def offered(words: Sequence[str], found: Sequence[Command]) -> list[str]:
+    """What the last of `words`, those after the program's name, may become."""
+    *before, last = words or [""]
+    command = next((one for word in before for one in found if one.name == word), None)
+    if command is None:
+        fitting = [*(one.name for one in found), "--help"]
+    else:
+        after = next((option for option in command.options if option.takes and before[-1] in option.flags), None)
+        given = [word for option in command.options for word in option.flags or option.choices]
+        fitting = given if after is None else list(after.choices)
+    return [word for word in fitting if word.startswith(last)]
+
+
 def _option(action: argparse.Action) -> Option:
     metavar = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
     return Option(

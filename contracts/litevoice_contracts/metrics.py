@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 GATEWAY_SESSIONS = "litevoice_gateway_sessions"
+GATEWAY_CAPACITY = "litevoice_gateway_capacity_sessions"
 GATEWAY_SLOW_READERS = "litevoice_gateway_slow_readers"
 GATEWAY_CONNECTIONS = "litevoice_gateway_connections_total"
 GATEWAY_REFUSED = "litevoice_gateway_sessions_refused_total"
@@ -32,6 +33,7 @@ GATEWAY_DELIVERY_SECONDS = "litevoice_gateway_delivery_seconds"
 
 WORKER_BUSY = "litevoice_worker_busy_ratio"
 WORKER_SESSIONS = "litevoice_worker_sessions"
+WORKER_CAPACITY = "litevoice_worker_capacity_sessions"
 WORKER_PARTITIONS = "litevoice_worker_partitions_owned"
 WORKER_WINDOWS = "litevoice_worker_windows_total"
 WORKER_BATCH_ROWS = "litevoice_worker_hearing_batch_rows"

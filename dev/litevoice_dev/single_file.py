@@ -23,10 +23,13 @@ from packaging.requirements import Requirement
 
 import litevoice_cli
 import litevoice_contracts
+import litevoice_operator
 
 COMMAND = "litevoice-cli"
 OWN = {"litevoice-cli": litevoice_cli, "litevoice-contracts": litevoice_contracts}
 """Installed as links into the workspace: their folders are taken."""
+DECIDING = ("api", "decide", "observe", "__init__.py", "alert_trial.py")
+"""Of the operator: how a BacklogAlert decides, for `litevoice alert test`."""
 LEFT_OUT = frozenset(
     {"aiohttp", "aiohappyeyeballs", "aiohttp-retry", "aiosignal", "attrs", "frozenlist", "multidict", "propcache"}
     | {"tzdata", "yarl"}
@@ -95,6 +98,7 @@ def build(folder: Path, output: Path) -> None:
     """`folder`: empty; gets what the file consists of."""
     for distribution in needed(COMMAND):
         copy(distribution, folder)
+    copy_deciding(folder / litevoice_operator.__name__)
     for unused in UNUSED:
         leave_out(folder / unused)
     digest = digest_of(folder)
@@ -136,6 +140,17 @@ def copy(distribution: importlib.metadata.Distribution, folder: Path) -> None:
         target = folder / path.relative_to(site.resolve())
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+
+
+def copy_deciding(folder: Path) -> None:
+    (source,) = litevoice_operator.__path__
+    folder.mkdir()
+    for name in DECIDING:
+        part = Path(source) / name
+        if part.is_dir():
+            shutil.copytree(part, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(part, folder / name)
 
 
 def leave_out(folder: Path) -> None:

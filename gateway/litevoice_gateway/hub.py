@@ -61,6 +61,7 @@ class Hub:
         self.settings = settings
         self.limits = Limits.from_settings(settings)
         self.metrics = metrics
+        metrics.capacity.set(settings.max_sessions)
         self.draining = False
         self.reads_in_beats = settings.batch_milliseconds >= MIN_REST_MILLISECONDS
         self.lost_packets = 0

@@ -25,6 +25,9 @@ class Metrics:
             return Histogram(name, text, labels, buckets=_SECONDS, registry=registry)
 
         self.sessions = Gauge(names.GATEWAY_SESSIONS, "Sessions this pod owns.", registry=registry)
+        self.capacity = Gauge(
+            names.GATEWAY_CAPACITY, "Sessions that this pod may own (`session.maxPerPod`).", registry=registry
+        )
         self.slow_readers = Gauge(
             names.GATEWAY_SLOW_READERS, "Sessions whose client reads too slowly.", registry=registry
         )

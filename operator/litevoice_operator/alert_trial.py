@@ -1,4 +1,4 @@
-"""Evaluates a BacklogAlert without a cluster: `python -m litevoice_operator.alert_trial ALERT SAMPLES`.
+"""Evaluates a BacklogAlert without a cluster, as `litevoice alert test ALERT SAMPLES`.
 
 SAMPLES is YAML, a list of measurements in the order of time: `at` (seconds), `sessions` (id → `messages`, `ageSeconds`,
 `pod`), `messages` and `ageSeconds` where more waits than the sessions tell, `unseen` (who does not answer), `expect`:
@@ -7,7 +7,6 @@ the state and severity that the alert should have then, for example `Firing crit
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -96,18 +95,10 @@ def read(alert: Any, samples: Any) -> tuple[BacklogAlertSpec, list[Measured]]:
         raise InvalidField(".".join(filter(None, ("samples", where))), why) from error
 
 
-def main() -> int:
-    """0 when every `expect` holds, 1 when one does not, 2 when a file does not fit."""
-    parser = argparse.ArgumentParser(
-        prog="python -m litevoice_operator.alert_trial",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("alert", type=Path)
-    parser.add_argument("samples", type=Path)
-    arguments = parser.parse_args()
+def main(alert: str, samples: str) -> int:
+    """Paths of the two files. 0 when every `expect` holds, 1 when one does not, 2 when a file does not fit."""
     try:
-        files = [yaml.safe_load(path.read_text()) for path in (arguments.alert, arguments.samples)]
+        files = [yaml.safe_load(Path(path).read_text()) for path in (alert, samples)]
         steps = evaluate(*read(*files))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, InvalidField) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -117,7 +108,3 @@ def main() -> int:
         value = amount(step.measured.sample.value)
         sys.stdout.write(f"{step.measured.at:8g} s  {step.shown:17} {step.told:10} {value}{wrong}\n")
     return 0 if all(step.as_expected for step in steps) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

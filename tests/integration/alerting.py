@@ -1,4 +1,4 @@
-"""Debian's own Alertmanager and Prometheus, as programs of this machine."""
+"""Debian's own Alertmanager and Prometheus, as programs of this machine, and the chart's rules for the latter."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import Any
 from litevoice_dev import processes
 from litevoice_dev.ports import HOST, free_port
 from tests.integration.apiserver import REPOSITORY
+from tests.unit.chart.charts import Chart
+
+WIKI = "https://wiki/litevoice"
 
 
 def program(name: str) -> str:
@@ -48,6 +51,26 @@ def _serving(name: str, folder: Path, config: str, *flags: str) -> Iterator[str]
         yield f"http://{address}"
     finally:
         processes.kill(process)
+
+
+def chart_rules(folder: Path) -> Path:
+    """A file of the chart's static alerts, as the Prometheus operator makes it of the resource."""
+    found = subprocess.run([REPOSITORY / "scripts/install-helm"], stdout=subprocess.PIPE, text=True, check=True)
+    given = ("alerts.prometheusRule.enabled=true", f"alerts.prometheusRule.runbookUrl={WIKI}")
+    manifests = Chart(found.stdout.strip()).render(*given)
+    file = folder / "rules.yaml"
+    file.write_text(json.dumps(manifests["PrometheusRule", "lv-litevoice-operator"]["spec"]))
+    return file
+
+
+def evaluated(prometheus_url: str) -> list[dict[str, Any]]:
+    """Alerts of its rules, pending or firing; [] while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"{prometheus_url}/api/v1/alerts", timeout=5) as response:
+            found: list[dict[str, Any]] = json.load(response)["data"]["alerts"]
+    except OSError:
+        return []
+    return found
 
 
 def active(alertmanager_url: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from tests.unit.operator.test_admin_api import soon
 
 __all__ = ["soon"]
 PYTHON = sys._base_executable  # type: ignore[attr-defined]
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "backlogalert-replies.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,18 @@ def test_it_has_what_a_kubeconfig_takes(command: Path, tmp_path: Path) -> None:
     asked = run(command, tmp_path, "doctor")
     assert asked.returncode == 1
     assert "litevoice: --context: the API server does not answer" in asked.stderr
+
+
+def test_it_tries_an_alert_without_an_operator(command: Path, tmp_path: Path) -> None:
+    samples = tmp_path / "samples.yaml"
+    samples.write_text(
+        "- {at: 0, sessions: {s_a: {messages: 60}}, expect: Pending warning}\n- {at: 10, expect: Firing}\n"
+    )
+    tried = run(command, tmp_path, "alert", "test", str(EXAMPLE), str(samples))
+    assert (tried.returncode, tried.stderr) == (1, "")
+    first, second = tried.stdout.splitlines()
+    assert first.split()[2:4] == ["Pending", "warning"]
+    assert second.endswith("expected Firing")
 
 
 def test_a_cache_that_cannot_be_written_is_named(command: Path) -> None:

@@ -112,6 +112,9 @@ class Metrics:
         )
         self.busy = Gauge(names.WORKER_BUSY, "Share of its CPU that the worker uses, 0 to 1.", registry=self.registry)
         self.sessions = Gauge(names.WORKER_SESSIONS, "Sessions in memory.", registry=self.registry)
+        self.capacity = Gauge(
+            names.WORKER_CAPACITY, "Sessions that may be in memory (`workers.maxSessions`).", registry=self.registry
+        )
         self.partitions = Gauge(names.WORKER_PARTITIONS, "Partitions owned.", registry=self.registry)
         self._send = Histogram(
             names.BROKER_SEND_SECONDS,

@@ -45,6 +45,7 @@ class Sessions:
         say: Callable[[str, DownEnvelope], None],
     ) -> None:
         self._limit = limit
+        metrics.capacity.set(limit)
         self._make = make
         self._metrics = metrics
         self._say = say

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from litevoice_broker.admin import Admin
 from litevoice_broker.at_once import each
 from litevoice_broker.config import AdminAccess
-from litevoice_broker.lag import LiteTopicInfo, joined
+from litevoice_broker.lag import BrokerUse, LiteTopicInfo, joined
 from litevoice_contracts.names import ClientId, Names
 from litevoice_operator.observe.backlogs import Waiting
 
 LARGEST = 100_000
-"""LiteTopics per measurement, 124 bytes each: all that have a backlog. The broker looks at each of them anyway, and the
-smallest may be the oldest."""
+"""LiteTopics per measurement and broker, 124 bytes each: all that have a backlog. The broker looks at each of them
+anyway, and the smallest may be the oldest."""
 AT_ONCE = 16
 """Questions about clients."""
 
@@ -49,6 +49,11 @@ class Broker:
         if (name_server, admin_tls) != self._used:
             await self.close()
             self._used = (name_server, admin_tls)
+
+    @property
+    def name_server(self) -> str:
+        """That is used; "" for none."""
+        return self._used[0]
 
     async def close(self) -> None:
         """Calls raise BrokerError from now on."""
@@ -95,8 +100,16 @@ class Broker:
         """Messages in all, and the LiteTopics that they wait in. Costs the broker a walk over all offsets."""
         readers = names.reply_readers
         lags = [await self._connected.lite_lag(group, LARGEST, parent=topic) for topic, group in readers]
-        lag = joined(lags, LARGEST)
+        lag = joined(lags, LARGEST * len(lags))
         return lag.total, [Waiting(topic.name, topic.count, topic.oldest_seconds) for topic in lag.by_count]
+
+    async def replies_of(self, names: Names, session_ids: Collection[str]) -> list[Waiting]:
+        """What waits for these sessions. Costs the broker no walk."""
+        found = []
+        for topic, group in names.reply_readers:
+            some = [session_id for session_id in session_ids if names.reply_topic_of(session_id) == topic]
+            found += await self._connected.lite_lag_of(group, some, topic)
+        return [Waiting(one.name, one.count, one.oldest_seconds) for one in found]
 
     async def owners(self, names: Names, session_ids: Collection[str]) -> dict[str, str]:
         """Session → the pod that is subscribed to its LiteTopic; empty when none is."""
@@ -137,6 +150,10 @@ class Broker:
     async def settings(self) -> dict[str, dict[str, str]]:
         """Broker → its settings."""
         return await self._connected.settings()
+
+    async def uses(self) -> dict[str, BrokerUse]:
+        """Broker → its version, and how much of it is used."""
+        return await self._connected.uses()
 
     async def _lite_topics(self, names: Names, session_ids: Collection[str]) -> dict[str, LiteTopicInfo | None]:
         found: dict[str, LiteTopicInfo | None] = {}

@@ -263,6 +263,15 @@ class Cluster:
         path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
         return bool((await self._request("POST", path, body=body)).get("status", {}).get("allowed"))
 
+    async def own_rules(self, namespace: str) -> tuple[Sequence[dict[str, Any]], bool]:
+        """What the operator itself may do with resources there, and whether that is all of it: an authorizer outside of
+        the API server lists nothing."""
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
+        path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+        status = (await self._request("POST", path, body={**body, "spec": {"namespace": namespace}}))["status"]
+        rules: Sequence[dict[str, Any]] = status.get("resourceRules") or ()
+        return rules, not status.get("incomplete")
+
     async def post_event(self, about: Mapping[str, str], text: EventText) -> None:
         """An Event on an object (`about`: its ObjectReference). One to be posted once that is there already is fine."""
         now = time.time()

@@ -78,7 +78,7 @@ def seconds_until_change(state: AlertState, spec: BacklogAlertSpec, now: float) 
 def worst_first(spec: BacklogAlertSpec, severity: Severity | None, loads: Sequence[Load]) -> list[Load]:
     """Sessions over the severity's own bound come before those that are not."""
     bounds = [one.per_session for one in spec.thresholds if one.severity == severity and one.per_session is not None]
-    return sorted(loads, key=lambda load: not any(_over(bound, load, 100) for bound in bounds))
+    return sorted(loads, key=lambda load: not any(_over(bound, load, 100, False) for bound in bounds))
 
 
 def _while_firing(
@@ -86,7 +86,7 @@ def _while_firing(
 ) -> tuple[AlertState, Transition | None]:
     exceeded = _worst(spec.thresholds, sample, percent=100)
     up_to_now = [threshold for threshold in spec.thresholds if rank(threshold.severity) <= rank(state.severity)]
-    held = _worst(up_to_now, sample, percent=spec.clear_below_percent)
+    held = _worst(up_to_now, sample, percent=spec.clear_below_percent, may_be=True)
     severity = max((exceeded, held), key=rank)
     if severity is not None:
         escalated = rank(severity) > rank(state.severity)
@@ -97,13 +97,14 @@ def _while_firing(
     return AlertState("Inactive", None, now), "Resolved"
 
 
-def _worst(thresholds: Sequence[Threshold], sample: Sample, percent: int) -> Severity | None:
-    reached = [threshold.severity for threshold in thresholds if _reached(threshold, sample, percent)]
+def _worst(thresholds: Sequence[Threshold], sample: Sample, percent: int, *, may_be: bool = False) -> Severity | None:
+    reached = [threshold.severity for threshold in thresholds if _reached(threshold, sample, percent, may_be)]
     return max(reached, key=rank, default=None)
 
 
-def _reached(threshold: Threshold, sample: Sample, percent: int) -> bool:
-    """Any bound is enough. With nothing waiting none is reached, however low the level."""
+def _reached(threshold: Threshold, sample: Sample, percent: int, may_be: bool) -> bool:
+    """Any bound is enough. With nothing waiting none is reached, however low the level. `may_be`: of a partition nobody
+    says whose messages wait in it, so they may be one session's. Its oldest is one session's in any case."""
     value = sample.value
     if not value.messages and not value.age_seconds:
         return False
@@ -113,12 +114,18 @@ def _reached(threshold: Threshold, sample: Sample, percent: int) -> bool:
         return True
     if threshold.per_session is None:
         return False
-    over = sum(1 for load in sample.loads if load.session and _over(threshold.per_session, load, percent))
-    return over > 0 and _at_least(threshold.sessions or 1, over, percent)
+    found = [load for load in sample.loads if _over(threshold.per_session, load, percent, may_be)]
+    sessions = [load for load in found if load.session]
+    known = {load.partition for load in sessions}
+    over = len(sessions) + sum(1 for load in found if not load.session and load.partition not in known)
+    unknown = sum(load.backlog for load in sample.loads if not load.session) if may_be else 0
+    return over > 0 and _at_least(threshold.sessions or 1, max(over, unknown), percent)
 
 
-def _over(bound: PerSession, load: Load, percent: int) -> bool:
-    return _at_least(bound.messages, load.backlog, percent) or _at_least(bound.age_seconds, load.age_seconds, percent)
+def _over(bound: PerSession, load: Load, percent: int, may_be: bool) -> bool:
+    if _at_least(bound.age_seconds, load.age_seconds, percent):
+        return True
+    return (bool(load.session) or may_be) and _at_least(bound.messages, load.backlog, percent)
 
 
 def _at_least(bound: int | None, measured: int, percent: int) -> bool:

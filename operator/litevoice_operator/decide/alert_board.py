@@ -7,7 +7,7 @@ passed; so a firing one is always sent with an end in the near future, and a res
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RESOLVED_SECONDS = 300.0
 """How long a resolved alert is sent."""
@@ -44,16 +44,21 @@ class Board:
         self._firing: dict[Hashable, dict[Hashable, Alert]] = {}
         self._resolved: dict[Hashable, Sent] = {}
 
-    def put(self, owner: Hashable, alerts: Iterable[Alert], now: float) -> bool:
+    def put(self, owner: Hashable, alerts: Iterable[Alert], now: float, why: str = "") -> bool:
         """All alerts of `owner`; those that it had and has no longer are resolved. True when there is news, so that
-        nobody waits for the next round."""
+        nobody waits for the next round. `why`: it is told no longer, which is another thing than that it is over."""
         before = self._firing.pop(owner, {})
         after: dict[Hashable, Alert] = {alert.identity: alert for alert in alerts}
         room = MAX_ALERTS - sum(map(len, self._firing.values()))
         after = dict(list(after.items())[: max(0, room)])
         for identity in after:
             self._resolved.pop(identity, None)
-        over = {identity: Sent(alert, now) for identity, alert in before.items() if identity not in after}
+        text = {"summary": why} if why else {}
+        over = {
+            identity: Sent(replace(alert, annotations={**alert.annotations, **text}), now)
+            for identity, alert in before.items()
+            if identity not in after
+        }
         self._resolved |= over
         while len(self._resolved) > MAX_ALERTS:
             del self._resolved[next(iter(self._resolved))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from litevoice_operator.api.backlog_alert import PLACEHOLDER, BacklogAlertSpec, BacklogAlertStatus, Culprit
@@ -19,16 +20,35 @@ ALERT_NAME, BLIND_NAME = "LitevoiceBacklog", "LitevoiceBacklogBlind"
 GROUP_LABELS = ("alertname", "namespace", "alert")
 
 
-def muted(spec: BacklogAlertSpec, status: BacklogAlertStatus, *, draining: bool, now: float) -> str:
-    """Why its channels are not told; "" when they are. Events and the status always say what is."""
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Why channels are told no news. `passes`: it is over by itself soon, so what they know already stays as it is."""
+
+    why: str
+    passes: bool = False
+
+
+def muted(spec: BacklogAlertSpec, status: BacklogAlertStatus, *, draining: bool, now: float) -> Mute | None:
+    """None: its channels are told. Events and the status always say what is."""
     if spec.dry_run:
-        return "dryRun"
+        return Mute("dryRun")
     for silence in spec.silences:
         if (from_text(silence.starts_at) or 0.0) <= now < (from_text(silence.ends_at) or 0.0):
-            return f"silenced by {silence.author} until {silence.ends_at}"
+            return Mute(f"silenced by {silence.author} until {silence.ends_at}")
     if spec.suppress_during_drain and draining and status.severity != "critical":
-        return "a gateway is being drained"
-    return ""
+        return Mute("a gateway is being drained", passes=True)
+    return None
+
+
+def told_to(status: BacklogAlertStatus, channel: str, found: Sequence[Alert], mute: Mute | None) -> list[Alert]:
+    """Which of `found` an Alertmanager is told. While a drain holds back what is new, those that it was told before go
+    on: an end that is none would be news. A drain is no reason for being blind: what cannot be seen may be critical."""
+    if mute is None:
+        return list(found)
+    if not mute.passes:
+        return []
+    knows = any((told.recipient, told.transition) == (channel, status.last_transition) for told in status.told)
+    return [alert for alert in found if knows or alert.labels["alertname"] == BLIND_NAME]
 
 
 def alerts(metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatus) -> list[Alert]:
@@ -49,7 +69,8 @@ def alerts(metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatu
     if status.blind_told:
         blind = next((one for one in status.conditions if one.type == BLIND), None)
         since = (from_text(blind.last_transition_time) if blind else None) or 0.0
-        text = {"summary": f"{metadata.namespace}/{metadata.name} cannot be seen: {blind.message if blind else ''}"}
+        why = f"cannot be seen: {blind.message}" if blind and blind.status == "True" else "can be seen again"
+        text = {"summary": f"{metadata.namespace}/{metadata.name} {why}"}
         runbook = {"runbook_url": spec.runbook_url} if spec.runbook_url else {}
         found.append(Alert({"alertname": BLIND_NAME, **labels, "severity": "warning"}, text | runbook, since))
     return found
@@ -59,8 +80,8 @@ def webhook_body(
     channel: str, metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatus
 ) -> dict[str, Any]:
     """What Alertmanager would post about the last transition (its webhook format, version 4)."""
-    at = transition_time(status.last_transition)
     firing = status.state == "Firing"
+    at = transition_time(status.last_transition)
     shown = [alert for alert in alerts(metadata, spec, status) if alert.labels["alertname"] == ALERT_NAME] or [
         Alert(
             {
@@ -74,7 +95,20 @@ def webhook_body(
             at,
         )
     ]
-    state = "firing" if firing else "resolved"
+    return _body(channel, shown, None if firing else at)
+
+
+def blind_body(
+    channel: str, metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatus, now: float
+) -> dict[str, Any]:
+    """The same about being blind, as `blind_told` says; `now`: when it is over."""
+    blind = status.model_copy(update={"state": "Inactive", "blind_told": True})
+    return _body(channel, alerts(metadata, spec, blind), None if status.blind_told else now)
+
+
+def _body(channel: str, shown: Sequence[Alert], over_at: float | None) -> dict[str, Any]:
+    """`over_at`: Unix seconds; None while they fire."""
+    state = "firing" if over_at is None else "resolved"
     labels, annotations = _common(alert.labels for alert in shown), _common(alert.annotations for alert in shown)
     group = {name: labels[name] for name in GROUP_LABELS}
     return {
@@ -93,7 +127,7 @@ def webhook_body(
                 "labels": dict(alert.labels),
                 "annotations": dict(alert.annotations),
                 "startsAt": to_text(alert.starts_at),
-                "endsAt": "0001-01-01T00:00:00Z" if firing else to_text(at),
+                "endsAt": "0001-01-01T00:00:00Z" if over_at is None else to_text(over_at),
                 "generatorURL": "",
                 "fingerprint": hashlib.blake2b(repr(alert.identity).encode(), digest_size=8).hexdigest(),
             }

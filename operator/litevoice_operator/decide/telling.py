@@ -40,6 +40,12 @@ def after_telling(status: BacklogAlertStatus, recipients: Sequence[str]) -> Back
     return status.model_copy(update={"told": sorted([*others, *told], key=lambda entry: entry.recipient)})
 
 
+def only_recipients(status: BacklogAlertStatus, routes: Collection[str]) -> BacklogAlertStatus:
+    """Without what channels know that are told no more: there is no end to those that may have been."""
+    told = [entry for entry in status.told if entry.recipient == EVENTS or entry.recipient in routes]
+    return status.model_copy(update={"told": told})
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """News of being blind or not; `text` is to be told."""

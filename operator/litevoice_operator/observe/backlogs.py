@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,8 @@ from litevoice_contracts.names import is_gateway_id, partition_of
 from litevoice_operator.api.backlog_alert import BacklogValue, Culprit, Owner
 
 MAX_NAMED = 5
+UNEXPLAINED_SECONDS = 2
+"""Gateways and brokers are asked one after the other, and count from other moments."""
 MIN_STALL_SECONDS = 1.0
 """Every turn waits for a moment; before this it is no news."""
 
@@ -103,9 +106,31 @@ def reply_sample(total: int, waiting: Sequence[Waiting]) -> Sample:
     return Sample.of(loads.values(), max(total, sum(load.backlog for load in loads.values())))
 
 
-def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequence[SessionInfo]]) -> Sample:
-    """`partitions` by number; `sessions`: what each gateway pod lists. If no gateway can say whose requests wait (all
-    are gone), partitions take the sessions' place.
+def in_question(sample: Sample, slow: Iterable[str], limit: int) -> list[str]:
+    """Sessions whose replies are to be looked at again before all are: those of clients that read too slowly, and
+    `limit` each of those with the most and with the oldest."""
+    oldest = heapq.nlargest(limit, sample.loads, key=lambda load: load.age_seconds)
+    return list(dict.fromkeys([*slow, *(load.session for load in (*sample.loads[:limit], *oldest))]))
+
+
+def renewed(sample: Sample, waiting: Sequence[Waiting]) -> Sample:
+    """Replies, with what waits now for some sessions, each once; for all others as it was."""
+    loads = {load.session: load for load in sample.loads}
+    total = sample.value.messages
+    for entry in waiting:
+        before = loads.pop(entry.name, None)
+        total += entry.messages - (before.backlog if before else 0)
+        if entry.messages > 0:
+            loads[entry.name] = Load(entry.name, entry.messages, whole_seconds(entry.age_seconds))
+    return Sample.of(loads.values(), max(total, sum(load.backlog for load in loads.values())))
+
+
+def request_sample(
+    partitions: Sequence[Waiting], sessions: Mapping[str, Sequence[SessionInfo]], silent: Sequence[str] = ()
+) -> Sample:
+    """`partitions` by number; `sessions`: what each gateway pod lists; `silent`: pods that should have answered. If no
+    gateway can say whose requests wait (all are gone), partitions take the sessions' place; they stand beside them
+    while some are silent, and where something has waited for longer than for any session that is listed (one is gone).
 
     What a gateway retains of an utterance that a worker is hearing is no backlog: a session counts only if its
     partition has one, and with no more than that."""
@@ -124,10 +149,15 @@ def request_sample(partitions: Sequence[Waiting], sessions: Mapping[str, Sequenc
         if session.pending_requests > 0
         and (number := partition_of(session.session_id, len(partitions))) < len(partitions)
         and partitions[number].messages > 0
-    ] or [
+    ]
+    listed: dict[int | None, int] = {}
+    for load in loads:
+        listed[load.partition] = max(load.age_seconds, listed.get(load.partition, 0))
+    loads += [
         Load("", waiting.messages, whole_seconds(waiting.age_seconds), number)
         for number, waiting in enumerate(partitions)
         if waiting.messages > 0
+        and (silent or not listed or whole_seconds(waiting.age_seconds) > listed.get(number, 0) + UNEXPLAINED_SECONDS)
     ]
     total = sum(waiting.messages for waiting in partitions)
     age = max((whole_seconds(waiting.age_seconds) for waiting in partitions if waiting.messages), default=0)

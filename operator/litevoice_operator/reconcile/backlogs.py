@@ -17,7 +17,15 @@ from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.api.backlog_alert import Target
 from litevoice_operator.api.resource import Key
 from litevoice_operator.metrics import BACKLOG
-from litevoice_operator.observe.backlogs import Load, Sample, reply_sample, request_sample, turn_sample
+from litevoice_operator.observe.backlogs import (
+    Load,
+    Sample,
+    in_question,
+    renewed,
+    reply_sample,
+    request_sample,
+    turn_sample,
+)
 from litevoice_operator.reconcile.pod_cache import PodCache
 
 SHARED_SECONDS = 2.0
@@ -26,8 +34,12 @@ LISTED_SECONDS = 20.0
 """While no request waits, gateways are asked for their sessions only to remember who served them, so much apart."""
 MAX_SEEN = 50_000
 """Sessions of which is remembered who served them: some 20 MB."""
-SHARED_FACTOR = 20.0
-"""or within so many times as long as the broker's walk over all replies took: a twentieth of a core at most."""
+WALK_FACTOR = 33.0
+"""The broker walks over all replies once in so many times as long as its walks took: 3 % of a core at most, of all
+VoiceGateways together that are at the same brokers. In between it is asked about single sessions,"""
+MAX_SLOW, MAX_LOOKED_AT = 200, 50
+"""so many of each gateway's whose clients read too slowly, and so many that were the worst."""
+WAIT_FOR_WALK_SECONDS = 0.5
 
 
 class Seen(NamedTuple):
@@ -38,6 +50,22 @@ class Seen(NamedTuple):
     client: str
 
 
+class Walks:
+    """How long brokers took, at last, for all replies of each VoiceGateway: bounded by their number."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Key, tuple[frozenset[str], float]] = {}
+
+    def took(self, key: Key, name_server: str, seconds: float) -> float:
+        """Of all whose name servers are the same, this one among them; ``host:port[;host:port…]``, in any order."""
+        at = frozenset(name_server.split(";"))
+        self._seconds[key] = at, seconds
+        return sum(took for there, took in self._seconds.values() if there & at)
+
+    def forget(self, key: Key) -> None:
+        self._seconds.pop(key, None)
+
+
 class Backlogs:
     """Raises BrokerError when the broker cannot tell.
 
@@ -46,16 +74,21 @@ class Backlogs:
         seen: session → who served it, of the latest MAX_SEEN.
     """
 
-    def __init__(self, key: Key, broker: Broker, gateways: Gateways, pods: PodCache, token: str) -> None:
+    def __init__(
+        self, key: Key, broker: Broker, gateways: Gateways, pods: PodCache, token: str, walks: Walks | None = None
+    ) -> None:
         self._key = key
         self.broker = self._broker = broker
         self._gateways = gateways
         self._pods = pods
         self._token = token
+        self._walks = walks or Walks()
         self._lock = asyncio.Lock()
         self._samples: dict[Target, tuple[Sample, float]] = {}
         """And until when each may be shared (monotonic seconds)."""
         self._listed_until = 0.0
+        self._walk_after = 0.0
+        """When the broker may walk over all replies again (monotonic seconds)."""
         self._published: set[Target] = set()
         self.seen: dict[str, Seen] = {}
 
@@ -76,16 +109,27 @@ class Backlogs:
             began = time.monotonic()
             sample, shared_until = self._samples.get(target, (None, 0.0))
             if sample is None or began > shared_until:
-                sample = await self._measured(names, target)
-                now = time.monotonic()
-                scan_seconds = now - began if target == "Replies" else 0.0
-                self._samples[target] = sample, now + max(SHARED_SECONDS, SHARED_FACTOR * scan_seconds)
+                if target != "Replies":
+                    sample = await self._measured(names, target)
+                elif sample is None or began > self._walk_after:
+                    sample = reply_sample(*await self._broker.replies(names))
+                    now = time.monotonic()
+                    seconds = self._walks.took(self._key, self._broker.name_server, now - began)
+                    self._walk_after = now + WALK_FACTOR * seconds
+                else:
+                    sample = await self._between(names, sample)
+                self._samples[target] = sample, time.monotonic() + SHARED_SECONDS
             return sample
 
-    def fresh_in(self, target: Target) -> float:
-        """Seconds until who asks gets a new measurement, 0 at least."""
+    def next_in(self, target: Target, pause_seconds: float) -> float:
+        """Seconds until who has just looked should look again: after `pause_seconds`, when there is something new, or
+        when the broker may walk, if that is only a little later."""
+        now = time.monotonic()
         _, shared_until = self._samples.get(target, (None, 0.0))
-        return max(0.0, shared_until - time.monotonic())
+        walk_in = self._walk_after - now
+        if target == "Replies" and pause_seconds < walk_in <= pause_seconds + WAIT_FOR_WALK_SECONDS:
+            return walk_in
+        return max(pause_seconds, shared_until - now)
 
     def saw(self, pod: str, clients: Mapping[str, str]) -> None:
         """At that pod: session → its client, "" where that was not said."""
@@ -112,6 +156,7 @@ class Backlogs:
             BACKLOG.remove(*self._key, target.lower())
         self._published.clear()
         self._samples.clear()
+        self._walks.forget(self._key)
 
     async def locate(self, names: Names, loads: Sequence[Load]) -> list[Load]:
         """The same with owner, pod, node and client address, as far as they are known."""
@@ -119,10 +164,16 @@ class Backlogs:
         subscribers = await self._broker.owners(names, unknown)
         return await asyncio.gather(*(self._locate(load, subscribers.get(load.session, "")) for load in loads))
 
+    async def _between(self, names: Names, sample: Sample) -> Sample:
+        """Two walks: gateways know first whose client does not read."""
+        addresses = self._pods.addresses(self._key)
+        listed = await self._gateways.sessions(addresses, self._token, "replies", MAX_SLOW)
+        self._saw(listed)
+        slow = [session.session_id for sessions in listed.values() for session in sessions if not session.reading]
+        return renewed(sample, await self._broker.replies_of(names, in_question(sample, slow, MAX_LOOKED_AT)))
+
     async def _measured(self, names: Names, target: Target) -> Sample:
         addresses = self._pods.addresses(self._key)
-        if target == "Replies":
-            return reply_sample(*await self._broker.replies(names))
         if target == "Requests":
             partitions = await self._broker.requests(names)
             if not any(waiting.messages for waiting in partitions) and time.monotonic() < self._listed_until:
@@ -130,11 +181,13 @@ class Backlogs:
             self._listed_until = time.monotonic() + LISTED_SECONDS
             sessions = await self._gateways.sessions(addresses, self._token, "requests", MAX_LISTED_SESSIONS)
             self._saw(sessions)
-            return request_sample(partitions, sessions)
+            return request_sample(partitions, sessions, self._silent(addresses, sessions))
         sessions = await self._gateways.sessions(addresses, self._token, "stalled", MAX_LISTED_SESSIONS)
         self._saw(sessions)
-        silent = sorted(name for name in addresses.keys() - sessions.keys() if self._should_answer(name))
-        return turn_sample(names.partitions, sessions, silent)
+        return turn_sample(names.partitions, sessions, self._silent(addresses, sessions))
+
+    def _silent(self, addresses: Mapping[str, str], answers: Mapping[str, object]) -> list[str]:
+        return sorted(name for name in addresses.keys() - answers.keys() if self._should_answer(name))
 
     def _saw(self, listed: Mapping[str, Sequence[SessionInfo]]) -> None:
         for pod, sessions in listed.items():

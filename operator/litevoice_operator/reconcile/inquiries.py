@@ -34,7 +34,8 @@ from litevoice_operator.adapters.gateways import NotHere
 from litevoice_operator.api.resource import Key
 from litevoice_operator.api.voice_gateway_status import LastDrain
 from litevoice_operator.decide.crd_difference import INSTALL
-from litevoice_operator.decide.doctor import broker_findings, clock_findings
+from litevoice_operator.decide.doctor import broker_findings, clock_findings, permission_findings, use_findings
+from litevoice_operator.decide.permissions import lacking
 from litevoice_operator.decide.verdict import verdict
 from litevoice_operator.manifests.keys import derive_keys
 from litevoice_operator.observe.pods import Pod, addresses, should_answer
@@ -47,6 +48,8 @@ BROKER_SECONDS = 3.0
 """How long a broker may take to answer before the question is answered without it."""
 VIEWS_AT_ONCE = 4
 MAX_EVENTS = 5
+MAX_NAMESPACES = 20
+"""Whose permissions are looked at."""
 SORTS = {"stalled": "stalled", "backlog": "requests", "age": "age"}
 _BY: dict[str, Callable[[SessionInfo], float]] = {
     "stalled": lambda session: session.stalled_seconds,
@@ -211,8 +214,10 @@ class Inquiries:
                 findings.append(Diagnosis("error", crd.name, f"older than this operator, lacks {lacks}", INSTALL))
             else:
                 findings.append(Diagnosis("ok", crd.name, "knows every field of this operator"))
-        asked = set[str]()
-        for key, view in self._views(question):
+        asked, views = set[str](), self._views(question)
+        namespaces = sorted({key[0] for key, _ in views})[:MAX_NAMESPACES]
+        findings += [one for found in await each(namespaces, self._permissions, VIEWS_AT_ONCE) for one in found]
+        for key, view in views:
             about = f"{key[0]}/{key[1]}"
             if view.problem is not None:
                 findings.append(
@@ -224,14 +229,24 @@ class Inquiries:
             findings += clock_findings(about, await self._clocks(key))[:MAX_EVENTS]
             try:
                 async with asyncio.timeout(BROKER_SECONDS):
-                    settings = await view.backlogs.broker.settings()
+                    broker = view.backlogs.broker
+                    settings, uses = await asyncio.gather(broker.settings(), broker.uses())
             except (BrokerError, TimeoutError) as error:
                 findings.append(Diagnosis("error", about, f"its broker does not answer: {_why(error)}"))
                 continue
-            for broker in settings.keys() - asked:
-                findings += broker_findings(broker, settings[broker])
+            for name in sorted(settings.keys() - asked):
+                findings += broker_findings(name, settings[name])
+                if name in uses:
+                    findings += use_findings(name, uses[name], settings[name])
             asked |= settings.keys()
         return Diagnoses(self._pod, findings)
+
+    async def _permissions(self, namespace: str) -> list[Diagnosis]:
+        try:
+            rules, complete = await self._shared.cluster.own_rules(namespace)
+        except ClusterError as error:
+            return [Diagnosis("warning", f"permissions in namespace {namespace}", f"they are not known: {error}")]
+        return permission_findings(namespace, lacking(rules), complete=complete)
 
     async def _clocks(self, key: Key) -> dict[str, float]:
         """Gateways and workers that answer → seconds that their clock is ahead of ours."""

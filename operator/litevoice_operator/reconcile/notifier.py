@@ -56,11 +56,16 @@ class Notifier:
         """Those of `routes` that are webhooks."""
         return [name for name in routes if name in self._channels and name not in self._boards]
 
-    def put(self, owner: Key, routes: Collection[str], alerts: Iterable[Alert]) -> None:
-        """What the Alertmanagers among `routes` are told of a BacklogAlert from now on; the others that it is over."""
-        found, now = list(alerts), time.time()
+    def alertmanagers(self, routes: Iterable[str]) -> list[str]:
+        """Those of `routes` that are Alertmanagers."""
+        return [name for name in routes if name in self._boards]
+
+    def put(self, owner: Key, alerts: Mapping[str, Iterable[Alert]], why: str = "") -> None:
+        """What Alertmanagers, by name, are told of a BacklogAlert from now on; the others that it is over, or `why` it
+        is told no longer."""
+        now = time.time()
         for name, board in self._boards.items():
-            if board.put(owner, found if name in routes else (), now):
+            if board.put(owner, alerts.get(name, ()), now, why):
                 self._news.set()
 
     def under_way(self, about: Mapping[str, str], channels: Iterable[str]) -> list[str]:

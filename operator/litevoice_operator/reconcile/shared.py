@@ -15,7 +15,7 @@ from litevoice_operator.api.resolved import Defaults
 from litevoice_operator.api.resource import Key
 from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.notifications import EventText
-from litevoice_operator.reconcile.backlogs import Backlogs
+from litevoice_operator.reconcile.backlogs import Backlogs, Walks
 from litevoice_operator.reconcile.nodes import Nodes
 from litevoice_operator.reconcile.notifier import Notifier
 from litevoice_operator.reconcile.outbox import Outbox
@@ -73,6 +73,7 @@ class Shared:
     views: dict[Key, GatewayView] = field(default_factory=dict)
     alerts: dict[Key, ShownAlert] = field(default_factory=dict)
     sets: SetCache = field(default_factory=SetCache)
+    walks: Walks = field(default_factory=Walks)
 
     def chosen(self, namespace: str, name: str) -> list[tuple[Key, GatewayView]]:
         """VoiceGateways of that namespace and name; "": of any."""

@@ -73,7 +73,7 @@ class GatewayReconciler:
         self._workers = WorkerScaling(shared, key)
         self._rebalancing = Rebalancing(shared, key, self._keys.admin_token)
         self._labels = AcceptingLabels(shared.cluster, key)
-        self._backlogs = Backlogs(key, self._broker, shared.gateways, shared.pods, self._keys.admin_token)
+        self._backlogs = Backlogs(key, self._broker, shared.gateways, shared.pods, self._keys.admin_token, shared.walks)
 
     async def close(self) -> None:
         self._shared.views.pop(self._key, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -178,7 +179,9 @@ async def test_take_over_at_every_position_of_the_log(kit: Any) -> None:
 # --- slow readers
 
 
-async def test_pause_leaves_messages_at_the_broker_and_resume_brings_them_all(kit: Any, admin: Admin) -> None:
+async def test_pause_leaves_messages_at_the_broker_and_resume_brings_them_all(
+    kit: Any, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
     channel, log = await owner(kit, "a")
     producer = await kit.producer()
     slow, quick = new_name(), new_name()
@@ -194,6 +197,12 @@ async def test_pause_leaves_messages_at_the_broker_and_resume_brings_them_all(ki
         while (lag := await admin.lite_lag(kit.names.gateway_group, 10)).total != 57:
             await asyncio.sleep(0.05)
     assert [(entry.name, entry.count) for entry in lag.by_count] == [(slow, 57)]
+    monkeypatch.setattr("litevoice_broker.admin.time", SimpleNamespace(time=lambda: 0.0))  # our clock is far behind
+    lag = await admin.lite_lag(kit.names.gateway_group, 10, parent=kit.names.reply_topic)
+    assert [0 < (entry.oldest_seconds or 0) < 60 for entry in lag.by_count] == [True]
+    one, other, none = await admin.lite_lag_of(kit.names.gateway_group, [slow, quick, "none"], kit.names.reply_topic)
+    assert (one.name, one.count, 0 < (one.oldest_seconds or 0) < 60) == (slow, 57, True)
+    assert [(entry.count, entry.oldest_seconds) for entry in (other, none)] == [(0, None), (0, None)]
     info = await admin.lite_topic(kit.names.reply_topic, slow, kit.names.gateway_group)
     assert info is not None
     assert info.max_offset == 60

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,10 @@ from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 from litevoice_dev.ports import HOST, free_port
 from litevoice_gateway.metrics import Metrics
 from litevoice_operator.metrics import ACTING, ALERTS_BLIND, ALERTS_FIRING
-from tests.integration.alerting import active, alertmanager, program, prometheus
-from tests.integration.apiserver import REPOSITORY, wait_until
-from tests.unit.chart.charts import Chart
+from tests.integration.alerting import WIKI, active, alertmanager, chart_rules, evaluated, program, prometheus
+from tests.integration.apiserver import wait_until
 
 pytestmark = pytest.mark.timeout(600)  # Prometheus may have to be fetched first
-WIKI = "https://wiki/litevoice"
 TOLD: dict[str, tuple[str, str]] = {
     "LitevoiceBacklog": (
         "BacklogAlert voice/late fires",
@@ -45,13 +42,7 @@ LATE = {"namespace": "voice", "alert": "late"}
 
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of rules, as the Prometheus operator makes it of the resource."""
-    found = subprocess.run([REPOSITORY / "scripts/install-helm"], stdout=subprocess.PIPE, text=True, check=True)
-    given = ("alerts.prometheusRule.enabled=true", f"alerts.prometheusRule.runbookUrl={WIKI}")
-    manifests = Chart(found.stdout.strip()).render(*given)
-    file: Path = tmp_path_factory.mktemp("rules") / "rules.yaml"
-    file.write_text(json.dumps(manifests["PrometheusRule", "lv-litevoice-operator"]["spec"]))
-    return file
+    return chart_rules(tmp_path_factory.mktemp("rules"))
 
 
 def at(moment: str, alert: str, /, **labels: str) -> dict[str, Any]:
@@ -173,12 +164,7 @@ def test_prometheus_asks_the_parts_and_tells_alertmanager(
         with prometheus(tmp_path / "prometheus", config) as url:
 
             def states() -> dict[str, str]:
-                try:
-                    with urllib.request.urlopen(f"{url}/api/v1/alerts", timeout=5) as response:
-                        alerts = json.load(response)["data"]["alerts"]
-                except OSError:
-                    return {}
-                return {one["labels"]["alertname"]: one["state"] for one in alerts}
+                return {one["labels"]["alertname"]: one["state"] for one in evaluated(url)}
 
             def known() -> list[tuple[dict[str, str], str]]:
                 try:

@@ -116,6 +116,8 @@ def test_who_may_see_sessions_asks_the_one_that_acts(
     code, said = litevoice("doctor", *mine)
     assert code == 0, said
     assert "settings are as they should be" in said
+    for part in ("RocketMQ 5.5.", "subscriptions (maxLiteSubscriptionCount) are in use", "may do all that it needs"):
+        assert part in said
     assert "ERROR" not in said
     code, said = litevoice("why", "s_nobody", *mine)
     assert (code, said.partition(":")[0]) == (3, "UNKNOWN-SESSION"), said

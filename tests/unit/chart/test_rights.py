@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from litevoice_operator.decide.permissions import NEEDED
 from tests.unit.chart.charts import DEV, Chart, Manifest
 
 
@@ -73,6 +74,16 @@ def test_network_policies(chart: Chart) -> None:
     assert policies["lv-litevoice-operator"]["ingress"] == [{"ports": [{"port": 9090}], "from": [scraper]}]
     without = chart.render(*DEV, "networkPolicies.enabled=false")
     assert not [name for kind, name in without if kind == "NetworkPolicy"]
+
+
+def test_what_doctor_asks_for_is_what_is_granted(defaults: dict[tuple[str, str], Manifest]) -> None:
+    granted = {
+        (group, resource): tuple(rule["verbs"])
+        for rule in defaults["ClusterRole", "ns-lv-litevoice-operator"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert granted == NEEDED
 
 
 def test_nothing_is_granted_by_wildcard(defaults: dict[tuple[str, str], Manifest]) -> None:

@@ -31,6 +31,7 @@ from tests.unit.operator.test_verdict import CASES, made
 
 __all__ = ["soon"]
 Command = Callable[..., "asyncio.Future[int]"]
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "backlogalert-replies.yaml"
 
 
 class Accounts:
@@ -223,6 +224,23 @@ def test_options_that_do_not_fit_are_named(arguments: list[str], said: str, caps
 def test_who_cannot_be_asked_is_named(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", *arguments]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_an_alert_is_tried_without_an_operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = tmp_path / "samples.yaml"
+    samples.write_text("[{at: 0, sessions: {s_a: {messages: 6}}}, {at: 5, messages: 6, expect: Firing warning}]")
+    assert main(["alert", "test", str(EXAMPLE), str(samples)]) == 0
+    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["Pending", "Firing"]
+    assert main(["alert", "test", str(EXAMPLE), str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml" in capsys.readouterr().err
+
+
+def test_without_the_operators_code_an_alert_is_not_tried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("litevoice_cli.__main__.TRIAL", "litevoice_nobody.alert_trial")
+    assert main(["alert", "test", "a", "b"]) == 1
+    assert "litevoice: alert test: expected the operator's code" in capsys.readouterr().err
 
 
 def test_a_kubeconfig_that_does_not_exist(

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from litevoice_cli import completion
-from litevoice_cli.__main__ import _parser, main
+from litevoice_cli.__main__ import _parser, complete, main
 from litevoice_contracts.operator_api import SORTS
 
 COMMANDS = completion.commands(_parser())
@@ -23,7 +23,7 @@ def offered(*words: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize(
+OFFERED = pytest.mark.parametrize(
     ("words", "found"),
     [
         (("pa",), ["partitions"]),
@@ -35,11 +35,24 @@ def offered(*words: str) -> list[str]:
         (("find", "--client", ""), []),
         (("drain", "--c"), ["--context", "--cancel"]),
         (("why", "--o"), ["--output", "--operator-namespace", "--operator"]),
+        (("alert", ""), ["-h", "--help", "test"]),
         (("completion", ""), ["-h", "--help", "bash", "zsh", "fish"]),
     ],
 )
+
+
+@OFFERED
 def test_what_bash_offers(words: tuple[str, ...], found: list[str]) -> None:
     assert offered(*words) == found
+
+
+@OFFERED
+def test_what_kubectl_is_told(
+    words: tuple[str, ...], found: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["kubectl_complete-litevoice", *words])
+    assert complete() == 0
+    assert capsys.readouterr().out.splitlines() == [*found, ":4"]
 
 
 def test_every_command_and_option_is_in_each_script() -> None:

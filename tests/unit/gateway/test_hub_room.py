@@ -21,3 +21,4 @@ def test_a_session_that_is_still_here_takes_its_own_place_again() -> None:
     assert hub.state_for("s_here").full == ""
     assert [hub.state_for(name).full for name in ("s_elsewhere", "")] == ["sessions", "sessions"]
     assert hub.full == "sessions"
+    assert hub.metrics.registry.get_sample_value("litevoice_gateway_capacity_sessions") == 2

@@ -10,7 +10,8 @@ from litevoice_operator.api.resource import Metadata
 from litevoice_operator.decide.alert import AlertState, next_state, seconds_until_change, worst_first
 from litevoice_operator.decide.alert_status import alert_state, measured_status, orphaned_status, unmeasured_status
 from litevoice_operator.decide.conditions import Problem
-from litevoice_operator.observe.backlogs import Load, Sample
+from litevoice_operator.observe.backlogs import Load, Sample, Waiting, request_sample
+from tests.unit.operator.test_backlog import session
 
 METADATA = Metadata(namespace="shop", name="replies", uid="u", generation=3)
 
@@ -208,6 +209,9 @@ def load(session: str, backlog: int, age: int = 0) -> Load:
          [load("s_a", 20), load("s_b", 20)], True),
         ("beside a sum that is not", {"messages": 500, "perSession": {"messages": 20}}, [load("s_a", 20)], True),
         ("a partition is no session", {"perSession": {"messages": 20}}, [Load("", 500, 9, partition=3)], False),
+        ("but its oldest message is one's", {"perSession": {"ageSeconds": 9}}, [Load("", 500, 9, partition=3)], True),
+        ("of one session each", {"perSession": {"ageSeconds": 9}, "sessions": 3},
+         [Load("", 500, 9, partition=3), Load("", 2, 90, partition=1)], False),
     ],
     ids=lambda value: value.replace(" ", "_") if isinstance(value, str) else None,
 )  # fmt: skip
@@ -229,6 +233,47 @@ def test_per_session_follows_the_hysteresis() -> None:
     ]:
         state, _ = next_state(firing, wanted, sample(100, 0, *loads), 1.0)
         assert state.phase == phase, description
+
+
+@pytest.mark.parametrize(
+    ("description", "more", "messages", "phase"),
+    [
+        ("they may be one session's", {}, 16, "Firing"),
+        ("they are too few for that", {}, 15, "Inactive"),
+        ("they may be of so many", {"sessions": 20}, 16, "Firing"),
+        ("they are too few for so many", {"sessions": 21}, 16, "Inactive"),
+        ("none waits", {}, 0, "Inactive"),
+    ],
+)
+def test_when_no_gateway_is_left_to_say_whose_requests_wait_what_fires_goes_on(
+    description: str, more: dict[str, object], messages: int, phase: str
+) -> None:
+    wanted = spec(thresholds=[{"severity": "warning", "perSession": {"messages": 20}, **more}], keepFiringForSeconds=0)
+    seen = request_sample([Waiting("requests-00", messages, 3.0), Waiting("requests-01", 0, None)], {})
+    state, _ = next_state(AlertState("Firing", "warning", 0.0), wanted, seen, 1.0)
+    assert state.phase == phase, description
+
+
+def test_while_a_gateway_is_silent_what_fires_for_one_of_its_sessions_goes_on() -> None:
+    wanted = spec(thresholds=[{"severity": "warning", "perSession": {"ageSeconds": 20}}], keepFiringForSeconds=0)
+    firing, partitions = AlertState("Firing", "warning", 0.0), [Waiting("requests-00", 9, 30.0)]
+    listed = {"gateway-0": [session("s_fine", 2, 1.0)], "gateway-1": [session("s_late", 7, 30.0)]}
+    for description, answers, silent, phase in [
+        ("both answer", listed, (), "Firing"),
+        ("the one that has it is silent", {"gateway-0": listed["gateway-0"]}, ("gateway-1",), "Firing"),
+        ("the one that had it is gone", {"gateway-0": listed["gateway-0"]}, (), "Firing"),
+        ("what waits is of one that is known", {"gateway-0": [session("s_fine", 2, 29.0)]}, (), "Firing"),
+    ]:
+        state, _ = next_state(firing, wanted, request_sample(partitions, answers, silent), 1.0)
+        assert state.phase == phase, description
+
+
+def test_a_partition_whose_late_session_is_known_counts_once() -> None:
+    two = spec(thresholds=[{"severity": "warning", "perSession": {"ageSeconds": 20}, "sessions": 2}], forSeconds=0)
+    seen = request_sample([Waiting("requests-00", 9, 30.0)], {"gateway-0": [session("s_late", 7, 30.0)]}, ["gateway-1"])
+    assert [load.session for load in seen.loads] == ["", "s_late"]
+    assert seen.value.messages == 9
+    assert next_state(AlertState(), two, seen, 1.0)[0].phase == "Inactive"
 
 
 def test_the_sessions_that_are_over_come_first() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +34,14 @@ SAMPLES = [
 ]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, folder: Path, samples: Any) -> int:
+def run(folder: Path, samples: Any) -> int:
     for name, content in (("alert.yaml", ALERT), ("samples.yaml", samples)):
         (folder / name).write_text(yaml.safe_dump(content))
-    monkeypatch.setattr(sys, "argv", ["alert_trial", str(folder / "alert.yaml"), str(folder / "samples.yaml")])
-    return alert_trial.main()
+    return alert_trial.main(str(folder / "alert.yaml"), str(folder / "samples.yaml"))
 
 
-def test_what_would_be_told_when(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, tmp_path, SAMPLES) == 0
+def test_what_would_be_told_when(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, SAMPLES) == 0
     told = [line.split()[2:5] for line in capsys.readouterr().out.splitlines()]
     assert [words for words in told if words[-1] in ("Firing", "Escalated") or words[1] == "Resolved"] == [
         ["Firing", "warning", "Firing"],
@@ -54,10 +50,8 @@ def test_what_would_be_told_when(
     ]
 
 
-def test_what_is_not_as_expected_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, tmp_path, [*SAMPLES[:2], SAMPLES[2] | {"expect": "Firing critical"}]) == 1
+def test_what_is_not_as_expected_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, [*SAMPLES[:2], SAMPLES[2] | {"expect": "Firing critical"}]) == 1
     assert capsys.readouterr().out.splitlines()[2].endswith("expected Firing critical")
 
 
@@ -76,6 +70,6 @@ def test_what_does_not_fit_is_named(alert: Any, samples: Any, where: str) -> Non
     assert str(caught.value).startswith(f"{where}: ")
 
 
-def test_time_goes_forward(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, tmp_path, [{"at": 5}, {"at": 4}]) == 2
+def test_time_goes_forward(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, [{"at": 5}, {"at": 4}]) == 2
     assert "samples.1.at" in capsys.readouterr().err

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from litevoice_broker.config import AdminAccess
+from litevoice_broker.lag import LiteLag, LiteTopicLag
 from litevoice_contracts.control import SessionInfo
-from litevoice_contracts.names import partition_of
-from litevoice_operator.observe.backlogs import Waiting, reply_sample, request_sample, turn_sample
+from litevoice_contracts.names import Names, partition_of
+from litevoice_operator.adapters import broker as broker_module
+from litevoice_operator.adapters.broker import Broker, Installed
+from litevoice_operator.observe.backlogs import (
+    Waiting,
+    in_question,
+    renewed,
+    reply_sample,
+    request_sample,
+    turn_sample,
+)
 
 
-def session(name: str, pending: int, oldest: float, client: str = "10.0.0.9:4000", stalled: float = 0.0) -> SessionInfo:
+def session(
+    name: str, pending: int, oldest: float, client: str = "10.0.0.9:4000", stalled: float = 0.0, reading: bool = True
+) -> SessionInfo:
     return SessionInfo(
         session_id=name, client=client, principal="demo", age_seconds=60.0, turn=1, responding=False,
-        pending_requests=pending, oldest_request_seconds=oldest, reading=True, next_position=4, stalled_seconds=stalled,
+        pending_requests=pending, oldest_request_seconds=oldest, reading=reading, next_position=4,
+        stalled_seconds=stalled,
     )  # fmt: skip
 
 
@@ -29,9 +48,40 @@ def test_the_oldest_counts_however_small_and_however_many_are_larger() -> None:
     assert (sample.value.age_seconds, sample.value.sessions) == (600, 2001)
 
 
+async def test_with_several_brokers_no_more_is_cut_than_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lite_lag(group: str, top: int, *, parent: str) -> LiteLag:
+        assert parent.startswith("down")
+        listed = [LiteTopicLag(f"s_{group}_{number}", 5, 1.0) for number in range(9)]
+        listed.append(LiteTopicLag(f"s_{group}_oldest", 1, 600.0))
+        return LiteLag(46, listed[:top], [])
+
+    monkeypatch.setattr(broker_module, "LARGEST", 10)
+    broker = Broker(Installed("x:1", AdminAccess()))
+    broker._admin = cast(Any, SimpleNamespace(lite_lag=lite_lag))
+    sample = reply_sample(*await broker.replies(Names("up", "down", 2, 2)))
+    assert (sample.value.messages, sample.value.age_seconds, sample.value.sessions) == (92, 600, 20)
+
+
 def test_a_session_on_two_brokers_is_one() -> None:
     sample = reply_sample(12, [Waiting("s_a", 7, 3.0), Waiting("s_a", 5, 9.0)])
     assert [(load.session, load.backlog, load.age_seconds) for load in sample.loads] == [("s_a", 12, 9)]
+
+
+def test_what_was_looked_at_again_counts_as_it_is_now_and_the_rest_as_it_was() -> None:
+    before = reply_sample(110, [Waiting("s_a", 90, 12.0), Waiting("s_b", 10, 33.0), Waiting("s_c", 5, 2.0)])
+    now = renewed(before, [Waiting("s_a", 0, None), Waiting("s_c", 8, 7.5), Waiting("s_new", 40, 1.0)])
+    assert [(load.session, load.backlog, load.age_seconds) for load in now.loads] == [
+        ("s_new", 40, 1),
+        ("s_b", 10, 33),
+        ("s_c", 8, 7),
+    ]
+    assert (now.value.messages, now.value.age_seconds) == (110 - 90 + 3 + 40, 33)
+    assert renewed(before, []) == before
+
+
+def test_the_worst_and_those_who_do_not_read_are_looked_at_again() -> None:
+    sample = reply_sample(18, [Waiting("s_a", 9, 1.0), Waiting("s_b", 8, 2.0), Waiting("s_old", 1, 600.0)])
+    assert in_question(sample, ["s_slow", "s_a"], 1) == ["s_slow", "s_a", "s_old"]
 
 
 def test_nothing_waits() -> None:

@@ -15,7 +15,7 @@ from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertS
 from litevoice_operator.api.resource import Metadata
 from litevoice_operator.decide.alert_board import Alert, Board
 from litevoice_operator.decide.alert_status import routed_status
-from litevoice_operator.decide.routing import alerts, muted, webhook_body
+from litevoice_operator.decide.routing import Mute, alerts, blind_body, muted, told_to, webhook_body
 
 METADATA = Metadata(namespace="shop", name="replies", uid="u", generation=3)
 TOP = [
@@ -64,7 +64,46 @@ def status(**changes: Any) -> BacklogAlertStatus:
 def test_muted(
     description: str, changes: dict[str, Any], severity: str, draining: bool, now: float, expected: str
 ) -> None:
-    assert muted(spec(**changes), status(severity=severity), draining=draining, now=now) == expected, description
+    mute = muted(spec(**changes), status(severity=severity), draining=draining, now=now)
+    assert (mute.why if mute else "") == expected, description
+
+
+TOLD = [{"recipient": "oncall", "transition": "Firing warning 1970-01-01T12:00:00Z"}]
+BLIND = {
+    "type": "Blind", "status": "True", "lastTransitionTime": "1970-01-01T12:00:00Z",
+    "reason": "BrokerUnavailable", "message": "no broker",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("description", "changes", "mute", "expected"),
+    [
+        ("nothing holds it back", {}, None, ["LitevoiceBacklog"]),
+        ("what is new in a drain", {}, Mute("drain", passes=True), []),
+        ("it was known before the drain", {"told": TOLD}, Mute("drain", passes=True), ["LitevoiceBacklog"]),
+        (
+            "it is another one than before the drain",
+            {"told": TOLD, "lastTransition": "Firing warning 1970-01-01T12:05:00Z"},
+            Mute("drain", passes=True),
+            [],
+        ),
+        ("another channel knows it", {"told": [{**TOLD[0], "recipient": "b"}]}, Mute("drain", passes=True), []),
+        ("a silence", {"told": TOLD}, Mute("silenced by ann"), []),
+        (
+            "blind in a drain",
+            {"blindTold": True, "conditions": [BLIND]},
+            Mute("drain", passes=True),
+            ["LitevoiceBacklogBlind"],
+        ),
+        ("blind in a silence", {"blindTold": True, "conditions": [BLIND]}, Mute("silenced by ann"), []),
+    ],
+)
+def test_what_an_alertmanager_is_told_while_its_channels_are_muted(
+    description: str, changes: dict[str, Any], mute: Mute | None, expected: list[str]
+) -> None:
+    seen = status(**changes)
+    shown = told_to(seen, "oncall", alerts(METADATA, spec(), seen), mute)
+    assert [alert.labels["alertname"] for alert in shown] == expected, description
 
 
 @pytest.mark.parametrize(
@@ -98,11 +137,7 @@ def test_an_alert_says_what_who_and_what_to_do() -> None:
 
 
 def test_an_alert_that_is_blind_is_one_of_its_own() -> None:
-    condition = {
-        "type": "Blind", "status": "True", "lastTransitionTime": "1970-01-01T12:00:00Z",
-        "reason": "BrokerUnavailable", "message": "no broker",
-    }  # fmt: skip
-    found = alerts(METADATA, spec(), status(blindTold=True, conditions=[condition]))
+    found = alerts(METADATA, spec(), status(blindTold=True, conditions=[BLIND]))
     assert [alert.labels["alertname"] for alert in found] == ["LitevoiceBacklog", "LitevoiceBacklogBlind"]
     assert "no broker" in found[1].annotations["summary"]
     assert alerts(METADATA, spec(), status(state="Inactive", severity=None)) == []
@@ -127,6 +162,22 @@ def test_what_a_webhook_gets() -> None:
     )
     assert (over["status"], over["groupKey"]) == ("resolved", body["groupKey"])
     assert [alert["endsAt"] for alert in over["alerts"]] == ["1970-01-01T12:01:00Z"]
+
+
+def test_what_a_webhook_gets_of_being_blind() -> None:
+    began = blind_body("chat", METADATA, spec(), status(blindTold=True, conditions=[BLIND]), NOON)
+    over = blind_body("chat", METADATA, spec(), status(conditions=[{**BLIND, "status": "False"}]), NOON + 60)
+    assert [(body["status"], body["commonLabels"]["alertname"], len(body["alerts"])) for body in (began, over)] == [
+        ("firing", "LitevoiceBacklogBlind", 1),
+        ("resolved", "LitevoiceBacklogBlind", 1),
+    ]
+    assert began["groupKey"] == over["groupKey"] != webhook_body("chat", METADATA, spec(), status())["groupKey"]
+    assert (began["alerts"][0]["startsAt"], over["alerts"][0]["endsAt"]) == (
+        "1970-01-01T12:00:00Z",
+        "1970-01-01T12:01:00Z",
+    )
+    assert began["commonAnnotations"]["summary"] == "shop/replies cannot be seen: no broker"
+    assert over["commonAnnotations"]["summary"] == "shop/replies can be seen again"
 
 
 def test_a_condition_names_the_route_that_is_none() -> None:
@@ -162,6 +213,18 @@ def test_what_is_over_is_sent_for_five_minutes_with_the_end_that_it_had() -> Non
     assert [(sent.alert, sent.ends_at) for sent in board.due(210.0, 30.0)] == [(B, 300.0), (A, 200.0)]
     assert [(sent.alert, sent.ends_at) for sent in board.due(499.0, 30.0)][1:] == [(A, 200.0)]
     assert [sent.alert for sent in board.due(500.0, 30.0)] == [B]
+
+
+def test_what_is_told_no_longer_says_why() -> None:
+    board = Board()
+    board.put("x", [A], 100.0)
+    assert board.put("x", [], 200.0, "silenced by ann: told no longer")
+    ((told, ends_at),) = [(sent.alert, sent.ends_at) for sent in board.due(210.0, 30.0)]
+    assert (told.identity, ends_at, told.annotations["summary"]) == (
+        A.identity,
+        200.0,
+        "silenced by ann: told no longer",
+    )
 
 
 def test_what_fires_again_is_not_over() -> None:

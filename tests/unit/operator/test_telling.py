@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, BacklogValue, Culprit, Told
+from litevoice_operator.api.backlog_alert import (
+    MAX_ROUTES,
+    MAX_TOLD,
+    BacklogAlertSpec,
+    BacklogAlertStatus,
+    BacklogValue,
+    Culprit,
+    Told,
+)
 from litevoice_operator.api.conditions import BLIND, READY, Condition
 from litevoice_operator.decide.alert import AlertState
 from litevoice_operator.decide.alert_status import transition_text, transition_time
-from litevoice_operator.decide.telling import EVENTS, after_telling, due, event_text, sight
+from litevoice_operator.decide.telling import EVENTS, after_telling, due, event_text, only_recipients, sight
 
 FIRING, WORSE, OVER = "Firing warning 2026-01-01T00:00:00Z", "Escalated critical 2026-01-01T00:01:00Z", (
     "Resolved 2026-01-01T00:02:00Z"
@@ -48,6 +56,15 @@ def test_who_was_told_need_not_be_told_again() -> None:
     after = after_telling(before, ["hook"])
     assert due(after, [EVENTS, "hook"]) == [EVENTS]
     assert due(BacklogAlertStatus.model_validate(after.to_object()), ["hook"]) == [], "nor after a restart"
+
+
+def test_who_is_told_no_more_is_forgotten_so_that_the_status_stays_within_its_bound() -> None:
+    status = BacklogAlertStatus(last_transition="Firing warning 2026-11-29T02:00:00Z")
+    for day in range(5):
+        routes = [f"channel-{day}-{number}" for number in range(MAX_ROUTES)]
+        status = after_telling(only_recipients(status, routes), [EVENTS, *routes])
+        assert len(status.told) <= MAX_TOLD
+    assert due(status, [EVENTS, *routes]) == []
 
 
 def test_a_transition_as_the_status_keeps_it() -> None:

@@ -348,7 +348,7 @@ async def test_idle_sessions_make_room_and_while_there_are_none_new_ones_are_ref
     with pytest.raises(NoRoom):
         sessions.get("idle", 0)
     value = bench.metrics.registry.get_sample_value
-    assert value("litevoice_worker_sessions") == 3
+    assert value("litevoice_worker_sessions") == value("litevoice_worker_capacity_sessions") == 3
     assert value("litevoice_worker_dropped_total", {"what": "sessions"}) == 1
     assert value("litevoice_worker_dropped_total", {"what": "refused_envelopes"}) == 6
     sessions.forget_idle(asyncio.get_running_loop().time() + IDLE_SECONDS + 1)

@@ -119,7 +119,7 @@ class Respond:
 
 @dataclass(frozen=True, slots=True)
 class Synthesize:
-    """The result is Synthesized or Failed."""
+    """The results are Spoken …, then Synthesized or Failed."""
 
     job: int
     text: str
@@ -230,8 +230,16 @@ class Responded:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """A piece of a sentence's audio, in the codec that was asked for; more follows."""
+
+    job: int
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Synthesized:
-    """Audio in the codec that was asked for."""
+    """The rest of a sentence's audio, perhaps none: all of it from a synthesizer that gives it whole."""
 
     job: int
     audio: bytes
@@ -245,4 +253,4 @@ class Failed:
     message: str
 
 
-Result = Published | Listened | Judged | Transcribed | Sentence | Called | Responded | Synthesized | Failed
+Result = Published | Listened | Judged | Transcribed | Sentence | Called | Responded | Spoken | Synthesized | Failed

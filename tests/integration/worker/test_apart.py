@@ -110,6 +110,17 @@ class Ears(Plugin[Options]):
     async def transcribe(self, samples, context):
         return None
 
+class Voice(Plugin[Options]):
+    """Gives its audio in pieces; crashes at the first two attempts, each time a little later."""
+    Options = Options
+    async def synthesize(self, text, voice, speed, codec, context):
+        audio, size = bytes(range(250)), 50 + 7 * context.attempt
+        for begin in range(0, 250, size):
+            yield audio[begin : begin + size]
+            if context.attempt < 2 and begin:
+                await asyncio.sleep(0.1)
+                ctypes.string_at(0)
+
 class Patience(Plugin[Options]):
     """Crashes the first time that it is asked."""
     Options = Options
@@ -123,6 +134,8 @@ ENTRY_POINTS = """
 agent = litevoice_test_team:Agent
 [litevoice.transcribers]
 ears = litevoice_test_team:Ears
+[litevoice.synthesizers]
+voice = litevoice_test_team:Voice
 [litevoice.turn_detectors]
 patience = litevoice_test_team:Patience
 """
@@ -297,6 +310,17 @@ async def test_a_turn_detector_is_apart_like_any_other_stage(deaths: Deaths) -> 
     assert await made.finished(np.full(1600, 25, dtype=np.int16), context()) == 0.25
     (failing,) = deaths.failing(time.monotonic())
     assert (failing.stage, failing.plugin, failing.how, failing.deaths) == ("turn_detector", "patience", "crashed", 1)
+    await made.close()
+
+
+@pytest.mark.usefixtures("team")
+async def test_speech_comes_in_pieces_and_goes_on_to_the_byte_in_the_next_process(deaths: Deaths) -> None:
+    made = await apart("info", deaths)("synthesizer", StageSettings(use="voice"), "pipelines[0].synthesizer")
+    assert isinstance(made, PluginProcess)
+    pieces = [piece async for piece in made.synthesize("One.", "default", 1.0, "pcm16/24000", context())]
+    assert [len(piece) for piece in pieces] == [50, 50, 14, 14, 64, 58], "what was given is not given again"
+    assert b"".join(pieces) == bytes(range(250))
+    assert deaths.failing(time.monotonic())[0].deaths == 2
     await made.close()
 
 

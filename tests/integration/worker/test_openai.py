@@ -8,17 +8,18 @@ import io
 import itertools
 import json
 import wave
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import Item
+from litevoice_contracts.conversation import Codec, Item
 from litevoice_contracts.settings import OpenAICompatible
 from litevoice_dev.ports import free_port
 from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt
@@ -28,7 +29,9 @@ from litevoice_worker.stages.openai_http import OpenAIOptions
 from litevoice_worker.stages.respond_openai import OpenAIResponder, messages
 from litevoice_worker.stages.synthesize_openai import OpenAISpeechOptions, OpenAISynthesizer
 from litevoice_worker.stages.transcribe_openai import OpenAITranscriber
+from litevoice_worker.testing import Call, run
 from tests.stage_context import CONTEXT, context
+from tests.waiting import until
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -39,6 +42,7 @@ class Endpoint:
 
     Attributes:
         pieces: parts of the body, written one by one; `hang`: seconds before each part after the first.
+        gate: what these wait for.
         cut: the connection is closed in the middle of the body.
     """
 
@@ -46,6 +50,7 @@ class Endpoint:
     pieces: list[bytes] = field(default_factory=list)
     hang: float = 0.0
     silent: bool = False
+    gate: asyncio.Event | None = None
     cut: bool = False
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     port: int = field(default_factory=free_port)
@@ -94,6 +99,8 @@ class Endpoint:
             if number and self.hang:
                 await writer.drain()
                 await asyncio.sleep(self.hang)
+            if number and self.gate is not None:
+                await self.gate.wait()
             if piece:
                 writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
                 await writer.drain()
@@ -451,7 +458,7 @@ async def test_failures_of_the_others(case: str, how: dict[str, Any], message: s
             OpenAISpeechOptions(endpoints=[endpoint.settings(timeout_seconds=timeout_seconds)])
         )
         with pytest.raises(StageError, match=message):
-            await synthesizer.synthesize("Hello.", "default", 1.0, "pcm16/24000", CONTEXT)
+            await said(synthesizer)
         await synthesizer.close()
 
 
@@ -464,13 +471,80 @@ async def test_a_transcription_of_another_shape(endpoint: Endpoint) -> None:
     await transcriber.close()
 
 
+async def said(synthesizer: OpenAISynthesizer, codec: Codec = "pcm16/24000", **how: Any) -> bytes:
+    how = {"voice": "default", "speed": 1.0, "context": CONTEXT} | how
+    return b"".join([piece async for piece in synthesizer.synthesize("Hello.", codec=codec, **how)])
+
+
+PCM = (np.sin(np.arange(24_000) / 10) * 9000).astype("<i2").tobytes()
+
+
 async def test_speech(endpoint: Endpoint) -> None:
-    pcm = (np.sin(np.arange(24_000) / 10) * 9000).astype("<i2").tobytes()
-    endpoint.pieces = [pcm[:1001], pcm[1001:]]
+    endpoint.pieces = [PCM[:1001], PCM[1001:]]
     synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[endpoint.settings()]))
-    assert await synthesizer.synthesize("Hello.", "default", 1.25, "pcm16/24000", CONTEXT) == pcm
-    assert len(await synthesizer.synthesize("Hello.", "echo", 1.0, "g711_ulaw/8000", CONTEXT)) == 8000
+    assert await said(synthesizer, speed=1.25) == PCM
+    whole = await said(synthesizer, "g711_ulaw/8000", voice="echo")
+    assert len(whole) == 8000
+    endpoint.pieces = [PCM[begin : begin + 999] for begin in range(0, len(PCM), 999)]
+    assert await said(synthesizer, "g711_ulaw/8000") == whole, "the same bytes, however they come"
     bodies = [json.loads(body) for _, _, body in endpoint.requests]
     assert bodies[0] == {"model": "m", "input": "Hello.", "voice": "alloy", "response_format": "pcm", "speed": 1.25}
     assert bodies[1]["voice"] == "echo"
     await synthesizer.close()
+
+
+async def test_speech_is_given_as_it_comes() -> None:
+    async with Endpoint(pieces=[PCM[:9_600], PCM[9_600:]], hang=5.0) as endpoint:
+        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[endpoint.settings(timeout_seconds=30)]))
+        began = asyncio.get_running_loop().time()
+        pieces = synthesizer.synthesize("Hello.", "default", 1.0, "pcm16/24000", CONTEXT)
+        async with aclosing(cast(AsyncGenerator[bytes], pieces)):
+            assert await anext(pieces) == PCM[:9_600]
+            assert asyncio.get_running_loop().time() - began < 4, "the endpoint has not ended"
+        await synthesizer.close()
+
+
+async def test_an_endpoint_as_slow_as_speech_is_not_too_slow() -> None:
+    async with Endpoint(pieces=[PCM[begin : begin + 9_600] for begin in range(0, len(PCM), 9_600)], hang=0.2) as slow:
+        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[slow.settings(timeout_seconds=1)]))
+        assert await said(synthesizer) == PCM
+        await synthesizer.close()
+
+
+async def test_speech_that_breaks_off_is_asked_for_again_and_goes_on_where_it_was() -> None:
+    async with Endpoint(pieces=[PCM[:9_601]], cut=True) as broken, Endpoint(pieces=[PCM[:77], PCM[77:]]) as whole:
+        both = OpenAISpeechOptions(endpoints=[broken.settings(), whole.settings()])
+        synthesizer = OpenAISynthesizer(both)
+        assert await said(synthesizer) == PCM
+        assert (len(broken.requests), len(whole.requests)) == (1, 1)
+        await synthesizer.close()
+
+
+async def test_speech_that_breaks_off_twice_fails() -> None:
+    async with Endpoint(pieces=[PCM[:9_601]], cut=True) as broken:
+        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[broken.settings()]))
+        with pytest.raises(StageError, match="cannot be reached"):
+            await said(synthesizer)
+        assert len(broken.requests) == 2
+        await synthesizer.close()
+
+
+def test_the_caller_hears_a_sentence_before_its_endpoint_has_ended() -> None:
+    """Through the worker's shell and session, and on in another worker to the byte; virtual time, real sockets."""
+
+    async def story() -> None:
+        async with Endpoint(pieces=[PCM[:14_400], PCM[14_400:]], gate=asyncio.Event()) as endpoint:
+            assert endpoint.gate is not None
+            options = OpenAISpeechOptions(endpoints=[endpoint.settings(timeout_seconds=600)])
+            async with Call(synthesizer=lambda: OpenAISynthesizer(options)) as call:
+                call.say("Hello.")
+                (sentence,) = await call.sentences(1)
+                await until(lambda: call.answers[-1].audio_seconds, "audio has come")
+                assert call.answers[-1].audio_seconds == pytest.approx(0.3), "the endpoint has not sent the rest"
+                await call.kill_worker()
+                endpoint.gate.set()
+                answer = await call.answer()
+                assert (answer.status, answer.text) == ("completed", sentence)
+                assert answer.audio_seconds == pytest.approx(1.0)
+
+    run(story)

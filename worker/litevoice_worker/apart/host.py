@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from litevoice_worker.apart.watch import LOOK_SECONDS
 from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome
 from litevoice_worker.places import place
 from litevoice_worker.plugins import begin
-from litevoice_worker.stages import AnyPlugin, StageError
+from litevoice_worker.stages import AnyPlugin, StageError, pieces_of
 
 logger = logging.getLogger(__name__)
 
@@ -102,15 +103,21 @@ class Host:
                 samples = np.frombuffer(request.samples, dtype="<i2")
                 return wire.Transcribed(request.job, await self._plugin.transcribe(samples, request.context))
             case wire.Synthesize():
-                audio = await self._plugin.synthesize(
-                    request.text, request.voice, request.speed, request.codec, request.context
-                )
-                return wire.Synthesized(request.job, audio)
+                return await self._synthesize(request)
             case wire.Judge():
                 samples = np.frombuffer(request.samples, dtype="<i2")
                 return wire.Judged(request.job, float(await self._plugin.finished(samples, request.context)))
             case wire.Respond():
                 return await self._respond(request)
+
+    async def _synthesize(self, request: wire.Synthesize) -> wire.End:
+        speech = self._plugin.synthesize(request.text, request.voice, request.speed, request.codec, request.context)
+        if not isinstance(speech, AsyncIterator):
+            return wire.Synthesized(request.job, await speech)
+        async with aclosing(pieces_of(speech)) as pieces:
+            async for piece in pieces:
+                await self.tell(wire.Spoken(request.job, piece))
+        return wire.Synthesized(request.job, b"")
 
     async def _respond(self, request: wire.Respond) -> wire.End:
         outcome = Outcome()

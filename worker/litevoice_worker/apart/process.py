@@ -93,10 +93,25 @@ class PluginProcess(Plugin[NoOptions]):
         assert isinstance(end, wire.Transcribed)
         return end.text
 
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
-        end = await self._whole(wire.Synthesize(0, text, voice, speed, codec, context))
-        assert isinstance(end, wire.Synthesized)
-        return end.audio
+    async def synthesize(
+        self, text: str, voice: str, speed: float, codec: Codec, context: StageContext
+    ) -> AsyncIterator[bytes]:
+        """A process that comes after another one says the sentence again; what was given of it is left out."""
+        given = 0
+        for attempt in range(ATTEMPTS):
+            again, skip = replace(context, attempt=context.attempt + attempt), given
+            try:
+                async with aclosing(self._answers(wire.Synthesize(0, text, voice, speed, codec, again))) as answers:
+                    async for answer in answers:
+                        assert isinstance(answer, wire.Spoken | wire.Synthesized)
+                        new, skip = answer.audio[skip:], max(0, skip - len(answer.audio))
+                        given += len(new)
+                        if new:
+                            yield new
+                return
+            except _Died as error:
+                if attempt + 1 == ATTEMPTS:
+                    raise self._given_up(error, attempt + 1) from error
 
     async def finished(self, samples: Samples, context: StageContext) -> float:
         request = wire.Judge(0, samples.astype("<i2", copy=False).tobytes(), context)
@@ -156,14 +171,14 @@ class PluginProcess(Plugin[NoOptions]):
 
     # --- one job
 
-    async def _whole(self, request: wire.Transcribe | wire.Synthesize | wire.Judge) -> wire.End:
+    async def _whole(self, request: wire.Transcribe | wire.Judge) -> wire.End:
         """The end of a job that gives nothing before it."""
         for attempt in itertools.count(1):
             request.context = replace(request.context, attempt=request.context.attempt + (attempt > 1))
             try:
                 async with aclosing(self._answers(request)) as answers:
                     async for answer in answers:
-                        if isinstance(answer, wire.Transcribed | wire.Synthesized | wire.Judged):
+                        if isinstance(answer, wire.Transcribed | wire.Judged):
                             return answer
                 raise StageError("internal error")
             except _Died as error:

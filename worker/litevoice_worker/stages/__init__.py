@@ -3,7 +3,7 @@ code: see docs/own-agent.md."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -52,13 +52,29 @@ class Responder(Protocol):
 
 
 class Synthesizer(Protocol):
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
-        """Speech in `codec`. `voice` is the session's, "default" for the worker's own; `speed` 1.0 is normal.
+    def synthesize(
+        self, text: str, voice: str, speed: float, codec: Codec, context: StageContext
+    ) -> Awaitable[bytes] | AsyncIterator[bytes]:
+        """Speech in `codec`, whole or, from a generator, piece by piece as it is made; the first is heard at once.
+        `voice` is the session's, "default" for the worker's own; `speed` 1.0 is normal.
 
         Raises StageError.
         """
 
     async def close(self) -> None: ...
+
+
+async def pieces_of(speech: Awaitable[bytes] | AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """What a synthesizer gives, from either kind of it."""
+    if not isinstance(speech, AsyncIterator):
+        yield await speech
+        return
+    try:
+        async for piece in speech:
+            yield piece
+    finally:
+        if isinstance(speech, AsyncGenerator):
+            await speech.aclose()
 
 
 class TurnDetector(Protocol):

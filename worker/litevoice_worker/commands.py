@@ -72,7 +72,7 @@ class StageContext:
 
 @dataclass(frozen=True, slots=True)
 class Transcribe:
-    """Samples at 16 kHz; the result is Transcribed or Failed."""
+    """Samples at 16 kHz; the results are Heard …, then Transcribed or Failed."""
 
     job: int
     samples: Samples
@@ -173,6 +173,14 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What the transcript goes on with; more may follow, and Transcribed has all of it."""
+
+    job: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Transcribed:
     job: int
     text: str
@@ -253,4 +261,6 @@ class Failed:
     message: str
 
 
-Result = Published | Listened | Judged | Transcribed | Sentence | Called | Responded | Spoken | Synthesized | Failed
+Result = (
+    Published | Listened | Judged | Heard | Transcribed | Sentence | Called | Responded | Spoken | Synthesized | Failed
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -348,9 +348,18 @@ class SessionRunner:
 
     async def _transcribe(self, work: commands.Transcribe, transcriber: Transcriber) -> None:
         began = time.perf_counter()
-        text = await transcriber.transcribe(work.samples, work.context)
+        transcript = transcriber.transcribe(work.samples, work.context)
+        if isinstance(transcript, AsyncIterator):
+            text = ""
+            async with aclosing(pieces_of(transcript)) as pieces:
+                async for piece in pieces:
+                    self._gave(work.job)
+                    text += piece
+                    self._result_soon(commands.Heard(work.job, piece))
+        else:
+            text = await transcript
         self._metrics.stage("asr", time.perf_counter() - began)
-        self._result(commands.Transcribed(work.job, text))
+        self._result_soon(commands.Transcribed(work.job, text.strip()))
 
     def _gave(self, job: int) -> None:
         if (at_work := self._jobs.get(job)) is not None:

@@ -22,13 +22,12 @@ from hypothesis import strategies as st
 from litevoice_contracts.conversation import Codec, Item
 from litevoice_contracts.settings import OpenAICompatible
 from litevoice_dev.ports import free_port
-from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt
-from litevoice_worker.stages import StageError
+from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt, StageContext
+from litevoice_worker.stages import StageError, pieces_of
 from litevoice_worker.stages.judge_endpoint import EndpointTurnDetector
-from litevoice_worker.stages.openai_http import OpenAIOptions
 from litevoice_worker.stages.respond_openai import OpenAIResponder, messages
 from litevoice_worker.stages.synthesize_openai import OpenAISpeechOptions, OpenAISynthesizer
-from litevoice_worker.stages.transcribe_openai import OpenAITranscriber
+from litevoice_worker.stages.transcribe_openai import OpenAITranscriber, OpenAITranscriptionOptions
 from litevoice_worker.testing import Call, run
 from tests.stage_context import CONTEXT, context
 from tests.waiting import until
@@ -50,6 +49,7 @@ class Endpoint:
     pieces: list[bytes] = field(default_factory=list)
     hang: float = 0.0
     silent: bool = False
+    content_type: str = "text/plain"
     gate: asyncio.Event | None = None
     cut: bool = False
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
@@ -93,7 +93,8 @@ class Endpoint:
 
     async def _answer(self, writer: asyncio.StreamWriter) -> None:
         writer.write(
-            f"HTTP/1.1 {self.status} X\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            f"HTTP/1.1 {self.status} X\r\nContent-Type: {self.content_type}\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
         )
         for number, piece in enumerate(self.pieces):
             if number and self.hang:
@@ -135,8 +136,12 @@ STREAM = [
 PROMPT = Prompt("be brief", [Item("1", "user", "how tall"), Item("2", "assistant", ""), Item("3", "user", "well?")])
 
 
-def options(*endpoints: OpenAICompatible) -> OpenAIOptions:
-    return OpenAIOptions(endpoints=list(endpoints))
+async def transcript(transcriber: OpenAITranscriber, of: StageContext = CONTEXT) -> str:
+    return "".join([piece async for piece in pieces_of(transcriber.transcribe(SAMPLES, of))])
+
+
+def options(*endpoints: OpenAICompatible, stream: bool = False) -> OpenAITranscriptionOptions:
+    return OpenAITranscriptionOptions(endpoints=list(endpoints), stream=stream)
 
 
 async def collect(responder: OpenAIResponder, prompt: Prompt = PROMPT) -> list[str | FunctionCallPart | Outcome]:
@@ -409,7 +414,7 @@ SAMPLES = np.arange(-8000, 8000, dtype=np.int16)
 async def test_transcription(endpoint: Endpoint) -> None:
     endpoint.pieces = [b'{"text": " Hello ', b'there. "}']
     transcriber = OpenAITranscriber(options(endpoint.settings()))
-    assert await transcriber.transcribe(SAMPLES, context(language="en")) == "Hello there."
+    assert await transcript(transcriber, context(language="en")) == "Hello there."
     line, headers, body = endpoint.requests[0]
     assert line == "POST /v1/audio/transcriptions HTTP/1.1"
     assert headers["content-type"].startswith("multipart/form-data")
@@ -452,7 +457,7 @@ async def test_failures_of_the_others(case: str, how: dict[str, Any], message: s
         timeout_seconds = 1 if message == "did not answer in time" else 60
         transcriber = OpenAITranscriber(options(endpoint.settings(timeout_seconds=timeout_seconds)))
         with pytest.raises(StageError, match=message):
-            await transcriber.transcribe(SAMPLES, CONTEXT)
+            await transcript(transcriber)
         await transcriber.close()
         synthesizer = OpenAISynthesizer(
             OpenAISpeechOptions(endpoints=[endpoint.settings(timeout_seconds=timeout_seconds)])
@@ -467,13 +472,14 @@ async def test_a_transcription_of_another_shape(endpoint: Endpoint) -> None:
     for body in (b"no JSON", b"[]", b'{"words": 1}'):
         endpoint.pieces = [body]
         with pytest.raises(StageError, match="no field text"):
-            await transcriber.transcribe(SAMPLES, CONTEXT)
+            await transcript(transcriber)
     await transcriber.close()
 
 
-async def said(synthesizer: OpenAISynthesizer, codec: Codec = "pcm16/24000", **how: Any) -> bytes:
-    how = {"voice": "default", "speed": 1.0, "context": CONTEXT} | how
-    return b"".join([piece async for piece in synthesizer.synthesize("Hello.", codec=codec, **how)])
+async def said(
+    synthesizer: OpenAISynthesizer, codec: Codec = "pcm16/24000", voice: str = "default", speed: float = 1.0
+) -> bytes:
+    return b"".join([piece async for piece in synthesizer.synthesize("Hello.", voice, speed, codec, CONTEXT)])
 
 
 PCM = (np.sin(np.arange(24_000) / 10) * 9000).astype("<i2").tobytes()
@@ -548,3 +554,73 @@ def test_the_caller_hears_a_sentence_before_its_endpoint_has_ended() -> None:
                 assert answer.audio_seconds == pytest.approx(1.0)
 
     run(story)
+
+
+def transcript_event(**event: str) -> bytes:
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+HEARD = [transcript_event(type="transcript.text.delta", delta=text) for text in ("Hello", " there", ".")]
+DONE = transcript_event(type="transcript.text.done", text="Hello there.")
+SSE = "text/event-stream; charset=utf-8"
+
+
+async def words(transcriber: OpenAITranscriber) -> list[str]:
+    pieces = transcriber.transcribe(SAMPLES, context(language="en"))
+    assert isinstance(pieces, AsyncIterator)
+    return [piece async for piece in pieces]
+
+
+async def test_a_transcript_that_is_streamed() -> None:
+    async with Endpoint(pieces=[*HEARD, DONE], content_type=SSE, gate=asyncio.Event()) as endpoint:
+        assert endpoint.gate is not None
+        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
+        pieces = transcriber.transcribe(SAMPLES, context(language="en"))
+        assert isinstance(pieces, AsyncGenerator)
+        async with aclosing(pieces):
+            assert await anext(pieces) == "Hello", "the endpoint has not said the rest"
+            endpoint.gate.set()
+            assert [piece async for piece in pieces] == [" there", "."]
+        ((line, _, body),) = endpoint.requests
+        assert line.startswith("POST /v1/audio/transcriptions")
+        for field_ in (b'name="stream"\r\n\r\ntrue', b'name="language"\r\n\r\nen', b'name="model"\r\n\r\nm'):
+            assert field_ in body
+        endpoint.pieces = [HEARD[0], DONE]
+        assert await words(transcriber) == ["Hello", " there."], "what came with the end only"
+        await transcriber.close()
+
+
+async def test_an_endpoint_that_does_not_stream_gives_the_whole_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    async with Endpoint(pieces=[b'{"text": " Hello there."}'], content_type="application/json") as endpoint:
+        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
+        assert await words(transcriber) == ["Hello there."]
+        assert await words(transcriber) == ["Hello there."]
+        named = [vars(record) for record in caplog.records if "does not stream" in record.message]
+        assert [record["endpoint"] for record in named] == [f"127.0.0.1:{endpoint.port}/v1 (m)"], "once"
+        endpoint.pieces = [b"Hello"]
+        with pytest.raises(StageError, match="no field text, and is no stream of events"):
+            await words(transcriber)
+        await transcriber.close()
+
+
+WRONG_STREAMS = {
+    "ended early": [HEARD[0]],
+    "reported an error": [HEARD[0], transcript_event(type="error", message="no")],
+    "not a transcription event": [b"data: {\n\n"],
+}
+
+
+@pytest.mark.parametrize("message", WRONG_STREAMS)
+async def test_a_transcript_that_breaks_off_fails(message: str) -> None:
+    async with Endpoint(pieces=WRONG_STREAMS[message], content_type=SSE) as endpoint:
+        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
+        with pytest.raises(StageError, match=message):
+            await words(transcriber)
+        await transcriber.close()
+
+
+async def test_the_next_endpoint_streams_when_the_first_one_is_not_there() -> None:
+    async with Endpoint(status=503) as first, Endpoint(pieces=[*HEARD, DONE], content_type=SSE) as second:
+        transcriber = OpenAITranscriber(options(first.settings(), second.settings(), stream=True))
+        assert await words(transcriber) == ["Hello", " there", "."]
+        await transcriber.close()

@@ -28,9 +28,12 @@ class StageDied(StageError):  # noqa: N818 - reads as what it is
         self.how = how
 
 
+_Piece = TypeVar("_Piece", str, bytes)
+
+
 class Transcriber(Protocol):
-    async def transcribe(self, samples: Samples, context: StageContext) -> str:
-        """Text of samples (16 bit) at 16 kHz, "" if nothing was understood.
+    def transcribe(self, samples: Samples, context: StageContext) -> Awaitable[str] | AsyncIterator[str]:
+        """Text of samples (16 bit) at 16 kHz, "" if nothing was understood: whole or, from a generator, piece by piece.
 
         Raises StageError.
         """
@@ -64,17 +67,17 @@ class Synthesizer(Protocol):
     async def close(self) -> None: ...
 
 
-async def pieces_of(speech: Awaitable[bytes] | AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """What a synthesizer gives, from either kind of it."""
-    if not isinstance(speech, AsyncIterator):
-        yield await speech
+async def pieces_of(work: Awaitable[_Piece] | AsyncIterator[_Piece]) -> AsyncGenerator[_Piece]:
+    """What a transcriber or synthesizer gives, from either kind of it."""
+    if not isinstance(work, AsyncIterator):
+        yield await work
         return
     try:
-        async for piece in speech:
+        async for piece in work:
             yield piece
     finally:
-        if isinstance(speech, AsyncGenerator):
-            await speech.aclose()
+        if isinstance(work, AsyncGenerator):
+            await work.aclose()
 
 
 class TurnDetector(Protocol):

@@ -143,6 +143,8 @@ def encode(event: DownEvent, context: Context) -> list[ServerEvent]:
             ]
         case neutral.InputCommitted():
             return _committed(event)
+        case neutral.InputTranscriptDelta():
+            return [wire.TranscriptionDelta(item_id=event.item_id, delta=event.text)]
         case neutral.InputTranscribed():
             return [
                 wire.TranscriptionCompleted(

@@ -356,10 +356,11 @@ class SessionRunner:
                     self._gave(work.job)
                     text += piece
                     self._result_soon(commands.Heard(work.job, piece))
+            text = text.strip()  # as what was told of it
         else:
             text = await transcript
         self._metrics.stage("asr", time.perf_counter() - began)
-        self._result_soon(commands.Transcribed(work.job, text.strip()))
+        self._result_soon(commands.Transcribed(work.job, text))
 
     def _gave(self, job: int) -> None:
         if (at_work := self._jobs.get(job)) is not None:

@@ -155,12 +155,14 @@ class Untranscribed(msgspec.Struct, frozen=True, omit_defaults=True):
         end: the packet that it ends in.
         respond: an answer is due once it is understood.
         language: ISO 639-1, "" for any.
+        told: the beginning of its transcript that the client has got.
     """
 
     turn: int
     end: Mark
     respond: bool = False
     language: str = ""
+    told: str = ""
 
 
 class Recognized(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -44,6 +44,13 @@ class InputCommitted(_Event, frozen=True, tag="input_committed"):
     previous_item_id: str | None = None
 
 
+class InputTranscriptDelta(_Event, frozen=True, tag="input_transcript_delta"):
+    """What the transcript goes on with, while the recognizer works; the whole transcript counts."""
+
+    item_id: str
+    text: str
+
+
 class InputTranscribed(_Event, frozen=True, tag="input_transcribed"):
     item_id: str
     transcript: str
@@ -245,6 +252,7 @@ DownEvent = (
     | SpeechStopped
     | InputTimedOut
     | InputCommitted
+    | InputTranscriptDelta
     | InputTranscribed
     | TranscriptionFailed
     | InputCleared

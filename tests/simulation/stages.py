@@ -132,8 +132,17 @@ class Synthesizer:
     def __init__(self, random: Random) -> None:
         self._random = random
 
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
+    async def synthesize(
+        self, text: str, voice: str, speed: float, codec: Codec, context: StageContext
+    ) -> AsyncIterator[bytes]:
+        """Cut anywhere, and now and then slower than it is spoken."""
         await asyncio.sleep(self._random.uniform(0.01, 0.2))
-        return speech(text, codec)
+        audio = speech(text, codec)
+        pause = self._random.choice([0.0, 0.01, 0.2])
+        while audio:
+            size = self._random.randint(1, 20_000)
+            yield audio[:size]
+            audio = audio[size:]
+            await asyncio.sleep(self._random.uniform(0.0, pause))
 
     async def close(self) -> None: ...

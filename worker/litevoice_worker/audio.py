@@ -84,6 +84,34 @@ class StreamResampler:
         return _rounded(self._stream.resample_chunk(np.empty(0, np.float32), last=True))
 
 
+class SpeechEncoder:
+    """Speech as 16-bit PCM (little endian) at a rate, as it comes, in a codec. The same bytes come out however it is
+    cut, and the same as of the whole."""
+
+    def __init__(self, from_rate: int, codec: Codec) -> None:
+        rate = SAMPLE_RATES[codec]
+        self._codec: Codec = codec
+        self._stream = soxr.ResampleStream(from_rate, rate, 1, dtype="float32", quality="HQ")
+        self._resamples = from_rate != rate
+        self._odd = b""
+
+    def feed(self, pcm: bytes) -> bytes:
+        """What is certain by now."""
+        pcm = self._odd + pcm
+        even = len(pcm) & ~1
+        self._odd = pcm[even:]
+        samples = np.frombuffer(pcm[:even], dtype="<i2").astype(np.int16, copy=False)
+        if self._resamples:
+            samples = _rounded(self._stream.resample_chunk(samples.astype(np.float32), last=False))
+        return encode(samples, self._codec)
+
+    def end(self) -> bytes:
+        """The rest; a trailing half sample is dropped."""
+        if not self._resamples:
+            return b""
+        return encode(_rounded(self._stream.resample_chunk(np.empty(0, np.float32), last=True)), self._codec)
+
+
 def _rounded(samples: NDArray[np.float32]) -> Samples:
     """soxr's own 16-bit output is dithered with a seed from the clock: no two workers would give the same bytes."""
     return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)

@@ -72,7 +72,7 @@ class StageContext:
 
 @dataclass(frozen=True, slots=True)
 class Transcribe:
-    """Samples at 16 kHz; the result is Transcribed or Failed."""
+    """Samples at 16 kHz; the results are Heard …, then Transcribed or Failed."""
 
     job: int
     samples: Samples
@@ -119,7 +119,7 @@ class Respond:
 
 @dataclass(frozen=True, slots=True)
 class Synthesize:
-    """The result is Synthesized or Failed."""
+    """The results are Spoken …, then Synthesized or Failed."""
 
     job: int
     text: str
@@ -170,6 +170,14 @@ class Judged:
 
     job: int
     finished: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the transcript goes on with; more may follow, and Transcribed has all of it."""
+
+    job: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +239,16 @@ class Responded:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """A piece of a sentence's audio, in the codec that was asked for; more follows."""
+
+    job: int
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Synthesized:
-    """Audio in the codec that was asked for."""
+    """The rest of a sentence's audio, perhaps none: all of it from a synthesizer that gives it whole."""
 
     job: int
     audio: bytes
@@ -246,4 +262,6 @@ class Failed:
     message: str
 
 
-Result = Published | Listened | Judged | Transcribed | Sentence | Called | Responded | Synthesized | Failed
+Result = (
+    Published | Listened | Judged | Heard | Transcribed | Sentence | Called | Responded | Spoken | Synthesized | Failed
+)

@@ -28,7 +28,7 @@ from litevoice_worker.order import PacketOrder
 from litevoice_worker.outlet import Outlet
 from litevoice_worker.response import Response
 from litevoice_worker.responses import Responses
-from litevoice_worker.transcriptions import MAX_UNTRANSCRIBED, Place, Transcription, alike
+from litevoice_worker.transcriptions import MAX_UNTRANSCRIBED, Place, Transcription, alike, joined
 
 
 class Dialogue:
@@ -357,6 +357,15 @@ class Dialogue:
         told = (transcription.ended for transcription in self.transcriptions if transcription.ended.turn)
         return [*told, *self.again]
 
+    def new_words(self, transcription: Transcription, transcript: str) -> str:
+        """What the client has not got yet of an utterance's transcript. "": nothing, or what it has got is not how the
+        transcript begins, as when another worker has the utterance recognized again; then it waits for the whole."""
+        told = transcription.ended.told
+        if not transcript.startswith(told):
+            return ""
+        transcription.ended = replace(transcription.ended, told=transcript)
+        return transcript[len(told) :]
+
     @property
     def transcribed(self) -> Transcription | None:
         """The oldest transcription, if the recognizer is done with it."""
@@ -371,7 +380,7 @@ class Dialogue:
         text = done.result.text if isinstance(done.result, Transcribed) else ""
         recognized = Recognized(
             before.parts + 1,
-            f"{before.text} {text}" if before.text and text else before.text or text,
+            joined(before, text),
             before.milliseconds + round(done.seconds * 1000),
             done.result.message if isinstance(done.result, Failed) else before.failure,
         )

@@ -85,7 +85,7 @@ class Metrics:
         stages = Histogram(
             names.WORKER_STAGE_SECONDS,
             "One call of a stage: vad (and its wait for other sessions), turn (its detector), asr, respond (until the "
-            "first sentence), tts.",
+            "first sentence), tts (until the first audio).",
             ("stage",),
             buckets=_SECONDS,
             registry=self.registry,
@@ -150,7 +150,7 @@ class Metrics:
         self._arrival.observe(seconds)
 
     def stage(self, stage: str, seconds: float) -> None:
-        """`stage`: vad, turn, asr, respond (until the first sentence) or tts."""
+        """`stage`: vad, turn, asr, respond (until the first sentence) or tts (until the first audio)."""
         self._stages[stage].observe(seconds)
 
     def heard(self, rows: int, steps: int) -> None:

@@ -14,6 +14,7 @@ from litevoice_contracts import events, metrics
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Item, ResponseRequest
 from litevoice_contracts.envelopes import ResumePoint
 from litevoice_worker.budget import within
+from litevoice_worker.audio import SAMPLE_BYTES
 from litevoice_worker.calls import Calls, TooLong
 from litevoice_worker.commands import (
     Called,
@@ -24,6 +25,7 @@ from litevoice_worker.commands import (
     Responded,
     Result,
     Sentence,
+    Spoken,
     StageContext,
     Synthesize,
     Synthesized,
@@ -32,11 +34,15 @@ from litevoice_worker.conversation import Conversation
 from litevoice_worker.heard import heard
 from litevoice_worker.outlet import Outlet
 from litevoice_worker.speakable import speakable
+from litevoice_worker.speech import Speech
 
 CHUNK_MILLISECONDS = 400
 """Audio per event, at most; no more than a response may be ahead of real time."""
+SHORT_CHUNK_MILLISECONDS = 100
+"""Audio per event, at least, while more of its sentence comes: so little goes only to a client that soon has nothing to
+play."""
 CHARACTER_MILLISECONDS = 65
-"""About as long as a character takes to say: a guess at a sentence that another worker began to say."""
+"""About as long as a character takes to say: a guess at a sentence whose audio has not all come."""
 MAX_RESPONSE_CHARACTERS = 32_768
 """A longer response ends as incomplete: it has to fit into the conversation."""
 FORGOT = "truncation is disabled, and the conversation has exceeded what is kept of it: its oldest items were forgotten"
@@ -75,9 +81,8 @@ class Response:
         self._context = context
         self._asked_at = asked_at
         self._respond_job = 0  # 0: not asked yet
-        self._speak_job = 0  # 0: nothing is being synthesized
-        self._next_job = 0  # for the sentence after the one that is spoken; 0: it was not begun
-        self._prepared: Synthesized | Failed | None = None  # its result
+        self._spoken: Speech | None = None  # the sentence that is spoken
+        self._prepared: Speech | None = None  # the one after it, if it was begun
         self._sentences: deque[str] = deque()
         self._calls = Calls(request.item_id, resume.calls if resume else ())
         self._characters = len(self.said)
@@ -87,8 +92,6 @@ class Response:
         self._unsaid = ""
         self._to_speak = resume.sentence if resume and not request.text_only and speakable(resume.sentence) else ""
         self._skip_bytes = resume.sentence_audio_bytes if resume else 0
-        self._audio = b""
-        self._offset = 0
         self._clock_start: float | None = None
         self._sent_bytes = 0
         bytes_before = resume.audio_bytes_before if resume else 0
@@ -96,7 +99,7 @@ class Response:
         if resume and resume.text_before:
             self._speech.append((len(resume.text_before), self._milliseconds(bytes_before)))
         if resume and resume.sentence:
-            guess = max(self._milliseconds(self._skip_bytes), len(resume.sentence) * CHARACTER_MILLISECONDS)
+            guess = self._guess(resume.sentence, self._skip_bytes)
             self._speech.append((len(resume.sentence), guess if self._to_speak else 0))
         self._milliseconds_before = self._milliseconds(bytes_before + self._skip_bytes)
 
@@ -104,15 +107,17 @@ class Response:
         """Ends the response where it is."""
         self.stop()
         self._sentences.clear()
-        self._to_speak, self._speak_job, self._audio, self._offset = "", 0, b"", 0
-        self._next_job, self._prepared = 0, None
+        if self._spoken is not None and not self._unsaid:
+            self._measure(self._spoken.taken)  # the rest is not heard
+        self._to_speak, self._spoken, self._prepared = "", None, None
         self._outcome = Outcome("failed", message)
 
     def stop(self) -> None:
         """Results are no longer wanted."""
         self._outlet.cancel(self._respond_job)
-        self._outlet.cancel(self._speak_job)
-        self._outlet.cancel(self._next_job)
+        for speech in (self._spoken, self._prepared):
+            if speech is not None:
+                self._outlet.cancel(speech.job)
 
     def take(self, result: Result) -> None:
         """A stage's result, ignored unless it is for this response."""
@@ -131,12 +136,10 @@ class Response:
                     self._fail(outcome.reason)
                 self._calls.end()
                 self._outcome = self._outcome or outcome
-            case Synthesized(job) | Failed(job) if job == self._next_job:
-                self._prepared = result
-            case Synthesized(job, audio) if job == self._speak_job:
-                self._begin_to_speak(audio)
-            case Failed(job, message) if job in (self._respond_job, self._speak_job):
+            case Failed(job, message) if job == self._respond_job:
                 self._fail(message)
+            case Spoken(job) | Synthesized(job) | Failed(job) if speech := self._speech_of(job):
+                self._heed(speech, result)
             case _:
                 pass
 
@@ -145,14 +148,16 @@ class Response:
         self.wait_until = None
         if call := self._next_call():
             return call
-        if self._offset < len(self._audio):
-            self._prepare()
-            return self._say() if self._unsaid else self._next_chunk(now)
-        if not (self._speak_job or self._to_speak or self._unsaid):
+        if self._spoken is not None and self._spoken.over:
+            self._spoken = None
+        if not (self._spoken or self._to_speak or self._unsaid):
             self._next_sentence()
-        if self._to_speak and not self._speak_job:
+        if self._to_speak and self._spoken is None:
             self._synthesize()
-        if not self._speak_job:
+        if self._spoken is not None and self._spoken.left:
+            self._prepare()
+            return self._say() if self._unsaid else self._next_chunk(self._spoken, now)
+        if self._spoken is None:
             if self._unsaid:
                 return self._say()
             if self._outcome:
@@ -240,21 +245,21 @@ class Response:
 
     def _synthesize(self) -> None:
         text, self._to_speak = self._to_speak, ""
-        job, prepared, self._next_job, self._prepared = self._next_job, self._prepared, 0, None
-        match prepared:
-            case Synthesized(_, audio):
-                self._begin_to_speak(audio)
-            case Failed(_, message):
-                self._fail(message)
-            case None:
-                self._speak_job = job or self._command(text)
+        speech, self._prepared = self._prepared or Speech(self._command(text)), None
+        self._spoken = speech
+        speech.skip(self._skip_bytes)
+        self._skip_bytes = 0
+        if speech.failure:
+            self._fail(speech.failure)
+        elif speech.over:  # it has no audio
+            self._spoken = None
 
     def _prepare(self) -> None:
         """While a sentence is spoken the next one is made: there is no silence between them that need not be."""
-        if self._next_job or not self._sentences or self.request.text_only:
+        if self._prepared or not self._sentences or self.request.text_only:
             return
         if speakable(self._sentences[0]):
-            self._next_job = self._command(self._sentences[0])
+            self._prepared = Speech(self._command(self._sentences[0]))
 
     def _command(self, sentence: str) -> int:
         job, config = self._outlet.new_job(), self._conversation.config
@@ -264,12 +269,27 @@ class Response:
         self._outlet.command(Synthesize(job, text, voice, config.speed, self._codec, context))
         return job
 
-    def _begin_to_speak(self, audio: bytes) -> None:
-        self._speak_job = 0
-        if not self._unsaid:
-            self._speech[-1] = (self._speech[-1][0], self._milliseconds(len(audio)))  # no guess any more
-        self._audio, self._offset = audio, min(self._skip_bytes, len(audio))
-        self._skip_bytes = 0
+    def _speech_of(self, job: int) -> Speech | None:
+        return next((one for one in (self._spoken, self._prepared) if one is not None and one.job == job), None)
+
+    def _heed(self, speech: Speech, result: Spoken | Synthesized | Failed) -> None:
+        """What the synthesizer says of a sentence; one that cannot be made fails when its turn has come."""
+        if isinstance(result, Failed):
+            speech.failure = result.message
+            if speech is self._spoken:
+                self._fail(result.message)
+            return
+        speech.add(result.audio, ends=isinstance(result, Synthesized))
+        if speech is self._spoken and speech.ended and not self._unsaid:
+            self._measure(speech.total)
+
+    def _measure(self, audio_bytes: int) -> None:
+        """How long the last sentence that was said takes: no guess any more."""
+        self._speech[-1] = (self._speech[-1][0], self._milliseconds(audio_bytes))
+
+    def _guess(self, sentence: str, audio_bytes: int) -> int:
+        """Milliseconds that a sentence takes of which so much has come."""
+        return max(self._milliseconds(audio_bytes), len(sentence) * CHARACTER_MILLISECONDS)
 
     def _next_call(self) -> events.CallStarted | events.CallDelta | None:
         """An answer that does not end well calls nothing."""
@@ -287,21 +307,27 @@ class Response:
         text, self._unsaid = self._unsaid, ""
         self.said += text
         if not self.request.text_only:
-            audio = self._audio if self._offset < len(self._audio) else b""
-            self._speech.append((len(text), self._milliseconds(len(audio))))
+            size, ended = (self._spoken.total, self._spoken.ended) if self._spoken is not None else (0, True)
+            self._speech.append((len(text), self._milliseconds(size) if ended else self._guess(text, size)))
         return events.TextDelta(self.request.response_id, self.request.item_id, text)
 
-    def _next_chunk(self, now: float) -> events.AudioDelta | None:
+    def _next_chunk(self, speech: Speech, now: float) -> events.AudioDelta | None:
         size = self._chunk_milliseconds * self._bytes_per_second // 1000
-        chunk = self._audio[self._offset : self._offset + size]
+        chunk = speech.look(size)
         sent_seconds = self._sent_bytes / self._bytes_per_second
         if self._clock_start is None or now - self._clock_start > sent_seconds:
             self._clock_start = now - sent_seconds  # the client has heard everything: the clock starts (again)
         due = self._clock_start + sent_seconds + len(chunk) / self._bytes_per_second - self._ahead_seconds
+        if len(chunk) < size and not speech.ended:
+            # More may come before the client needs it.
+            chunk = chunk[: len(chunk) - len(chunk) % SAMPLE_BYTES[self._codec]]
+            if len(chunk) < min(size, SHORT_CHUNK_MILLISECONDS * self._bytes_per_second // 1000):
+                return None
+            due = max(due, self._clock_start + sent_seconds - self._chunk_milliseconds / 1000)
         if now < due - 1e-6:
             self.wait_until = due
             return None
-        self._offset += len(chunk)
+        speech.take(len(chunk))
         self._sent_bytes += len(chunk)
         if self._asked_at is not None:
             self._outlet.count(metrics.WORKER_FIRST_AUDIO_SECONDS, now - self._asked_at)

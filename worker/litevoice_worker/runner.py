@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -20,7 +20,15 @@ from litevoice_worker.metrics import Metrics
 from litevoice_worker.opening import Stream
 from litevoice_worker.places import place
 from litevoice_worker.plugins import Pipelines
-from litevoice_worker.stages import Responder, StageDied, StageError, Synthesizer, Transcriber, TurnDetector
+from litevoice_worker.stages import (
+    Responder,
+    StageDied,
+    StageError,
+    Synthesizer,
+    Transcriber,
+    TurnDetector,
+    pieces_of,
+)
 from litevoice_worker.stages.model_calls import calls_of
 from litevoice_worker.turn import Turns
 from litevoice_worker.unheard import Unheard
@@ -30,6 +38,9 @@ logger = logging.getLogger(__name__)
 OVERLOADED_PAUSE_SECONDS = 0.2
 ABANDON_SECONDS = 5.0
 """How long a session that is handed over may take to have its last message confirmed."""
+
+MAX_SPEECH_BYTES = 16 << 20
+"""Of one sentence; more would be minutes."""
 
 JUDGE_SECONDS = 1.0
 """A turn detector that takes longer is not waited for."""
@@ -338,9 +349,19 @@ class SessionRunner:
 
     async def _transcribe(self, work: commands.Transcribe, transcriber: Transcriber) -> None:
         began = time.perf_counter()
-        text = await transcriber.transcribe(work.samples, work.context)
+        transcript = transcriber.transcribe(work.samples, work.context)
+        if isinstance(transcript, AsyncIterator):
+            text = ""
+            async with aclosing(pieces_of(transcript)) as pieces:
+                async for piece in pieces:
+                    self._gave(work.job)
+                    text += piece
+                    self._result_soon(commands.Heard(work.job, piece))
+            text = text.strip()  # as what was told of it
+        else:
+            text = await transcript
         self._metrics.stage("asr", time.perf_counter() - began)
-        self._result(commands.Transcribed(work.job, text))
+        self._result_soon(commands.Transcribed(work.job, text))
 
     def _gave(self, job: int) -> None:
         if (at_work := self._jobs.get(job)) is not None:
@@ -366,7 +387,17 @@ class SessionRunner:
         self._result_soon(commands.Responded(work.job, outcome))
 
     async def _synthesize(self, work: commands.Synthesize, synthesizer: Synthesizer) -> None:
-        began = time.perf_counter()
-        audio = await synthesizer.synthesize(work.text, work.voice, work.speed, work.codec, work.context)
-        self._metrics.stage("tts", time.perf_counter() - began)
-        self._result(commands.Synthesized(work.job, audio))
+        began: float | None = time.perf_counter()
+        size = 0
+        speech = synthesizer.synthesize(work.text, work.voice, work.speed, work.codec, work.context)
+        async with aclosing(pieces_of(speech)) as pieces:
+            async for piece in pieces:
+                self._gave(work.job)
+                if began is not None:
+                    self._metrics.stage("tts", time.perf_counter() - began)
+                    began = None
+                size += len(piece)
+                if size > MAX_SPEECH_BYTES:
+                    raise StageError(f"the synthesizer made more than {MAX_SPEECH_BYTES} bytes of one sentence")
+                self._result_soon(commands.Spoken(work.job, piece))
+        self._result_soon(commands.Synthesized(work.job, b""))

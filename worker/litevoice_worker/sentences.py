@@ -15,6 +15,30 @@ _END = re.compile(
     rf"|[{_UNSPACED}]+[{_CLOSING}]*(?=[^{_UNSPACED}{_CLOSING}])"  # what follows is known, however the text is cut
     r"|\n"
 )
+_TITLES = "dr mr mrs ms prof hr fr st mt rev hon gen col lt sgt capt gov sen mme mlle sr sra srta dra sig dott dhr mevr"
+_JOINING = "vs cf al approx ca bzw bspw evtl ggf inkl zzgl vgl geb ehem ej bijv"
+_ABBREVIATED = frozenset(f"{_TITLES} {_JOINING}".split())
+"""Words whose full stop is no end, in lower case; so is that of a letter ("J.", "z. B.") and of letters ("e.g.")."""
+_AT_ITS_END = frozenset(["etc", "usw", "inc", "ltd", "co", "corp", "a.m", "p.m"])
+"""Words that often end a sentence: it goes on when what follows is no capital."""
+_BEFORE_NUMBER = frozenset(["no", "nos", "nr", "num", "fig", "art", "abs", "sec", "ch", "vol", "pp", "pag"])
+"""Words whose full stop is no end before a digit."""
+_PRONOUNS = frozenset("I")
+_ORDINAL_BEFORE = re.compile(r"(?:jan|feb|mär|apr|mai|jun|jul|aug|sep|okt|nov|dez|jah)", re.IGNORECASE)
+"""What follows a German ordinal, "3. Oktober" or "19. Jahrhundert"."""
+_LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
+_LIST_NUMBER = re.compile(r"\d{1,3}")
+_DAY = re.compile(r"\d{1,2}")
+_WORD = re.compile(r"[^\s\"'(\[{„“‚‘«»/-]*\Z")
+_FOLLOWING = re.compile(r"[^\S\n]*")
+
+PHRASE_CHARACTERS = 40
+"""Thai and Lao have neither full stops nor spaces between words: they are cut at a space between phrases, so far from
+the beginning at least."""
+_PHRASE = re.compile(
+    r"(?<=[\u0e01-\u0e4e\u0e81-\u0ece]) +"
+    r"(?=[\u0e01-\u0e45\u0e47-\u0e4e\u0e81-\u0ec5\u0ec7-\u0ece])"  # not before a mark that repeats the word
+)
 
 
 class SentenceSplitter:
@@ -40,13 +64,46 @@ class SentenceSplitter:
     def _cut(self) -> int | None:
         head = self._buffer[: MAX_SENTENCE_CHARACTERS + 1]
         begin = len(head) - len(head.lstrip())
-        match = _END.search(head, begin)
-        if match is not None and match.end() <= MAX_SENTENCE_CHARACTERS:
-            return match.end()
+        phrase = _PHRASE.search(head, begin + PHRASE_CHARACTERS)
+        for match in _END.finditer(head, begin):
+            if phrase is not None and phrase.start() < match.start():
+                break
+            ends = _ends(head, begin, match)
+            if ends is None and len(head) <= MAX_SENTENCE_CHARACTERS:
+                return None
+            if ends and match.end() <= MAX_SENTENCE_CHARACTERS:
+                return match.end()
+        if phrase is not None and phrase.start() <= MAX_SENTENCE_CHARACTERS:
+            return phrase.start()
         if len(head) <= MAX_SENTENCE_CHARACTERS:
             return None
         space = head.rfind(" ", begin + 1)
         return space if space > begin else MAX_SENTENCE_CHARACTERS
+
+
+def _ends(text: str, begin: int, mark: re.Match[str]) -> bool | None:
+    """Whether a mark ends the sentence that begins there; None when that depends on what has not come yet."""
+    if mark[0] != ".":
+        return True
+    found = _WORD.search(text, begin, mark.start())
+    word = found[0] if found is not None else ""
+    at_the_beginning = mark.start() - len(word) == begin
+    gap = _FOLLOWING.match(text, mark.end())
+    following = text[gap.end() if gap is not None else mark.end() :]
+    lower = word.lower()
+    if lower in _AT_ITS_END:
+        return not (following[0].islower() or following[0].isdigit()) if following else None
+    if lower in _ABBREVIATED or (_LETTERS.fullmatch(word) and word not in _PRONOUNS):
+        return False
+    if lower in _BEFORE_NUMBER:
+        return not following[0].isdigit() if following else None
+    if _LIST_NUMBER.fullmatch(word) and at_the_beginning:
+        return False
+    if _DAY.fullmatch(word):
+        known = following[:3]
+        undecided = not known or (len(known) < 3 and known.isalpha())
+        return None if undecided else _ORDINAL_BEFORE.match(known) is None
+    return True
 
 
 def split(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from litevoice_contracts.conversation import Mark, TurnDetection, Untranscribed
+from litevoice_contracts.conversation import Mark, Recognized, TurnDetection, Untranscribed
 from litevoice_worker.commands import Failed, Transcribed
 
 MAX_UNTRANSCRIBED = 4
@@ -34,6 +34,7 @@ class Transcription:
         begin: from where on its audio is needed.
         started_ms, ended_ms: in the session's audio.
         more: it is a part of an utterance, and not the last one.
+        heard: what the recognizer has said of it so far.
         result: None until the recognizer is done.
     """
 
@@ -46,7 +47,13 @@ class Transcription:
     size: int
     ended_at: float
     more: bool = False
+    heard: str = ""
     result: Transcribed | Failed | None = None
+
+
+def joined(before: Recognized | None, text: str) -> str:
+    """The transcript of an utterance of which parts were recognized before."""
+    return " ".join(part for part in (before.text if before is not None else "", text) if part)
 
 
 def alike(rules: TurnDetection | None, others: TurnDetection | None) -> bool:

@@ -17,7 +17,7 @@ from litevoice_contracts.control import WorkerStage
 from litevoice_contracts.conversation import Mark, Snapshot
 from litevoice_contracts.envelopes import DownEnvelope, MessageIds, UpEnvelope
 from litevoice_worker import client_events, idleness, utterances
-from litevoice_worker.commands import Command, Failed, Judged, Listened, Outcome, Published, Result, Transcribed
+from litevoice_worker.commands import Command, Failed, Heard, Judged, Listened, Outcome, Published, Result, Transcribed
 from litevoice_worker.dialogue import Dialogue
 from litevoice_worker.hearing import Listener
 from litevoice_worker.order import Arrival, Backlog, PacketOrder
@@ -153,6 +153,9 @@ class Turns:
                 utterances.judged(self._dialogue, result, now)
             case Failed(job) if job == self._dialogue.listening:
                 self._drop()
+            case Heard(job, text) if transcription := self._dialogue.transcription(job):
+                transcription.heard += text
+                utterances.tell_heard(self._dialogue)
             case Transcribed(job) | Failed(job) if transcription := self._dialogue.transcription(job):
                 utterances.recognized(self._dialogue, transcription, result)
             case _:

@@ -18,7 +18,7 @@ from litevoice_worker.conversation import made_id
 from litevoice_worker.dialogue import Dialogue
 from litevoice_worker.hearing import Ended, Found, Portion, Started, Utterance
 from litevoice_worker.order import Numbered
-from litevoice_worker.transcriptions import Transcription
+from litevoice_worker.transcriptions import Transcription, joined
 
 MAX_PARTS = 40
 """A longer utterance is committed, though the user speaks on."""
@@ -165,11 +165,29 @@ def recognized(dialogue: Dialogue, transcription: Transcription, result: Transcr
     _close(dialogue)
 
 
+def tell_heard(dialogue: Dialogue) -> None:
+    """What is recognized so far of the oldest utterance, if the client knows of it. The snapshot says what was told:
+    whoever has it recognized again tells only what follows."""
+    oldest = dialogue.transcriptions[0] if dialogue.transcriptions else None
+    if oldest is None or oldest.more or not oldest.ended.turn or oldest.result is not None:
+        return
+    if heard := oldest.heard.strip():
+        _tell_words(dialogue, oldest, joined(dialogue.cursor.recognized, heard))
+
+
+def _tell_words(dialogue: Dialogue, transcription: Transcription, transcript: str) -> None:
+    item_id = made_id("item", dialogue.id, transcription.ended.turn)
+    if words := dialogue.new_words(transcription, transcript):
+        dialogue.publish([events.InputTranscriptDelta(item_id, words)], snapshot=True)
+
+
 def _close(dialogue: Dialogue) -> None:
     """What is recognized is told, in order."""
     while (done := dialogue.transcribed) is not None:
         if not (done.ended.turn or done.more) and done.result != Transcribed(done.job, ""):
             _tell_whole(dialogue, done)
+        if done.ended.told and isinstance(done.result, Transcribed):
+            _tell_words(dialogue, done, joined(dialogue.cursor.recognized, done.result.text))
         whole = dialogue.close_transcription()
         if done.more:
             dialogue.publish([dialogue.progress()], snapshot=True)
@@ -179,6 +197,7 @@ def _close(dialogue: Dialogue) -> None:
             dialogue.publish([dialogue.progress(), *news], snapshot=True)  # it was only a cough that held it up
         else:
             dialogue.tell()  # a cough: nobody was told that it began
+    tell_heard(dialogue)
 
 
 def _recognized(dialogue: Dialogue, done: Transcription, whole: Recognized) -> None:

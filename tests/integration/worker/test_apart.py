@@ -28,7 +28,7 @@ from tests.stage_context import context
 from tests.waiting import until, watching_the_loop
 
 TEAM = '''
-import asyncio, ctypes, os, time
+import asyncio, ctypes, os, subprocess, time
 from pydantic import BaseModel
 from litevoice_contracts.errors import InvalidField
 from litevoice_worker.commands import FunctionCall, Outcome
@@ -75,6 +75,23 @@ class Agent(Plugin[Options]):
                 os._exit(0)
             await asyncio.sleep(0.1)
             os._exit(3)
+        elif wish == "poison":
+            while len(os.listdir(self.options.folder)) < 5:  # all others are here
+                await asyncio.sleep(0.01)
+            ctypes.string_at(0)
+        elif wish.startswith("long"):
+            if not prompt.said:
+                yield "One."
+                await asyncio.sleep(30 if context.attempt == 0 else 0.1)
+            yield " Two."
+        elif wish == "children and exit":
+            if not prompt.said:
+                child = subprocess.Popen(["sleep", "3600"])
+                yield str(child.pid)
+                await asyncio.sleep(0.1)
+                os._exit(3)
+        elif wish == "children":
+            yield str(subprocess.Popen(["sleep", "3600"]).pid)
         elif wish == "flood":
             for number in range(20_000):
                 yield f" {number}"
@@ -110,6 +127,17 @@ class Ears(Plugin[Options]):
     async def transcribe(self, samples, context):
         return None
 
+class Voice(Plugin[Options]):
+    """Gives its audio in pieces; crashes at the first two attempts, each time a little later."""
+    Options = Options
+    async def synthesize(self, text, voice, speed, codec, context):
+        audio, size = bytes(range(250)), 50 + 7 * context.attempt
+        for begin in range(0, 250, size):
+            yield audio[begin : begin + size]
+            if context.attempt < 2 and begin:
+                await asyncio.sleep(0.1)
+                ctypes.string_at(0)
+
 class Patience(Plugin[Options]):
     """Crashes the first time that it is asked."""
     Options = Options
@@ -123,6 +151,8 @@ ENTRY_POINTS = """
 agent = litevoice_test_team:Agent
 [litevoice.transcribers]
 ears = litevoice_test_team:Ears
+[litevoice.synthesizers]
+voice = litevoice_test_team:Voice
 [litevoice.turn_detectors]
 patience = litevoice_test_team:Patience
 """
@@ -267,6 +297,32 @@ async def test_a_child_of_its_own_does_not_hide_its_end(agent: PluginProcess, de
     assert (failing.how, failing.deaths) == ("crashed", 1)
 
 
+async def test_what_kills_it_fails_and_what_was_beside_it_does_not(agent: PluginProcess, deaths: Deaths) -> None:
+    """Four answers are under way when the fifth ends their process, whenever it is asked for."""
+    others = [asyncio.create_task(wished(agent, f"long {number}")) for number in range(4)]
+    with pytest.raises(StageError, match=r"^the responder crashed 3 times at this$"):
+        await wished(agent, "poison")
+    assert [await other for other in others] == [["One.", " Two.", Outcome()]] * 4
+    assert deaths.failing(time.monotonic())[0].deaths == 3
+
+
+async def test_what_it_has_started_does_not_outlive_it(team: Path, deaths: Deaths) -> None:
+    agent = await begun(deaths, folder=str(team))
+    crashed, _ = await wished(agent, "children and exit")
+    left, _ = await wished(agent, "children")
+    await until(lambda: not runs(int(crashed)), "its process has crashed")
+    assert runs(int(left))
+    await agent.close()
+    await until(lambda: not runs(int(left)), "its process was closed")
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 async def test_an_interruption_reaches_it(agent: PluginProcess, team: Path) -> None:
     waiting = asyncio.create_task(wished(agent, "wait"))
     await until((team / "wait").exists, "it was asked")
@@ -297,6 +353,17 @@ async def test_a_turn_detector_is_apart_like_any_other_stage(deaths: Deaths) -> 
     assert await made.finished(np.full(1600, 25, dtype=np.int16), context()) == 0.25
     (failing,) = deaths.failing(time.monotonic())
     assert (failing.stage, failing.plugin, failing.how, failing.deaths) == ("turn_detector", "patience", "crashed", 1)
+    await made.close()
+
+
+@pytest.mark.usefixtures("team")
+async def test_speech_comes_in_pieces_and_goes_on_to_the_byte_in_the_next_process(deaths: Deaths) -> None:
+    made = await apart("info", deaths)("synthesizer", StageSettings(use="voice"), "pipelines[0].synthesizer")
+    assert isinstance(made, PluginProcess)
+    pieces = [piece async for piece in made.synthesize("One.", "default", 1.0, "pcm16/24000", context())]
+    assert [len(piece) for piece in pieces] == [50, 50, 14, 14, 64, 58], "what was given is not given again"
+    assert b"".join(pieces) == bytes(range(250))
+    assert deaths.failing(time.monotonic())[0].deaths == 2
     await made.close()
 
 

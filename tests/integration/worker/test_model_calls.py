@@ -13,7 +13,7 @@ from litevoice_worker.metrics import Metrics
 from litevoice_worker.stages import StageError
 from litevoice_worker.stages.respond_openai import OpenAIResponder
 from litevoice_worker.stages.transcribe_openai import OpenAITranscriber
-from tests.integration.worker.test_openai import SAMPLES, STREAM, Endpoint, chunk, collect, options
+from tests.integration.worker.test_openai import STREAM, Endpoint, chunk, collect, options, transcript
 from tests.stage_context import CONTEXT
 from tests.waiting import until
 
@@ -98,7 +98,7 @@ async def test_an_answer_without_a_transcript() -> None:
         transcriber = OpenAITranscriber(options(endpoint.settings()))
         counted = Counted(transcriber, "asr")
         with pytest.raises(StageError) as failure:
-            await transcriber.transcribe(SAMPLES, CONTEXT)
+            await transcript(transcriber)
         assert failure.value.endpoint == f"127.0.0.1:{endpoint.port}/v1 (m)"
         assert counted("errors_total", endpoint, kind="broken") == 1
         await transcriber.close()

@@ -8,29 +8,31 @@ import io
 import itertools
 import json
 import wave
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import Item
+from litevoice_contracts.conversation import Codec, Item
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import OpenAICompatible, PipelineSettings
 from litevoice_dev.ports import free_port
-from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt
+from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt, StageContext
 from litevoice_worker.plugins import make_pipelines
-from litevoice_worker.stages import StageError
+from litevoice_worker.stages import StageError, pieces_of
 from litevoice_worker.stages.judge_endpoint import EndpointTurnDetector
-from litevoice_worker.stages.openai_http import OpenAIOptions
 from litevoice_worker.stages.respond_openai import OpenAIResponder, messages
 from litevoice_worker.stages.synthesize_openai import OpenAISpeechOptions, OpenAISynthesizer
-from litevoice_worker.stages.transcribe_openai import OpenAITranscriber
+from litevoice_worker.stages.transcribe_openai import OpenAITranscriber, OpenAITranscriptionOptions
+from litevoice_worker.testing import Call, run
 from tests.stage_context import CONTEXT, context
+from tests.waiting import until
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -41,6 +43,7 @@ class Endpoint:
 
     Attributes:
         pieces: parts of the body, written one by one; `hang`: seconds before each part after the first.
+        gate: what these wait for.
         cut: the connection is closed in the middle of the body.
     """
 
@@ -48,6 +51,8 @@ class Endpoint:
     pieces: list[bytes] = field(default_factory=list)
     hang: float = 0.0
     silent: bool = False
+    content_type: str = "text/plain"
+    gate: asyncio.Event | None = None
     cut: bool = False
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     port: int = field(default_factory=free_port)
@@ -90,12 +95,15 @@ class Endpoint:
 
     async def _answer(self, writer: asyncio.StreamWriter) -> None:
         writer.write(
-            f"HTTP/1.1 {self.status} X\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            f"HTTP/1.1 {self.status} X\r\nContent-Type: {self.content_type}\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
         )
         for number, piece in enumerate(self.pieces):
             if number and self.hang:
                 await writer.drain()
                 await asyncio.sleep(self.hang)
+            if number and self.gate is not None:
+                await self.gate.wait()
             if piece:
                 writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
                 await writer.drain()
@@ -130,8 +138,12 @@ STREAM = [
 PROMPT = Prompt("be brief", [Item("1", "user", "how tall"), Item("2", "assistant", ""), Item("3", "user", "well?")])
 
 
-def options(*endpoints: OpenAICompatible) -> OpenAIOptions:
-    return OpenAIOptions(endpoints=list(endpoints))
+async def transcript(transcriber: OpenAITranscriber, of: StageContext = CONTEXT) -> str:
+    return "".join([piece async for piece in pieces_of(transcriber.transcribe(SAMPLES, of))])
+
+
+def options(*endpoints: OpenAICompatible, stream: bool = False) -> OpenAITranscriptionOptions:
+    return OpenAITranscriptionOptions(endpoints=list(endpoints), stream=stream)
 
 
 async def collect(responder: OpenAIResponder, prompt: Prompt = PROMPT) -> list[str | FunctionCallPart | Outcome]:
@@ -404,7 +416,7 @@ SAMPLES = np.arange(-8000, 8000, dtype=np.int16)
 async def test_transcription(endpoint: Endpoint) -> None:
     endpoint.pieces = [b'{"text": " Hello ', b'there. "}']
     transcriber = OpenAITranscriber(options(endpoint.settings()))
-    assert await transcriber.transcribe(SAMPLES, context(language="en")) == "Hello there."
+    assert await transcript(transcriber, context(language="en")) == "Hello there."
     line, headers, body = endpoint.requests[0]
     assert line == "POST /v1/audio/transcriptions HTTP/1.1"
     assert headers["content-type"].startswith("multipart/form-data")
@@ -447,13 +459,13 @@ async def test_failures_of_the_others(case: str, how: dict[str, Any], message: s
         timeout_seconds = 1 if message == "did not answer in time" else 60
         transcriber = OpenAITranscriber(options(endpoint.settings(timeout_seconds=timeout_seconds)))
         with pytest.raises(StageError, match=message):
-            await transcriber.transcribe(SAMPLES, CONTEXT)
+            await transcript(transcriber)
         await transcriber.close()
         synthesizer = OpenAISynthesizer(
             OpenAISpeechOptions(endpoints=[endpoint.settings(timeout_seconds=timeout_seconds)])
         )
         with pytest.raises(StageError, match=message):
-            await synthesizer.synthesize("Hello.", "default", 1.0, "pcm16/24000", CONTEXT)
+            await said(synthesizer)
         await synthesizer.close()
 
 
@@ -462,16 +474,27 @@ async def test_a_transcription_of_another_shape(endpoint: Endpoint) -> None:
     for body in (b"no JSON", b"[]", b'{"words": 1}'):
         endpoint.pieces = [body]
         with pytest.raises(StageError, match="no field text"):
-            await transcriber.transcribe(SAMPLES, CONTEXT)
+            await transcript(transcriber)
     await transcriber.close()
 
 
+async def said(
+    synthesizer: OpenAISynthesizer, codec: Codec = "pcm16/24000", voice: str = "default", speed: float = 1.0
+) -> bytes:
+    return b"".join([piece async for piece in synthesizer.synthesize("Hello.", voice, speed, codec, CONTEXT)])
+
+
+PCM = (np.sin(np.arange(24_000) / 10) * 9000).astype("<i2").tobytes()
+
+
 async def test_speech(endpoint: Endpoint) -> None:
-    pcm = (np.sin(np.arange(24_000) / 10) * 9000).astype("<i2").tobytes()
-    endpoint.pieces = [pcm[:1001], pcm[1001:]]
+    endpoint.pieces = [PCM[:1001], PCM[1001:]]
     synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[endpoint.settings()]))
-    assert await synthesizer.synthesize("Hello.", "default", 1.25, "pcm16/24000", CONTEXT) == pcm
-    assert len(await synthesizer.synthesize("Hello.", "echo", 1.0, "g711_ulaw/8000", CONTEXT)) == 8000
+    assert await said(synthesizer, speed=1.25) == PCM
+    whole = await said(synthesizer, "g711_ulaw/8000", voice="echo")
+    assert len(whole) == 8000
+    endpoint.pieces = [PCM[begin : begin + 999] for begin in range(0, len(PCM), 999)]
+    assert await said(synthesizer, "g711_ulaw/8000") == whole, "the same bytes, however they come"
     bodies = [json.loads(body) for _, _, body in endpoint.requests]
     assert bodies[0] == {"model": "m", "input": "Hello.", "voice": "alloy", "response_format": "pcm", "speed": 1.25}
     assert bodies[1]["voice"] == "echo"
@@ -481,14 +504,15 @@ async def test_speech(endpoint: Endpoint) -> None:
 async def test_voices_that_clients_name_have_other_names_at_the_endpoint(endpoint: Endpoint) -> None:
     endpoint.pieces = [bytes(48)]
     served = endpoint.settings().model_dump(by_alias=True)
-    speech = {"use": "openai", "options": {"endpoints": [served], "voice": "own"}}
-    mapped = {"name": "mapped", "synthesizer": speech, "voices": {"ash": "af_sky"}}
-    whole = [mapped, {"name": "none", "synthesizer": speech, "voices": {}}, {"name": "all", "synthesizer": speech}]
+    synthesizer = {"use": "openai", "options": {"endpoints": [served], "voice": "own"}}
+    mapped = {"name": "mapped", "synthesizer": synthesizer, "voices": {"ash": "af_sky"}}
+    whole = [mapped, {"name": "none", "synthesizer": synthesizer, "voices": {}}, {"name": "all", "synthesizer": synthesizer}]
     pipelines = await make_pipelines([PipelineSettings.model_validate(one) for one in whole])
     for model in pipelines.named:
         stages = pipelines.of(model)
         for name in ("ash", "coral", "default"):
-            await stages.synthesizer.synthesize("Hello.", stages.voice(name), 1.0, "pcm16/24000", CONTEXT)
+            speech = stages.synthesizer.synthesize("Hello.", stages.voice(name), 1.0, "pcm16/24000", CONTEXT)
+            assert b"".join([piece async for piece in pieces_of(speech)])
     await pipelines.close()
     spoken = [json.loads(body)["voice"] for _, _, body in endpoint.requests]
     assert spoken == ["af_sky", "own", "own", "own", "own", "own", "ash", "coral", "own"]
@@ -510,3 +534,130 @@ async def test_cached_tokens(endpoint: Endpoint) -> None:
     got = [piece async for piece in responder.respond(Prompt("", [Item("i", "user", "hello")]), CONTEXT)]
     assert got == ["Hi.", Outcome("completed", "", 11, 7, cached_tokens=8)]
     await responder.close()
+
+
+async def test_speech_is_given_as_it_comes() -> None:
+    async with Endpoint(pieces=[PCM[:9_600], PCM[9_600:]], hang=5.0) as endpoint:
+        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[endpoint.settings(timeout_seconds=30)]))
+        began = asyncio.get_running_loop().time()
+        pieces = synthesizer.synthesize("Hello.", "default", 1.0, "pcm16/24000", CONTEXT)
+        async with aclosing(cast(AsyncGenerator[bytes], pieces)):
+            assert await anext(pieces) == PCM[:9_600]
+            assert asyncio.get_running_loop().time() - began < 4, "the endpoint has not ended"
+        await synthesizer.close()
+
+
+async def test_an_endpoint_as_slow_as_speech_is_not_too_slow() -> None:
+    async with Endpoint(pieces=[PCM[begin : begin + 9_600] for begin in range(0, len(PCM), 9_600)], hang=0.2) as slow:
+        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[slow.settings(timeout_seconds=1)]))
+        assert await said(synthesizer) == PCM
+        await synthesizer.close()
+
+
+async def test_speech_that_breaks_off_is_asked_for_again_and_goes_on_where_it_was() -> None:
+    async with Endpoint(pieces=[PCM[:9_601]], cut=True) as broken, Endpoint(pieces=[PCM[:77], PCM[77:]]) as whole:
+        both = OpenAISpeechOptions(endpoints=[broken.settings(), whole.settings()])
+        synthesizer = OpenAISynthesizer(both)
+        assert await said(synthesizer) == PCM
+        assert (len(broken.requests), len(whole.requests)) == (1, 1)
+        await synthesizer.close()
+
+
+async def test_speech_that_breaks_off_twice_fails() -> None:
+    async with Endpoint(pieces=[PCM[:9_601]], cut=True) as broken:
+        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[broken.settings()]))
+        with pytest.raises(StageError, match="cannot be reached"):
+            await said(synthesizer)
+        assert len(broken.requests) == 2
+        await synthesizer.close()
+
+
+def test_the_caller_hears_a_sentence_before_its_endpoint_has_ended() -> None:
+    """Through the worker's shell and session, and on in another worker to the byte; virtual time, real sockets."""
+
+    async def story() -> None:
+        async with Endpoint(pieces=[PCM[:14_400], PCM[14_400:]], gate=asyncio.Event()) as endpoint:
+            assert endpoint.gate is not None
+            options = OpenAISpeechOptions(endpoints=[endpoint.settings(timeout_seconds=600)])
+            async with Call(synthesizer=lambda: OpenAISynthesizer(options)) as call:
+                call.say("Hello.")
+                (sentence,) = await call.sentences(1)
+                await until(lambda: call.answers[-1].audio_seconds, "audio has come")
+                assert call.answers[-1].audio_seconds == pytest.approx(0.3), "the endpoint has not sent the rest"
+                await call.kill_worker()
+                endpoint.gate.set()
+                answer = await call.answer()
+                assert (answer.status, answer.text) == ("completed", sentence)
+                assert answer.audio_seconds == pytest.approx(1.0)
+
+    run(story)
+
+
+def transcript_event(**event: str) -> bytes:
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+HEARD = [transcript_event(type="transcript.text.delta", delta=text) for text in ("Hello", " there", ".")]
+DONE = transcript_event(type="transcript.text.done", text="Hello there.")
+SSE = "text/event-stream; charset=utf-8"
+
+
+async def words(transcriber: OpenAITranscriber) -> list[str]:
+    pieces = transcriber.transcribe(SAMPLES, context(language="en"))
+    assert isinstance(pieces, AsyncIterator)
+    return [piece async for piece in pieces]
+
+
+async def test_a_transcript_that_is_streamed() -> None:
+    async with Endpoint(pieces=[*HEARD, DONE], content_type=SSE, gate=asyncio.Event()) as endpoint:
+        assert endpoint.gate is not None
+        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
+        pieces = transcriber.transcribe(SAMPLES, context(language="en"))
+        assert isinstance(pieces, AsyncGenerator)
+        async with aclosing(pieces):
+            assert await anext(pieces) == "Hello", "the endpoint has not said the rest"
+            endpoint.gate.set()
+            assert [piece async for piece in pieces] == [" there", "."]
+        ((line, _, body),) = endpoint.requests
+        assert line.startswith("POST /v1/audio/transcriptions")
+        for field_ in (b'name="stream"\r\n\r\ntrue', b'name="language"\r\n\r\nen', b'name="model"\r\n\r\nm'):
+            assert field_ in body
+        endpoint.pieces = [HEARD[0], DONE]
+        assert await words(transcriber) == ["Hello", " there."], "what came with the end only"
+        await transcriber.close()
+
+
+async def test_an_endpoint_that_does_not_stream_gives_the_whole_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    async with Endpoint(pieces=[b'{"text": " Hello there."}'], content_type="application/json") as endpoint:
+        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
+        assert await words(transcriber) == ["Hello there."]
+        assert await words(transcriber) == ["Hello there."]
+        named = [vars(record) for record in caplog.records if "does not stream" in record.message]
+        assert [record["endpoint"] for record in named] == [f"127.0.0.1:{endpoint.port}/v1 (m)"], "once"
+        endpoint.pieces = [b"Hello"]
+        with pytest.raises(StageError, match="no field text, and is no stream of events"):
+            await words(transcriber)
+        await transcriber.close()
+
+
+WRONG_STREAMS = {
+    "ended early": [HEARD[0]],
+    "reported an error": [HEARD[0], transcript_event(type="error", message="no")],
+    "not a transcription event": [b"data: {\n\n"],
+}
+
+
+@pytest.mark.parametrize("message", WRONG_STREAMS)
+async def test_a_transcript_that_breaks_off_fails(message: str) -> None:
+    async with Endpoint(pieces=WRONG_STREAMS[message], content_type=SSE) as endpoint:
+        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
+        with pytest.raises(StageError, match=message):
+            await words(transcriber)
+        await transcriber.close()
+
+
+async def test_the_next_endpoint_streams_when_the_first_one_is_not_there() -> None:
+    async with Endpoint(status=503) as first, Endpoint(pieces=[*HEARD, DONE], content_type=SSE) as second:
+        transcriber = OpenAITranscriber(options(first.settings(), second.settings(), stream=True))
+        assert await words(transcriber) == ["Hello", " there", "."]
+        await transcriber.close()

@@ -56,6 +56,12 @@ CASES: list[tuple[str, DownEvent, Context, list[str]]] = [
         ["input_audio_buffer.committed", "conversation.item.added", "conversation.item.done"],
     ),
     (
+        "transcribed in part",
+        events.InputTranscriptDelta("i1", " hello"),
+        VOICE,
+        ["conversation.item.input_audio_transcription.delta"],
+    ),
+    (
         "transcribed",
         events.InputTranscribed("i1", "hello", 1.25),
         VOICE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,17 @@ from litevoice_contracts.conversation import (
 from litevoice_contracts.envelopes import MessageIds, ResumePoint
 from litevoice_contracts.events import AudioDelta, TextDelta
 from litevoice_worker.audio import SAMPLE_RATES, StreamResampler, decode, encode, resample
-from litevoice_worker.commands import CancelJob, Failed, Outcome, Respond, Responded, Sentence, Synthesize, Synthesized
+from litevoice_worker.commands import (
+    CancelJob,
+    Failed,
+    Outcome,
+    Respond,
+    Responded,
+    Sentence,
+    Spoken,
+    Synthesize,
+    Synthesized,
+)
 from litevoice_worker.conversation import Conversation, TooLarge
 from litevoice_worker.endpointing import START_WINDOWS, Endpointer
 from litevoice_worker.members import ready_pods
@@ -62,6 +73,31 @@ SENTENCES = [
     ("One line\nanother", ["One line\n", "another"]),
     ("no end", ["no end"]),
     ("  ", []),
+    ("Dr. Smith and Mrs. Jones met. Then they left.", ["Dr. Smith and Mrs. Jones met.", " Then they left."]),
+    ("J. R. R. Tolkien wrote it. So am I. Yes.", ["J. R. R. Tolkien wrote it.", " So am I.", " Yes."]),
+    ("Fruit, e.g. apples, i.e. food. Good.", ["Fruit, e.g. apples, i.e. food.", " Good."]),
+    ("Obst, z. B. Äpfel, d. h. Essen. Gut.", ["Obst, z. B. Äpfel, d. h. Essen.", " Gut."]),
+    ("It is No. 5 (cf. Fig. 3). No. Not that.", ["It is No. 5 (cf. Fig. 3).", " No.", " Not that."]),
+    (
+        "At 5 p.m. tea etc. is served. Come at 6 p.m. It is art. Yes.",
+        ["At 5 p.m. tea etc. is served.", " Come at 6 p.m.", " It is art.", " Yes."],
+    ),
+    ("Apples, pears, etc. Then we left.", ["Apples, pears, etc.", " Then we left."]),
+    ("1. Eat.\n2. Sleep.", ["1. Eat.", "\n2. Sleep."]),
+    (
+        "Am 3. Oktober, im 19. Jahrhundert. Er ist 25. Sie",
+        ["Am 3. Oktober, im 19. Jahrhundert.", " Er ist 25.", " Sie"],
+    ),
+    ("It was 1999. That is 3.5 times more. No", ["It was 1999.", " That is 3.5 times more.", " No"]),
+    ("Er fragt bzw. sagt Nr. 7. Ja.", ["Er fragt bzw. sagt Nr. 7.", " Ja."]),
+    (
+        "สวัสดีครับ วันนี้อากาศดีมาก ท้องฟ้าแจ่มใสและมีลมพัดเย็นสบาย เราจะไปเดินเล่นต่าง ๆ ที่สวนสาธารณะกันไหม ราคา 500 บาท ครับ",
+        [
+            "สวัสดีครับ วันนี้อากาศดีมาก ท้องฟ้าแจ่มใสและมีลมพัดเย็นสบาย",
+            " เราจะไปเดินเล่นต่าง ๆ ที่สวนสาธารณะกันไหม",
+            " ราคา 500 บาท ครับ",
+        ],
+    ),
 ]
 
 
@@ -70,7 +106,14 @@ def test_sentences(text: str, want: list[str]) -> None:
     assert split(text) == want
 
 
-@given(st.text(alphabet="ab .!?\n\"'", max_size=1200), st.data())
+WORDS = ["No", "Dr", "etc", "p.m", "3", "12", "Mai", "Ma", "x", "สวัสดีครับวันนี้", "ๆ", ".", " ", "\n", "X"]
+TEXTS = st.one_of(
+    st.text(alphabet="ab .!?\n\"'", max_size=1200),
+    st.lists(st.sampled_from(WORDS), max_size=200).map("".join),
+)
+
+
+@given(TEXTS, st.data())
 def test_sentences_do_not_depend_on_how_the_text_comes(text: str, data: st.DataObject) -> None:
     splitter, pieces, position = SentenceSplitter(), [], 0
     while position < len(text):
@@ -134,16 +177,24 @@ class Speaker:
     """A response whose responder says `sentences`, and whose synthesizer gives SPOKEN.
 
     Attributes:
+        pieces: how much of each sentence's audio comes before the rest.
         done: what came out of it: texts, Synthesize (as the sentence), audio, the outcome at last.
     """
 
-    def __init__(self, sentences: list[str], ahead_milliseconds: int = 2000, resume: ResumePoint | None = None) -> None:
+    def __init__(
+        self,
+        sentences: list[str],
+        ahead_milliseconds: int = 2000,
+        resume: ResumePoint | None = None,
+        pieces: Sequence[int] = (),
+    ) -> None:
         self.outlet = Outlet(MessageIds(0))
         conversation = Conversation(SessionConfig(), [])
         self.response = Response(REQUEST, conversation, ahead_milliseconds, self.outlet, context, resume=resume)
         self.done: list[object] = []
         self.cancelled: list[int] = []
         self._sentences = sentences
+        self._pieces = pieces
 
     def step(self, now: float) -> ResponseEvent | Outcome | None:
         """What the response does at a time; its jobs are done at once."""
@@ -156,7 +207,11 @@ class Speaker:
                     self.response.take(Responded(job, Outcome()))
                 case Synthesize(job, text):
                     self.done.append(("speak", text))
-                    self.response.take(Synthesized(job, SPOKEN[text]))
+                    audio = SPOKEN[text]
+                    for size in self._pieces:
+                        self.response.take(Spoken(job, audio[:size]))
+                        audio = audio[size:]
+                    self.response.take(Synthesized(job, audio))
                 case CancelJob(job):
                     self.cancelled.append(job)
                 case _:
@@ -195,18 +250,91 @@ def test_a_response_speaks_sentence_by_sentence() -> None:
     assert speaker.response.said == "One. Two."
 
 
-@given(st.integers(0, 43_000))
-def test_a_response_goes_on_from_any_byte(heard: int) -> None:
+@given(st.integers(0, 43_000), st.lists(st.integers(0, 20_000), max_size=5))
+def test_a_response_goes_on_from_any_byte(heard: int, pieces: list[int]) -> None:
     whole = SPOKEN["One."] + SPOKEN["Two."]
     first = len(SPOKEN["One."])
     in_second = heard > first
     resume = (
         ResumePoint("r", "i", "One.", " Two.", heard - first) if in_second else ResumePoint("r", "i", "", "One.", heard)
     )
-    speaker = Speaker([] if in_second else [" Two."], resume=resume)
+    speaker = Speaker([] if in_second else [" Two."], resume=resume, pieces=pieces)
     speaker.run()
     assert speaker.audio == whole[heard:]
     assert speaker.response.said == "One. Two."
+
+
+ONE_SECOND = 48_000
+
+
+def spoken_since(response: Response, outlet: Outlet, now: float) -> list[int]:
+    """How many bytes of audio each event has that is due."""
+    sizes = list[int]()
+    while event := response.next(now):
+        if isinstance(event, AudioDelta):
+            sizes.append(len(event.audio))
+    outlet.take()
+    return sizes
+
+
+def begun() -> tuple[Response, Outlet]:
+    """One whose first sentence is being made, by job 2."""
+    outlet = Outlet(MessageIds(0))
+    response = Response(REQUEST, Conversation(SessionConfig(), []), 2000, outlet, context)
+    response.next(0)
+    response.take(Sentence(1, "One, with fourteen more characters."))
+    assert response.next(0) is None
+    return response, outlet
+
+
+def test_a_sentence_is_spoken_as_it_is_made() -> None:
+    response, outlet = begun()
+    response.take(Spoken(2, bytes(4_700)))
+    assert spoken_since(response, outlet, 0.0) == [], "too little to be worth a message"
+    assert response.said, "its text is there"
+    response.take(Spoken(2, bytes(101)))
+    assert spoken_since(response, outlet, 0.1) == [4_800], "whole samples"
+    response.take(Spoken(2, bytes(ONE_SECOND - 4_801)))
+    assert spoken_since(response, outlet, 0.15) == [19_200, 19_200], "the client has enough to play"
+    assert response.wait_until == pytest.approx(0.1 + 0.9 - 0.4)
+    assert spoken_since(response, outlet, 0.6) == [4_800], "now it has not"
+    response.take(Spoken(2, bytes(1)))
+    assert spoken_since(response, outlet, 0.7) == []
+    response.take(Synthesized(2, bytes(1)))
+    assert spoken_since(response, outlet, 0.8) == [2], "no more comes"
+
+
+def test_what_was_heard_of_a_sentence_that_is_being_made_is_reckoned_with_a_guess() -> None:
+    response, outlet = begun()
+    response.take(Spoken(2, bytes(ONE_SECOND)))
+    spoken_since(response, outlet, 0.0)
+    assert response.item(Outcome("cancelled", ""), 1_000).text == "One, with", "a character takes 65 ms"
+    response.take(Synthesized(2, b""))
+    assert response.item(Outcome("cancelled", ""), 1_000).text == "One, with fourteen more characters."
+
+
+def test_a_sentence_that_breaks_off_ends_the_answer() -> None:
+    response, outlet = begun()
+    response.take(Spoken(2, bytes(ONE_SECOND)))
+    assert spoken_since(response, outlet, 0.0) == [19_200, 19_200]
+    response.take(Failed(2, "broken off"))
+    assert response.next(0.1) == Outcome("failed", "broken off")
+    assert response.item(Outcome("failed", "broken off"), None).speech == [(35, 800)]
+
+
+def test_the_next_sentence_is_made_while_the_first_one_comes() -> None:
+    response, outlet = begun()
+    response.take(Sentence(1, " Two."))
+    assert spoken_since(response, outlet, 0.0) == []
+    response.take(Spoken(2, bytes(ONE_SECOND)))
+    while response.next(0.0):
+        pass
+    assert [command.text for command in outlet.take() if isinstance(command, Synthesize)] == ["Two."]
+    response.take(Spoken(3, b"\1" * 4_800))
+    response.take(Synthesized(3, b"\1" * 4_800))
+    response.take(Synthesized(2, b""))
+    assert sum(spoken_since(response, outlet, 0.1)) == ONE_SECOND - 38_400 + 9_600
+    assert response.said.endswith(" Two.")
 
 
 def test_a_response_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

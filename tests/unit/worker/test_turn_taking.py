@@ -524,3 +524,55 @@ def test_what_was_not_understood_is_answered_for_after_what_follows_it(level: in
     assert [status for status, _ in answers(world)] == ["completed" if said else "failed"]
     assert world.of(events.SessionError) == []
     assert world.machine.idle
+
+
+# Transcripts that come piece by piece
+
+
+def deltas(world: World) -> list[str]:
+    return [event.text for _, event in world.client if isinstance(event, events.InputTranscriptDelta)]
+
+
+def test_a_transcript_is_told_as_it_comes() -> None:
+    world = World(transcribe_seconds=1.0, transcript_in=4)
+    world.stream([(1.0, 1), (3.0, 0)])
+    world.run(10)
+    assert len(deltas(world)) == 4
+    assert "".join(deltas(world)) == QUESTIONS[1]
+    first, last = when(world, events.InputTranscriptDelta)[0], when(world, events.InputTranscribed)[0]
+    assert last - first > 0.7, "not at the end"
+    assert transcripts(world) == [QUESTIONS[1]]
+    assert answers(world) == [("completed", "The capital of France is Paris.")]
+
+
+@pytest.mark.parametrize("death", [1.9, 2.0, 2.1, 2.2, 2.3, 2.4, 2.6])
+def test_no_word_of_a_transcript_is_told_twice_by_two_workers(death: float) -> None:
+    world = World(transcribe_seconds=1.0, transcript_in=4)
+    world.stream([(1.0, 1), (9.0, 0)])
+    world.at(death, world.kill)
+    world.run(20)
+    assert "".join(deltas(world)) == QUESTIONS[1]
+    assert transcripts(world) == [QUESTIONS[1]]
+
+
+def test_the_whole_transcript_counts_when_another_worker_hears_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(transcribe_seconds=1.0, transcript_in=4)
+    world.stream([(1.0, 1), (9.0, 0)])
+
+    def kill() -> None:
+        assert deltas(world)
+        monkeypatch.setitem(QUESTIONS, 1, "where is it")
+        world.kill()
+
+    world.at(2.2, kill)
+    world.run(20)
+    assert len(deltas(world)) < 4
+    assert transcripts(world) == ["where is it"]
+
+
+def test_of_a_cough_nothing_is_told_before_it_is_known_for_words() -> None:
+    world = World(transcribe_seconds=0.4, transcript_in=2)
+    world.stream([(1.0, LONG_STORY), (4.0, 0), (0.2, 1), (5.0, 0)])
+    world.run(20)
+    told = [type(event).__name__ for _, event in world.client if "Transcri" in type(event).__name__]
+    assert told == ["InputTranscriptDelta"] * 2 + ["InputTranscribed"] * 2

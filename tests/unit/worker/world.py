@@ -68,6 +68,7 @@ class World:
     """One session from microphone to client. `now` only moves in `run`.
 
     Attributes:
+        transcript_in: how many pieces, the last of them after `transcribe_seconds`.
         clocks_differ: by how many seconds the gateway's is ahead of the worker's.
         owner_dies_when_asked: before it has answered; another gateway follows.
         calls: of functions, as the model makes them when it has tools: whole, or in parts.
@@ -79,6 +80,7 @@ class World:
 
     limits: Limits = field(default_factory=Limits)
     transcribe_seconds: float = 0.05
+    transcript_in: int = 1
     finished: Callable[[Samples], float] = lambda _: 1.0
     synthesize_seconds: float = 0.02
     listen_seconds: Callable[[], float] = lambda: 0.001
@@ -235,7 +237,7 @@ class World:
                     if self.fail_stage == "asr":
                         self._result(self.transcribe_seconds, commands.Failed(job, "no recognizer"))
                     else:
-                        self._result(self.transcribe_seconds, commands.Transcribed(job, heard_question(samples)))
+                        self._transcribe(job, heard_question(samples))
                 case commands.Respond(job, prompt):
                     self.prompts.append(prompt)
                     self._respond(job, prompt)
@@ -250,6 +252,14 @@ class World:
                     key = f"{metric}/{label}" if label else metric
                     self.counts[key] = self.counts.get(key, 0) + amount
         self._arm()
+
+    def _transcribe(self, job: int, text: str) -> None:
+        size = len(text) // self.transcript_in + 1
+        for number in range(self.transcript_in if self.transcript_in > 1 else 0):
+            piece = text[number * size : (number + 1) * size]
+            seconds = self.transcribe_seconds * (number + 1) / (self.transcript_in + 1)
+            self._result(seconds, commands.Heard(job, piece))
+        self._result(self.transcribe_seconds, commands.Transcribed(job, text))
 
     def _arm(self) -> None:
         wake, generation = self.machine.wake_at, self._generation

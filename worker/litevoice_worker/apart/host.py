@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import StageSettings
 from litevoice_worker.apart import wire
 from litevoice_worker.apart.watch import LOOK_SECONDS
+from litevoice_worker.audio import Samples
 from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome
 from litevoice_worker.places import place
 from litevoice_worker.plugins import begin
-from litevoice_worker.stages import AnyPlugin, StageError
+from litevoice_worker.stages import AnyPlugin, StageError, pieces_of
 
 logger = logging.getLogger(__name__)
 
@@ -100,17 +102,31 @@ class Host:
         match request:
             case wire.Transcribe():
                 samples = np.frombuffer(request.samples, dtype="<i2")
-                return wire.Transcribed(request.job, await self._plugin.transcribe(samples, request.context))
+                return wire.Transcribed(request.job, await self._transcribe(samples, request))
             case wire.Synthesize():
-                audio = await self._plugin.synthesize(
-                    request.text, request.voice, request.speed, request.codec, request.context
-                )
-                return wire.Synthesized(request.job, audio)
+                return await self._synthesize(request)
             case wire.Judge():
                 samples = np.frombuffer(request.samples, dtype="<i2")
                 return wire.Judged(request.job, float(await self._plugin.finished(samples, request.context)))
             case wire.Respond():
                 return await self._respond(request)
+
+    async def _transcribe(self, samples: Samples, request: wire.Transcribe) -> str:
+        """Whole, also of one that gives pieces."""
+        transcript: Awaitable[str] | AsyncIterator[str] = self._plugin.transcribe(samples, request.context)
+        if not isinstance(transcript, AsyncIterator):
+            return await transcript
+        async with aclosing(pieces_of(transcript)) as pieces:
+            return "".join([piece async for piece in pieces])
+
+    async def _synthesize(self, request: wire.Synthesize) -> wire.End:
+        speech = self._plugin.synthesize(request.text, request.voice, request.speed, request.codec, request.context)
+        if not isinstance(speech, AsyncIterator):
+            return wire.Synthesized(request.job, await speech)
+        async with aclosing(pieces_of(speech)) as pieces:
+            async for piece in pieces:
+                await self.tell(wire.Spoken(request.job, piece))
+        return wire.Synthesized(request.job, b"")
 
     async def _respond(self, request: wire.Respond) -> wire.End:
         outcome = Outcome()

@@ -1,5 +1,6 @@
 """A plug-in in a process of its own, as the worker sees it: a stage like any other. A process that hangs, grows or
-crashes is ended and started again; what it had under way is given to the next one, three times in all."""
+crashes is ended and started again; what it had under way is given to the next one, three times in all, one after the
+other: so what kills it fails, and what was beside it does not."""
 
 from __future__ import annotations
 
@@ -8,9 +9,8 @@ import contextlib
 import itertools
 import logging
 import os
-import subprocess
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from litevoice_contracts.conversation import Codec
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import LogLevel, StageSettings
 from litevoice_worker.apart import wire
+from litevoice_worker.apart.trials import Trials
 from litevoice_worker.apart.watch import LOOK_SECONDS, Death, Deaths, Watch
 from litevoice_worker.audio import Samples
 from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome, Prompt, StageContext
@@ -41,11 +42,12 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class _Died(Exception):  # noqa: N818 - reads as what it is
-    """The process is gone, and the answer with it; `how` as in Death."""
+    """The process is gone, and the answer with it; `how` as in Death, `age`: how many seconds it had it."""
 
-    def __init__(self, how: Death) -> None:
+    def __init__(self, how: Death, age: float = 0.0) -> None:
         super().__init__(how)
         self.how = how
+        self.age = age
 
 
 _Answer = wire.Piece | wire.End | _Died
@@ -78,6 +80,7 @@ class PluginProcess(Plugin[NoOptions]):
         self._closed = False
         self._numbers = itertools.count()
         self._burying: set[asyncio.Task[None]] = set()
+        self._trials = Trials()
 
     async def start(self) -> None:
         """Raises InvalidField, with the whole path of what is wrong."""
@@ -93,10 +96,27 @@ class PluginProcess(Plugin[NoOptions]):
         assert isinstance(end, wire.Transcribed)
         return end.text
 
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
-        end = await self._whole(wire.Synthesize(0, text, voice, speed, codec, context))
-        assert isinstance(end, wire.Synthesized)
-        return end.audio
+    async def synthesize(
+        self, text: str, voice: str, speed: float, codec: Codec, context: StageContext
+    ) -> AsyncIterator[bytes]:
+        """A process that comes after another one says the sentence again; what was given of it is left out."""
+        given, age = 0, None
+        for attempt in range(ATTEMPTS):
+            again, skip = replace(context, attempt=context.attempt + attempt), given
+            request = wire.Synthesize(0, text, voice, speed, codec, again)
+            try:
+                async with aclosing(self._answers(request, age)) as answers:
+                    async for answer in answers:
+                        assert isinstance(answer, wire.Spoken | wire.Synthesized)
+                        new, skip = answer.audio[skip:], max(0, skip - len(answer.audio))
+                        given += len(new)
+                        if new:
+                            yield new
+                return
+            except _Died as error:
+                if attempt + 1 == ATTEMPTS:
+                    raise self._given_up(error, attempt + 1) from error
+                age = error.age
 
     async def finished(self, samples: Samples, context: StageContext) -> float:
         request = wire.Judge(0, samples.astype("<i2", copy=False).tobytes(), context)
@@ -109,7 +129,7 @@ class PluginProcess(Plugin[NoOptions]):
     ) -> AsyncIterator[str | FunctionCall | FunctionCallPart | Outcome]:
         """A process that comes after another one goes on behind what was said. It cannot go on with calls that were
         given already: then the answer fails."""
-        said, called = prompt.said, False
+        said, called, age = prompt.said, False, None
         for attempt in range(ATTEMPTS):
             request = wire.Respond(
                 0,
@@ -117,7 +137,7 @@ class PluginProcess(Plugin[NoOptions]):
                 replace(context, said=said, attempt=context.attempt + attempt),
             )
             try:
-                async with aclosing(self._answers(request)) as answers:
+                async with aclosing(self._answers(request, age)) as answers:
                     async for answer in answers:
                         match answer:
                             case wire.Sentence(_, text):
@@ -137,6 +157,7 @@ class PluginProcess(Plugin[NoOptions]):
             except _Died as error:
                 if called or attempt + 1 == ATTEMPTS:
                     raise self._given_up(error, attempt + 1) from error
+                age = error.age
 
     async def close(self) -> None:
         """Idempotent. What is under way is lost."""
@@ -148,42 +169,57 @@ class PluginProcess(Plugin[NoOptions]):
             self._link = None
             self._leave(link, "crashed")
             link.writer.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                await asyncio.to_thread(link.child.process.wait, _CLOSE_SECONDS)
+            ending = asyncio.create_task(asyncio.to_thread(link.child.wait))
+            await asyncio.wait([ending], timeout=_CLOSE_SECONDS)
             await _ended(link.child)
         if self._burying:
             await asyncio.wait(self._burying)
 
     # --- one job
 
-    async def _whole(self, request: wire.Transcribe | wire.Synthesize | wire.Judge) -> wire.End:
+    async def _whole(self, request: wire.Transcribe | wire.Judge) -> wire.End:
         """The end of a job that gives nothing before it."""
+        age = None
         for attempt in itertools.count(1):
             request.context = replace(request.context, attempt=request.context.attempt + (attempt > 1))
             try:
-                async with aclosing(self._answers(request)) as answers:
+                async with aclosing(self._answers(request, age)) as answers:
                     async for answer in answers:
-                        if isinstance(answer, wire.Transcribed | wire.Synthesized | wire.Judged):
+                        if isinstance(answer, wire.Transcribed | wire.Judged):
                             return answer
                 raise StageError("internal error")
             except _Died as error:
                 if attempt == ATTEMPTS:
                     raise self._given_up(error, attempt) from error
+                age = error.age
         raise AssertionError("unreachable")
 
-    async def _answers(self, request: wire.Request) -> AsyncGenerator[wire.Piece | wire.End]:
-        """All that the process says to it. Raises _Died, StageError."""
+    async def _answers(self, request: wire.Request, age: float | None) -> AsyncGenerator[wire.Piece | wire.End]:
+        """All that the process says to it. `age`: how long the process had it that died before, None for none. Raises
+        _Died, StageError."""
+        if age is None:
+            async with aclosing(self._asked(request, lambda: None)) as answers:
+                async for answer in answers:
+                    yield answer
+            return
+        async with self._trials.trial(age) as trial, aclosing(self._asked(request, trial.begun)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def _asked(self, request: wire.Request, begun: Callable[[], None]) -> AsyncGenerator[wire.Piece | wire.End]:
         link = await self._ready()
         if link.died is not None:
             raise _Died(link.died)
         job = request.job = next(self._numbers)
         answers = link.jobs[job] = asyncio.Queue()
+        since = time.monotonic()
         try:
             await self._send(link, request)
+            begun()
             while True:
                 answer = await answers.get()
                 if isinstance(answer, _Died):
-                    raise answer
+                    raise _Died(answer.how, time.monotonic() - since)
                 if isinstance(answer, wire.End):
                     link.jobs.pop(job, None)
                     self._failures = 0
@@ -252,7 +288,7 @@ class PluginProcess(Plugin[NoOptions]):
         await asyncio.sleep(pause_after(self._failures))
         began = time.perf_counter()
         try:
-            child = spawn(["-m", "litevoice_worker.apart.host"], silent=False)
+            child = spawn(["-m", "litevoice_worker.apart.host"], silent=False, group=True)
         except OSError as error:
             raise StageError(f"the {self._stage} cannot be started") from error
         child.connection.setblocking(False)
@@ -306,7 +342,7 @@ class PluginProcess(Plugin[NoOptions]):
     async def _look(self, link: _Link) -> None:
         while link.died is None:
             await asyncio.sleep(LOOK_SECONDS)
-            if link.child.process.poll() is not None:  # a child of its own may hold its connection
+            if link.child.has_ended:  # a child of its own may hold its connection
                 self._end(link, "crashed")
             elif (how := link.watch.look(resident_mebibytes(link.child.process.pid))) is not None:
                 self._end(link, how)
@@ -333,7 +369,7 @@ class PluginProcess(Plugin[NoOptions]):
 
     def _bury(self, child: Child, how: Death) -> _Died:
         self._deaths.died(self._setup.kind, self._setup.use, how, time.monotonic())
-        child.process.kill()
+        child.kill_all()
 
         async def bury() -> None:
             status = await _ended(child)
@@ -351,8 +387,8 @@ class PluginProcess(Plugin[NoOptions]):
 
 
 async def _ended(child: Child) -> int:
-    """Its exit status; at once. A process that has much memory takes a while to go."""
-    child.process.kill()
+    """Its exit status; at once, with its children. A process that has much memory takes a while to go."""
+    child.kill_all()
     return await asyncio.to_thread(child.process.wait)
 
 

@@ -14,7 +14,7 @@ from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome, P
 MAX_FRAME_BYTES = 32 << 20
 """A longer one is a fault: it would be minutes of audio."""
 MAX_PIECE_BYTES = 1 << 20
-"""Of a sentence or a call."""
+"""Of a sentence, a call or speech."""
 LENGTH_BYTES = 4
 """Before each frame."""
 
@@ -112,7 +112,14 @@ class Transcribed(msgspec.Struct, tag="transcribed"):
     text: str
 
 
+class Spoken(msgspec.Struct, tag="spoken"):
+    job: int
+    audio: bytes
+
+
 class Synthesized(msgspec.Struct, tag="synthesized"):
+    """`audio`: the rest, or all of it."""
+
     job: int
     audio: bytes
 
@@ -132,7 +139,7 @@ class Failed(msgspec.Struct, tag="failed"):
     at: str = ""
 
 
-Piece = Sentence | Called | CalledPart
+Piece = Sentence | Called | CalledPart | Spoken
 End = Responded | Transcribed | Synthesized | Judged | Failed
 ToWorker = Ready | Refused | Alive | Piece | End
 

@@ -3,7 +3,7 @@ code: see docs/own-agent.md."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -28,9 +28,12 @@ class StageDied(StageError):  # noqa: N818 - reads as what it is
         self.how = how
 
 
+_Piece = TypeVar("_Piece", str, bytes)
+
+
 class Transcriber(Protocol):
-    async def transcribe(self, samples: Samples, context: StageContext) -> str:
-        """Text of samples (16 bit) at 16 kHz, "" if nothing was understood.
+    def transcribe(self, samples: Samples, context: StageContext) -> Awaitable[str] | AsyncIterator[str]:
+        """Text of samples (16 bit) at 16 kHz, "" if nothing was understood: whole or, from a generator, piece by piece.
 
         Raises StageError.
         """
@@ -52,13 +55,29 @@ class Responder(Protocol):
 
 
 class Synthesizer(Protocol):
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
-        """Speech in `codec`. `voice` is the session's, "default" for the worker's own; `speed` 1.0 is normal.
+    def synthesize(
+        self, text: str, voice: str, speed: float, codec: Codec, context: StageContext
+    ) -> Awaitable[bytes] | AsyncIterator[bytes]:
+        """Speech in `codec`, whole or, from a generator, piece by piece as it is made; the first is heard at once.
+        `voice` is the session's, "default" for the worker's own; `speed` 1.0 is normal.
 
         Raises StageError.
         """
 
     async def close(self) -> None: ...
+
+
+async def pieces_of(work: Awaitable[_Piece] | AsyncIterator[_Piece]) -> AsyncGenerator[_Piece]:
+    """What a transcriber or synthesizer gives, from either kind of it."""
+    if not isinstance(work, AsyncIterator):
+        yield await work
+        return
+    try:
+        async for piece in work:
+            yield piece
+    finally:
+        if isinstance(work, AsyncGenerator):
+            await work.aclose()
 
 
 class TurnDetector(Protocol):

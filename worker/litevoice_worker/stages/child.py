@@ -4,6 +4,7 @@ what its end is called."""
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -22,6 +23,25 @@ class Child:
     process: subprocess.Popen[bytes]
     connection: socket.socket
 
+    @property
+    def has_ended(self) -> bool:
+        """It is left unburied, so that its group can be ended: until then nobody else gets its number."""
+        try:
+            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+    def wait(self) -> None:
+        """Until it has; likewise."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+
+    def kill_all(self) -> None:
+        """With its children, if it was started in a group of its own; before it is buried."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
     def end(self) -> int:
         """At once; its exit status."""
         self.connection.close()
@@ -35,8 +55,9 @@ class Child:
         return self.end()
 
 
-def spawn(program: Sequence[str], *, silent: bool) -> Child:
-    """Python with these arguments, and behind them the number of its end of the connection. Raises OSError."""
+def spawn(program: Sequence[str], *, silent: bool, group: bool = False) -> Child:
+    """Python with these arguments, and behind them the number of its end of the connection; `group`: in a process group
+    (and session) of its own. Raises OSError."""
     mine, theirs = socket.socketpair()
     with theirs:
         # By vfork, as a thread of a process with gRPC must.
@@ -44,7 +65,12 @@ def spawn(program: Sequence[str], *, silent: bool) -> Child:
         output = subprocess.DEVNULL if silent else None
         try:
             process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=group,
             )
         except OSError:
             mine.close()

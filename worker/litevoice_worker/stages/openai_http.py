@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -109,12 +109,15 @@ class Endpoints:
         self.calls = ModelCalls(stage, [endpoint.target for endpoint in self._endpoints])
 
     async def ask(
-        self, asking: Asking, request: Callable[[Endpoint, dict[str, str]], Awaitable[_T]]
+        self,
+        asking: Asking,
+        request: Callable[[Endpoint, dict[str, str]], Awaitable[_T]],
+        without: Collection[Endpoint] = (),
     ) -> tuple[Endpoint, _T]:
         """What `request` (of an endpoint, with these headers) returns, and whose answer it is. Raises StageError when
         none answers."""
         last: EndpointError | None = None
-        again = set(range(len(self._endpoints)))
+        again = {index for index, endpoint in enumerate(self._endpoints) if endpoint not in without}
         for number in range(ROUNDS):
             if number:
                 await asyncio.sleep(ROUND_PAUSE_SECONDS)
@@ -175,6 +178,67 @@ class Endpoints:
 
         return await self.ask(asking, request)
 
+    async def stream(
+        self, asking: Asking, path: str, body: Callable[[Endpoint], dict[str, Any]], seconds: Callable[[int], float]
+    ) -> AsyncGenerator[bytes]:
+        """The body of the 200, as it comes. It may take `seconds` (of so many bytes) longer than the endpoint's
+        timeout. After a failure in its middle another one is asked, the same if there is no other and it may pass, and
+        what was given already is left out."""
+        given, broken = 0, list[Endpoint]()
+
+        async def begin(endpoint: Endpoint, headers: dict[str, str]) -> tuple[AsyncGenerator[bytes], bytes]:
+            pieces = self._pieces(endpoint, path, headers, body(endpoint), seconds)
+            return pieces, await anext(pieces, b"")
+
+        for last in (False, True):
+            endpoint, (pieces, piece) = await self.ask(asking, begin, broken)
+            skip = given
+            async with aclosing(pieces):
+                try:
+                    while piece:
+                        new, skip = piece[skip:], max(0, skip - len(piece))
+                        given += len(new)
+                        if new:
+                            yield new
+                        piece = await anext(pieces, b"")
+                    return
+                except EndpointError as error:
+                    self.failed(endpoint, asking, error)
+                    if not error.again or len(self._endpoints) > 1:
+                        broken.append(endpoint)
+                    if last or not error.elsewhere or len(broken) == len(self._endpoints):
+                        raise
+
+    async def _pieces(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        headers: dict[str, str],
+        request: dict[str, Any],
+        seconds: Callable[[int], float],
+    ) -> AsyncGenerator[bytes]:
+        deadline, size = time.monotonic() + endpoint.timeout_seconds, 0
+        with stage_errors(self._name):
+            async with endpoint.client.stream("POST", path, headers=headers, **request) as response:
+                check_status(response, self._name)
+                body = response.aiter_bytes().__aiter__()
+                while True:
+                    try:
+                        async with asyncio.timeout(deadline + seconds(size) - time.monotonic()):
+                            piece = await anext(body, b"")
+                    except TimeoutError as error:
+                        raise EndpointError(f"the {self._name} endpoint did not answer in time", "timeout") from error
+                    if not piece:
+                        return
+                    size += len(piece)
+                    self._check_size(size)
+                    yield piece
+
+    def _check_size(self, size: int) -> None:
+        if size > MAX_BODY_BYTES:
+            message = f"the {self._name} endpoint answered with more than {MAX_BODY_BYTES} bytes"
+            raise EndpointError(message, "broken", elsewhere=False)
+
     async def _post(self, endpoint: Endpoint, path: str, headers: dict[str, str], request: dict[str, Any]) -> bytes:
         with stage_errors(self._name):
             async with endpoint.client.stream("POST", path, headers=headers, **request) as response:
@@ -182,12 +246,7 @@ class Endpoints:
                 body = bytearray()
                 async for piece in response.aiter_bytes():
                     body += piece
-                    if len(body) > MAX_BODY_BYTES:
-                        raise EndpointError(
-                            f"the {self._name} endpoint answered with more than {MAX_BODY_BYTES} bytes",
-                            "broken",
-                            elsewhere=False,
-                        )
+                    self._check_size(len(body))
                 return bytes(body)
 
     async def close(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field
 
 from litevoice_contracts.conversation import Codec
-from litevoice_worker.audio import SAMPLE_RATES, encode, resample
+from litevoice_worker.audio import SpeechEncoder
 from litevoice_worker.commands import StageContext
 from litevoice_worker.stages import Plugin
 from litevoice_worker.stages.openai_http import Endpoint, Endpoints, OpenAIOptions
@@ -24,7 +25,7 @@ class OpenAISpeechOptions(OpenAIOptions):
 
 
 class OpenAISynthesizer(Plugin[OpenAISpeechOptions]):
-    """POST audio/speech, PCM back."""
+    """POST audio/speech, PCM back, spoken as it comes."""
 
     Options = OpenAISpeechOptions
 
@@ -34,7 +35,9 @@ class OpenAISynthesizer(Plugin[OpenAISpeechOptions]):
         self.calls = self._endpoints.calls
         self._voice = options.voice
 
-    async def synthesize(self, text: str, voice: str, speed: float, codec: Codec, context: StageContext) -> bytes:
+    async def synthesize(
+        self, text: str, voice: str, speed: float, codec: Codec, context: StageContext
+    ) -> AsyncIterator[bytes]:
         def request(endpoint: Endpoint) -> dict[str, Any]:
             body = {
                 "model": endpoint.model,
@@ -45,10 +48,20 @@ class OpenAISynthesizer(Plugin[OpenAISpeechOptions]):
             }
             return {"json": body}
 
+        encoder = SpeechEncoder(_RATE, codec)
         with self.calls.asking(context) as asking:
-            _, audio = await self._endpoints.post(asking, "audio/speech", request)
-        samples = np.frombuffer(audio[: len(audio) & ~1], dtype="<i2").astype(np.int16)
-        return encode(resample(samples, _RATE, SAMPLE_RATES[codec]), codec)
+            pieces = self._endpoints.stream(asking, "audio/speech", request, _seconds)
+            async with aclosing(pieces):
+                async for pcm in pieces:
+                    if audio := encoder.feed(pcm):
+                        yield audio
+        if audio := encoder.end():
+            yield audio
 
     async def close(self) -> None:
         await self._endpoints.close()
+
+
+def _seconds(pcm_bytes: int) -> float:
+    """How long it takes to say: an endpoint that is no faster than speech may take so long."""
+    return pcm_bytes / (2 * _RATE)

@@ -2,41 +2,164 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import aclosing
 from typing import Any
 
 from litevoice_worker.audio import Samples
 from litevoice_worker.commands import StageContext
 from litevoice_worker.stages import Plugin
-from litevoice_worker.stages.openai_http import Endpoint, Endpoints, OpenAIOptions
+from litevoice_worker.stages.model_calls import Target
+from litevoice_worker.stages.openai_http import (
+    MAX_BODY_BYTES,
+    Endpoint,
+    EndpointError,
+    Endpoints,
+    OpenAIOptions,
+    check_status,
+    stage_errors,
+)
 from litevoice_worker.stages.wav import wav
 
+logger = logging.getLogger(__name__)
 
-class OpenAITranscriber(Plugin[OpenAIOptions]):
-    """POST audio/transcriptions with a 16 kHz WAV file."""
+MAX_CHARACTERS = 65_536
+"""Of one transcript, when it is streamed."""
+_NO_TEXT = "the transcription endpoint's answer has no field text"
 
-    Options = OpenAIOptions
 
-    def __init__(self, options: OpenAIOptions) -> None:
+class OpenAITranscriptionOptions(OpenAIOptions):
+    """Options of `audio/transcriptions`."""
+
+    stream: bool = False
+    """Ask for the transcript as it is recognized; clients get it so."""
+
+
+class OpenAITranscriber(Plugin[OpenAITranscriptionOptions]):
+    """POST audio/transcriptions with a 16 kHz WAV file. Streamed, timeoutSeconds bounds the wait for each next event;
+    until the first piece of the transcript another endpoint can be asked."""
+
+    Options = OpenAITranscriptionOptions
+
+    def __init__(self, options: OpenAITranscriptionOptions) -> None:
         super().__init__(options)
         self._endpoints = Endpoints("asr", "transcription", options)
         self.calls = self._endpoints.calls
+        self._whole: set[Target] = set()  # those that were told of, because they do not stream
 
-    async def transcribe(self, samples: Samples, context: StageContext) -> str:
-        language = {"language": context.language} if context.language else {}
+    def transcribe(self, samples: Samples, context: StageContext) -> Awaitable[str] | AsyncIterator[str]:
+        form = {"response_format": "json"} | ({"language": context.language} if context.language else {})
         files = {"file": ("speech.wav", wav(samples), "audio/wav")}
+        if self.options.stream:
+            return self._streamed({"data": form | {"stream": "true"}, "files": files}, context)
+        return self._asked({"data": form, "files": files}, context)
 
-        def request(endpoint: Endpoint) -> dict[str, Any]:
-            return {"data": {"model": endpoint.model, "response_format": "json"} | language, "files": files}
+    async def _asked(self, form: dict[str, Any], context: StageContext) -> str:
+        with self.calls.asking(context) as asking:
+            endpoint, body = await self._endpoints.post(asking, "audio/transcriptions", lambda of: _filled(form, of))
+            try:
+                return _text(body)
+            except ValueError as error:
+                raise self._endpoints.broken(endpoint, asking, _NO_TEXT) from error
+
+    async def _streamed(self, form: dict[str, Any], context: StageContext) -> AsyncIterator[str]:
+        async def begin(endpoint: Endpoint, headers: dict[str, str]) -> tuple[AsyncGenerator[str], str]:
+            pieces = self._pieces(endpoint, headers, form)
+            return pieces, await anext(pieces, "")
 
         with self.calls.asking(context) as asking:
-            endpoint, body = await self._endpoints.post(asking, "audio/transcriptions", request)
-            try:
-                text = json.loads(body)["text"]
-            except (ValueError, KeyError, TypeError) as error:
-                message = "the transcription endpoint's answer has no field text"
-                raise self._endpoints.broken(endpoint, asking, message) from error
-        return str(text).strip()
+            endpoint, (pieces, piece) = await self._endpoints.ask(asking, begin)
+            async with aclosing(pieces):
+                while piece:
+                    yield piece
+                    try:
+                        piece = await anext(pieces, "")
+                    except EndpointError as error:
+                        self._endpoints.failed(endpoint, asking, error)
+                        raise
+
+    async def _pieces(self, endpoint: Endpoint, headers: dict[str, str], form: dict[str, Any]) -> AsyncGenerator[str]:
+        """Of the transcript, none of them empty."""
+        with stage_errors("transcription"):
+            stream = endpoint.client.stream("POST", "audio/transcriptions", headers=headers, **_filled(form, endpoint))
+            async with stream as response:
+                check_status(response, "transcription")
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    if text := await self._whole_answer(endpoint, response.aiter_bytes()):
+                        yield text
+                    return
+                lines = response.aiter_lines().__aiter__()
+                given = 0
+                while True:
+                    try:
+                        async with asyncio.timeout(endpoint.timeout_seconds):
+                            line = await anext(lines)
+                    except StopAsyncIteration:
+                        break
+                    except TimeoutError as error:
+                        raise EndpointError("the transcription endpoint did not answer in time", "timeout") from error
+                    kind, text = _event(line)
+                    if kind == "transcript.text.delta" and text:
+                        given += len(text)
+                        if given > MAX_CHARACTERS:
+                            message = f"the transcription endpoint sent more than {MAX_CHARACTERS} characters"
+                            raise EndpointError(message, "broken", elsewhere=False)
+                        yield text
+                    elif kind == "transcript.text.done":
+                        if text[given:]:
+                            yield text[given:]
+                        return
+        raise EndpointError("the transcription endpoint's stream ended early", "broken", again=True)
+
+    async def _whole_answer(self, endpoint: Endpoint, body: AsyncIterator[bytes]) -> str:
+        """Of one that was asked to stream and does not."""
+        if endpoint.target not in self._whole:
+            self._whole.add(endpoint.target)
+            about = {"endpoint": str(endpoint.target), "option": "stream"}
+            logger.warning("a transcription endpoint does not stream: its transcripts come as a whole", extra=about)
+        content = bytearray()
+        try:
+            async with asyncio.timeout(endpoint.timeout_seconds):
+                async for piece in body:
+                    content += piece
+                    if len(content) > MAX_BODY_BYTES:
+                        raise ValueError("too long")
+            return _text(bytes(content))
+        except TimeoutError as error:
+            raise EndpointError("the transcription endpoint did not answer in time", "timeout") from error
+        except ValueError as error:
+            raise EndpointError(f"{_NO_TEXT}, and is no stream of events", "broken", elsewhere=False) from error
 
     async def close(self) -> None:
         await self._endpoints.close()
+
+
+def _filled(form: dict[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    return form | {"data": {"model": endpoint.model} | form["data"]}
+
+
+def _text(body: bytes) -> str:
+    """Raises ValueError."""
+    try:
+        return str(json.loads(body)["text"]).strip()
+    except (KeyError, TypeError) as error:
+        raise ValueError("no field text") from error
+
+
+def _event(line: str) -> tuple[str, str]:
+    """Kind and text of an event's line; "" for what is no such event. Raises EndpointError."""
+    if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
+        return "", ""
+    try:
+        event: dict[str, Any] = json.loads(data)
+        kind = str(event.get("type") or "")
+        if kind == "error" or event.get("error"):
+            message = "the transcription endpoint reported an error in its stream"
+            raise EndpointError(message, "broken", again=True)
+        return kind, str(event.get("delta") if kind == "transcript.text.delta" else event.get("text") or "")
+    except (ValueError, AttributeError) as error:
+        message = "the transcription endpoint sent an event that is not a transcription event"
+        raise EndpointError(message, "broken") from error

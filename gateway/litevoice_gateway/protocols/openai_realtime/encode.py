@@ -165,8 +165,12 @@ def encode(event: DownEvent, context: Context) -> list[ServerEvent]:
             ]
         case neutral.InputCommitted():
             return _committed(event)
-        case neutral.InputTranscribed() | neutral.TranscriptionFailed() if not _tells_transcripts(context.config):
+        case neutral.InputTranscriptDelta() | neutral.InputTranscribed() | neutral.TranscriptionFailed() if (
+            not _tells_transcripts(context.config)
+        ):
             return []
+        case neutral.InputTranscriptDelta():
+            return [wire.TranscriptionDelta(item_id=event.item_id, delta=event.text)]
         case neutral.InputTranscribed():
             return [
                 wire.TranscriptionCompleted(

@@ -171,6 +171,16 @@ class ItemTruncated(ServerEvent, kw_only=True, tag_field="type", tag="conversati
     audio_end_ms: int
 
 
+class TranscriptionDelta(
+    ServerEvent, kw_only=True, tag_field="type", tag="conversation.item.input_audio_transcription.delta"
+):
+    """What a transcript goes on with, where the pipeline's transcriber streams; `completed` has all of it."""
+
+    item_id: str
+    content_index: int = 0
+    delta: str
+
+
 class TranscriptionCompleted(
     ServerEvent, kw_only=True, tag_field="type", tag="conversation.item.input_audio_transcription.completed"
 ):

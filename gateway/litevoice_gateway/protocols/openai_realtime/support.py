@@ -56,7 +56,6 @@ NOTES = {
 EVENTS_NOT_SENT = {
     "conversation.created": "of the former API",
     "conversation.item.created": "of the former API: `conversation.item.added` and `.done`",
-    "conversation.item.input_audio_transcription.delta": "a transcript comes as a whole",
     "conversation.item.input_audio_transcription.segment": "speakers are not told apart",
     "input_audio_buffer.dtmf_event_received": "of SIP",
     "mcp_list_tools.completed": _NO_MCP,

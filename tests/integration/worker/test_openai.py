@@ -506,7 +506,11 @@ async def test_voices_that_clients_name_have_other_names_at_the_endpoint(endpoin
     served = endpoint.settings().model_dump(by_alias=True)
     synthesizer = {"use": "openai", "options": {"endpoints": [served], "voice": "own"}}
     mapped = {"name": "mapped", "synthesizer": synthesizer, "voices": {"ash": "af_sky"}}
-    whole = [mapped, {"name": "none", "synthesizer": synthesizer, "voices": {}}, {"name": "all", "synthesizer": synthesizer}]
+    whole = [
+        mapped,
+        {"name": "none", "synthesizer": synthesizer, "voices": {}},
+        {"name": "all", "synthesizer": synthesizer},
+    ]
     pipelines = await make_pipelines([PipelineSettings.model_validate(one) for one in whole])
     for model in pipelines.named:
         stages = pipelines.of(model)

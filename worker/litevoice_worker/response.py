@@ -13,8 +13,8 @@ from collections.abc import Callable
 from litevoice_contracts import events, metrics
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Item, ResponseRequest
 from litevoice_contracts.envelopes import ResumePoint
-from litevoice_worker.budget import within
 from litevoice_worker.audio import SAMPLE_BYTES
+from litevoice_worker.budget import within
 from litevoice_worker.calls import Calls, TooLong
 from litevoice_worker.commands import (
     Called,

@@ -99,7 +99,7 @@ class Response:
         if resume and resume.text_before:
             self._speech.append((len(resume.text_before), self._milliseconds(bytes_before)))
         if resume and resume.sentence:
-            guess = self._guess(resume.sentence, self._skip_bytes)
+            guess = self._guess(len(resume.sentence), self._skip_bytes)
             self._speech.append((len(resume.sentence), guess if self._to_speak else 0))
         self._milliseconds_before = self._milliseconds(bytes_before + self._skip_bytes)
 
@@ -108,7 +108,7 @@ class Response:
         self.stop()
         self._sentences.clear()
         if self._spoken is not None and not self._unsaid:
-            self._measure(self._spoken.taken)  # the rest is not heard
+            self._measure(self._spoken.taken, ended=True)  # the rest is not heard
         self._to_speak, self._spoken, self._prepared = "", None, None
         self._outcome = Outcome("failed", message)
 
@@ -280,16 +280,19 @@ class Response:
                 self._fail(result.message)
             return
         speech.add(result.audio, ends=isinstance(result, Synthesized))
-        if speech is self._spoken and speech.ended and not self._unsaid:
-            self._measure(speech.total)
+        if speech is self._spoken and not self._unsaid:
+            self._measure(max(speech.total, speech.taken), ended=speech.ended)
 
-    def _measure(self, audio_bytes: int) -> None:
-        """How long the last sentence that was said takes: no guess any more."""
-        self._speech[-1] = (self._speech[-1][0], self._milliseconds(audio_bytes))
+    def _measure(self, audio_bytes: int, *, ended: bool) -> None:
+        """How long the last sentence that was said takes, of which so much has come; a guess unless that is all."""
+        characters, _ = self._speech[-1]
+        whole = self._milliseconds(audio_bytes) if ended else self._guess(characters, audio_bytes)
+        self._speech[-1] = (characters, whole)
 
-    def _guess(self, sentence: str, audio_bytes: int) -> int:
+    def _guess(self, characters: int, audio_bytes: int) -> int:
         """Milliseconds that a sentence takes of which so much has come."""
-        return max(self._milliseconds(audio_bytes), len(sentence) * CHARACTER_MILLISECONDS)
+        guess = round(characters * CHARACTER_MILLISECONDS / self._conversation.config.speed)
+        return max(self._milliseconds(audio_bytes), guess)
 
     def _next_call(self) -> events.CallStarted | events.CallDelta | None:
         """An answer that does not end well calls nothing."""
@@ -308,7 +311,8 @@ class Response:
         self.said += text
         if not self.request.text_only:
             size, ended = (self._spoken.total, self._spoken.ended) if self._spoken is not None else (0, True)
-            self._speech.append((len(text), self._milliseconds(size) if ended else self._guess(text, size)))
+            self._speech.append((len(text), 0))
+            self._measure(size, ended=ended)
         return events.TextDelta(self.request.response_id, self.request.item_id, text)
 
     def _next_chunk(self, speech: Speech, now: float) -> events.AudioDelta | None:

@@ -26,8 +26,10 @@ from litevoice_worker.stages import (
     StageError,
     Synthesizer,
     Transcriber,
+    Transcript,
     TurnDetector,
     pieces_of,
+    with_piece,
 )
 from litevoice_worker.stages.model_calls import calls_of
 from litevoice_worker.turn import Turns
@@ -355,8 +357,9 @@ class SessionRunner:
             async with aclosing(pieces_of(transcript)) as pieces:
                 async for piece in pieces:
                     self._gave(work.job)
-                    text += piece
-                    self._result_soon(commands.Heard(work.job, piece))
+                    text = with_piece(text, piece)
+                    if not isinstance(piece, Transcript):
+                        self._result_soon(commands.Heard(work.job, piece))
             text = text.strip()  # as what was told of it
         else:
             text = await transcript

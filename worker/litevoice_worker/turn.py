@@ -155,7 +155,6 @@ class Turns:
                 self._drop()
             case Heard(job, text) if transcription := self._dialogue.transcription(job):
                 transcription.heard += text
-                utterances.tell_heard(self._dialogue)
             case Transcribed(job) | Failed(job) if transcription := self._dialogue.transcription(job):
                 utterances.recognized(self._dialogue, transcription, result)
             case _:
@@ -201,6 +200,8 @@ class Turns:
             utterances.end_unheard(self._dialogue)
         if self._all_heard and idleness.timed_out(self._dialogue, now, self._last_audio):
             idleness.time_out(self._dialogue, now)
+        if self._outlet.empty:
+            utterances.tell_heard(self._dialogue)  # of a recognizer that is faster than the broker, more at a time
         self._respond(now)
         self._report()
         self.wake_at = self._next_wake(now)

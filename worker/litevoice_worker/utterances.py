@@ -197,7 +197,6 @@ def _close(dialogue: Dialogue) -> None:
             dialogue.publish([dialogue.progress(), *news], snapshot=True)  # it was only a cough that held it up
         else:
             dialogue.tell()  # a cough: nobody was told that it began
-    tell_heard(dialogue)
 
 
 def _recognized(dialogue: Dialogue, done: Transcription, whole: Recognized) -> None:

@@ -4,6 +4,7 @@ streams cut anywhere."""
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import itertools
 import json
@@ -25,7 +26,7 @@ from litevoice_contracts.settings import OpenAICompatible, PipelineSettings
 from litevoice_dev.ports import free_port
 from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt, StageContext
 from litevoice_worker.plugins import make_pipelines
-from litevoice_worker.stages import StageError, pieces_of
+from litevoice_worker.stages import StageError, pieces_of, with_piece
 from litevoice_worker.stages.judge_endpoint import EndpointTurnDetector
 from litevoice_worker.stages.respond_openai import OpenAIResponder, messages
 from litevoice_worker.stages.synthesize_openai import OpenAISpeechOptions, OpenAISynthesizer
@@ -603,6 +604,7 @@ def transcript_event(**event: str) -> bytes:
 
 HEARD = [transcript_event(type="transcript.text.delta", delta=text) for text in ("Hello", " there", ".")]
 DONE = transcript_event(type="transcript.text.done", text="Hello there.")
+DONE_LONG = {"type": "transcript.text.done", "text": "x" * 70_000}
 SSE = "text/event-stream; charset=utf-8"
 
 
@@ -629,6 +631,47 @@ async def test_a_transcript_that_is_streamed() -> None:
         endpoint.pieces = [HEARD[0], DONE]
         assert await words(transcriber) == ["Hello", " there."], "what came with the end only"
         await transcriber.close()
+
+
+@pytest.mark.parametrize(
+    ("deltas", "done", "want"),
+    [
+        ([" Hello", " there. "], "Hello there.", " Hello there. "),
+        ([" Hello"], "Hello there.", "Hello there."),
+        (["hello ", "there"], "Hello, there!", "Hello, there!"),
+        (["Hello there, you"], "Hello there.", "Hello there."),
+        (["Hello"], "", "Hello"),
+        ([], "", ""),
+    ],
+)
+async def test_the_end_of_a_streamed_transcript_says_what_counts(deltas: list[str], done: str, want: str) -> None:
+    pieces = [transcript_event(type="transcript.text.delta", delta=text) for text in deltas]
+    pieces += [transcript_event(type="transcript.text.done", text=done), *pieces]
+    async with Endpoint(pieces=pieces, content_type=SSE) as endpoint:
+        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
+        assert functools.reduce(with_piece, await words(transcriber), "") == want
+        await transcriber.close()
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [(b": still there\n\n", "did not answer in time"), (transcript_event(type="of.no.use"), "did not answer in time")],
+)
+async def test_what_is_no_transcript_is_not_waited_for(event: bytes, message: str) -> None:
+    async with Endpoint(pieces=[HEARD[0], *[event] * 100], content_type=SSE, hang=0.2) as endpoint:
+        transcriber = OpenAITranscriber(options(endpoint.settings(timeout_seconds=1), stream=True))
+        with pytest.raises(StageError, match=message):
+            await words(transcriber)
+        await transcriber.close()
+
+
+async def test_a_streamed_transcript_has_a_bound() -> None:
+    for event in ({"type": "transcript.text.delta", "delta": "x" * 70_000}, DONE_LONG):
+        async with Endpoint(pieces=[transcript_event(**event)], content_type=SSE) as endpoint:
+            transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
+            with pytest.raises(StageError, match="more than 65536 characters"):
+                await words(transcriber)
+            await transcriber.close()
 
 
 async def test_an_endpoint_that_does_not_stream_gives_the_whole_and_is_named(caplog: pytest.LogCaptureFixture) -> None:

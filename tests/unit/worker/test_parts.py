@@ -277,10 +277,10 @@ def spoken_since(response: Response, outlet: Outlet, now: float) -> list[int]:
     return sizes
 
 
-def begun() -> tuple[Response, Outlet]:
+def begun(speed: float = 1.0) -> tuple[Response, Outlet]:
     """One whose first sentence is being made, by job 2."""
     outlet = Outlet(MessageIds(0))
-    response = Response(REQUEST, Conversation(SessionConfig(), []), 2000, outlet, context)
+    response = Response(REQUEST, Conversation(SessionConfig(speed=speed), []), 2000, outlet, context)
     response.next(0)
     response.take(Sentence(1, "One, with fourteen more characters."))
     assert response.next(0) is None
@@ -311,6 +311,26 @@ def test_what_was_heard_of_a_sentence_that_is_being_made_is_reckoned_with_a_gues
     assert response.item(Outcome("cancelled", ""), 1_000).text == "One, with", "a character takes 65 ms"
     response.take(Synthesized(2, b""))
     assert response.item(Outcome("cancelled", ""), 1_000).text == "One, with fourteen more characters."
+
+
+def test_a_guess_knows_how_fast_is_spoken_and_is_no_shorter_than_what_has_come() -> None:
+    cancelled = Outcome("cancelled", "")
+    response, outlet = begun(speed=0.5)
+    response.take(Spoken(2, bytes(ONE_SECOND)))
+    spoken_since(response, outlet, 0.0)
+    assert response.item(cancelled, 2_000).text == "One, with", "a character takes 130 ms"
+    response.take(Spoken(2, bytes(9 * ONE_SECOND)))
+    assert response.item(cancelled, 5_000).text == "One, with", "17 of 35 characters in 5 s of 10"
+    assert response.item(cancelled, 10_000).text == "One, with fourteen more characters."
+
+
+def test_what_a_former_worker_has_published_of_a_sentence_counts_while_it_is_made_again() -> None:
+    resume = ResumePoint("r", "i", "", "One, with fourteen more characters.", 9 * ONE_SECOND)
+    outlet = Outlet(MessageIds(0))
+    response = Response(REQUEST, Conversation(SessionConfig(), []), 2000, outlet, context, resume=resume)
+    assert response.next(0) is None
+    response.take(Spoken(1, bytes(ONE_SECOND)))
+    assert response.item(Outcome("cancelled", ""), 5_000).text == "One, with fourteen", "5 s of 9"
 
 
 def test_a_sentence_that_breaks_off_ends_the_answer() -> None:

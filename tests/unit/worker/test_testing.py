@@ -13,7 +13,7 @@ from litevoice_contracts.errors import InvalidField
 from litevoice_worker.audio import Samples
 from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome, Prompt, StageContext
 from litevoice_worker.sentences import unsaid
-from litevoice_worker.stages import NoOptions, Plugin, StageError
+from litevoice_worker.stages import NoOptions, Plugin, StageError, Transcript
 from litevoice_worker.testing import Call
 from litevoice_worker.virtual_time import run
 from tests.unit.worker.world import tone
@@ -129,6 +129,24 @@ def test_speech_is_heard_transcribed_and_answered() -> None:
             answer = await call.answer()
             assert call.transcripts == [answer.text] == ["3 s in de"]
             assert answer.audio_seconds == pytest.approx(len(answer.text) * 0.06)
+
+    run(story)
+
+
+class EarsThatCorrect(Plugin[NoOptions]):
+    async def transcribe(self, samples: Samples, context: StageContext) -> AsyncIterator[str]:
+        yield "hello "
+        await asyncio.sleep(1)
+        yield "wor"
+        yield Transcript("Hello, world!")
+
+
+def test_the_end_of_a_transcript_takes_the_place_of_its_pieces() -> None:
+    async def story() -> None:
+        async with Call(transcriber=lambda: EarsThatCorrect(NoOptions())) as call:
+            await call.speak(bytes(24_000) + tone(1, 2.0))
+            await call.answer()
+            assert call.transcripts == ["Hello, world!"]
 
     run(story)
 

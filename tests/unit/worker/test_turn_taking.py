@@ -545,6 +545,14 @@ def test_a_transcript_is_told_as_it_comes() -> None:
     assert answers(world) == [("completed", "The capital of France is Paris.")]
 
 
+def test_a_transcript_that_comes_faster_than_messages_is_told_in_few() -> None:
+    world = World(transcribe_seconds=0.012, transcript_in=len(QUESTIONS[1]))
+    world.stream([(1.0, 1), (3.0, 0)])
+    world.run(10)
+    assert 1 < len(deltas(world)) < 6
+    assert "".join(deltas(world)) == QUESTIONS[1]
+
+
 @pytest.mark.parametrize("death", [1.9, 2.0, 2.1, 2.2, 2.3, 2.4, 2.6])
 def test_no_word_of_a_transcript_is_told_twice_by_two_workers(death: float) -> None:
     world = World(transcribe_seconds=1.0, transcript_in=4)

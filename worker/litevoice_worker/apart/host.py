@@ -27,7 +27,7 @@ from litevoice_worker.audio import Samples
 from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome
 from litevoice_worker.places import place
 from litevoice_worker.plugins import begin
-from litevoice_worker.stages import AnyPlugin, StageError, pieces_of
+from litevoice_worker.stages import AnyPlugin, StageError, pieces_of, with_piece
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,10 @@ class Host:
         if not isinstance(transcript, AsyncIterator):
             return await transcript
         async with aclosing(pieces_of(transcript)) as pieces:
-            return "".join([piece async for piece in pieces])
+            text = ""
+            async for piece in pieces:
+                text = with_piece(text, piece)
+            return str(text)
 
     async def _synthesize(self, request: wire.Synthesize) -> wire.End:
         speech = self._plugin.synthesize(request.text, request.voice, request.speed, request.codec, request.context)

@@ -1,6 +1,6 @@
 """A plug-in in a process of its own, as the worker sees it: a stage like any other. A process that hangs, grows or
-crashes is ended and started again; what it had under way is given to the next one, three times in all, one after the
-other: so what kills it fails, and what was beside it does not."""
+crashes is ended and started again; what it had under way is given to the next one, three times in all, at last
+one after the other: so what kills it fails, and what was beside it does not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from litevoice_contracts.conversation import Codec
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import LogLevel, StageSettings
 from litevoice_worker.apart import wire
-from litevoice_worker.apart.trials import Trials
+from litevoice_worker.apart.trials import Trial, Trials
 from litevoice_worker.apart.watch import LOOK_SECONDS, Death, Deaths, Watch
 from litevoice_worker.audio import Samples
 from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome, Prompt, StageContext
@@ -42,12 +42,31 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class _Died(Exception):  # noqa: N818 - reads as what it is
-    """The process is gone, and the answer with it; `how` as in Death, `age`: how many seconds it had it."""
+    """The process is gone, and the answer with it; `how` as in Death, `of`: whose last trial it has died of, None for
+    nobody's, `age`: how many seconds it had what was asked."""
 
-    def __init__(self, how: Death, age: float = 0.0) -> None:
+    def __init__(self, how: Death, of: Trial | None = None, age: float = 0.0) -> None:
         super().__init__(how)
         self.how = how
+        self.of = of
         self.age = age
+
+
+@dataclass(slots=True)
+class _Asked:
+    """How often one thing was asked: `deaths`: that count, `age`: see Trials, None before the first."""
+
+    times: int = 0
+    deaths: int = 0
+    age: float | None = None
+    trial: Trial | None = None
+
+    def died(self, error: _Died) -> bool:
+        """Whether it can be asked again."""
+        self.times += 1
+        self.deaths += error.of is None or error.of is self.trial
+        self.age, self.trial = error.age, None
+        return self.deaths < ATTEMPTS
 
 
 _Answer = wire.Piece | wire.End | _Died
@@ -100,12 +119,12 @@ class PluginProcess(Plugin[NoOptions]):
         self, text: str, voice: str, speed: float, codec: Codec, context: StageContext
     ) -> AsyncIterator[bytes]:
         """A process that comes after another one says the sentence again; what was given of it is left out."""
-        given, age = 0, None
-        for attempt in range(ATTEMPTS):
-            again, skip = replace(context, attempt=context.attempt + attempt), given
+        given, asked = 0, _Asked()
+        while True:
+            again, skip = replace(context, attempt=context.attempt + asked.times), given
             request = wire.Synthesize(0, text, voice, speed, codec, again)
             try:
-                async with aclosing(self._answers(request, age)) as answers:
+                async with aclosing(self._answers(request, asked)) as answers:
                     async for answer in answers:
                         assert isinstance(answer, wire.Spoken | wire.Synthesized)
                         new, skip = answer.audio[skip:], max(0, skip - len(answer.audio))
@@ -114,9 +133,8 @@ class PluginProcess(Plugin[NoOptions]):
                             yield new
                 return
             except _Died as error:
-                if attempt + 1 == ATTEMPTS:
-                    raise self._given_up(error, attempt + 1) from error
-                age = error.age
+                if not asked.died(error):
+                    raise self._given_up(error, asked.times) from error
 
     async def finished(self, samples: Samples, context: StageContext) -> float:
         request = wire.Judge(0, samples.astype("<i2", copy=False).tobytes(), context)
@@ -129,15 +147,15 @@ class PluginProcess(Plugin[NoOptions]):
     ) -> AsyncIterator[str | FunctionCall | FunctionCallPart | Outcome]:
         """A process that comes after another one goes on behind what was said. It cannot go on with calls that were
         given already: then the answer fails."""
-        said, called, age = prompt.said, False, None
-        for attempt in range(ATTEMPTS):
+        said, called, asked = prompt.said, False, _Asked()
+        while True:
             request = wire.Respond(
                 0,
                 replace(prompt, said=said),
-                replace(context, said=said, attempt=context.attempt + attempt),
+                replace(context, said=said, attempt=context.attempt + asked.times),
             )
             try:
-                async with aclosing(self._answers(request, age)) as answers:
+                async with aclosing(self._answers(request, asked)) as answers:
                     async for answer in answers:
                         match answer:
                             case wire.Sentence(_, text):
@@ -155,9 +173,8 @@ class PluginProcess(Plugin[NoOptions]):
                                 raise StageError("internal error")
                 return
             except _Died as error:
-                if called or attempt + 1 == ATTEMPTS:
-                    raise self._given_up(error, attempt + 1) from error
-                age = error.age
+                if not asked.died(error) or called:
+                    raise self._given_up(error, asked.times) from error
 
     async def close(self) -> None:
         """Idempotent. What is under way is lost."""
@@ -179,34 +196,34 @@ class PluginProcess(Plugin[NoOptions]):
 
     async def _whole(self, request: wire.Transcribe | wire.Judge) -> wire.End:
         """The end of a job that gives nothing before it."""
-        age = None
-        for attempt in itertools.count(1):
-            request.context = replace(request.context, attempt=request.context.attempt + (attempt > 1))
+        context, asked = request.context, _Asked()
+        while True:
+            request.context = replace(context, attempt=context.attempt + asked.times)
             try:
-                async with aclosing(self._answers(request, age)) as answers:
+                async with aclosing(self._answers(request, asked)) as answers:
                     async for answer in answers:
                         if isinstance(answer, wire.Transcribed | wire.Judged):
                             return answer
                 raise StageError("internal error")
             except _Died as error:
-                if attempt == ATTEMPTS:
-                    raise self._given_up(error, attempt) from error
-                age = error.age
-        raise AssertionError("unreachable")
+                if not asked.died(error):
+                    raise self._given_up(error, asked.times) from error
 
-    async def _answers(self, request: wire.Request, age: float | None) -> AsyncGenerator[wire.Piece | wire.End]:
-        """All that the process says to it. `age`: how long the process had it that died before, None for none. Raises
-        _Died, StageError."""
-        if age is None:
-            async with aclosing(self._asked(request, lambda: None)) as answers:
+    async def _answers(self, request: wire.Request, asked: _Asked) -> AsyncGenerator[wire.Piece | wire.End]:
+        """All that the process says to it. Raises _Died, StageError."""
+        if asked.age is None:
+            async with aclosing(self._told(request, lambda: None)) as answers:
                 async for answer in answers:
                     yield answer
             return
-        async with self._trials.trial(age) as trial, aclosing(self._asked(request, trial.begun)) as answers:
-            async for answer in answers:
-                yield answer
+        last = asked.deaths + 1 == ATTEMPTS
+        async with self._trials.trial(asked.age, alone=last) as trial:
+            asked.trial = trial
+            async with aclosing(self._told(request, trial.begun)) as answers:
+                async for answer in answers:
+                    yield answer
 
-    async def _asked(self, request: wire.Request, begun: Callable[[], None]) -> AsyncGenerator[wire.Piece | wire.End]:
+    async def _told(self, request: wire.Request, begun: Callable[[], None]) -> AsyncGenerator[wire.Piece | wire.End]:
         link = await self._ready()
         if link.died is not None:
             raise _Died(link.died)
@@ -219,7 +236,7 @@ class PluginProcess(Plugin[NoOptions]):
             while True:
                 answer = await answers.get()
                 if isinstance(answer, _Died):
-                    raise _Died(answer.how, time.monotonic() - since)
+                    raise _Died(answer.how, answer.of, time.monotonic() - since)
                 if isinstance(answer, wire.End):
                     link.jobs.pop(job, None)
                     self._failures = 0
@@ -354,16 +371,16 @@ class PluginProcess(Plugin[NoOptions]):
         self._failures += 1
         link.writer.transport.abort()
         self._bury(link.child, how)
-        self._leave(link, how)
+        self._leave(link, how, self._trials.died())
         reviving = asyncio.create_task(self._revived())
         self._burying.add(reviving)
         reviving.add_done_callback(self._burying.discard)
 
-    def _leave(self, link: _Link, how: Death) -> None:
+    def _leave(self, link: _Link, how: Death, of: Trial | None = None) -> None:
         """Nothing more is read of it, and nobody waits for it any longer."""
         link.died = how
         for answers in link.jobs.values():
-            answers.put_nowait(_Died(how))
+            answers.put_nowait(_Died(how, of))
         for task in link.tasks:
             task.cancel()
 

@@ -28,12 +28,24 @@ class StageDied(StageError):  # noqa: N818 - reads as what it is
         self.how = how
 
 
+class Transcript(str):
+    """From a transcriber that gives pieces, at their end: all of it, where that is not what they make together."""
+
+    __slots__ = ()
+
+
+def with_piece(transcript: str, piece: str) -> str:
+    """What a transcript is, with its next piece."""
+    return piece if isinstance(piece, Transcript) else transcript + piece
+
+
 _Piece = TypeVar("_Piece", str, bytes)
 
 
 class Transcriber(Protocol):
     def transcribe(self, samples: Samples, context: StageContext) -> Awaitable[str] | AsyncIterator[str]:
-        """Text of samples (16 bit) at 16 kHz, "" if nothing was understood: whole or, from a generator, piece by piece.
+        """Text of samples (16 bit) at 16 kHz, "" if nothing was understood: whole or, from a generator, piece by piece;
+        a Transcript at the end takes the place of them all.
 
         Raises StageError.
         """

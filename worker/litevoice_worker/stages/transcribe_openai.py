@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import Any
 
 from litevoice_worker.audio import Samples
 from litevoice_worker.commands import StageContext
-from litevoice_worker.stages import Plugin
+from litevoice_worker.stages import Plugin, Transcript
 from litevoice_worker.stages.model_calls import Target
 from litevoice_worker.stages.openai_http import (
     MAX_BODY_BYTES,
@@ -39,7 +40,7 @@ class OpenAITranscriptionOptions(OpenAIOptions):
 
 
 class OpenAITranscriber(Plugin[OpenAITranscriptionOptions]):
-    """POST audio/transcriptions with a 16 kHz WAV file. Streamed, timeoutSeconds bounds the wait for each next event;
+    """POST audio/transcriptions with a 16 kHz WAV file. Streamed, timeoutSeconds bounds the wait for each next piece;
     until the first piece of the transcript another endpoint can be asked."""
 
     Options = OpenAITranscriptionOptions
@@ -92,25 +93,26 @@ class OpenAITranscriber(Plugin[OpenAITranscriptionOptions]):
                         yield text
                     return
                 lines = response.aiter_lines().__aiter__()
-                given = 0
+                heard, deadline = "", time.monotonic() + endpoint.timeout_seconds
                 while True:
                     try:
-                        async with asyncio.timeout(endpoint.timeout_seconds):
+                        async with asyncio.timeout(deadline - time.monotonic()):
                             line = await anext(lines)
                     except StopAsyncIteration:
                         break
                     except TimeoutError as error:
                         raise EndpointError("the transcription endpoint did not answer in time", "timeout") from error
                     kind, text = _event(line)
+                    if len(text) > MAX_CHARACTERS - (0 if kind == "transcript.text.done" else len(heard)):
+                        message = f"the transcription endpoint sent more than {MAX_CHARACTERS} characters"
+                        raise EndpointError(message, "broken", elsewhere=False)
                     if kind == "transcript.text.delta" and text:
-                        given += len(text)
-                        if given > MAX_CHARACTERS:
-                            message = f"the transcription endpoint sent more than {MAX_CHARACTERS} characters"
-                            raise EndpointError(message, "broken", elsewhere=False)
+                        deadline = time.monotonic() + endpoint.timeout_seconds
+                        heard += text
                         yield text
                     elif kind == "transcript.text.done":
-                        if text[given:]:
-                            yield text[given:]
+                        if rest := _rest(heard, text):
+                            yield rest
                         return
         raise EndpointError("the transcription endpoint's stream ended early", "broken", again=True)
 
@@ -139,6 +141,14 @@ class OpenAITranscriber(Plugin[OpenAITranscriptionOptions]):
 
 def _filled(form: dict[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     return form | {"data": {"model": endpoint.model} | form["data"]}
+
+
+def _rest(heard: str, whole: str) -> str:
+    """What is still to be given of a transcript when its pieces have come, "" for nothing. Some endpoints say the end
+    without the white space around it, some without its text; what others have corrected counts."""
+    if not whole.strip() or whole.strip() == heard.strip():
+        return ""
+    return whole[len(heard) :] if whole.startswith(heard) else Transcript(whole)
 
 
 def _text(body: bytes) -> str:

@@ -27,10 +27,14 @@ _PRONOUNS = frozenset("I")
 _ORDINAL_BEFORE = re.compile(r"(?:jan|feb|mär|apr|mai|jun|jul|aug|sep|okt|nov|dez|jah)", re.IGNORECASE)
 """What follows a German ordinal, "3. Oktober" or "19. Jahrhundert"."""
 _LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
+_UNIT = re.compile(r"\d[^\S\n]?[a-z]\Z")
+"""A letter behind a number, "3.5 m", is no abbreviation."""
 _LIST_NUMBER = re.compile(r"\d{1,3}")
 _DAY = re.compile(r"\d{1,2}")
 _WORD = re.compile(r"[^\s\"'(\[{„“‚‘«»/-]*\Z")
 _FOLLOWING = re.compile(r"[^\S\n]*")
+MAX_WORD_CHARACTERS = 32
+"""So far before a full stop is looked for its word: no abbreviation is longer."""
 
 PHRASE_CHARACTERS = 40
 """Thai and Lao have neither full stops nor spaces between words: they are cut at a space between phrases, so far from
@@ -85,7 +89,7 @@ def _ends(text: str, begin: int, mark: re.Match[str]) -> bool | None:
     """Whether a mark ends the sentence that begins there; None when that depends on what has not come yet."""
     if mark[0] != ".":
         return True
-    found = _WORD.search(text, begin, mark.start())
+    found = _WORD.search(text, max(begin, mark.start() - MAX_WORD_CHARACTERS), mark.start())
     word = found[0] if found is not None else ""
     at_the_beginning = mark.start() - len(word) == begin
     gap = _FOLLOWING.match(text, mark.end())
@@ -93,6 +97,8 @@ def _ends(text: str, begin: int, mark: re.Match[str]) -> bool | None:
     lower = word.lower()
     if lower in _AT_ITS_END:
         return not (following[0].islower() or following[0].isdigit()) if following else None
+    if _UNIT.search(text, max(begin, mark.start() - 3), mark.start()):
+        return True
     if lower in _ABBREVIATED or (_LETTERS.fullmatch(word) and word not in _PRONOUNS):
         return False
     if lower in _BEFORE_NUMBER:

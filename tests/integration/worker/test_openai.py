@@ -577,6 +577,20 @@ async def test_speech_that_breaks_off_twice_fails() -> None:
         await synthesizer.close()
 
 
+async def test_an_error_in_json_is_not_spoken() -> None:
+    async with (
+        Endpoint(pieces=[b'{"error": "no such voice"}'], content_type="application/json") as wrong,
+        Endpoint(pieces=[PCM]) as right,
+    ):
+        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[wrong.settings(), right.settings()]))
+        assert await said(synthesizer) == PCM
+        await synthesizer.close()
+        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[wrong.settings()]))
+        with pytest.raises(StageError, match="answered with JSON instead of audio"):
+            await said(synthesizer)
+        await synthesizer.close()
+
+
 def test_the_caller_hears_a_sentence_before_its_endpoint_has_ended() -> None:
     """Through the worker's shell and session, and on in another worker to the byte; virtual time, real sockets."""
 

@@ -221,6 +221,8 @@ class Endpoints:
         with stage_errors(self._name):
             async with endpoint.client.stream("POST", path, headers=headers, **request) as response:
                 check_status(response, self._name)
+                if response.headers.get("content-type", "").startswith("application/json"):
+                    raise EndpointError(f"the {self._name} endpoint answered with JSON instead of audio", "broken")
                 body = response.aiter_bytes().__aiter__()
                 while True:
                     try:

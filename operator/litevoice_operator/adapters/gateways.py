@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from asyncio.sslproto import SSLProtocol
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self, TypeVar
@@ -38,6 +39,9 @@ TIMEOUT_SECONDS = 2.0
 MAX_CONCURRENT = 16
 KEPT_SECONDS = 60.0
 """Connections that nobody uses: longer than the pauses between passes."""
+TLS_BUFFER_BYTES = 16 << 10
+"""What a connection with TLS keeps for reading: one record. asyncio's own 256 KiB, filled with zeros, would be more than
+all else that the operator has in memory, with a thousand pods."""
 MAX_CLOCKS = 10_000
 MAX_ANSWER_BYTES = 6 << 20
 """As many as 100,000 session ids take."""
@@ -83,6 +87,7 @@ class Gateways:
     """
 
     def __init__(self, admin_port: int, admin_tls_port: int = ADMIN_TLS_PORT) -> None:
+        SSLProtocol.max_size = TLS_BUFFER_BYTES
         self._ports = {False: admin_port, True: admin_tls_port}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(keepalive_timeout=KEPT_SECONDS),

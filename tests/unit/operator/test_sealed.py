@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -127,6 +128,18 @@ async def test_what_was_said_once_does_nothing_when_it_is_said_again(tmp_path: P
                 state = (await gateways.statuses({"gateway-0": address}, TOKEN))["gateway-0"].drain.state
                 assert (state != "none") is works
                 await gateways.take_drain_back(address, TOKEN)
+
+
+async def test_a_connection_that_is_kept_takes_little_memory(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (_, sealed), Gateways(sealed, sealed) as gateways:
+        address = f"{SEALED}{HERE}"
+        assert await gateways.statuses({"first": address}, TOKEN), "all that is made once is there"
+        tracemalloc.start()
+        pods = {f"gateway-{number}": address for number in range(8)}
+        assert len(await gateways.statuses(pods, TOKEN)) == len(pods), "at the same time, on a connection each"
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held / len(pods) < 100 << 10, "both ends of it are in this process"
 
 
 async def test_the_token_goes_to_no_port_with_another_certificate(tmp_path: Path) -> None:

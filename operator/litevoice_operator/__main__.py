@@ -35,6 +35,7 @@ from litevoice_operator.reconcile.nodes import Nodes
 from litevoice_operator.reconcile.notifier import Notifier
 from litevoice_operator.reconcile.outbox import Outbox
 from litevoice_operator.reconcile.pod_cache import PodCache
+from litevoice_operator.reconcile.polls import Polls
 from litevoice_operator.reconcile.resources import Resources
 from litevoice_operator.reconcile.shared import Shared
 from litevoice_operator.reconcile.turns import Turns
@@ -93,6 +94,7 @@ async def run(settings: Settings) -> None:
                 cluster,
                 Resources(cluster, crds),
                 gateways,
+                Polls(gateways),
                 PodCache(),
                 Outbox(cluster.post_event),
                 Turns(settings.rollouts_at_a_time),
@@ -120,6 +122,7 @@ async def run(settings: Settings) -> None:
                 ACTING.set(0)
                 notifying.cancel()
                 await controller.close()
+                await shared.polls.close()
                 await asyncio.gather(notifying, return_exceptions=True)
                 await nodes.close()
                 await shared.outbox.close()

@@ -157,7 +157,7 @@ async def test_nor_to_one_that_does_not_speak_tls(tmp_path: Path) -> None:
 async def test_workers_are_asked_the_same_way(tmp_path: Path) -> None:
     status = WorkerStatus("worker-0", True, "", 0, 10, [3])
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
-    server = WorkerAdmin(CollectorRegistry(), lambda: "", digest, lambda: status, lambda _: None)
+    server = WorkerAdmin(CollectorRegistry(), lambda: "", digest, lambda: status, lambda _: None, lambda _: None)
     context = worker_tls(worker_settings(write(tmp_path, TOKEN, TOKEN)))
     assert context is not None
     sealed = free_port()

@@ -5,7 +5,6 @@ One question per pod is open at a time; the pod answers when it has something to
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from litevoice_contracts.watching import MAX_WAIT_SECONDS, Question
@@ -16,14 +15,11 @@ ANSWERS_PER_SECOND = 33
 LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 10, 30
 APART_SECONDS = 2.0
 """From one question to the next of a pod that always has something to tell."""
-TICK_SECONDS = 1.0
-"""Questions are put at whole ticks and wait for whole ticks, so answers come a handful at a time, which costs the
-operator less than to be woken for each."""
 LATE_SECONDS = 2.0
 """An answer may come so long after the wait: then the pod is silent."""
 RETRY_SECONDS = 10.0
 """From a question without an answer to the next, on average."""
-HOLDS_SECONDS = MOST_WAIT_SECONDS + LATE_SECONDS + APART_SECONDS + TICK_SECONDS + 2.0
+HOLDS_SECONDS = MOST_WAIT_SECONDS + LATE_SECONDS + APART_SECONDS + 2.0
 """Longer than from one answer to the next. Beyond it, nobody looks after the pod any more."""
 STEP_PERCENT = 5
 """Of the sessions that a pod is meant to hold: a change by so many is told at once."""
@@ -78,8 +74,7 @@ class Poll:
         """`version`: "" from a pod of an early release."""
         if not version:
             return replace(self, seen="", older=True)
-        next_at = math.ceil(max(now, asked_at + APART_SECONDS) / TICK_SECONDS) * TICK_SECONDS
-        return Poll(next_at, version, now)
+        return Poll(max(now, asked_at + APART_SECONDS), version, now)
 
     def silent(self, now: float, luck: float) -> Poll:
         """Nothing came in time, or nothing that can be read."""

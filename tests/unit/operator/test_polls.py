@@ -42,7 +42,6 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The first question comes at once; frozen pods are found out soon."""
     monkeypatch.setattr(polling.Poll, "begun", lambda now, _: polling.Poll(now))
     monkeypatch.setattr(polling, "APART_SECONDS", 0.2)
-    monkeypatch.setattr(polling, "TICK_SECONDS", 0.1)
     monkeypatch.setattr(polling, "RETRY_SECONDS", 0.3)
     yield
 

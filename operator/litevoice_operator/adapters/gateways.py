@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from asyncio.sslproto import SSLProtocol
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, Literal, Self, TypeVar
@@ -107,6 +107,7 @@ class Gateways:
         # Apart, or two connections to a pod would take turns, and neither be closed.
         self._watching = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS))
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._openings = asyncio.Semaphore(MAX_CONCURRENT)
         self._clocks: dict[str, float] = {}  # by address
 
     async def __aenter__(self) -> Self:
@@ -131,11 +132,18 @@ class Gateways:
     async def watch(
         self, address: str, token: str, question: Question, timeout_seconds: float, kind: type[T]
     ) -> Told[T] | None:
-        """What the pod says once it has something to tell; None: nothing within the timeout, or not what was asked."""
+        """What the pod says once it has something to tell; None: nothing within the timeout, or not what was asked.
+
+        Questions that do not wait, as the first one to a pod, are put a few at a time, each with the whole timeout: a
+        thousand handshakes that begin together would all be too late, and begin again.
+        """
         path = f"{STATUS_PATH}?{urlencode(question.query)}"
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         try:
-            async with self._asking(self._watching, "GET", address, token, path, timeout=timeout) as response:
+            async with (
+                nullcontext() if question.wait_seconds else self._openings,
+                self._asking(self._watching, "GET", address, token, path, timeout=timeout) as response,
+            ):
                 version, body = response.headers.get("ETag", ""), await _read(response)
                 if response.status == 304:
                     return Told(version, None) if version == question.seen else None

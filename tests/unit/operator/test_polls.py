@@ -16,14 +16,14 @@ from prometheus_client import CollectorRegistry
 
 from litevoice_contracts.control import STATUS_PATH, DrainReport, GatewayStatus, WorkerStatus
 from litevoice_contracts.metrics import GATEWAY_STATUS_ANSWERS
-from litevoice_contracts.watching import MAX_WAITING
+from litevoice_contracts.watching import MAX_WAITING, Question
 from litevoice_dev.ports import free_port
 from litevoice_gateway.admin_server import AdminServer as GatewayAdmin
 from litevoice_gateway.drain import Drain
 from litevoice_gateway.hub import Hub
 from litevoice_gateway.metrics import Metrics
 from litevoice_gateway.settings import Keys as GatewayKeys
-from litevoice_operator.adapters.gateways import Gateways
+from litevoice_operator.adapters.gateways import MAX_CONCURRENT, Gateways
 from litevoice_operator.decide import polling
 from litevoice_operator.observe.pods import SEALED
 from litevoice_operator.reconcile.polls import Asked, Polls
@@ -186,6 +186,33 @@ async def test_a_pod_lets_only_a_few_wait_and_ends_without_waiting_for_them(tmp_
         began = time.monotonic()
         await pod.server.close()
         assert time.monotonic() - began < SOON_SECONDS
+
+
+async def test_first_questions_are_put_a_few_at_a_time_those_that_wait_are_not(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as pod, Gateways(pod.sealed, pod.sealed) as gateways:
+        open_now, most = 0, 0
+
+        async def slow(*_: object) -> None:
+            nonlocal open_now, most
+            open_now += 1
+            most = max(most, open_now)
+            await asyncio.sleep(0.05)
+            open_now -= 1
+
+        pod.server._waiting.wait = slow  # type: ignore[method-assign]
+
+        async def put(question: Question) -> int:
+            nonlocal most
+            most = 0
+            at = f"{SEALED}{HERE}"
+            told = await asyncio.gather(
+                *(gateways.watch(at, TOKEN, question, 30.0, GatewayStatus) for _ in range(2 * MAX_CONCURRENT + 1))
+            )
+            assert all(told)
+            return most
+
+        assert await put(Question()) <= MAX_CONCURRENT
+        assert await put(Question("seen.0.x", 10)) > MAX_CONCURRENT
 
 
 async def test_workers_are_asked_the_same_way(tmp_path: Path) -> None:

@@ -188,7 +188,9 @@ async def test_a_pod_lets_only_a_few_wait_and_ends_without_waiting_for_them(tmp_
         assert time.monotonic() - began < SOON_SECONDS
 
 
-async def test_first_questions_are_put_a_few_at_a_time_those_that_wait_are_not(tmp_path: Path) -> None:
+async def test_first_questions_are_put_a_few_at_a_time_those_that_wait_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with gateway(tmp_path) as pod, Gateways(pod.sealed, pod.sealed) as gateways:
         open_now, most = 0, 0
 
@@ -199,7 +201,7 @@ async def test_first_questions_are_put_a_few_at_a_time_those_that_wait_are_not(t
             await asyncio.sleep(0.05)
             open_now -= 1
 
-        pod.server._waiting.wait = slow  # type: ignore[method-assign]
+        monkeypatch.setattr(pod.server._waiting, "wait", slow)
 
         async def put(question: Question) -> int:
             nonlocal most

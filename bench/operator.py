@@ -3,7 +3,7 @@
     python -m bench.operator [--pods 10 100 1000] [--seconds 40]
 
 Ten pods for each VoiceGateway: eight gateways, two workers; each VoiceGateway has a BacklogAlert. Pods exist for the
-API server alone, as with kwok; their gateways answer from one process (`bench.canned_pods`), and the sessions that they
+API server alone, as with kwok; they answer from one process (`bench.canned_pods`), over TLS, and the sessions that they
 hold come and go. What the API server is asked for is read from its audit log. Beside the operator, at the same time and
 with the same events, runs kopf alone with the same watches (`bench.bare_operator`): what is left is the operator's own.
 
@@ -28,7 +28,7 @@ from typing import Any
 import httpx
 
 from bench import proc
-from bench.canned_pods import addresses
+from bench.canned_pods import GATEWAYS, NAMESPACE, PODS, WORKERS, addresses, gateway_name
 from bench.counted_operator import BROKER_CALLS
 from bench.operator_figures import Load, audited, comparison, figures
 from bench.programs import cache
@@ -36,16 +36,16 @@ from bench.report import add_output, finish
 from litevoice_dev import processes
 from litevoice_dev.progress import say
 from litevoice_dev.rocketmq import LocalRocketMQ
+from litevoice_operator.api.labels import ADMIN_TLS
+from litevoice_operator.manifests.paths import ADMIN_TLS_PORT
 from tests.integration.apiserver import ApiServer, clean_environment, programs
 from tests.integration.operator.process import RESOURCES, OperatorProcess, backlog_alert, grant_chart_rules
 
-NAMESPACE = "bench"
-GATEWAYS, WORKERS = 8, 2
-PODS = GATEWAYS + WORKERS
 AT_ONCE = 16
 READY_SECONDS = 600.0
-SETTLE_SECONDS = 15.0
-"""After all are ready: longer than the operator's longest pause."""
+SETTLE_SECONDS = 75.0
+"""After all are ready: longer than the operator's longest pause, than a question may wait, and than a connection that
+nobody uses is kept."""
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -81,7 +81,7 @@ class Fleet:
 
     async def grow(self, count: int) -> None:
         """To so many VoiceGateways, all of whose pods are ready."""
-        names = [f"vgw-{number:03d}" for number in range(self._gateways, count)]
+        names = [gateway_name(number) for number in range(self._gateways, count)]
         await self._each(self._make(name) for name in names)
         say(f"{count} VoiceGateways: waiting for their objects")
         owned = await self._until(lambda: self._owned(names), "the operator to make all objects")
@@ -125,10 +125,10 @@ class Fleet:
 
     async def _pod(self, made: dict[str, Any], index: int, ip: str) -> None:
         template, owner = made["spec"]["template"]["metadata"], made["metadata"]["name"]
-        name = f"{owner}-{index}"
+        name, ports = f"{owner}-{index}", [{"name": ADMIN_TLS, "containerPort": ADMIN_TLS_PORT}]
         body = {
             "metadata": {"name": name, "labels": template["labels"], "annotations": template.get("annotations", {})},
-            "spec": {"nodeName": f"node-{index}", "containers": [{"name": "main", "image": "none"}]},
+            "spec": {"nodeName": f"node-{index}", "containers": [{"name": "main", "image": "none", "ports": ports}]},
         }
         await self._request("POST", f"/api/v1/namespaces/{NAMESPACE}/pods", body)
         running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
@@ -270,8 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = [pods for pods in options.pods if pods < PODS or pods % PODS or pods > 10_000]
     if wrong or sorted(set(options.pods)) != options.pods:
         parser.error(f"--pods: expected multiples of {PODS} up to 10000, growing, got {options.pods}")
-    if options.seconds < 20:
-        parser.error(f"--seconds: expected at least 20, two of the operator's pauses, got {options.seconds}")
+    if options.seconds < 30:
+        parser.error(f"--seconds: expected at least 30, as long as a question to a pod may wait, got {options.seconds}")
     shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(parents=True)
     proc.allow_open_files(4 * max(options.pods))

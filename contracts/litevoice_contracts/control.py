@@ -20,6 +20,7 @@ HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 METRICS_PATH = "/metrics"
 STATUS_PATH = "/v1/status"
+"""GET: a GatewayStatus or WorkerStatus. Its query lets the answer wait for a change: `litevoice_contracts.watching`."""
 SESSIONS_PATH = "/v1/sessions"
 """GET; query `limit` (1 to 1000, default 100), `sort` (one of SESSION_SORTS), `client` (an address, with or without its
 port), `principal`, `since` (seconds: younger ones): only those. `/v1/sessions/<id>`: one."""

@@ -16,6 +16,8 @@ from aiohttp import web
 
 from litevoice_contracts import control
 from litevoice_contracts.addresses import is_from
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.watching import Marks, Waiting, answer, gateway_marks, marks_of_gateway, read_question
 from litevoice_gateway.connections import Connection
 from litevoice_gateway.drain import Drain
 from litevoice_gateway.hub import Hub
@@ -50,6 +52,7 @@ class AdminServer:
         self._token = token
         self._pod = pod
         self._runner: web.AppRunner | None = None
+        self._waiting = Waiting(self._marks, time.monotonic, asyncio.sleep)
 
     async def start(self) -> None:
         """Raises OSError when a port is taken, SettingsError without the certificate that the settings name."""
@@ -84,6 +87,7 @@ class AdminServer:
         return port
 
     async def close(self) -> None:
+        self._waiting.end()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -109,22 +113,39 @@ class AdminServer:
             body=self._hub.metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
 
-    async def _status(self, _request: web.Request) -> web.Response:
+    async def _status(self, request: web.Request) -> web.Response:
+        try:
+            question = read_question(request.query)
+        except InvalidField as error:
+            return _error(400, str(error))
+        await self._waiting.wait(question, lambda: request.transport is None)
+        status = self._now()
+        told = answer(question, status, gateway_marks(status))
+        self._hub.metrics.status_answers.labels(told.outcome).inc()
+        headers = {"ETag": told.version}
+        if not told.body:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=told.body, headers=headers, content_type="application/json")
+
+    def _now(self) -> control.GatewayStatus:
         hub = self._hub
-        return _json(
-            control.GatewayStatus(
-                pod=self._pod,
-                ready=not hub.unready,
-                reason=hub.unready,
-                sessions=len(hub.sessions),
-                max_sessions=hub.settings.max_sessions,
-                slow_readers=hub.slow_readers,
-                pending_requests=hub.pending_requests,
-                drain=self._drain.report,
-                full=hub.full,
-                in_turn=sum(connection.session.in_turn for connection in hub.sessions.values()),
-            )
+        return control.GatewayStatus(
+            pod=self._pod,
+            ready=not hub.unready,
+            reason=hub.unready,
+            sessions=len(hub.sessions),
+            max_sessions=hub.settings.max_sessions,
+            slow_readers=hub.slow_readers,
+            pending_requests=hub.pending_requests,
+            drain=self._drain.report,
+            full=hub.full,
+            in_turn=sum(connection.session.in_turn for connection in hub.sessions.values()),
         )
+
+    def _marks(self) -> Marks:
+        hub = self._hub
+        reason, most = hub.unready, hub.settings.max_sessions
+        return marks_of_gateway(not reason, reason, self._drain.report.state, most, len(hub.sessions))
 
     async def _sessions(self, request: web.Request) -> web.Response:
         limit_text = request.query.get("limit", str(_DEFAULT_LISTED))

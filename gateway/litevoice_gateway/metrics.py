@@ -61,6 +61,11 @@ class Metrics:
             "How far the workers are behind; the largest of this gateway's partitions.",
             registry=registry,
         )
+        self.status_answers = counter(
+            names.GATEWAY_STATUS_ANSWERS,
+            "Answers to questions for the status: changed, unchanged (since who asks was told last).",
+            "outcome",
+        )
         self.closes = counter(
             names.GATEWAY_CLOSES, "Close frames sent, by close code; other: only clients use it.", "code"
         )

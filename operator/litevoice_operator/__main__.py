@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 
@@ -35,6 +36,7 @@ from litevoice_operator.reconcile.nodes import Nodes
 from litevoice_operator.reconcile.notifier import Notifier
 from litevoice_operator.reconcile.outbox import Outbox
 from litevoice_operator.reconcile.pod_cache import PodCache
+from litevoice_operator.reconcile.polls import Polls
 from litevoice_operator.reconcile.resources import Resources
 from litevoice_operator.reconcile.shared import Shared
 from litevoice_operator.reconcile.turns import Turns
@@ -93,6 +95,7 @@ async def run(settings: Settings) -> None:
                 cluster,
                 Resources(cluster, crds),
                 gateways,
+                Polls(gateways),
                 PodCache(),
                 Outbox(cluster.post_event),
                 Turns(settings.rollouts_at_a_time),
@@ -120,6 +123,7 @@ async def run(settings: Settings) -> None:
                 ACTING.set(0)
                 notifying.cancel()
                 await controller.close()
+                await shared.polls.close()
                 await asyncio.gather(notifying, return_exceptions=True)
                 await nodes.close()
                 await shared.outbox.close()
@@ -207,6 +211,8 @@ def main() -> int:
     # kopf logs every event and handler at info; the operator logs what is worth knowing itself.
     quiet = ["aiohttp.access"] if settings.log_level == "debug" else ["aiohttp.access", "kopf"]
     json_logs.configure(settings.log_level, quiet)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection to each pod
     os.environ.setdefault("POD_ID", settings.pod_name)  # otherwise kopf asks for the user's name, which may not exist
     asyncio.run(run(settings))
     return 0

@@ -19,5 +19,11 @@ ALERTS_BLIND = Gauge(
 NOTIFICATIONS = Counter(
     names.OPERATOR_NOTIFICATIONS, "Requests to channels of alerts: sent or failed", ["channel", "outcome"]
 )
+STATUS_QUESTIONS = Counter(
+    names.OPERATOR_STATUS_QUESTIONS,
+    "Questions to pods for their status that may wait for a change: changed, unchanged, silent (no answer in time), "
+    "older (the pod's release knows no such questions and is asked in each pass instead)",
+    ["outcome"],
+)
 RECONCILES = Counter(names.OPERATOR_RECONCILES, "Reconciliations of custom resources", ["kind", "outcome"])
 RECONCILE_SECONDS = Histogram(names.OPERATOR_RECONCILE_SECONDS, "Duration of a reconciliation in seconds", ["kind"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -20,10 +22,13 @@ from litevoice_contracts.control import (
     WorkerSession,
     WorkerStatus,
 )
+from litevoice_contracts.errors import InvalidField
+from litevoice_contracts.watching import Outcome, Waiting, answer, read_question, worker_marks
 
 
 class AdminServer:
-    """HTTP server. `unready_reason` returns "" when the worker is ready, `session` None for one that is not in memory.
+    """HTTP server. `unready_reason` returns "" when the worker is ready, `session` None for one that is not in memory;
+    `answered` counts answers to questions for the status.
 
     `token_sha256`: of the token that everything under `/v1` wants; with "" it is not served. The worker knows only what
     the token must hash to, so its settings need not be secret.
@@ -36,13 +41,16 @@ class AdminServer:
         token_sha256: str,
         status: Callable[[], WorkerStatus],
         session: Callable[[str], WorkerSession | None],
+        answered: Callable[[Outcome], None],
     ) -> None:
         self._registry = registry
         self._unready_reason = unready_reason
         self._token_sha256 = token_sha256
         self._worker_status = status
         self._worker_session = session
+        self._answered = answered
         self._runner: web.AppRunner | None = None
+        self._waiting = Waiting(lambda: worker_marks(status()), time.monotonic, asyncio.sleep)
 
     async def start(self, host: str, port: int, tls: tuple[int, ssl.SSLContext] | None = None) -> None:
         """`tls`: another port, where the same is served with TLS. Raises OSError when a port is taken."""
@@ -70,6 +78,7 @@ class AdminServer:
         return port
 
     async def close(self) -> None:
+        self._waiting.end()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -94,8 +103,19 @@ class AdminServer:
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def _status(self, _request: web.Request) -> web.Response:
-        return _json(self._worker_status())
+    async def _status(self, request: web.Request) -> web.Response:
+        try:
+            question = read_question(request.query)
+        except InvalidField as error:
+            return _error(400, str(error))
+        await self._waiting.wait(question, lambda: request.transport is None)
+        status = self._worker_status()
+        told = answer(question, status, worker_marks(status))
+        self._answered(told.outcome)
+        headers = {"ETag": told.version}
+        if not told.body:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=told.body, headers=headers, content_type="application/json")
 
     async def _session(self, request: web.Request) -> web.Response:
         session = self._worker_session(request.match_info["session_id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from litevoice_contracts import metrics as names
+from litevoice_contracts.watching import Outcome
 from litevoice_worker.commands import Count
 from litevoice_worker.stages.model_calls import ERROR_KINDS, CalledStage, ErrorKind, ModelCalls, Retry, Target
 from litevoice_worker.unheard import Unheard
@@ -59,6 +60,11 @@ class Metrics:
                     names.WORKER_MODEL_TOKENS,
                     "Tokens of answers, as their endpoints count them: input, output.",
                     ("endpoint", "model", "kind"),
+                ),
+                (
+                    names.WORKER_STATUS_ANSWERS,
+                    "Answers to questions for the status: changed, unchanged (since who asks was told last).",
+                    ("outcome",),
                 ),
                 (names.WORKER_REPLIES, "Messages published to sessions.", ()),
                 (
@@ -157,6 +163,9 @@ class Metrics:
         """The network heard the next windows of so many sessions, so many of each."""
         self._heard.inc(rows * steps)
         self._batch_rows.observe(rows)
+
+    def status_answered(self, outcome: Outcome) -> None:
+        self._counters[names.WORKER_STATUS_ANSWERS].labels(outcome).inc()
 
     def plugin_died(self, stage: str, plugin: str, how: str) -> None:
         self._counters[names.WORKER_PLUGIN_DEATHS].labels(stage, plugin, how).inc()

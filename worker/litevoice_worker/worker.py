@@ -103,6 +103,7 @@ class Worker:
             settings.admin_token_sha256,
             self._status,
             self._sessions.report,
+            self._metrics.status_answered,
         )
         self._limits = Limits(
             max_utterance_seconds=settings.pipeline.max_utterance_seconds,

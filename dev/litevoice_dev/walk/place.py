@@ -39,6 +39,7 @@ from litevoice_operator.reconcile.console import Console
 from litevoice_operator.reconcile.inquiries import Inquiries
 from litevoice_operator.reconcile.outbox import Outbox
 from litevoice_operator.reconcile.pod_cache import PodCache
+from litevoice_operator.reconcile.polls import Polls
 from litevoice_operator.reconcile.shared import GatewayView, Shared
 from litevoice_operator.server import Door, serve
 
@@ -160,6 +161,7 @@ async def _operator(rest: contextlib.AsyncExitStack, walk: WalkPlace, root: byte
         cluster=cluster,
         resources=nothing,
         gateways=gateways,
+        polls=Polls(gateways),
         pods=walk.pods,
         outbox=Outbox(cluster.post_event),
         turns=nothing,

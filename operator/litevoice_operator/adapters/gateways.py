@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from asyncio.sslproto import SSLProtocol
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -29,6 +31,7 @@ from litevoice_contracts.control import (
     WorkerSession,
     WorkerStatus,
 )
+from litevoice_contracts.watching import Question
 from litevoice_operator.manifests.certificates import REMEMBERED, admin_certificate
 from litevoice_operator.manifests.paths import ADMIN_TLS_PORT
 from litevoice_operator.observe.clocks import clock_offset
@@ -38,6 +41,9 @@ TIMEOUT_SECONDS = 2.0
 MAX_CONCURRENT = 16
 KEPT_SECONDS = 60.0
 """Connections that nobody uses: longer than the pauses between passes."""
+TLS_BUFFER_BYTES = 4 << 10
+"""What a connection with TLS keeps for reading. asyncio's own 256 KiB, filled with zeros, would be more than all else
+that the operator has in memory, with a thousand pods."""
 MAX_CLOCKS = 10_000
 MAX_ANSWER_BYTES = 6 << 20
 """As many as 100,000 session ids take."""
@@ -49,6 +55,14 @@ T = TypeVar("T")
 def _only(token: str) -> aiohttp.Fingerprint:
     """The same one each time: connections are kept for it."""
     return aiohttp.Fingerprint(admin_certificate(token).sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Generic[T]):
+    """`version`: of its status; "" from a pod that gives none. `status`: None: the one of that version, as before."""
+
+    version: str
+    status: T | None
 
 
 class NotHere:
@@ -75,20 +89,25 @@ class Refused:
 
 
 class Gateways:
-    """Requests to gateway pods, a few at a time, each with a short timeout. A pod that does not answer is left out: it
-    may be starting, ending or cut off, and its readiness tells that already.
+    """Requests to gateway pods, a few at a time, each with a short timeout; those that wait for a change (`watch`) as
+    many as are asked for. A pod that does not answer is left out: it may be starting, ending or cut off, and its
+    readiness tells that already.
 
     An address is an IP, after SEALED where the pod speaks TLS (`Pod.address`). Then it must be the certificate that
     belongs to the token, or the token is not sent.
     """
 
     def __init__(self, admin_port: int, admin_tls_port: int = ADMIN_TLS_PORT) -> None:
+        SSLProtocol.max_size = TLS_BUFFER_BYTES
         self._ports = {False: admin_port, True: admin_tls_port}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(keepalive_timeout=KEPT_SECONDS),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
         )
+        # Apart, or two connections to a pod would take turns, and neither be closed.
+        self._watching = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS))
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._openings = asyncio.Semaphore(MAX_CONCURRENT)
         self._clocks: dict[str, float] = {}  # by address
 
     async def __aenter__(self) -> Self:
@@ -96,6 +115,7 @@ class Gateways:
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+        await self._watching.close()
 
     def clocks(self, addresses: dict[str, str]) -> dict[str, float]:
         """Pod name → how many seconds its clock was ahead of ours at its last answer; below 0: behind."""
@@ -108,6 +128,28 @@ class Gateways:
     async def worker_statuses(self, addresses: dict[str, str], token: str) -> dict[str, WorkerStatus]:
         """The same of workers; their token is another one."""
         return await self._ask_all(addresses, token, STATUS_PATH, WorkerStatus)
+
+    async def watch(
+        self, address: str, token: str, question: Question, timeout_seconds: float, kind: type[T]
+    ) -> Told[T] | None:
+        """What the pod says once it has something to tell; None: nothing within the timeout, or not what was asked.
+
+        Questions that do not wait, as the first one to a pod, are put a few at a time, each with the whole timeout: a
+        thousand handshakes that begin together would all be too late, and begin again.
+        """
+        path = f"{STATUS_PATH}?{urlencode(question.query)}"
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        try:
+            async with (
+                nullcontext() if question.wait_seconds else self._openings,
+                self._asking(self._watching, "GET", address, token, path, timeout=timeout) as response,
+            ):
+                version, body = response.headers.get("ETag", ""), await _read(response)
+                if response.status == 304:
+                    return Told(version, None) if version == question.seen else None
+                return Told(version, msgspec.json.decode(body, type=kind)) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None
 
     async def sessions(
         self, addresses: dict[str, str], token: str, sort: str, limit: int
@@ -204,21 +246,30 @@ class Gateways:
         self, method: str, address: str, token: str, path: str, sent: bytes | None = None
     ) -> tuple[int, bytes] | None:
         """Status and body; None when there is no answer."""
+        try:
+            async with self._slots:
+                asked_at = time.time()
+                async with self._asking(self._session, method, address, token, path, sent) as response:
+                    self._set_clock(address, response.headers.get("Date", ""), asked_at)
+                    return response.status, await _read(response)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return None
+
+    def _asking(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        address: str,
+        token: str,
+        path: str,
+        sent: bytes | None = None,
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         sealed = address.startswith(SEALED)
         host, scheme = url_host(address.removeprefix(SEALED)), "https" if sealed else "http"
         url, headers = f"{scheme}://{host}:{self._ports[sealed]}{path}", {"Authorization": f"Bearer {token}"}
         only = _only(token) if sealed else True
-        try:
-            async with self._slots:
-                asked_at = time.time()
-                async with self._session.request(method, url, headers=headers, data=sent, ssl=only) as response:
-                    self._set_clock(address, response.headers.get("Date", ""), asked_at)
-                    body = await response.content.read(MAX_ANSWER_BYTES)
-                    while not response.content.at_eof() and len(body) < MAX_ANSWER_BYTES:
-                        body += await response.content.read(MAX_ANSWER_BYTES - len(body))
-                    return response.status, body
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return None
+        return session.request(method, url, headers=headers, data=sent, ssl=only, timeout=timeout or session.timeout)
 
     def _set_clock(self, address: str, date: str, asked_at: float) -> None:
         offset = clock_offset(date, asked_at, time.time())
@@ -227,3 +278,11 @@ class Gateways:
             self._clocks[address] = offset
             if len(self._clocks) > MAX_CLOCKS:
                 del self._clocks[next(iter(self._clocks))]
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """As much of the body as is read of any."""
+    body = await response.content.read(MAX_ANSWER_BYTES)
+    while not response.content.at_eof() and len(body) < MAX_ANSWER_BYTES:
+        body += await response.content.read(MAX_ANSWER_BYTES - len(body))
+    return body

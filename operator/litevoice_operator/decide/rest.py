@@ -1,7 +1,7 @@
 """Whether a fleet is at rest, so that a pass may believe what watches say. Pure.
 
 A watch may be late, or miss that a pod is gone. So it is believed only while all is as it should be, every pod says so
-itself in that very pass, and nothing is to be done: whoever acts has looked before.
+itself (`decide.polling`), and nothing is to be done: whoever acts has looked, and asked, before.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ class Observed:
     cordoned: names of nodes on which nothing new is scheduled; None when the operator may not see nodes.
     sets: ReplicaSets of the gateways; newest: revision of the current template, "" when nobody knows.
     listed: pods and ReplicaSets are as the API server listed them in this pass, not as watches said.
+    held: the answers are what pods said last, and would have told of a change; nobody was asked in this pass.
     at: when it was seen (monotonic seconds).
     """
 
@@ -36,6 +37,7 @@ class Observed:
     sets: Sequence[ReplicaSet] = ()
     newest: str = ""
     listed: bool = True
+    held: bool = False
     at: float = 0.0
 
     @property

@@ -30,6 +30,7 @@ class Controller:
         self._cleanups: set[asyncio.Task[None]] = set()
         self._loops: dict[tuple[str, Key], Loop] = {}
         self._generations: dict[tuple[str, Key], int] = {}
+        shared.polls.on_news = lambda key: self._wake("VoiceGateway", key)
 
     def resource_event(self, body: Mapping[str, Any], *, deleted: bool) -> None:
         """Wakes the loop of a deleted resource, which then finds nothing and ends, and of one whose spec has changed:
@@ -61,8 +62,11 @@ class Controller:
 
     def pod_event(self, body: Mapping[str, Any], *, deleted: bool) -> None:
         pod, cache = read_pod(body), self._shared.pods
+        key = pod.namespace, pod.instance
         (cache.remove if deleted else cache.put)(pod)
-        self._wake("VoiceGateway", (pod.namespace, pod.instance))
+        if deleted:
+            self._shared.polls.drop(key, pod.name)
+        self._wake("VoiceGateway", key)
 
     def replica_set_event(self, body: Mapping[str, Any], *, deleted: bool) -> None:
         """Wakes nobody: what it makes of its pods, they tell."""

@@ -20,6 +20,7 @@ from litevoice_operator.reconcile.nodes import Nodes
 from litevoice_operator.reconcile.notifier import Notifier
 from litevoice_operator.reconcile.outbox import Outbox
 from litevoice_operator.reconcile.pod_cache import PodCache
+from litevoice_operator.reconcile.polls import Polls
 from litevoice_operator.reconcile.resources import Resources
 from litevoice_operator.reconcile.set_cache import SetCache
 from litevoice_operator.reconcile.turns import Turns
@@ -61,6 +62,7 @@ class Shared:
     cluster: Cluster
     resources: Resources
     gateways: Gateways
+    polls: Polls
     pods: PodCache
     outbox: Outbox[EventText]
     turns: Turns

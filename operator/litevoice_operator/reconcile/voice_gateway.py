@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from litevoice_contracts.control import GatewayStatus, WorkerStatus
 from litevoice_operator.adapters.broker import Broker
 from litevoice_operator.adapters.cluster import DEPLOYMENT, EVENT, POD, VOICE_GATEWAY
 from litevoice_operator.api.labels import owned_selector
@@ -24,6 +25,7 @@ from litevoice_operator.decide.ownership import topic_prefix
 from litevoice_operator.decide.partitions import Partitions, partitions, together
 from litevoice_operator.decide.pausing import paused_event, paused_finding, scaling_paused, scaling_taken_over
 from litevoice_operator.decide.plan import NAMES, Action, BrokerNames, plan, removal_plan, set_plan, subject
+from litevoice_operator.decide.polling import gateway_step, worker_step
 from litevoice_operator.decide.rest import at_rest, vouched
 from litevoice_operator.decide.rollout import taken_over
 from litevoice_operator.decide.scale_workers import both
@@ -40,6 +42,7 @@ from litevoice_operator.observe.voice_gateway import Observed
 from litevoice_operator.reconcile.accepting import AcceptingLabels
 from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.execute import Executor, Outcome, remove
+from litevoice_operator.reconcile.polls import Asked
 from litevoice_operator.reconcile.rebalance import Rebalancing
 from litevoice_operator.reconcile.replica_sets import GatewaySets
 from litevoice_operator.reconcile.resources import validated
@@ -70,7 +73,7 @@ class GatewayReconciler:
         self._executor = Executor(shared.cluster, self._broker, key)
         self._sets = GatewaySets(shared.cluster, shared.sets, key)
         self._scaling = Scaling(shared, key, self._keys.admin_token)
-        self._workers = WorkerScaling(shared, key)
+        self._workers = WorkerScaling(shared, key, self._keys.worker_token)
         self._rebalancing = Rebalancing(shared, key, self._keys.admin_token)
         self._labels = AcceptingLabels(shared.cluster, key)
         self._backlogs = Backlogs(key, self._broker, shared.gateways, shared.pods, self._keys.admin_token, shared.walks)
@@ -79,6 +82,7 @@ class GatewayReconciler:
         self._shared.views.pop(self._key, None)
         self._shared.turns.forget(self._key)
         self._shared.sets.forget(self._key)
+        self._shared.polls.forget(self._key)
         self._backlogs.forget()
         await self._broker.close()
 
@@ -201,17 +205,22 @@ class GatewayReconciler:
         )
 
     async def _observe(self, gateway: Gateway | None, uid: str, desired: int, workers: Rollout) -> Observed:
-        """As watches say while the fleet is at rest and nothing is to be done; else as the API server lists it.
+        """As watches and pods have said while the fleet is at rest and nothing is to be done; else as the API server
+        lists it, and pods say when they are asked.
 
         `gateway`: None when it is invalid; `desired`: gateways that there were to be when it was looked last.
         """
         sets = self._sets.remembered(uid)
         seen: Observed | None = None
         if gateway is not None and sets is not None:
-            seen = self._view(gateway, desired, workers, sets, listed=False)
-            seen = await self._asked(seen) if at_rest(seen) else None
-            if seen is not None and vouched(seen) and not self._acts(gateway, seen):
-                return seen
+            self._shared.polls.keep(self._key, self._to_poll(gateway))
+            view = self._view(gateway, desired, workers, sets, listed=False)
+            if at_rest(view):
+                # Whoever moves sessions wants to see them go.
+                for looked in (self._asked,) if self._labels.crowded else (self._held, self._asked):
+                    seen = await looked(view)
+                    if vouched(seen) and not self._acts(gateway, seen):
+                        return seen
         listed = await self._listed(gateway, uid, desired, workers)
         if seen is not None and addresses(seen.pods) == addresses(listed.pods):
             return replace(listed, answers=seen.answers, worker_answers=seen.worker_answers, at=seen.at)
@@ -247,6 +256,20 @@ class GatewayReconciler:
             newest=revision,
             listed=listed,
         )
+
+    def _to_poll(self, gateway: Gateway) -> dict[str, Asked]:
+        cache, keys, spec = self._shared.pods, self._keys, gateway.spec
+        steps = gateway_step(spec), worker_step(spec)
+        gateways, workers = cache.addresses(self._key), cache.addresses(self._key, "worker")
+        asked = {name: Asked(at, keys.admin_token, GatewayStatus, steps[0]) for name, at in gateways.items()}
+        return asked | {name: Asked(at, keys.worker_token, WorkerStatus, steps[1]) for name, at in workers.items()}
+
+    async def _held(self, seen: Observed) -> Observed:
+        """With what pods said last; whoever does not keep us informed is missing."""
+        held = self._shared.polls.held(self._key)
+        gateways = {name: status for name, status in held.items() if isinstance(status, GatewayStatus)}
+        workers = {name: status for name, status in held.items() if isinstance(status, WorkerStatus)}
+        return replace(seen, answers=gateways, worker_answers=workers, at=time.monotonic(), held=True)
 
     async def _asked(self, seen: Observed) -> Observed:
         asked, cache = self._shared.gateways, self._shared.pods

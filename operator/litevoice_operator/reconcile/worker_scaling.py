@@ -32,13 +32,15 @@ _log = logging.getLogger(__name__)
 class WorkerScaling:
     """Of one VoiceGateway. An operator that has just started begins with as many as there are."""
 
-    def __init__(self, shared: Shared, key: Key) -> None:
+    def __init__(self, shared: Shared, key: Key, token: str) -> None:
         self._shared = shared
         self._key = key
+        self._token = token
         self._memory = Memory()
 
     async def scale(self, gateway: Gateway, observed: Observed) -> tuple[Gateway, WorkerSize | None]:
-        """With the workers to have now; None without `workers.autoscaling`."""
+        """With the workers to have now; None without `workers.autoscaling`. Nothing changes by what workers have said
+        before: then they are asked."""
         autoscaling = gateway.spec.workers.autoscaling
         if autoscaling is None:
             self._memory = Memory()
@@ -48,8 +50,14 @@ class WorkerScaling:
         current, now, memory = observed.workers.current, time.monotonic(), self._memory
         if not memory.wishes and current:
             memory = replace(memory, wishes=(Wish(now, current),))
+        partitions = gateway.names.partitions
         workers = worker_loads(observed.pods, observed.worker_answers)
-        scaled = size_workers(autoscaling, gateway.names.partitions, current, workers, too_few, memory, now)
+        scaled = size_workers(autoscaling, partitions, current, workers, too_few, memory, now)
+        if observed.held and scaled.size.replicas != current:
+            asked = self._shared.pods.addresses(self._key, "worker")
+            answers = await self._shared.gateways.worker_statuses(asked, self._token)
+            workers = worker_loads(observed.pods, answers)
+            scaled = size_workers(autoscaling, partitions, current, workers, too_few, memory, now)
         self._memory = scaled.memory
         replicas = gateway.spec.workers.model_copy(update={"replicas": scaled.size.replicas})
         return replace(gateway, spec=gateway.spec.model_copy(update={"workers": replicas})), scaled

@@ -234,11 +234,11 @@ class Namespace:
         """Gateways that there are to be, of all revisions."""
         return sum(int(one["spec"]["replicas"]) for one in self.gateway_sets(gateway))
 
-    def keys_secret(self, gateway: str) -> Json:
-        """The Secret that the operator made for the VoiceGateway's gateways."""
+    def keys_secret(self, gateway: str, component: str = "gateway") -> Json:
+        """The Secret that the operator made for the VoiceGateway's gateways, or workers."""
         listed = self.server.request("GET", self.path("v1", "secrets"))["items"]
         made = [one for one in listed if one["metadata"]["name"].startswith(f"{gateway}-keys-")]
-        (found,) = [one for one in made if one["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"]
+        (found,) = [one for one in made if one["metadata"]["labels"]["app.kubernetes.io/component"] == component]
         return dict(found)
 
     def condition(self, path: str, kind: str) -> Json:

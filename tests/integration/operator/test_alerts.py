@@ -116,6 +116,12 @@ class GatewayPod:
         except OSError:
             return False
 
+    def metric(self, name: str) -> float:
+        """The sum over its labels."""
+        with urllib.request.urlopen(f"http://{self.ip}:{ADMIN_PORT}/metrics", timeout=5) as response:
+            lines = response.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
     def connect(self) -> websockets.connect:
         return websockets.connect(
             f"ws://127.0.0.1:{self.port}/v1/realtime?can_return=true",

@@ -16,6 +16,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from bench.operator import AUDIT_POLICY
 from bench.operator_figures import audited
+from litevoice_contracts.metrics import GATEWAY_STATUS_ANSWERS
 from litevoice_operator.adapters.broker import Broker
 from litevoice_operator.adapters.cluster import Cluster, Kind
 from litevoice_operator.decide.plan import Apply
@@ -100,7 +101,14 @@ def test_a_fleet_at_rest_is_not_listed(namespace: Namespace, asked: Callable[[],
                 wait_until(lambda seen=seen: asked()["get voicegateways"] > seen, "a pass")  # type: ignore[misc]
             return lists() - before
 
+        def questions(number: int) -> float:
+            """To the gateway, for its status, meanwhile."""
+            before = pod.metric(GATEWAY_STATUS_ANSWERS)
+            passes(number)
+            return pod.metric(GATEWAY_STATUS_ANSWERS) - before
+
         wait_until(lambda: passes(5) == 0, "it to be at rest")
+        wait_until(lambda: questions(5) <= 1, "passes to ask nobody, beside the question that waits for a change")
         before = lists()
         namespace.server.merge(f"{path}/scale", {"spec": {"replicas": 2}})
         wait_until(lambda: namespace.gateway_replicas("demo") == 2, "two gateways")

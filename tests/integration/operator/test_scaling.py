@@ -18,7 +18,7 @@ import pytest
 from litevoice_contracts.names import Names
 from litevoice_dev import processes
 from litevoice_operator.api.labels import ACCEPTING_LABEL
-from tests.integration.apiserver import wait_until
+from tests.integration.apiserver import decoded, wait_until
 from tests.integration.operator.at_the_broker import pile_up
 from tests.integration.operator.process import Namespace, pod_ip, voice_gateway
 from tests.integration.operator.test_alerts import GATEWAY_POD, NODE, GatewayPod, pod_status
@@ -160,7 +160,9 @@ WORKER_IP = pod_ip(9)
 def worker(namespace: Namespace, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The worker, run as the operator's ConfigMap says, as two pods that only the API server knows."""
     settings = json.loads((namespace.get("v1", "configmaps", "demo-worker") or {})["data"]["settings.json"])
-    settings |= {"adminHost": WORKER_IP, "members": {"static": ["demo-worker-0"]}}
+    for name, content in decoded(namespace.keys_secret("demo", "worker")).items():
+        (folder / name).write_text(content)
+    settings |= {"adminHost": WORKER_IP, "adminTlsDir": str(folder), "members": {"static": ["demo-worker-0"]}}
     (folder / "settings.json").write_text(json.dumps(settings))
     environment = {**os.environ, "POD_NAME": "demo-worker-0", "POD_IP": WORKER_IP,
                    "LITEVOICE_CONFIG": f"{folder}/settings.json", "PYTHONPATH": str(folder)}  # fmt: skip
@@ -169,7 +171,7 @@ def worker(namespace: Namespace, folder: Path) -> Iterator[subprocess.Popen[byte
     try:
         for number in (0, 1):
             status = {**pod_status(), "podIP": WORKER_IP, "podIPs": [{"ip": WORKER_IP}]}
-            namespace.make_pod(f"demo-worker-{number}", "demo", "worker", NODE, **status)
+            namespace.make_pod(f"demo-worker-{number}", "demo", "worker", NODE, sealed=True, **status)
         yield process
     finally:
         processes.kill(process)

@@ -43,6 +43,7 @@ from litevoice_operator.reconcile.backlogs import Backlogs, Seen
 from litevoice_operator.reconcile.inquiries import Inquiries, Question
 from litevoice_operator.reconcile.outbox import Outbox
 from litevoice_operator.reconcile.pod_cache import PodCache
+from litevoice_operator.reconcile.polls import Polls
 from litevoice_operator.reconcile.shared import GatewayView, Shared
 from litevoice_operator.reconcile.turns import Turns
 from litevoice_worker.admin import AdminServer as WorkerAdminServer
@@ -127,6 +128,7 @@ async def asked(api_server: str = "http://127.0.0.1:9") -> AsyncIterator[Inquiri
         hashlib.sha256(keys.worker_token.encode()).hexdigest(),
         lambda: WorkerStatus("worker-0", True, "", 1, 10, [0]),
         at_worker.report,
+        bench.metrics.status_answered,
     )
     await worker_server.start(WORKER, port)
     broker = Broker(Installed("127.0.0.1:9", AdminAccess()))
@@ -147,8 +149,8 @@ async def asked(api_server: str = "http://127.0.0.1:9") -> AsyncIterator[Inquiri
         configuration.host = api_server
         cluster = await stack.enter_async_context(Cluster(ApiClient(configuration), "operator-0"))
         shared = Shared(
-            cluster, nothing, gateways, pods, Outbox(cluster.post_event), Turns(1), nothing, nothing, nothing, nothing,
-            ROOT, asyncio.Event(), {KEY: GatewayView(None, names, backlogs)},
+            cluster, nothing, gateways, Polls(gateways), pods, Outbox(cluster.post_event), Turns(1), nothing, nothing,
+            nothing, nothing, ROOT, asyncio.Event(), {KEY: GatewayView(None, names, backlogs)},
         )  # fmt: skip
         yield Inquiries(shared, nothing, "operator-0")
     await broker.close()

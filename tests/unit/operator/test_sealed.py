@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -129,6 +130,18 @@ async def test_what_was_said_once_does_nothing_when_it_is_said_again(tmp_path: P
                 await gateways.take_drain_back(address, TOKEN)
 
 
+async def test_a_connection_that_is_kept_takes_little_memory(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (_, sealed), Gateways(sealed, sealed) as gateways:
+        address = f"{SEALED}{HERE}"
+        assert await gateways.statuses({"first": address}, TOKEN), "all that is made once is there"
+        tracemalloc.start()
+        pods = {f"gateway-{number}": address for number in range(8)}
+        assert len(await gateways.statuses(pods, TOKEN)) == len(pods), "at the same time, on a connection each"
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert held / len(pods) < 100 << 10, "both ends of it are in this process"
+
+
 async def test_the_token_goes_to_no_port_with_another_certificate(tmp_path: Path) -> None:
     async with gateway(tmp_path, OTHERS) as (_, sealed), Gateways(sealed, sealed) as gateways:
         assert await gateways.statuses({"gateway-0": f"{SEALED}{HERE}"}, TOKEN) == {}
@@ -144,7 +157,7 @@ async def test_nor_to_one_that_does_not_speak_tls(tmp_path: Path) -> None:
 async def test_workers_are_asked_the_same_way(tmp_path: Path) -> None:
     status = WorkerStatus("worker-0", True, "", 0, 10, [3])
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
-    server = WorkerAdmin(CollectorRegistry(), lambda: "", digest, lambda: status, lambda _: None)
+    server = WorkerAdmin(CollectorRegistry(), lambda: "", digest, lambda: status, lambda _: None, lambda _: None)
     context = worker_tls(worker_settings(write(tmp_path, TOKEN, TOKEN)))
     assert context is not None
     sealed = free_port()

@@ -25,7 +25,9 @@ SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
 async def served(bench: Bench, sha256: str) -> AsyncIterator[tuple[Sessions, aiohttp.ClientSession]]:
     sessions = Sessions(10, bench.runner, bench.metrics, bench.say)
     status = WorkerStatus("worker-0", True, "", 0, 10, [3])
-    server = AdminServer(bench.metrics.registry, lambda: "", sha256, lambda: status, sessions.report)
+    server = AdminServer(
+        bench.metrics.registry, lambda: "", sha256, lambda: status, sessions.report, bench.metrics.status_answered
+    )
     await server.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:
         yield sessions, client

@@ -77,7 +77,10 @@ SENTENCES = [
     ("J. R. R. Tolkien wrote it. So am I. Yes.", ["J. R. R. Tolkien wrote it.", " So am I.", " Yes."]),
     ("Fruit, e.g. apples, i.e. food. Good.", ["Fruit, e.g. apples, i.e. food.", " Good."]),
     ("Obst, z. B. Äpfel, d. h. Essen. Gut.", ["Obst, z. B. Äpfel, d. h. Essen.", " Gut."]),
-    ("It is 3.5 m. And more: 20 g. Then, e. g. J. Bach.", ["It is 3.5 m.", " And more: 20 g.", " Then, e. g. J. Bach."]),
+    (
+        "It is 3.5 m. And more: 20 g. Then, e. g. J. Bach.",
+        ["It is 3.5 m.", " And more: 20 g.", " Then, e. g. J. Bach."],
+    ),
     ("It is No. 5 (cf. Fig. 3). No. Not that.", ["It is No. 5 (cf. Fig. 3).", " No.", " Not that."]),
     (
         "At 5 p.m. tea etc. is served. Come at 6 p.m. It is art. Yes.",

@@ -97,7 +97,7 @@ def test_some_seeds_have_a_gateway_that_does_not_hear_what_becomes_of_its_questi
     assert {fault.kind for faults in found.values() for fault in faults} == {"deafen gateway", "kill worker"}
 
 
-@pytest.mark.parametrize("delay", [2.2, 2.3])
+@pytest.mark.parametrize("delay", [2.1, 2.2])
 def test_a_client_that_comes_back_while_it_asks_whose_its_sessions_are_waits_for_the_answer(delay: float) -> None:
     """Others had it meanwhile, and have left it again: what it had kept went ahead of its new epoch."""
     result = story(

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -57,7 +58,13 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    plants = textwrap.fill(", ".join(sorted(PLANTS)), 100, break_on_hyphens=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation",
+        description=__doc__,
+        epilog=f"Known faults:\n{plants}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seeds", type=int, default=500, help="how many (default: 500)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")
     parser.add_argument("--seed", type=int, nargs="+", help="only this one, with its story; or these, in their order")
@@ -67,7 +74,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--story", action="store_true", help="the whole story, not only its end")
     parser.add_argument("--stop", action="store_true", help="end with the first failure")
-    parser.add_argument("--plant", choices=sorted(PLANTS), help="put a known fault back")
+    parser.add_argument("--plant", metavar="PLANT", choices=sorted(PLANTS), help="put a known fault back")
     parser.add_argument(
         "--plants",
         nargs="*",

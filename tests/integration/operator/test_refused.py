@@ -99,6 +99,8 @@ def volume(**source: Any) -> Json:
 PODS: list[tuple[str, str, Any, str]] = [
     ("a Secret that the VoiceGateway does not name", "volumes", [volume(secret={"secretName": "others"})],
      "their VoiceGateway names"),
+    ("the keys of a VoiceGateway called web-keys", "volumes",
+     [volume(secret={"secretName": "web-keys-keys-0123456789"})], "their VoiceGateway names"),
     ("a folder of the node", "volumes", [volume(hostPath={"path": "/"})], "nothing of the node"),
     ("a projected token", "volumes", [volume(projected={"sources": [{"serviceAccountToken": {"path": "t"}}]})],
      "nothing of the node"),

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
+from litevoice_contracts.control import ADMIN_CERTIFICATE_FILE, ADMIN_KEY_FILE
 from litevoice_contracts.settings import WorkerSettings
 from litevoice_operator.api.resolved import Defaults, resolve
 from litevoice_operator.api.resource import Metadata
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
+from litevoice_operator.manifests.certificates import admin_certificate
 from litevoice_operator.manifests.settings_files import worker_settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,9 +64,13 @@ def check(image: Path, tmp_path: Path, use: str = "bookings", **options: Any) ->
     [pipeline] = made.pipelines
     grammar = pipeline.transcriber.options["grammarFile"]
     pipeline.transcriber.options["grammarFile"] = str(image / grammar.lstrip("/"))
+    certificate = admin_certificate("the workers' token")
+    (tmp_path / ADMIN_CERTIFICATE_FILE).write_bytes(certificate.certificate)
+    (tmp_path / ADMIN_KEY_FILE).write_bytes(certificate.key)
     pipeline.responder.options.update({"database": str(tmp_path / "bookings.db"), **options})
     written = made.model_dump(by_alias=True, mode="json")
     written["pipelines"][0]["responder"]["use"] = use
+    written["adminTlsDir"] = str(tmp_path)
     (tmp_path / "settings.json").write_text(json.dumps(written))
     return subprocess.run(
         [sys.executable, "-P", "-m", "litevoice_worker", "--check-config"],

@@ -62,12 +62,16 @@ class Answer:
 
 
 def gateway_marks(status: GatewayStatus) -> Marks:
-    return marks_of_gateway(status.ready, status.reason, status.drain.state, status.max_sessions, status.sessions)
+    return marks_of_gateway(
+        status.ready, status.reason, status.drain.state, status.max_sessions, status.sessions, status.slow_readers
+    )
 
 
-def marks_of_gateway(ready: bool, reason: str, drain: str, max_sessions: int, sessions: int) -> Marks:
+def marks_of_gateway(
+    ready: bool, reason: str, drain: str, max_sessions: int, sessions: int, slow_readers: int
+) -> Marks:
     """The same without a whole status, which takes a look at each session."""
-    return Marks((ready, reason, drain, max_sessions), sessions)
+    return Marks((ready, reason, drain, max_sessions, slow_readers > 0), sessions)
 
 
 def worker_marks(status: WorkerStatus) -> Marks:

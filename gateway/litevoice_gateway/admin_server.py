@@ -145,7 +145,8 @@ class AdminServer:
     def _marks(self) -> Marks:
         hub = self._hub
         reason, most = hub.unready, hub.settings.max_sessions
-        return marks_of_gateway(not reason, reason, self._drain.report.state, most, len(hub.sessions))
+        state, sessions = self._drain.report.state, len(hub.sessions)
+        return marks_of_gateway(not reason, reason, state, most, sessions, hub.slow_readers)
 
     async def _sessions(self, request: web.Request) -> web.Response:
         limit_text = request.query.get("limit", str(_DEFAULT_LISTED))

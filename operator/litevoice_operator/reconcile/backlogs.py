@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
 from litevoice_contracts.addresses import is_from
-from litevoice_contracts.control import MAX_LISTED_SESSIONS, SessionInfo
+from litevoice_contracts.control import MAX_LISTED_SESSIONS, GatewayStatus, SessionInfo, WorkerStatus
 from litevoice_contracts.names import Names
 from litevoice_operator.adapters.broker import Broker
 from litevoice_operator.adapters.gateways import Gateways
@@ -67,7 +67,7 @@ class Walks:
 
 
 class Backlogs:
-    """Raises BrokerError when the broker cannot tell.
+    """Raises BrokerError when the broker cannot tell. `held`: what pods have said that tell of each change at once.
 
     Attributes:
         broker: of this VoiceGateway, for other questions.
@@ -75,14 +75,16 @@ class Backlogs:
     """
 
     def __init__(
-        self, key: Key, broker: Broker, gateways: Gateways, pods: PodCache, token: str, walks: Walks | None = None
-    ) -> None:
+        self, key: Key, broker: Broker, gateways: Gateways, pods: PodCache, token: str, walks: Walks | None = None,
+        held: Callable[[], Mapping[str, GatewayStatus | WorkerStatus]] = dict,
+    ) -> None:  # fmt: skip
         self._key = key
         self.broker = self._broker = broker
         self._gateways = gateways
         self._pods = pods
         self._token = token
         self._walks = walks or Walks()
+        self._held = held
         self._lock = asyncio.Lock()
         self._samples: dict[Target, tuple[Sample, float]] = {}
         """And until when each may be shared (monotonic seconds)."""
@@ -165,9 +167,15 @@ class Backlogs:
         return await asyncio.gather(*(self._locate(load, subscribers.get(load.session, "")) for load in loads))
 
     async def _between(self, names: Names, sample: Sample) -> Sample:
-        """Two walks: gateways know first whose client does not read."""
-        addresses = self._pods.addresses(self._key)
-        listed = await self._gateways.sessions(addresses, self._token, "replies", MAX_SLOW)
+        """Two walks: gateways know first whose client does not read. Who has said that all of its clients do is not
+        asked; it tells of a change at once."""
+        held = self._held()
+        asked = {
+            name: address
+            for name, address in self._pods.addresses(self._key).items()
+            if not (isinstance(status := held.get(name), GatewayStatus) and status.slow_readers == 0)
+        }
+        listed = await self._gateways.sessions(asked, self._token, "replies", MAX_SLOW)
         self._saw(listed)
         slow = [session.session_id for sessions in listed.values() for session in sessions if not session.reading]
         return renewed(sample, await self._broker.replies_of(names, in_question(sample, slow, MAX_LOOKED_AT)))

@@ -76,7 +76,9 @@ class GatewayReconciler:
         self._workers = WorkerScaling(shared, key, self._keys.worker_token)
         self._rebalancing = Rebalancing(shared, key, self._keys.admin_token)
         self._labels = AcceptingLabels(shared.cluster, key)
-        self._backlogs = Backlogs(key, self._broker, shared.gateways, shared.pods, self._keys.admin_token, shared.walks)
+        self._backlogs = Backlogs(
+            key, self._broker, shared.gateways, shared.pods, self._keys.admin_token, shared.walks, self._held_now
+        )
 
     async def close(self) -> None:
         self._shared.views.pop(self._key, None)
@@ -264,9 +266,12 @@ class GatewayReconciler:
         asked = {name: Asked(at, keys.admin_token, GatewayStatus, steps[0]) for name, at in gateways.items()}
         return asked | {name: Asked(at, keys.worker_token, WorkerStatus, steps[1]) for name, at in workers.items()}
 
+    def _held_now(self) -> Mapping[str, GatewayStatus | WorkerStatus]:
+        return self._shared.polls.held(self._key)
+
     async def _held(self, seen: Observed) -> Observed:
         """With what pods said last; whoever does not keep us informed is missing."""
-        held = self._shared.polls.held(self._key)
+        held = self._held_now()
         gateways = {name: status for name, status in held.items() if isinstance(status, GatewayStatus)}
         workers = {name: status for name, status in held.items() if isinstance(status, WorkerStatus)}
         return replace(seen, answers=gateways, worker_answers=workers, at=time.monotonic(), held=True)

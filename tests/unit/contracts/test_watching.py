@@ -114,7 +114,9 @@ async def test_no_more_than_a_few_wait_and_nobody_does_who_is_gone_or_at_the_end
 
 
 def test_a_gateway_says_the_same_without_looking_at_each_session() -> None:
-    said = marks_of_gateway(GATEWAY.ready, GATEWAY.reason, GATEWAY.drain.state, GATEWAY.max_sessions, GATEWAY.sessions)
+    said = marks_of_gateway(
+        GATEWAY.ready, GATEWAY.reason, GATEWAY.drain.state, GATEWAY.max_sessions, GATEWAY.sessions, GATEWAY.slow_readers
+    )
     assert said == gateway_marks(GATEWAY)
 
 

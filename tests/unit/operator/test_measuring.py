@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from litevoice_contracts.control import SessionInfo
+from litevoice_contracts.control import DrainReport, GatewayStatus, SessionInfo
 from litevoice_contracts.names import Names
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, Target
 from litevoice_operator.api.resource import Resource
@@ -55,13 +55,34 @@ class SlowBroker:
         return {}
 
 
-def backlogs(broker: SlowBroker) -> Backlogs:
-    """Of a gateway that has a client who reads too slowly."""
+def backlogs(broker: SlowBroker, asked: list[set[str]] | None = None, **said: GatewayStatus) -> Backlogs:
+    """Of a gateway that has a client who reads too slowly, and one that has said so."""
 
-    async def sessions(*_: object) -> dict[str, list[SessionInfo]]:
+    async def sessions(of: dict[str, str], *_: object) -> dict[str, list[SessionInfo]]:
+        if asked is not None:
+            asked.append({*of})
         return {"gateway-0": [session("s_slow", 0, 0.0, reading=False), session("s_fine", 0, 0.0)]}
 
-    return Backlogs(KEY, cast(Any, broker), cast(Any, SimpleNamespace(sessions=sessions)), PodCache(), "")
+    gateways = cast(Any, SimpleNamespace(sessions=sessions))
+    return Backlogs(KEY, cast(Any, broker), gateways, ThreePods(), "", held=lambda: said)
+
+
+class ThreePods(PodCache):
+    def addresses(self, *_: object) -> dict[str, str]:
+        return dict.fromkeys(("slow", "fine", "silent"), "::1")
+
+
+async def test_between_two_walks_only_gateways_are_asked_that_may_have_clients_who_read_too_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def status(slow_readers: int) -> GatewayStatus:
+        return GatewayStatus("g", True, "", 3, 100, slow_readers, 0, DrainReport("none"))
+
+    asked: list[set[str]] = []
+    measured = backlogs(SlowBroker(0.15), asked, slow=status(2), fine=status(0))
+    await measured.look(NAMES, "Replies")
+    await again(measured, monkeypatch, SHARED_SECONDS + 0.5)
+    assert asked == [{"slow", "silent"}]
 
 
 async def again(measured: Backlogs, monkeypatch: pytest.MonkeyPatch, seconds: float) -> Sample:

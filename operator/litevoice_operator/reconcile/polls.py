@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.api.resource import Key
 from litevoice_operator.decide.polling import Poll, timeout_seconds
 from litevoice_operator.metrics import STATUS_QUESTIONS
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,14 @@ class Polls:
         """It had something to tell at once, or is silent now."""
         asked, before, at = watch.asked, watch.poll, time.monotonic()
         question = before.question(self.count, asked.step, random.random())
-        told = await self._gateways.watch(asked.address, asked.token, question, timeout_seconds(question), asked.kind)
+        try:
+            told = await self._gateways.watch(
+                asked.address, asked.token, question, timeout_seconds(question), asked.kind
+            )
+        except Exception as error:  # whatever it is: a task that ended would never ask again, and nobody would see it
+            told = None
+            extra = {"address": asked.address, "error": f"{type(error).__name__}: {error}"}
+            _log.warning("a question to a pod failed; will ask again", extra=extra)
         now = time.monotonic()
         if told is None:
             watch.poll, watch.status = before.silent(now, random.random()), None

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -97,6 +98,25 @@ async def test_a_change_is_told_at_once_and_no_change_costs_one_question(tmp_pat
         await until(lambda: watch.held(KEY)["g"].reason == "draining")
         assert time.monotonic() - began < SOON_SECONDS
         assert news[0] == KEY
+
+
+async def test_whatever_goes_wrong_with_a_question_the_next_one_is_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gateway(tmp_path) as pod, polls(pod.sealed) as (watch, _):
+        wrong, right = [ValueError("nobody has thought of this")], Gateways.watch
+
+        async def once(*given: Any) -> Any:
+            if wrong:
+                raise wrong.pop()
+            return await right(*given)
+
+        monkeypatch.setattr(Gateways, "watch", once)
+        watch.keep(KEY, {"g": asked()})
+        await until(lambda: "g" in watch.held(KEY))
+        assert [vars(line)["error"] for line in caplog.records if "a question to a pod failed" in line.message] == [
+            "ValueError: nobody has thought of this"
+        ]
 
 
 async def test_what_has_not_changed_is_still_held_after_the_wait(

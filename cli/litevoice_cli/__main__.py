@@ -40,7 +40,9 @@ EXAMPLES = """examples:
   litevoice find --principal shop --since 5m
   litevoice why s_Q6zv...                  where it is, why nothing is heard, and what to do
   litevoice top --by stalled               turns that make no progress, the longest first
+  litevoice sessions --sort age -o json    all of them, for programs
   litevoice partitions -n voice            who reads them, and how far behind
+  litevoice drains                         gateways that drain, and how the last ones ended
   litevoice orphans                        replies that wait for nobody, wrong and double owners
   litevoice console                        all of it live, in the browser
   litevoice doctor                         CRDs, pods, brokers and their settings
@@ -49,6 +51,7 @@ EXAMPLES = """examples:
   litevoice drain demo-gateway-6f7-qz2lm   its sessions go elsewhere; --cancel takes it back
   litevoice move s_Q6zv...                 closes one session as in a drain: its client comes back
   litevoice heal s_Q6zv...                 its gateway takes its LiteTopic over again
+  litevoice completion bash                source <(litevoice completion bash)
   kubectl litevoice why s_Q6zv... -o json  the same as a plugin, for programs
 
 It asks the operator through the API server, as whoever your kubeconfig is. You need, in the operator's namespace,
@@ -143,7 +146,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, text: str, *more: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text, parents=[common, *more])
+        epilog = _examples(name)
+        return commands.add_parser(
+            name, help=text, description=text, parents=[common, *more], epilog=epilog, formatter_class=shape
+        )
 
     find = command("find", "sessions of a client or principal", paged)
     find.add_argument("--client", default="", metavar="ADDR", help="its address, with or without the port")
@@ -162,7 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("--port", type=_port, default=0, metavar="N", help="on 127.0.0.1 (default: one that is free)")
     command("doctor", "what is wrong with the installation")
     text = "what a BacklogAlert would tell, without a cluster"
-    alert = commands.add_parser("alert", help=text, description=f"{text}; docs/alerts.md has the form of SAMPLES")
+    about = f"{text}; docs/alerts.md has the form of SAMPLES"
+    alert = commands.add_parser("alert", help=text, description=about, epilog=_examples("alert"), formatter_class=shape)
     alert.add_argument("act", choices=("test",))
     alert.add_argument("alert", metavar="ALERT", help="file of a BacklogAlert")
     alert.add_argument("samples", metavar="SAMPLES", help="file of measurements, and what is expected of them")
@@ -180,9 +187,16 @@ def _parser() -> argparse.ArgumentParser:
     heal = command("heal", "have a session's gateway take its LiteTopic over again", acting)
     heal.add_argument("session", type=_session, metavar="SESSION")
     text = "print what has a shell complete commands and options: source <(litevoice completion bash)"
-    shells = commands.add_parser("completion", help=text, description=text)
+    shells = commands.add_parser(
+        "completion", help=text, description=text, epilog=_examples("completion"), formatter_class=shape
+    )
     shells.add_argument("shell", choices=tuple(completion.SHELLS))
     return parser
+
+
+def _examples(command: str) -> str:
+    lines = [line for line in EXAMPLES.splitlines() if re.match(rf"  (kubectl )?{PROGRAM} {command}\b", line)]
+    return "\n".join(["examples:", *lines])
 
 
 def _question(

@@ -13,7 +13,8 @@ from litevoice_worker.metrics import Metrics
 from litevoice_worker.stages import StageError
 from litevoice_worker.stages.respond_openai import OpenAIResponder
 from litevoice_worker.stages.transcribe_openai import OpenAITranscriber
-from tests.integration.worker.test_openai import STREAM, Endpoint, chunk, collect, options, transcript
+from tests.integration.worker.model_endpoint import Endpoint, options, transcript
+from tests.integration.worker.test_openai import STREAM, chunk, collect
 from tests.stage_context import CONTEXT
 from tests.waiting import until
 

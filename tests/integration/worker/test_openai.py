@@ -4,119 +4,29 @@ streams cut anywhere."""
 from __future__ import annotations
 
 import asyncio
-import functools
 import io
 import itertools
 import json
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from litevoice_contracts.conversation import Codec, Item
-from litevoice_contracts.errors import InvalidField
-from litevoice_contracts.settings import OpenAICompatible, PipelineSettings
+from litevoice_contracts.conversation import Item
+from litevoice_contracts.settings import OpenAICompatible
 from litevoice_dev.ports import free_port
-from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt, StageContext
-from litevoice_worker.plugins import make_pipelines
-from litevoice_worker.stages import StageError, pieces_of, with_piece
+from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt
+from litevoice_worker.stages import StageError
 from litevoice_worker.stages.judge_endpoint import EndpointTurnDetector
 from litevoice_worker.stages.respond_openai import OpenAIResponder, messages
 from litevoice_worker.stages.synthesize_openai import OpenAISpeechOptions, OpenAISynthesizer
-from litevoice_worker.stages.transcribe_openai import OpenAITranscriber, OpenAITranscriptionOptions
-from litevoice_worker.testing import Call, run
+from litevoice_worker.stages.transcribe_openai import OpenAITranscriber
+from tests.integration.worker.model_endpoint import SAMPLES, Endpoint, options, said, transcript
 from tests.stage_context import CONTEXT, context
-from tests.waiting import until
-
-Send = Callable[[bytes], Awaitable[None]]
-
-
-@dataclass
-class Endpoint:
-    """An HTTP server that records requests and answers what the test says.
-
-    Attributes:
-        pieces: parts of the body, written one by one; `hang`: seconds before each part after the first.
-        gate: what these wait for.
-        cut: the connection is closed in the middle of the body.
-    """
-
-    status: int = 200
-    pieces: list[bytes] = field(default_factory=list)
-    hang: float = 0.0
-    silent: bool = False
-    content_type: str = "text/plain"
-    gate: asyncio.Event | None = None
-    cut: bool = False
-    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-    port: int = field(default_factory=free_port)
-
-    async def __aenter__(self) -> Endpoint:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    def settings(self, **more: Any) -> OpenAICompatible:
-        return OpenAICompatible(base_url=f"http://127.0.0.1:{self.port}/v1", model="m", **more)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-                headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in head[1:] if line)}
-                body = await self._body(reader, headers)
-                self.requests.append((head[0], headers, body))
-                if self.silent:
-                    await asyncio.sleep(60)
-                await self._answer(writer)
-                if self.cut:
-                    return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    async def _body(self, reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
-        if headers.get("transfer-encoding") == "chunked":
-            body = b""
-            while size := int(await reader.readline(), 16):
-                body += (await reader.readexactly(size + 2))[:-2]
-            await reader.readline()
-            return body
-        return await reader.readexactly(int(headers.get("content-length", "0")))
-
-    async def _answer(self, writer: asyncio.StreamWriter) -> None:
-        writer.write(
-            f"HTTP/1.1 {self.status} X\r\nContent-Type: {self.content_type}\r\n"
-            "Transfer-Encoding: chunked\r\n\r\n".encode()
-        )
-        for number, piece in enumerate(self.pieces):
-            if number and self.hang:
-                await writer.drain()
-                await asyncio.sleep(self.hang)
-            if number and self.gate is not None:
-                await self.gate.wait()
-            if piece:
-                writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-                await writer.drain()
-        if not self.cut:
-            writer.write(b"0\r\n\r\n")
-        await writer.drain()
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    async with Endpoint() as made:
-        yield made
 
 
 def chunk(text: str | None = None, finish: str | None = None, **more: Any) -> bytes:
@@ -137,14 +47,6 @@ STREAM = [
     DONE,
 ]
 PROMPT = Prompt("be brief", [Item("1", "user", "how tall"), Item("2", "assistant", ""), Item("3", "user", "well?")])
-
-
-async def transcript(transcriber: OpenAITranscriber, of: StageContext = CONTEXT) -> str:
-    return "".join([piece async for piece in pieces_of(transcriber.transcribe(SAMPLES, of))])
-
-
-def options(*endpoints: OpenAICompatible, stream: bool = False) -> OpenAITranscriptionOptions:
-    return OpenAITranscriptionOptions(endpoints=list(endpoints), stream=stream)
 
 
 async def collect(responder: OpenAIResponder, prompt: Prompt = PROMPT) -> list[str | FunctionCallPart | Outcome]:
@@ -411,9 +313,6 @@ async def test_a_changed_key_is_read_again(endpoint: Endpoint, tmp_path: Path) -
     await responder.close()
 
 
-SAMPLES = np.arange(-8000, 8000, dtype=np.int16)
-
-
 async def test_transcription(endpoint: Endpoint) -> None:
     endpoint.pieces = [b'{"text": " Hello ', b'there. "}']
     transcriber = OpenAITranscriber(options(endpoint.settings()))
@@ -479,58 +378,6 @@ async def test_a_transcription_of_another_shape(endpoint: Endpoint) -> None:
     await transcriber.close()
 
 
-async def said(
-    synthesizer: OpenAISynthesizer, codec: Codec = "pcm16/24000", voice: str = "default", speed: float = 1.0
-) -> bytes:
-    return b"".join([piece async for piece in synthesizer.synthesize("Hello.", voice, speed, codec, CONTEXT)])
-
-
-PCM = (np.sin(np.arange(24_000) / 10) * 9000).astype("<i2").tobytes()
-
-
-async def test_speech(endpoint: Endpoint) -> None:
-    endpoint.pieces = [PCM[:1001], PCM[1001:]]
-    synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[endpoint.settings()]))
-    assert await said(synthesizer, speed=1.25) == PCM
-    whole = await said(synthesizer, "g711_ulaw/8000", voice="echo")
-    assert len(whole) == 8000
-    endpoint.pieces = [PCM[begin : begin + 999] for begin in range(0, len(PCM), 999)]
-    assert await said(synthesizer, "g711_ulaw/8000") == whole, "the same bytes, however they come"
-    bodies = [json.loads(body) for _, _, body in endpoint.requests]
-    assert bodies[0] == {"model": "m", "input": "Hello.", "voice": "alloy", "response_format": "pcm", "speed": 1.25}
-    assert bodies[1]["voice"] == "echo"
-    await synthesizer.close()
-
-
-async def test_voices_that_clients_name_have_other_names_at_the_endpoint(endpoint: Endpoint) -> None:
-    endpoint.pieces = [bytes(48)]
-    served = endpoint.settings().model_dump(by_alias=True)
-    synthesizer = {"use": "openai", "options": {"endpoints": [served], "voice": "own"}}
-    mapped = {"name": "mapped", "synthesizer": synthesizer, "voices": {"ash": "af_sky"}}
-    whole = [
-        mapped,
-        {"name": "none", "synthesizer": synthesizer, "voices": {}},
-        {"name": "all", "synthesizer": synthesizer},
-    ]
-    pipelines = await make_pipelines([PipelineSettings.model_validate(one) for one in whole])
-    for model in pipelines.named:
-        stages = pipelines.of(model)
-        for name in ("ash", "coral", "default"):
-            speech = stages.synthesizer.synthesize("Hello.", stages.voice(name), 1.0, "pcm16/24000", CONTEXT)
-            assert b"".join([piece async for piece in pieces_of(speech)])
-    await pipelines.close()
-    spoken = [json.loads(body)["voice"] for _, _, body in endpoint.requests]
-    assert spoken == ["af_sky", "own", "own", "own", "own", "own", "ash", "coral", "own"]
-
-
-async def test_a_map_to_a_voice_that_espeak_does_not_have() -> None:
-    voices = {"marin": "en+f3", "ash": "alloy"}
-    pipeline = PipelineSettings.model_validate({"name": "p", "voices": voices})
-    with pytest.raises(InvalidField) as error:
-        await make_pipelines([pipeline])
-    assert str(error.value) == "pipelines[0].voices.ash: expected a voice of espeak-ng, got 'alloy'"
-
-
 async def test_cached_tokens(endpoint: Endpoint) -> None:
     usage = b'{"prompt_tokens": 11, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 8}}'
     said = b'data: {"choices": [{"delta": {"content": "Hi."}, "finish_reason": "stop"}]}\n\n'
@@ -539,186 +386,3 @@ async def test_cached_tokens(endpoint: Endpoint) -> None:
     got = [piece async for piece in responder.respond(Prompt("", [Item("i", "user", "hello")]), CONTEXT)]
     assert got == ["Hi.", Outcome("completed", "", 11, 7, cached_tokens=8)]
     await responder.close()
-
-
-async def test_speech_is_given_as_it_comes() -> None:
-    async with Endpoint(pieces=[PCM[:9_600], PCM[9_600:]], hang=5.0) as endpoint:
-        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[endpoint.settings(timeout_seconds=30)]))
-        began = asyncio.get_running_loop().time()
-        pieces = synthesizer.synthesize("Hello.", "default", 1.0, "pcm16/24000", CONTEXT)
-        async with aclosing(cast(AsyncGenerator[bytes], pieces)):
-            assert await anext(pieces) == PCM[:9_600]
-            assert asyncio.get_running_loop().time() - began < 4, "the endpoint has not ended"
-        await synthesizer.close()
-
-
-async def test_an_endpoint_as_slow_as_speech_is_not_too_slow() -> None:
-    async with Endpoint(pieces=[PCM[begin : begin + 9_600] for begin in range(0, len(PCM), 9_600)], hang=0.2) as slow:
-        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[slow.settings(timeout_seconds=1)]))
-        assert await said(synthesizer) == PCM
-        await synthesizer.close()
-
-
-async def test_speech_that_breaks_off_is_asked_for_again_and_goes_on_where_it_was() -> None:
-    async with Endpoint(pieces=[PCM[:9_601]], cut=True) as broken, Endpoint(pieces=[PCM[:77], PCM[77:]]) as whole:
-        both = OpenAISpeechOptions(endpoints=[broken.settings(), whole.settings()])
-        synthesizer = OpenAISynthesizer(both)
-        assert await said(synthesizer) == PCM
-        assert (len(broken.requests), len(whole.requests)) == (1, 1)
-        await synthesizer.close()
-
-
-async def test_speech_that_breaks_off_twice_fails() -> None:
-    async with Endpoint(pieces=[PCM[:9_601]], cut=True) as broken:
-        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[broken.settings()]))
-        with pytest.raises(StageError, match="cannot be reached"):
-            await said(synthesizer)
-        assert len(broken.requests) == 2
-        await synthesizer.close()
-
-
-async def test_an_error_in_json_is_not_spoken() -> None:
-    async with (
-        Endpoint(pieces=[b'{"error": "no such voice"}'], content_type="application/json") as wrong,
-        Endpoint(pieces=[PCM]) as right,
-    ):
-        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[wrong.settings(), right.settings()]))
-        assert await said(synthesizer) == PCM
-        await synthesizer.close()
-        synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[wrong.settings()]))
-        with pytest.raises(StageError, match="answered with JSON instead of audio"):
-            await said(synthesizer)
-        await synthesizer.close()
-
-
-def test_the_caller_hears_a_sentence_before_its_endpoint_has_ended() -> None:
-    """Through the worker's shell and session, and on in another worker to the byte; virtual time, real sockets."""
-
-    async def story() -> None:
-        async with Endpoint(pieces=[PCM[:14_400], PCM[14_400:]], gate=asyncio.Event()) as endpoint:
-            assert endpoint.gate is not None
-            options = OpenAISpeechOptions(endpoints=[endpoint.settings(timeout_seconds=600)])
-            async with Call(synthesizer=lambda: OpenAISynthesizer(options)) as call:
-                call.say("Hello.")
-                (sentence,) = await call.sentences(1)
-                await until(lambda: call.answers[-1].audio_seconds, "audio has come")
-                assert call.answers[-1].audio_seconds == pytest.approx(0.3), "the endpoint has not sent the rest"
-                await call.kill_worker()
-                endpoint.gate.set()
-                answer = await call.answer()
-                assert (answer.status, answer.text) == ("completed", sentence)
-                assert answer.audio_seconds == pytest.approx(1.0)
-
-    run(story)
-
-
-def transcript_event(**event: str) -> bytes:
-    return b"data: " + json.dumps(event).encode() + b"\n\n"
-
-
-HEARD = [transcript_event(type="transcript.text.delta", delta=text) for text in ("Hello", " there", ".")]
-DONE = transcript_event(type="transcript.text.done", text="Hello there.")
-DONE_LONG = {"type": "transcript.text.done", "text": "x" * 70_000}
-SSE = "text/event-stream; charset=utf-8"
-
-
-async def words(transcriber: OpenAITranscriber) -> list[str]:
-    pieces = transcriber.transcribe(SAMPLES, context(language="en"))
-    assert isinstance(pieces, AsyncIterator)
-    return [piece async for piece in pieces]
-
-
-async def test_a_transcript_that_is_streamed() -> None:
-    async with Endpoint(pieces=[*HEARD, DONE], content_type=SSE, gate=asyncio.Event()) as endpoint:
-        assert endpoint.gate is not None
-        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
-        pieces = transcriber.transcribe(SAMPLES, context(language="en"))
-        assert isinstance(pieces, AsyncGenerator)
-        async with aclosing(pieces):
-            assert await anext(pieces) == "Hello", "the endpoint has not said the rest"
-            endpoint.gate.set()
-            assert [piece async for piece in pieces] == [" there", "."]
-        ((line, _, body),) = endpoint.requests
-        assert line.startswith("POST /v1/audio/transcriptions")
-        for field_ in (b'name="stream"\r\n\r\ntrue', b'name="language"\r\n\r\nen', b'name="model"\r\n\r\nm'):
-            assert field_ in body
-        endpoint.pieces = [HEARD[0], DONE]
-        assert await words(transcriber) == ["Hello", " there."], "what came with the end only"
-        await transcriber.close()
-
-
-@pytest.mark.parametrize(
-    ("deltas", "done", "want"),
-    [
-        ([" Hello", " there. "], "Hello there.", " Hello there. "),
-        ([" Hello"], "Hello there.", "Hello there."),
-        (["hello ", "there"], "Hello, there!", "Hello, there!"),
-        (["Hello there, you"], "Hello there.", "Hello there."),
-        (["Hello"], "", "Hello"),
-        ([], "", ""),
-    ],
-)
-async def test_the_end_of_a_streamed_transcript_says_what_counts(deltas: list[str], done: str, want: str) -> None:
-    pieces = [transcript_event(type="transcript.text.delta", delta=text) for text in deltas]
-    pieces += [transcript_event(type="transcript.text.done", text=done), *pieces]
-    async with Endpoint(pieces=pieces, content_type=SSE) as endpoint:
-        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
-        assert functools.reduce(with_piece, await words(transcriber), "") == want
-        await transcriber.close()
-
-
-@pytest.mark.parametrize(
-    ("event", "message"),
-    [(b": still there\n\n", "did not answer in time"), (transcript_event(type="of.no.use"), "did not answer in time")],
-)
-async def test_what_is_no_transcript_is_not_waited_for(event: bytes, message: str) -> None:
-    async with Endpoint(pieces=[HEARD[0], *[event] * 100], content_type=SSE, hang=0.2) as endpoint:
-        transcriber = OpenAITranscriber(options(endpoint.settings(timeout_seconds=1), stream=True))
-        with pytest.raises(StageError, match=message):
-            await words(transcriber)
-        await transcriber.close()
-
-
-async def test_a_streamed_transcript_has_a_bound() -> None:
-    for event in ({"type": "transcript.text.delta", "delta": "x" * 70_000}, DONE_LONG):
-        async with Endpoint(pieces=[transcript_event(**event)], content_type=SSE) as endpoint:
-            transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
-            with pytest.raises(StageError, match="more than 65536 characters"):
-                await words(transcriber)
-            await transcriber.close()
-
-
-async def test_an_endpoint_that_does_not_stream_gives_the_whole_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    async with Endpoint(pieces=[b'{"text": " Hello there."}'], content_type="application/json") as endpoint:
-        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
-        assert await words(transcriber) == ["Hello there."]
-        assert await words(transcriber) == ["Hello there."]
-        named = [vars(record) for record in caplog.records if "does not stream" in record.message]
-        assert [record["endpoint"] for record in named] == [f"127.0.0.1:{endpoint.port}/v1 (m)"], "once"
-        endpoint.pieces = [b"Hello"]
-        with pytest.raises(StageError, match="no field text, and is no stream of events"):
-            await words(transcriber)
-        await transcriber.close()
-
-
-WRONG_STREAMS = {
-    "ended early": [HEARD[0]],
-    "reported an error": [HEARD[0], transcript_event(type="error", message="no")],
-    "not a transcription event": [b"data: {\n\n"],
-}
-
-
-@pytest.mark.parametrize("message", WRONG_STREAMS)
-async def test_a_transcript_that_breaks_off_fails(message: str) -> None:
-    async with Endpoint(pieces=WRONG_STREAMS[message], content_type=SSE) as endpoint:
-        transcriber = OpenAITranscriber(options(endpoint.settings(), stream=True))
-        with pytest.raises(StageError, match=message):
-            await words(transcriber)
-        await transcriber.close()
-
-
-async def test_the_next_endpoint_streams_when_the_first_one_is_not_there() -> None:
-    async with Endpoint(status=503) as first, Endpoint(pieces=[*HEARD, DONE], content_type=SSE) as second:
-        transcriber = OpenAITranscriber(options(first.settings(), second.settings(), stream=True))
-        assert await words(transcriber) == ["Hello", " there", "."]
-        await transcriber.close()

@@ -112,6 +112,24 @@ class SpeechEncoder:
         return encode(_rounded(self._stream.resample_chunk(np.empty(0, np.float32), last=True)), self._codec)
 
 
+class Given:
+    """How much of some speech was given, which may come from its beginning more than once: what was given is left
+    out."""
+
+    def __init__(self) -> None:
+        self._bytes = self._again = 0
+
+    def from_the_beginning(self) -> None:
+        """Its pieces begin, or begin again."""
+        self._again = self._bytes
+
+    def new(self, piece: bytes) -> bytes:
+        """Of the next piece; it counts as given."""
+        new, self._again = piece[self._again :], max(0, self._again - len(piece))
+        self._bytes += len(new)
+        return new
+
+
 def _rounded(samples: NDArray[np.float32]) -> Samples:
     """soxr's own 16-bit output is dithered with a seed from the clock: no two workers would give the same bytes."""
     return np.clip(np.rint(samples), -32768, 32767).astype(np.int16)

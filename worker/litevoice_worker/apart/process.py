@@ -23,7 +23,7 @@ from litevoice_contracts.settings import LogLevel, StageSettings
 from litevoice_worker.apart import wire
 from litevoice_worker.apart.trials import Trial, Trials
 from litevoice_worker.apart.watch import LOOK_SECONDS, Death, Deaths, Watch
-from litevoice_worker.audio import Samples
+from litevoice_worker.audio import Given, Samples
 from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome, Prompt, StageContext
 from litevoice_worker.stages import NoOptions, Plugin, StageError
 from litevoice_worker.stages.child import Child, pause_after, spawn
@@ -119,17 +119,16 @@ class PluginProcess(Plugin[NoOptions]):
         self, text: str, voice: str, speed: float, codec: Codec, context: StageContext
     ) -> AsyncIterator[bytes]:
         """A process that comes after another one says the sentence again; what was given of it is left out."""
-        given, asked = 0, _Asked()
+        given, asked = Given(), _Asked()
         while True:
-            again, skip = replace(context, attempt=context.attempt + asked.times), given
+            given.from_the_beginning()
+            again = replace(context, attempt=context.attempt + asked.times)
             request = wire.Synthesize(0, text, voice, speed, codec, again)
             try:
                 async with aclosing(self._answers(request, asked)) as answers:
                     async for answer in answers:
                         assert isinstance(answer, wire.Spoken | wire.Synthesized)
-                        new, skip = answer.audio[skip:], max(0, skip - len(answer.audio))
-                        given += len(new)
-                        if new:
+                        if new := given.new(answer.audio):
                             yield new
                 return
             except _Died as error:

@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import OpenAICompatible
+from litevoice_worker.audio import Given
 from litevoice_worker.commands import StageContext
 from litevoice_worker.stages import StageError
 from litevoice_worker.stages.breakers import Breakers
@@ -184,7 +185,7 @@ class Endpoints:
         """The body of the 200, as it comes. It may take `seconds` (of so many bytes) longer than the endpoint's
         timeout. After a failure in its middle another one is asked, the same if there is no other and it may pass, and
         what was given already is left out."""
-        given, broken = 0, list[Endpoint]()
+        given, broken = Given(), list[Endpoint]()
 
         async def begin(endpoint: Endpoint, headers: dict[str, str]) -> tuple[AsyncGenerator[bytes], bytes]:
             pieces = self._pieces(endpoint, path, headers, body(endpoint), seconds)
@@ -192,13 +193,11 @@ class Endpoints:
 
         for last in (False, True):
             endpoint, (pieces, piece) = await self.ask(asking, begin, broken)
-            skip = given
+            given.from_the_beginning()
             async with aclosing(pieces):
                 try:
                     while piece:
-                        new, skip = piece[skip:], max(0, skip - len(piece))
-                        given += len(new)
-                        if new:
+                        if new := given.new(piece):
                             yield new
                         piece = await anext(pieces, b"")
                     return

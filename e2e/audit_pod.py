@@ -13,8 +13,8 @@ _SCRIPT = ROOT / "dev" / "litevoice_dev" / "audit.py"
 
 
 class AuditPod:
-    """Runs `audit.py`; `lines` are what it has printed so far. `sessions`: whose replies; several are read one after
-    the other (see `audit.py`). `node`: where; empty for any."""
+    """Runs `audit.py`; `lines` are what it has printed so far. `sessions`: whose replies; several in one run
+    (see `audit.py`). `node`: where; empty for any."""
 
     def __init__(self, what: str, *sessions: str, node: str = "") -> None:
         self.name = f"audit-{what}"

@@ -21,7 +21,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ AUDIT_SECONDS = 900.0
 COPIED_SECONDS = 5.0
 """What a finished container has printed is in our copy by then."""
 PACKETS_SECONDS = 20.0
+CONTROL_PAUSE = (0.2, 1.0)
+"""Seconds between two questions of the undisturbed calls: the quicker, the sooner the rest begins."""
 
 
 @dataclass(slots=True)
@@ -98,7 +100,8 @@ async def fleet(options: argparse.Namespace) -> tuple[Verdict, Run, Watch, float
     people = options.sessions + options.staying
     await asyncio.to_thread(reset, people, extent.drain_seconds)
     spoken, typed = await scripts(brief=False)  # short calls would be over before a rollout moves them
-    controls = [run.caller(-1, script) for script in (spoken, typed)]
+    typed = replace(typed, pause=extent.pause_seconds)
+    controls = [run.caller(-1, replace(script, pause=CONTROL_PAUSE)) for script in (spoken, typed)]
     async with recorded(run.stay_node, options.output) as requests:
         run.callers = [run.caller(n, spoken if n < options.speaking else typed) for n in range(options.sessions)]
         run.stayers = [

@@ -35,6 +35,8 @@ from litevoice_contracts.settings import BrokerSettings
 MARKED_PACKET_BYTES = 960
 READ_SECONDS = 60.0
 """For all of one LiteTopic."""
+AT_ONCE = 8
+"""LiteTopics that are read at the same time."""
 WAKE_SECONDS = 2.0
 """The broker loses wake-ups (upstream issue 11191). Gateways ask when a session is late; here nobody else would."""
 
@@ -112,10 +114,10 @@ async def read_replies(settings: BrokerSettings, session_id: str) -> list[Line]:
 
 @contextlib.asynccontextmanager
 async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies]:
-    """Gives a function that does what `read_replies` does, for one session after the other."""
+    """Gives a function that does what `read_replies` does, for several sessions at the same time too."""
     names = settings.names
     lines: dict[str, list[Line]] = {}
-    numbers: dict[int, int] = {}
+    numbers: dict[str, dict[int, int]] = {}
     last: dict[str, int] = {}
     complete: dict[str, asyncio.Event] = {}
     lost: set[str] = set()
@@ -123,7 +125,7 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
     def take(delivery: Delivery) -> None:
         if delivery.name not in lines:
             return
-        lines[delivery.name].append(reply_line(delivery, numbers))
+        lines[delivery.name].append(reply_line(delivery, numbers[delivery.name]))
         if delivery.position >= last[delivery.name]:
             complete[delivery.name].set()
 
@@ -137,7 +139,7 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
         if info is None:
             raise LookupError(f"the broker has no LiteTopic {session_id} under {topic}")
         lines[session_id], last[session_id] = [], info.max_offset - 1
-        numbers.clear()
+        numbers[session_id] = {}
         lost.discard(session_id)
         complete[session_id] = asyncio.Event()
         if info.max_offset:
@@ -219,14 +221,20 @@ async def print_replies(settings: BrokerSettings, session_id: str) -> None:
 async def print_all_replies(settings: BrokerSettings, session_ids: Sequence[str]) -> None:
     """One line for each: `{"session": …, "log": [one for each position]}`, with `error` instead of `log` when it cannot
     be read."""
-    async with reading_replies(settings) as read:
-        for session_id in session_ids:
-            try:
-                print_line({"session": session_id, "log": await read(session_id)})
-            except LookupError:
-                print_line({"session": session_id, "log": []})  # nobody has ever said anything to it
-            except TimeoutError as error:
-                print_line({"session": session_id, "error": str(error)})
+    left = iter(session_ids)
+    async with reading_replies(settings) as read, asyncio.TaskGroup() as readers:
+
+        async def read_what_is_left() -> None:
+            for session_id in left:
+                try:
+                    print_line({"session": session_id, "log": await read(session_id)})
+                except LookupError:
+                    print_line({"session": session_id, "log": []})  # nobody has ever said anything to it
+                except TimeoutError as error:
+                    print_line({"session": session_id, "error": str(error)})
+
+        for _ in range(AT_ONCE):
+            readers.create_task(read_what_is_left())
 
 
 def broker_config(settings: BrokerSettings) -> BrokerConfig:

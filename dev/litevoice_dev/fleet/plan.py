@@ -26,6 +26,7 @@ class Extent:
         between_seconds: after each step, until what is usual is usual again.
         spread_seconds: after a scale-up: the operator moves sessions a minute after it has seen an uneven spread.
         drain_seconds: how long those who cannot come back may stay.
+        pause_seconds: between two questions of somebody who types, from and to.
     """
 
     sessions: int
@@ -38,10 +39,11 @@ class Extent:
     between_seconds: float
     spread_seconds: float
     drain_seconds: int
+    pause_seconds: tuple[float, float]
 
 
-WHOLE = Extent(150, 20, 5, 180.0, 3, KINDS, 60.0, 30.0, 90.0, 60)
-BRIEF = Extent(16, 4, 2, 15.0, 1, ("scale", "rollout"), 15.0, 5.0, 0.0, 15)
+WHOLE = Extent(150, 20, 5, 180.0, 3, KINDS, 60.0, 30.0, 90.0, 60, (8.0, 32.0))
+BRIEF = Extent(16, 4, 2, 15.0, 1, ("scale", "rollout"), 15.0, 5.0, 0.0, 15, (2.0, 10.0))
 
 
 @dataclass(frozen=True, slots=True)

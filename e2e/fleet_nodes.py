@@ -42,6 +42,7 @@ def start_api_server() -> None:
 
 
 def follow(node: str, pod: str, container: str, log: Path) -> subprocess.Popen[bytes]:
-    """Copies what the container prints, as its node keeps it (see `fleet.cri`): all of it, past rotations."""
+    """Copies what the container prints, as its node keeps it (see `fleet.cri`): all of it, up to the size at which the
+    kubelet begins another file (see `cluster/kind.yaml`)."""
     path = f"/var/log/pods/*_{pod}_*/{container}/0.log"
     return processes.spawn(["docker", "exec", node, "bash", "-c", f"exec tail -n +1 -F {path}"], log=log)

@@ -35,7 +35,7 @@ class Appends:
     """Audio that the broker has not confirmed: kept, and sent again on the next connection."""
 
     def __init__(self) -> None:
-        self.kept: collections.deque[str] = collections.deque(maxlen=3000)  # a minute; beyond it the oldest go
+        self.kept: collections.deque[str] = collections.deque()
         self.count = self.next = 0  # of all, and of those kept that this connection was sent
         self.ready = False
         self.lock = asyncio.Lock()
@@ -43,6 +43,8 @@ class Appends:
     def query(self) -> dict[str, str]:
         """For a connection that is about to be made: asks for confirmations, and says where they stand."""
         self.ready = False
+        while len(self.kept) > 3000:  # a minute; beyond it the oldest go, but only here, where the count is told
+            self.kept.popleft()
         return {"confirmed_appends": str(self.count - len(self.kept))}
 
     async def take(self, event: Any, connection: Any) -> None:
@@ -56,8 +58,6 @@ class Appends:
                 self.next -= 1
 
     async def append(self, connection: Any, pcm: bytes) -> None:
-        if len(self.kept) == self.kept.maxlen:
-            self.next = max(0, self.next - 1)
         self.kept.append(base64.b64encode(pcm).decode())
         self.count += 1
         await self.send(connection)

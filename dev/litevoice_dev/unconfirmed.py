@@ -18,7 +18,8 @@ class Unconfirmed(Generic[T]):
 
     Args:
         max_bytes: how much is kept at most; beyond it the oldest go, and are lost if the connection is lost before the
-            broker has confirmed them.
+            broker has confirmed them. What a connection is yet to be sent stays in any case, until the next one
+            begins: its first append is the one after what `come_back` said.
 
     Attributes:
         added: how many there were in all.
@@ -54,7 +55,7 @@ class Unconfirmed(Generic[T]):
         self._kept.append(append)
         self.added += 1
         self._bytes += len(append)
-        while self._bytes > self._max_bytes and len(self._kept) > 1:
+        while self._next > 0 and self._is_over():
             self._forget()
 
     def confirm(self, count: int) -> None:
@@ -66,6 +67,8 @@ class Unconfirmed(Generic[T]):
     def come_back(self) -> int:
         """A new connection begins: everything that is kept is to be sent on it. What to tell it as
         `confirmed_appends`."""
+        while self._is_over():
+            self._forget()
         self.given_up += max(0, self.before - self._confirmed)
         self._confirmed = max(self._confirmed, self.before)
         self._next = 0
@@ -78,6 +81,9 @@ class Unconfirmed(Generic[T]):
         self._next += 1
         self._ever_sent = max(self._ever_sent, self.before + self._next)
         return self._kept[self._next - 1]
+
+    def _is_over(self) -> bool:
+        return self._bytes > self._max_bytes and len(self._kept) > 1
 
     def _forget(self) -> None:
         self._bytes -= len(self._kept.popleft())

@@ -71,3 +71,17 @@ def test_the_newest_is_kept_even_if_it_is_over_the_bound() -> None:
     unconfirmed: Unconfirmed[str] = Unconfirmed(2)
     unconfirmed.add("long")
     assert sending(unconfirmed) == ["long"]
+
+
+def test_what_a_new_connection_is_yet_to_be_sent_stays_so_that_its_count_holds() -> None:
+    """It is made while the user goes on speaking: whoever drops the oldest then shifts the numbers of all the others."""
+    unconfirmed = with_appends(4, max_bytes=6)
+    sending(unconfirmed)
+    assert unconfirmed.come_back() == 1
+    unconfirmed.add("05")
+    unconfirmed.add("06")
+    assert sending(unconfirmed) == ["02", "03", "04", "05", "06"], "the one after the first comes first"
+    unconfirmed.add("07")
+    assert unconfirmed.before == 4, "what was sent goes"
+    assert unconfirmed.come_back() == 4
+    assert sending(unconfirmed) == ["05", "06", "07"]

@@ -216,6 +216,9 @@ def spread(people: int, *, evenly: bool) -> None:
     fleet_place.wait_settled(LARGE)
     if evenly:
         fleet_place.roll(LARGE)
+        nodes = {pod["spec"]["nodeName"] for pod in fleet_place.gateway_pods()}
+        if len(nodes) < len(fleet_place.workers_nodes()):
+            raise RuntimeError(f"all gateways are on {', '.join(sorted(nodes))}: they would be lost together")
 
 
 @contextlib.asynccontextmanager
@@ -324,6 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     stays = [stay for stayer in run.stayers for stay in stayer.stays]
     (options.output / "sessions.svg").write_text(plot(watch.samples, run.steps, began))
+    told = " ".join(finding.where for finding in verdict.findings)
     raw = {
         "findings": [asdict(finding) for finding in verdict.findings],
         "moves": [asdict(move) for move in verdict.moves],
@@ -331,6 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "stays": [asdict(stay) for stay in stays],
         "samples": [asdict(sample) for sample in watch.samples],
         "calls": [asdict(call) for call in run.calls],
+        "logs": {session: log for session, log in run.logs.items() if session in told},
     }
     (options.output / "fleet.json").write_text(json.dumps(raw))
     print("\n" + "\n".join(lines(verdict, run.steps, stays, len(run.calls))))

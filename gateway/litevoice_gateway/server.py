@@ -39,6 +39,8 @@ _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP
 _OPCODES = {kind: kind.value for kind in WSMsgType}
 """`value` of an enum is a function call in Python, one per frame."""
 _BAD_ECHO = frozenset({1005, 1006, 1015})
+_ESTABLISHED = 1
+"""Of Linux' `tcp_info.tcpi_state`."""
 
 
 PICOWS_OPTIONS: dict[str, Any] = {"use_aiofastnet": True}
@@ -106,9 +108,14 @@ class Listener(WSListener):
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE:
             connected.setsockopt(socket.IPPROTO_TCP, option, value)
-        self._transport = PicowsTransport(transport)
         for upgrade in (transport.request, transport.response):
             upgrade.headers.clear()  # picows keeps both for as long as the connection lives
+        if connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED:
+            # Its client stopped waiting while it was on its way, and is elsewhere by now: it takes nothing over.
+            self._hub.metrics.connections.labels("gone").inc()
+            transport.disconnect(False)
+            return
+        self._transport = PicowsTransport(transport)
         if self._admitted.overload:
             self._hub.metrics.connections.labels("overload").inc()
             self._hub.metrics.refused.labels(self._admitted.overload).inc()

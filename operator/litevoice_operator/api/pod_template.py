@@ -75,7 +75,7 @@ class PodSettings(Api):
     affinity: Affinity | None = None
     """Which nodes and neighbours the pods have."""
     topology_spread_constraints: Annotated[list[Spread], Field(max_length=8)] = Field(default_factory=list)
-    """How pods are spread; absent: over nodes and zones, as far as possible."""
+    """How pods are spread; absent: over nodes, and without `affinity` over zones, as far as possible."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the pods."""
     env: Annotated[

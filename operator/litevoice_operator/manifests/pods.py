@@ -26,8 +26,9 @@ from litevoice_operator.manifests.objects import Manifest, manifest
 
 CONFIG_HASH_ANNOTATION = "litevoice.dev/config-hash"
 SECRET_MODE = 0o440
-SPREADS = tuple(Spread(topology_key=key) for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone"))
-"""Only a preference: a small cluster must still run all pods."""
+SPREADS = (Spread(topology_key="kubernetes.io/hostname"),)
+"""Only a preference: a small cluster must still run all pods. Over zones by affinity (`_apart`): the scheduler counts
+only nodes that have the keys of all constraints, so one for zones would undo this one where nodes tell no zone."""
 REVISION_LENGTH = 10
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 
@@ -150,6 +151,8 @@ def _pod_spec(gateway: Gateway, program: Program, pod: PodSettings) -> dict[str,
     }
     if pod.affinity:
         spec["affinity"] = pod.affinity.to_object()
+    elif not pod.topology_spread_constraints:
+        spec["affinity"] = _apart(gateway, program.component)
     if pod.priority_class_name:
         spec["priorityClassName"] = pod.priority_class_name
     if pod.node_selector:
@@ -227,6 +230,17 @@ def _spread(gateway: Gateway, component: Component, spread: Spread) -> dict[str,
         "labelSelector": {"matchLabels": selector_labels(gateway.name, component)},
         "matchLabelKeys": [REVISION_LABEL],
     }
+
+
+def _apart(gateway: Gateway, component: Component) -> dict[str, Any]:
+    """Rather in different zones, where there are some."""
+    zones = {
+        "topologyKey": "topology.kubernetes.io/zone",
+        "labelSelector": {"matchLabels": selector_labels(gateway.name, component)},
+        "matchLabelKeys": [REVISION_LABEL],
+    }
+    preferred = [{"weight": 100, "podAffinityTerm": zones}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
 def _without_empty(toleration: dict[str, Any]) -> dict[str, Any]:

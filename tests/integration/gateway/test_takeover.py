@@ -7,6 +7,7 @@ import base64
 import contextlib
 import functools
 import json
+import signal
 import struct
 from typing import Any
 
@@ -114,6 +115,39 @@ async def test_a_message_that_was_sent_again_reaches_the_client_once(
             last = events.AudioDelta("r1", "i1", struct.pack("<I", 6))
             await played_worker.say(session, last, number=MessageId(7, 6))
             assert delta_numbers([await receive(other)]) == [6]
+
+
+async def test_an_attempt_whose_client_has_stopped_waiting_takes_nothing_over(
+    gateways: Gateways, played_worker: PlayedWorker
+) -> None:
+    """It waited on the way: proxies go on connecting, while a node is cut off, for clients that have gone elsewhere."""
+    first, second = await gateways.start(), await gateways.start()
+    async with first.connect() as socket:
+        session = await opened(socket)
+        for gateway in (first, second):
+            await leave_attempt(gateway, session)
+            await until(functools.partial(gateway.metric, "litevoice_gateway_connections_total", outcome="gone"))
+        await play_log(played_worker, session, 3)
+        assert delta_numbers([await receive(socket) for _ in range(3)]) == [0, 1, 2], "who is there keeps its session"
+    assert await first.metric("litevoice_gateway_evictions_total") == 0
+    assert await second.metric("litevoice_gateway_takeovers_total") == 0
+
+
+async def leave_attempt(gateway: Gateway, session: str) -> None:
+    """A request and its end come in the same moment: the gateway's process stands still meanwhile, for less than it
+    would notice."""
+    gateway.process.send_signal(signal.SIGSTOP)
+    try:
+        _, writer = await asyncio.open_connection(HOST, gateway.port)
+        writer.write(
+            f"GET /v1/realtime?model=test&session_id={session} HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"Authorization: Bearer {ALICE}\r\n\r\n".encode()
+        )
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        gateway.process.send_signal(signal.SIGCONT)
 
 
 async def test_after_kill_9_another_gateway_goes_on(gateways: Gateways, played_worker: PlayedWorker) -> None:

@@ -292,19 +292,26 @@ def test_what_teams_add_to_their_pods() -> None:
         assert container["env"] == bare["env"] + env
         assert spec["volumes"] == plain["volumes"] + volumes
         assert container["volumeMounts"] == bare["volumeMounts"] + mounts
-        assert not {"affinity", "priorityClassName"} & plain.keys()
+        assert "priorityClassName" not in plain
+        assert "podAffinity" not in plain["affinity"]
         assert not {"envFrom", "imagePullPolicy"} & bare.keys()
         other = pod(objects, "worker" if component == "gateway" else "gateway")
-        assert "affinity" not in other
+        assert other["affinity"] != affinity
 
 
 def test_spread_by_default_and_as_asked_for() -> None:
-    default = pod(made(), "worker")["topologySpreadConstraints"]
+    spec = pod(made(), "worker")
+    default = spec["topologySpreadConstraints"]
     assert [(one["topologyKey"], one["whenUnsatisfiable"]) for one in default] == [
-        ("kubernetes.io/hostname", "ScheduleAnyway"), ("topology.kubernetes.io/zone", "ScheduleAnyway"),
-    ]  # fmt: skip
+        ("kubernetes.io/hostname", "ScheduleAnyway"),
+    ], "one for zones would undo it where nodes have none"  # fmt: skip
+    (apart,) = spec["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert apart["podAffinityTerm"]["topologyKey"] == "topology.kubernetes.io/zone"
+    assert apart["podAffinityTerm"]["labelSelector"] == default[0]["labelSelector"]
     asked = {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule", "minDomains": 3}
-    (spread,) = pod(made(pod={"topologySpreadConstraints": [asked]}), "gateway")["topologySpreadConstraints"]
+    other = pod(made(pod={"topologySpreadConstraints": [asked]}), "gateway")
+    assert "affinity" not in other, "who says where pods go says it alone"
+    (spread,) = other["topologySpreadConstraints"]
     assert spread == {**default[0], **asked, "labelSelector": spread["labelSelector"]}
     assert spread["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
 

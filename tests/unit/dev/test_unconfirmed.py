@@ -74,7 +74,7 @@ def test_the_newest_is_kept_even_if_it_is_over_the_bound() -> None:
 
 
 def test_what_a_new_connection_is_yet_to_be_sent_stays_so_that_its_count_holds() -> None:
-    """It is made while the user goes on speaking: whoever drops the oldest then shifts the numbers of all the others."""
+    """It is made while the user goes on speaking: who drops the oldest then shifts the numbers of all the others."""
     unconfirmed = with_appends(4, max_bytes=6)
     sending(unconfirmed)
     assert unconfirmed.come_back() == 1

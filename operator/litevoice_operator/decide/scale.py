@@ -218,7 +218,7 @@ def loads(
                 sessions=answer.sessions if answer else None,
                 in_turn=answer.in_turn if answer else 0,
                 starting=pod.starting or not pod.node or (answer is None and bool(pod.trouble)),
-                ending=pod.terminating or pod.over,
+                ending=pod.terminating,
                 draining=answer.drain.state != "none" if answer else pod.name in asked,
                 empty=answer is not None and answer.drain.state == "drained",
                 cordoned=pod.node in cordoned,

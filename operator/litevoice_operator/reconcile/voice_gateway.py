@@ -234,8 +234,8 @@ class GatewayReconciler:
     async def _listed(self, gateway: Gateway | None, uid: str, desired: int, workers: Rollout) -> Observed:
         namespace, name = self._key
         bodies = await self._shared.cluster.list(POD, namespace, labels=owned_selector(name), limit=2000)
-        pods = [read_pod(body) for body in bodies]
-        self._shared.pods.replace(self._key, pods)
+        self._shared.pods.replace(self._key, [read_pod(body) for body in bodies])
+        pods = self._shared.pods.of(self._key)
         listed = self._view(gateway, desired, workers, await self._sets.observe(uid), listed=True)
         mounts = await self._mount_problems(pods, gateway.spec if gateway is not None else None)
         return replace(listed, pods=pods, mount_problems=mounts)

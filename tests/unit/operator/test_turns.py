@@ -64,3 +64,18 @@ def test_who_gets_nowhere_lets_others_go_first() -> None:
         assert [turns.ask(A, BEGUN, 2 * late + at), turns.ask(B, BEGUN, 2 * late + at)] == [False, True]
     turns.ask(B, DONE, 2 * late + 9)
     assert turns.ask(A, BEGUN, 2 * late + 9)
+
+
+def test_those_that_get_nowhere_take_turns() -> None:
+    """What keeps one of them may be gone by now: it is not to wait until the others get somewhere, too."""
+    turns, had = Turns(1), dict.fromkeys((A, B, C), 0)
+    for at in range(0, int(9 * PATIENCE_SECONDS), 10):
+        for key in had:
+            had[key] += turns.ask(key, BEGUN if key == A else WAITS, float(at))
+    assert min(had.values()) > 2 * PATIENCE_SECONDS / 10
+    at = 9 * PATIENCE_SECONDS
+    (first,) = [key for key in had if turns.ask(key, WAITS, at)]
+    others = [key for key in had if key != first]
+    assert turns.ask(first, DRAINS, at + 1), "who gets somewhere keeps its turn"
+    assert not any(turns.ask(key, WAITS, at + 2 * PATIENCE_SECONDS - 2) for key in others)
+    assert turns.ask(first, DRAINS, at + 2 * PATIENCE_SECONDS)

@@ -86,6 +86,8 @@ BAD_GATEWAYS: list[tuple[str, dict[str, Any], str]] = [
      "mountPath must not be"),
     ("a mount over everything",
      {"pod": {"volumes": [MODELS], "volumeMounts": [{"name": "models", "mountPath": "/"}]}}, "mountPath must not be"),
+    ("a mount that covers them by another name",
+     {"pod": {"volumes": [MODELS], "volumeMounts": [{"name": "models", "mountPath": "/etc/."}]}}, "mountPath must not be"),
     ("litevoice's own variable", {"pod": {"env": [{"name": "LITEVOICE_CONFIG", "value": "/x"}]}}, "litevoice's own"),
     ("a variable of two sources",
      {"pod": {"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]}},

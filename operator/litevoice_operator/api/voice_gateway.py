@@ -104,7 +104,8 @@ class Audio(Api):
 
 
 AFTER_DRAIN_SECONDS = 30
-"""Of a pod's grace period: after the drain come the broker's confirmations, closing connections, and the preStop second."""
+"""Of a pod's grace period: after the drain come the broker's confirmations, closing connections, and the preStop
+second."""
 
 
 class Drain(Api):

@@ -36,7 +36,7 @@ def asking(key: Key, before: Asking | None, had_turn: bool, pods: Sequence[Load]
     if not old:
         return None
     begun = any(pod.marked for pod in old) or any(not (pod.outdated or pod.ending) for pod in pods)
-    busy = any(pod.outdated and (pod.marked or pod.ending) for pod in pods)
+    busy = any(pod.outdated and (pod.draining or pod.ending) for pod in pods)
     if before is None:
         return Asking(key, now, begun, now)
     if busy:

@@ -1,5 +1,5 @@
-"""Pods as last seen: where they run, and how the drains of those that are gone ended. One that has ended and stays as an
-object (evicted for want of memory, say, or when its node was shut down) is gone."""
+"""Pods as last seen: where they run, and how the drains of those that are gone ended. One that has ended and stays as
+an object (evicted for want of memory, say, or when its node was shut down) is gone."""
 
 from __future__ import annotations
 

@@ -24,7 +24,16 @@ from litevoice_operator.decide.notifications import EventText
 from litevoice_operator.decide.ownership import topic_prefix
 from litevoice_operator.decide.partitions import Partitions, partitions, together
 from litevoice_operator.decide.pausing import paused_event, paused_finding, scaling_paused, scaling_taken_over
-from litevoice_operator.decide.plan import NAMES, Action, BrokerNames, plan, removal_plan, seconds_to_end, set_plan, subject
+from litevoice_operator.decide.plan import (
+    NAMES,
+    Action,
+    BrokerNames,
+    plan,
+    removal_plan,
+    seconds_to_end,
+    set_plan,
+    subject,
+)
 from litevoice_operator.decide.polling import gateway_step, worker_step
 from litevoice_operator.decide.rest import at_rest, vouched
 from litevoice_operator.decide.rollout import taken_over
@@ -69,8 +78,8 @@ class GatewayReconciler:
         self._read: tuple[tuple[str, str, object], Gateway | Problem] | None = None
         """The spec as last read, and what it was read from."""
         self._desired: tuple[str, int] | None = None
-        """uid of the VoiceGateway, and gateways that there were to be at the end of the last pass: its status, which says
-        it to the next operator, may not have been written."""
+        """uid of the VoiceGateway, and gateways that there were to be at the end of the last pass: its status, which
+        says it to the next operator, may not have been written."""
         self._broker = Broker(shared.installed)
         self._executor = Executor(shared.cluster, self._broker, key)
         self._sets = GatewaySets(shared.cluster, shared.sets, key)

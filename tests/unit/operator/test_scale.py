@@ -178,7 +178,11 @@ def test_loads_of_what_was_seen() -> None:
     ]  # fmt: skip
     found = loads(
         pods,
-        {"a": msgspec.structs.replace(answer(3), in_turn=1, drain_rate_per_second=50), "b": answer(4, "draining"), "c": answer(5, "drained")},
+        {
+            "a": msgspec.structs.replace(answer(3), in_turn=1, drain_rate_per_second=50),
+            "b": answer(4, "draining"),
+            "c": answer(5, "drained"),
+        },
         {"f"},
     )
     assert found == [

@@ -20,6 +20,6 @@ def from_text(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return datetime.fromisoformat(text.upper()).timestamp()  # the API server takes `t` and `z`, too
     except ValueError:
         return None

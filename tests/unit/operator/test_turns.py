@@ -74,9 +74,9 @@ def test_those_that_get_nowhere_take_turns() -> None:
         for key in had:
             had[key] += turns.ask(key, BEGUN if key == A else WAITS, float(at))
     assert min(had.values()) > 2 * PATIENCE_SECONDS / 10
-    at = 9 * PATIENCE_SECONDS
-    (first,) = [key for key in had if turns.ask(key, WAITS, at)]
+    end = 9 * PATIENCE_SECONDS
+    (first,) = [key for key in had if turns.ask(key, WAITS, end)]
     others = [key for key in had if key != first]
-    assert turns.ask(first, DRAINS, at + 1), "who gets somewhere keeps its turn"
-    assert not any(turns.ask(key, WAITS, at + 2 * PATIENCE_SECONDS - 2) for key in others)
-    assert turns.ask(first, DRAINS, at + 2 * PATIENCE_SECONDS)
+    assert turns.ask(first, DRAINS, end + 1), "who gets somewhere keeps its turn"
+    assert not any(turns.ask(key, WAITS, end + 2 * PATIENCE_SECONDS - 2) for key in others)
+    assert turns.ask(first, DRAINS, end + 2 * PATIENCE_SECONDS)

@@ -246,6 +246,7 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     Attributes:
         in_turn: sessions that are in a turn.
         full: why the gateway takes no new sessions, one of GATEWAY_FULL's reasons; "" while it takes them.
+        drain_rate_per_second: sessions that a drain tells in a second at most; 0 from a release that does not say.
     """
 
     pod: str
@@ -258,3 +259,4 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     drain: DrainReport
     full: str = ""
     in_turn: int = 0
+    drain_rate_per_second: int = 0

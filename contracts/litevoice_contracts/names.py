@@ -133,6 +133,10 @@ class Names:
             raise InvalidField(
                 "rocketmq.replyTopic", f"another name than rocketmq.requestTopic, got {self.reply_topic!r}"
             )
+        made = {*self.reply_topics}.intersection((*self.partition_topics, self.control_topic))
+        if made:
+            what = f"a name that is not one of the topics made for rocketmq.requestTopic ({self.request_topic}-…)"
+            raise InvalidField("rocketmq.replyTopic", f"{what}, got {min(made)!r}")
 
     def broker_of_partition(self, partition: int) -> int:
         return partition % self.brokers

@@ -17,6 +17,9 @@ from litevoice_contracts.names import MAX_PARTITIONS, Names
 MAX_VOICE_LENGTH = 128
 OWN_VOICE = "default"
 """Of a session that names no voice."""
+CLOSE_TIMEOUT_SECONDS = 2.0
+LAST_CALL_SECONDS = 0.5
+"""At the end of a drain, beside the time that a client has to answer its Close: who is told later may be cut."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Addresses = Annotated[str, Field(pattern=ADDRESSES, max_length=1024)]
@@ -132,7 +135,7 @@ class GatewaySettings(_Settings):
     """How long a session may wait for the end of its turn before it is moved."""
     drain_rate_per_second: Annotated[int, Field(ge=1, le=10_000)] = 200
     """Sessions moved per second."""
-    close_timeout_seconds: Annotated[float, Field(ge=0.1, le=30)] = 2.0
+    close_timeout_seconds: Annotated[float, Field(ge=0.1, le=30)] = CLOSE_TIMEOUT_SECONDS
     """How long a client may take to answer a Close; it is read until then."""
     log_level: LogLevel = "info"
     """Lowest level that is logged."""

@@ -140,6 +140,7 @@ class AdminServer:
             drain=self._drain.report,
             full=hub.full,
             in_turn=sum(connection.session.in_turn for connection in hub.sessions.values()),
+            drain_rate_per_second=hub.settings.drain_rate_per_second,
         )
 
     def _marks(self) -> Marks:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from litevoice_contracts.settings import LAST_CALL_SECONDS
+
 Policy = Literal["Migrate", "Complete", "Auto"]
 
 
@@ -52,7 +54,7 @@ class MovePlan:
     @property
     def last_call(self) -> float:
         """Late enough to let sessions complete, early enough for the Close to be answered."""
-        return max(self.started_at, self.deadline - self.close_timeout_seconds - 0.5)
+        return max(self.started_at, self.deadline - self.close_timeout_seconds - LAST_CALL_SECONDS)
 
     def due(self, candidates: Iterable[Candidate], told: int, now: float) -> list[Move]:
         """Who is told now, after `told` others: sessions between turns first, they go without waiting."""

@@ -111,6 +111,12 @@ def signature(key: bytes, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(key, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
+def annotation_name(name: str) -> str:
+    """As every Alertmanager takes it: letters, digits and `_` (all but the newest refuse others). What came after an
+    alert with a name that it refuses, of others too, it would never hear of."""
+    return re.sub(r"^(?=[0-9])|[^a-zA-Z0-9_]", "_", name) or "_"
+
+
 class ChannelClient:
     """All requests to channels. Redirects are not followed: nobody but the installation says where alerts go."""
 
@@ -129,7 +135,7 @@ class ChannelClient:
             alerts = [
                 {
                     "labels": dict(one.alert.labels),
-                    "annotations": dict(one.alert.annotations),
+                    "annotations": {annotation_name(name): text for name, text in one.alert.annotations.items()},
                     "startsAt": to_text(one.alert.starts_at),
                     "endsAt": to_text(one.ends_at),
                 }

@@ -27,6 +27,8 @@ MAX_CONCURRENT = 32
 """Requests under way; others wait for their turn, before their timeout begins. A hundred resources that are reconciled
 at once would otherwise time one another out, and begin again. The lease and watches have connections beside them."""
 WATCH_SECONDS = 60
+MAX_NAME_IN_EVENT = 200
+"""Of 253 characters that an Event's own name may have."""
 _CORDONED = {"fieldSelector": "spec.unschedulable=true"}
 _ONLY_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
@@ -359,12 +361,14 @@ class Cluster:
 
 
 def _event_name(about: Mapping[str, str], text: EventText, now: float) -> str:
-    """In the order of time. That of an Event to be posted once says what it is about."""
+    """In the order of time, and no longer than a name may be. That of an Event to be posted once says what it is
+    about."""
+    name = about["name"][:MAX_NAME_IN_EVENT].rstrip("-.")
     if text.once is None:
-        return f"{about['name']}.{int(now * 1e6):x}"
+        return f"{name}.{int(now * 1e6):x}"
     what, since = text.once
     digest = hashlib.blake2b(f"{about['uid']} {what}".encode(), digest_size=8).hexdigest()
-    return f"{about['name']}.{int(since * 1e6):x}-{digest}"
+    return f"{name}.{int(since * 1e6):x}-{digest}"
 
 
 def _reason(text: str) -> str:

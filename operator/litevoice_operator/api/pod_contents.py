@@ -191,7 +191,7 @@ class VolumeMount(Api):
         (
             f"!(self.mountPath + '/').startsWith('{OWN_FOLDER}/') && "
             "!(self.mountPath in ['/', '/etc', '/etc/', '/tmp', '/tmp/']) && !self.mountPath.contains('..') && "
-            "!self.mountPath.contains('//') && !self.mountPath.contains('/./')",
+            "!self.mountPath.contains('//') && !(self.mountPath + '/').contains('/./')",
             f"volumeMounts: mountPath must not be /, /tmp, /etc or in {OWN_FOLDER}, where litevoice's own files are, "
             "nor contain .. or //",
         )

@@ -9,11 +9,17 @@ def to_text(unix_seconds: float) -> str:
     return datetime.fromtimestamp(int(unix_seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def within(seconds: float, at: float, now: float) -> bool:
+    """Whether `at` was less than `seconds` ago. What lies ahead was not: the clock has been set back since, or another
+    one was read, and nobody waits until it has caught up."""
+    return 0 <= now - at < seconds
+
+
 def from_text(text: str | None) -> float | None:
     """None for an absent or malformed timestamp."""
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return datetime.fromisoformat(text.upper()).timestamp()  # the API server takes `t` and `z`, too
     except ValueError:
         return None

@@ -103,6 +103,11 @@ class Audio(Api):
     max_audio_burst_seconds: int = setting(GatewaySettings, "max_audio_burst_seconds")
 
 
+AFTER_DRAIN_SECONDS = 30
+"""Of a pod's grace period: after the drain come the broker's confirmations, closing connections, and the preStop
+second."""
+
+
 class Drain(Api):
     """How a gateway hands over its sessions before it stops."""
 
@@ -124,9 +129,8 @@ class Drain(Api):
 
     @property
     def grace_seconds(self) -> int:
-        """How long a pod may take to end: after the drain come the broker's confirmations, closing connections, and the
-        preStop second."""
-        return self.timeout_seconds + 30
+        """How long a pod may take to end."""
+        return self.timeout_seconds + AFTER_DRAIN_SECONDS
 
 
 class SecretKey(Api):

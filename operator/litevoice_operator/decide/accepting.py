@@ -37,8 +37,8 @@ def accepting(
     others.
 
     Not routed: who drains, while another one stays; while another one is known to have room, who is nearly full or
-    crowded; while
-    one that stays is, who is to be replaced. Who does not answer stays as it is.
+    crowded; while one that stays is, who is to be replaced, or goes because fewer are enough: it may be told only when
+    others have drained, and what they moved to it would be moved again. Who does not answer stays as it is.
     """
     staying = [pod for pod in pods if not pod.ending]
     if nearly_full is None:
@@ -60,13 +60,17 @@ def _is_nearly_full(pod: Load, before: bool) -> bool:
     return pod.sessions * 100 >= percent * pod.max_sessions
 
 
+def _goes(pod: Load) -> bool:
+    return pod.leaves or pod.marked
+
+
 def _routed(staying: Sequence[Load], full: Collection[str]) -> dict[str, bool]:
     answering = [pod for pod in staying if pod.sessions is not None]
     kept = {pod.name: pod.accepting is not False for pod in staying if pod.sessions is None}
     with_room = [pod for pod in answering if pod.ready and not pod.draining and pod.name not in full]
-    newest = [pod for pod in with_room if not pod.leaves]
+    stay = [pod for pod in with_room if not _goes(pod)]
     if with_room:
-        own = {pod.name: not pod.draining and pod.name not in full and not (newest and pod.leaves) for pod in answering}
+        own = {pod.name: not pod.draining and pod.name not in full and not (stay and _goes(pod)) for pod in answering}
     else:
         own = {pod.name: not pod.draining for pod in answering}
     wanted = kept | own

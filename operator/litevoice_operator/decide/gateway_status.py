@@ -78,10 +78,9 @@ def _revisions(gateways: Sequence[Pod], observed: Observed) -> list[Revision]:
     sets: dict[str, int] = {}
     for one in observed.sets:
         sets[one.revision] = sets.get(one.revision, 0) + one.wanted
-    alive = [pod for pod in gateways if not pod.over]
     found = []
-    for revision in {*sets, *(pod.revision for pod in alive)}:
-        own = [pod for pod in alive if pod.revision == revision]
+    for revision in {*sets, *(pod.revision for pod in gateways)}:
+        own = [pod for pod in gateways if pod.revision == revision]
         if not own and not sets.get(revision):
             continue
         answers = {pod.name: observed.answers[pod.name] for pod in own if pod.name in observed.answers}

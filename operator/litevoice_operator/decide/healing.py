@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from litevoice_contracts.operator_api import Cause, SessionReport
 from litevoice_operator.api.backlog_alert import MAX_HEALED, Culprit, Healed, HealedBy, Healing
-from litevoice_operator.api.times import from_text
+from litevoice_operator.api.times import from_text, within
 
 CURABLE: frozenset[Cause] = frozenset({"lost-subscription", "lost-wakeup", "wrong-owner"})
 AGAIN_SECONDS = 15.0
@@ -25,10 +25,10 @@ def next_patient(
 ) -> str:
     """The session to look at; "" for none. `healed`: what was done, as the status has it; `examined`: when each session
     was looked at last; `now` in Unix seconds."""
-    if sum(now - _at(entry) < 60 for entry in healed) >= healing.per_minute:
+    if sum(within(60, _at(entry), now) for entry in healed) >= healing.per_minute:
         return ""
     for culprit in top:
-        waits = now - examined.get(culprit.session, float("-inf")) < AGAIN_SECONDS
+        waits = within(AGAIN_SECONDS, examined.get(culprit.session, float("-inf")), now)
         if culprit.session and culprit.owner == "Held" and not waits and _next(healing, healed, culprit.session, now):
             return culprit.session
     return ""
@@ -47,7 +47,7 @@ def with_healed(healed: Sequence[Healed], new: Healed) -> list[Healed]:
 
 def _next(healing: Healing, healed: Sequence[Healed], session: str, now: float) -> HealedBy | None:
     """First its gateway takes it over again, then its client goes elsewhere."""
-    tried = [entry for entry in healed if entry.session == session and now - _at(entry) < LEFT_SECONDS]
+    tried = [entry for entry in healed if entry.session == session and within(LEFT_SECONDS, _at(entry), now)]
     if not tried:
         return "Heal"
     if not healing.move or any(entry.by == "Move" for entry in tried):

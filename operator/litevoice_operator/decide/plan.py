@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ from litevoice_contracts.names import Names
 from litevoice_operator.api.labels import COMPONENTS
 from litevoice_operator.api.resolved import Gateway
 from litevoice_operator.decide.ownership import Owner, early_prefix
+from litevoice_operator.observe.pods import Pod
 from litevoice_operator.observe.replica_sets import ReplicaSet
 
 RESYNC_SECONDS = 60.0
@@ -18,6 +19,9 @@ RESYNC_SECONDS = 60.0
 SPREAD_SECONDS = 20.0
 """Some are earlier, by up to so much, each always by as much: what was made together is not looked at together. A pass
 would wait for the thousand requests of a hundred VoiceGateways that are all due."""
+
+KILL_MARGIN_SECONDS = 30
+"""After its grace period, until a pod's object is gone."""
 
 NAMES = "names at the broker"
 SEEN_NAMES = "names at the broker, not changed"
@@ -201,6 +205,12 @@ def removal_plan(name: str, uid: str, unwanted: BrokerNames | None, pod_seconds:
     pods: list[Removal] = [DeleteDeployment(f"{name}-{component}", uid) for component in COMPONENTS]
     pods.append(DeleteSets(uid))
     return [*pods, AwaitNoPods(pod_seconds), DeleteNames(unwanted)] if unwanted else pods
+
+
+def seconds_to_end(grace_seconds: int, pods: Iterable[Pod]) -> int:
+    """How long pods may take to end: those of a former template have its grace period. `grace_seconds`: of the current
+    one."""
+    return max([grace_seconds, *(pod.grace_seconds for pod in pods)]) + KILL_MARGIN_SECONDS
 
 
 def _pause_seconds(uid: str, what: str) -> float:

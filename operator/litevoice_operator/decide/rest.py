@@ -54,4 +54,4 @@ def _complete(rollout: Rollout, pods: int) -> bool:
 
 
 def _stays(pod: Pod) -> bool:
-    return pod.ready and not (pod.terminating or pod.over or pod.goes_first)
+    return pod.ready and not (pod.terminating or pod.goes_first)

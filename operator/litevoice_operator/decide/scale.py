@@ -35,6 +35,8 @@ class Load:
         revision: of its template; outdated: that has changed since.
         max_sessions: as it says; 0 when it did not answer.
         accepting: whether its Service sends new clients to it; None when nothing says so.
+        grace_seconds, drain_rate: that its pod may take to end, and sessions that its drain moves in a second at most,
+            by the settings it was started with; 0 when they are not known.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Load:
     outdated: bool = False
     max_sessions: int = 0
     accepting: bool | None = None
+    grace_seconds: int = 0
+    drain_rate: int = 0
 
     @property
     def silent(self) -> bool:
@@ -218,7 +222,7 @@ def loads(
                 sessions=answer.sessions if answer else None,
                 in_turn=answer.in_turn if answer else 0,
                 starting=pod.starting or not pod.node or (answer is None and bool(pod.trouble)),
-                ending=pod.terminating or pod.over,
+                ending=pod.terminating,
                 draining=answer.drain.state != "none" if answer else pod.name in asked,
                 empty=answer is not None and answer.drain.state == "drained",
                 cordoned=pod.node in cordoned,
@@ -227,6 +231,8 @@ def loads(
                 outdated=bool(newest) and pod.revision != newest,
                 max_sessions=answer.max_sessions if answer else 0,
                 accepting=pod.accepting,
+                grace_seconds=pod.grace_seconds,
+                drain_rate=answer.drain_rate_per_second if answer else 0,
             )
         )
     return found

@@ -67,7 +67,7 @@ def worker_loads(pods: Iterable[Pod], answers: Mapping[str, WorkerStatus]) -> li
     """Of the workers that are there to stay; `answers` by pod name."""
     found = []
     for pod in pods:
-        if pod.component != "worker" or pod.terminating or pod.over:
+        if pod.component != "worker" or pod.terminating:
             continue
         answer = answers.get(pod.name)
         if answer is None or not pod.ready:

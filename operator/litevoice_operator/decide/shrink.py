@@ -77,7 +77,7 @@ def shrink(
     now: float,
 ) -> Shrink:
     """From `current` to `wanted` gateways, or the way back; `batch`: those that are replaced meanwhile. `asked`: who
-    was told to drain, and when; after `limit_seconds` nobody is waited for.
+    was told to drain, and when; after its own `grace_seconds` nobody is waited for (`limit_seconds`: of who has none).
 
     How many go is counted in pods, not replicas: between a smaller number and the ReplicaSet's answer to it, who was
     chosen stays chosen.
@@ -141,7 +141,7 @@ def _tell(
 
 
 def _overdue(pod: Load, asked: Mapping[str, float], limit_seconds: float, now: float) -> bool:
-    return pod.name in asked and now - asked[pod.name] >= limit_seconds
+    return pod.name in asked and now - asked[pod.name] >= (pod.grace_seconds or limit_seconds)
 
 
 def _waits(left: Sequence[Load], wanted: int) -> Finding:

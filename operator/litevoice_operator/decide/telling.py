@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, Culprit, Told
 from litevoice_operator.api.conditions import BLIND, READY
-from litevoice_operator.api.times import from_text
+from litevoice_operator.api.times import from_text, within
 from litevoice_operator.decide.alert_status import amount, transition_time
 from litevoice_operator.decide.notifications import EventText
 
@@ -61,7 +61,7 @@ def sight(status: BacklogAlertStatus, now: float) -> Sight | None:
         return None
     since = from_text(condition.last_transition_time) or 0.0
     blind = condition.status == "True"
-    if blind == status.blind_told or (blind and now - since < BLIND_SECONDS):
+    if blind == status.blind_told or (blind and within(BLIND_SECONDS, since, now)):
         return None
     if not blind:
         message = "the backlog can be seen again"

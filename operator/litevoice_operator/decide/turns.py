@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from litevoice_operator.api.resource import Key
 from litevoice_operator.decide.scale import Load
@@ -20,12 +20,14 @@ class Asking:
         since: when it asked first (seconds, on the clock of `now`).
         begun: some are replaced already.
         idle_since: when one of them last drained, or its turn began.
+        given_way: how often it has let others go first since.
     """
 
     key: Key
     since: float
     begun: bool
     idle_since: float
+    given_way: int = 0
 
 
 def asking(key: Key, before: Asking | None, had_turn: bool, pods: Sequence[Load], now: float) -> Asking | None:
@@ -34,17 +36,27 @@ def asking(key: Key, before: Asking | None, had_turn: bool, pods: Sequence[Load]
     if not old:
         return None
     begun = any(pod.marked for pod in old) or any(not (pod.outdated or pod.ending) for pod in pods)
-    busy = any(pod.outdated and (pod.marked or pod.ending) for pod in pods)
+    busy = any(pod.outdated and (pod.draining or pod.ending) for pod in pods)
     if before is None:
         return Asking(key, now, begun, now)
-    waits = not had_turn and now - before.idle_since < PATIENCE_SECONDS
-    return Asking(key, before.since, begun, now if busy or waits else before.idle_since)
+    if busy:
+        return Asking(key, before.since, begun, now)
+    if had_turn:
+        return replace(before, begun=begun)
+    gave_way = _is_patient_no_more(before, now)
+    return replace(before, begun=begun, idle_since=now, given_way=before.given_way + gave_way)
 
 
 def turns(fleets: Collection[Asking], at_a_time: int, now: float) -> frozenset[Key]:
-    """Who has begun goes on, then who has asked first."""
+    """Who has begun goes on, then who has asked first. Those that get nowhere take turns behind the others: each may
+    be able to go on by now."""
 
-    def rank(one: Asking) -> tuple[bool, bool, float, Key]:
-        return now - one.idle_since >= PATIENCE_SECONDS, not one.begun, one.since, one.key
+    def rank(one: Asking) -> tuple[int, bool, bool, float, Key]:
+        gives_way = _is_patient_no_more(one, now)
+        return one.given_way + gives_way, gives_way, not one.begun, one.since, one.key
 
     return frozenset(one.key for one in sorted(fleets, key=rank)[:at_a_time])
+
+
+def _is_patient_no_more(one: Asking, now: float) -> bool:
+    return now - one.idle_since >= PATIENCE_SECONDS

@@ -35,6 +35,7 @@ class Pod:
         accepting: whether its Service sends new clients to it; None without the label.
         unready_since: Unix seconds; 0 while it is ready, or was never looked at by its node.
         sealed: it has an admin port with TLS; one of an early release has not.
+        grace_seconds: that it may take to end, by the template that it was made from; 0 when it does not say.
     """
 
     namespace: str
@@ -57,6 +58,7 @@ class Pod:
     accepting: bool | None = None
     unready_since: float = 0.0
     sealed: bool = False
+    grace_seconds: int = 0
 
     @property
     def address(self) -> str:
@@ -98,6 +100,7 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
             for container in body.get("spec", {}).get("containers") or []
             for port in container.get("ports") or []
         ),
+        grace_seconds=int(body.get("spec", {}).get("terminationGracePeriodSeconds") or 0),
         unready_since=0.0 if ready else from_text(conditions.get("Ready", {}).get("lastTransitionTime")) or 0.0,
     )  # fmt: skip
 

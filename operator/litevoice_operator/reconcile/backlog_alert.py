@@ -11,6 +11,7 @@ from litevoice_operator.adapters.cluster import BACKLOG_ALERT, VOICE_GATEWAY, Cl
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, Healed, Severity
 from litevoice_operator.api.conditions import BLIND
 from litevoice_operator.api.resource import Key, Resource
+from litevoice_operator.api.times import within
 from litevoice_operator.decide.alert import AlertState, next_state, seconds_until_change, worst_first
 from litevoice_operator.decide.alert_status import (
     alert_state,
@@ -131,7 +132,7 @@ class AlertReconciler:
         wanted = spec.healing is not None and not spec.dry_run and not draining and status.state == "Firing"
         if spec.healing is not None and wanted and self._treatment is None:
             now = time.time()
-            self._examined = {one: at for one, at in self._examined.items() if now - at < AGAIN_SECONDS}
+            self._examined = {one: at for one, at in self._examined.items() if within(AGAIN_SECONDS, at, now)}
             if session := next_patient(spec.healing, status.healed, self._examined, status.top, now):
                 self._examined[session] = now
                 gateway, alert = (self._key[0], spec.gateway_ref.name), self._key[1]

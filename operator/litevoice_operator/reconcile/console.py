@@ -154,4 +154,4 @@ def question_by(question: Question, sort: str) -> Question:
 
 
 def _of(pods: list[Pod], component: str) -> list[Pod]:
-    return [pod for pod in pods if pod.component == component and not pod.over]
+    return [pod for pod in pods if pod.component == component]

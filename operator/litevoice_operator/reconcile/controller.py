@@ -29,7 +29,8 @@ class Controller:
         self._own_namespace = own_namespace
         self._cleanups: set[asyncio.Task[None]] = set()
         self._loops: dict[tuple[str, Key], Loop] = {}
-        self._generations: dict[tuple[str, Key], int] = {}
+        self._seen: dict[tuple[str, Key], tuple[str, int]] = {}
+        """uid and generation of what each loop is for."""
         shared.polls.on_news = lambda key: self._wake("VoiceGateway", key)
 
     def resource_event(self, body: Mapping[str, Any], *, deleted: bool) -> None:
@@ -43,18 +44,20 @@ class Controller:
             return self._wake(*key)
         if resource.metadata.deletion_timestamp is not None:
             return None  # a VoiceGateway: gateway_deleted handles it
-        before, self._generations[key] = self._generations.get(key), resource.metadata.generation
+        this = resource.metadata.uid, resource.metadata.generation
+        before, self._seen[key] = self._seen.get(key), this
         if key not in self._loops:
             self._loops[key] = self._new_loop(resource)
-        elif before != resource.metadata.generation:
+        elif before != this:
             self._wake(*key)
         return None
 
     async def gateway_deleted(self, body: Mapping[str, Any]) -> None:
         """Returns once the VoiceGateway may disappear, which may take as long as its drain."""
         resource = Resource.model_validate(body)
-        loop = self._loops.get((resource.kind, resource.key))
-        if loop is not None:
+        key = (resource.kind, resource.key)
+        loop, (uid, _) = self._loops.get(key), self._seen.get(key, ("", 0))
+        if loop is not None and uid == resource.metadata.uid:  # and not another one of its name by now
             await loop.stop()
         await self._shared.acting.wait()
         await finalize(self._shared, resource)
@@ -104,7 +107,7 @@ class Controller:
 
         async def on_end() -> None:
             self._loops.pop(key, None)
-            self._generations.pop(key, None)
+            self._seen.pop(key, None)
             await reconciler.close()
 
         return Loop(resource.kind, resource.key, reconciler.reconcile, on_end, shared.acting)

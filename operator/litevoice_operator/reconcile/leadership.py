@@ -66,18 +66,22 @@ class Leadership:
 
     async def _look(self) -> None:
         had_it, began = self._renewed_at is not None, time.monotonic()
+        self._judge()  # not only after a look, which may take seconds
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS / 2):
                 await self._take_or_renew(began)
         except (ClusterError, TimeoutError) as error:
             _log.warning("lease not renewed", extra={"lease": "/".join(self._key), "error": str(error)})
+        self._judge()
+        if had_it and self._renewed_at is None:
+            self._on_lost()
+
+    def _judge(self) -> None:
         acting = may_act(self._renewed_at, time.monotonic())
         if acting != self.acting.is_set():
             facts = {"lease": "/".join(self._key), "identity": self._identity, "holder": self._seen.holder}
             _log.info("this operator acts" if acting else "this operator does not act", extra=facts)
             (self.acting.set if acting else self.acting.clear)()
-        if had_it and self._renewed_at is None:
-            self._on_lost()
 
     async def _take_or_renew(self, began: float) -> None:
         lease = await self._cluster.get(LEASE, *self._key)

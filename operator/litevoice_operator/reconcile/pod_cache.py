@@ -1,4 +1,5 @@
-"""Pods as last seen: where they run, and how the drains of those that are gone ended."""
+"""Pods as last seen: where they run, and how the drains of those that are gone ended. One that has ended and stays as
+an object (evicted for want of memory, say, or when its node was shut down) is gone."""
 
 from __future__ import annotations
 
@@ -19,9 +20,12 @@ class PodCache:
 
     def put(self, pod: Pod) -> None:
         """A pod was seen."""
+        if pod.over:
+            return self.remove(pod)
         gateway = (pod.namespace, pod.instance)
         self._pods.setdefault(gateway, {})[pod.name] = pod
         self._remember_drain(gateway, pod)
+        return None
 
     def remove(self, pod: Pod) -> None:
         """A pod is gone; `pod` is its last state, which holds the drain report."""
@@ -31,7 +35,7 @@ class PodCache:
 
     def replace(self, gateway: Key, pods: Sequence[Pod]) -> None:
         """All pods of the VoiceGateway: makes up for missed events."""
-        self._pods[gateway] = {pod.name: pod for pod in pods}
+        self._pods[gateway] = {pod.name: pod for pod in pods if not pod.over}
         for pod in pods:
             self._remember_drain(gateway, pod)
 

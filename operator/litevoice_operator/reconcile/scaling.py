@@ -82,6 +82,8 @@ class Scaling:
         self._wishes: tuple[Wish, ...] = ()
         self._asked: dict[str, float] = {}
         """Who was told to drain, and when (monotonic seconds)."""
+        self._heard: set[str] = set()
+        """Those of them that have answered."""
         self._rates: Mapping[str, int] = {}
         """Sessions per second at which they drain."""
         self.told_forced: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ class Scaling:
         now, pods, step, wanted = observed.at, decided.pods, decided.step, decided.wanted
         self._wishes = decided.size.wishes if decided.size is not None else ()
         self._asked = {pod.name: self._asked[pod.name] for pod in observed.pods if pod.name in self._asked}
+        self._heard &= self._asked.keys()
         may_mark = all([await self._mark(mark) for mark in step.marks])
         addresses = self._shared.pods.addresses(self._key)
         why = {pod.name: _why(pod, wanted) for pod in pods}
@@ -122,7 +125,8 @@ class Scaling:
         spec = gateway.spec.model_copy(update={"replicas": step.replicas[observed.newest]})
         alone = step.desired == 1 and observed.cordoned is not None
         gateway = replace(gateway, spec=spec, alone=alone)
-        return Scaled(gateway, decided.size, step, decided.batch.finding, pods, drained.left)
+        step = replace(step, waits=drained.noted(step.waits))
+        return Scaled(gateway, decided.size, step, drained.noted(decided.batch.finding), pods, drained.left)
 
     async def tell(self, scaled: Scaled, before: Observed, about: Mapping[str, str]) -> None:
         """What was done."""
@@ -157,16 +161,18 @@ class Scaling:
         return True
 
     async def _drain(self, pod: str, address: str, rate: int, why: str, now: float, about: Mapping[str, str]) -> None:
-        first = pod not in self._asked
         self._asked.setdefault(pod, now)
         report = await self._shared.gateways.drain(address, self._token, rate) if address else None
-        if report is not None and first:
+        if report is not None and pod not in self._heard:
+            self._heard.add(pod)
+            self._asked[pod] = now  # its time begins now, however often it was told in vain
             await self._tell(about, draining_event(pod, report, why))
 
     async def _take_back(self, pod: str, address: str, about: Mapping[str, str]) -> None:
         report = await self._shared.gateways.take_drain_back(address, self._token) if address else None
         if report is not None:
             self._asked.pop(pod, None)
+            self._heard.discard(pod)
             await self._tell(about, taken_back_event(pod, report))
 
     async def _tell(self, about: Mapping[str, str], event: EventText) -> None:

@@ -24,7 +24,16 @@ from litevoice_operator.decide.notifications import EventText
 from litevoice_operator.decide.ownership import topic_prefix
 from litevoice_operator.decide.partitions import Partitions, partitions, together
 from litevoice_operator.decide.pausing import paused_event, paused_finding, scaling_paused, scaling_taken_over
-from litevoice_operator.decide.plan import NAMES, Action, BrokerNames, plan, removal_plan, set_plan, subject
+from litevoice_operator.decide.plan import (
+    NAMES,
+    Action,
+    BrokerNames,
+    plan,
+    removal_plan,
+    seconds_to_end,
+    set_plan,
+    subject,
+)
 from litevoice_operator.decide.polling import gateway_step, worker_step
 from litevoice_operator.decide.rest import at_rest, vouched
 from litevoice_operator.decide.rollout import taken_over
@@ -55,7 +64,6 @@ UNSETTLED_PAUSE_SECONDS = 2.0
 MOUNT_GRACE_SECONDS = 3.0
 """A pod that starts normally has its volumes by then; after that, its Events are read for the reason."""
 MAX_PODS_EXAMINED = 3
-KILL_MARGIN_SECONDS = 30
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +77,9 @@ class GatewayReconciler:
         self._built = Built(self._keys)
         self._read: tuple[tuple[str, str, object], Gateway | Problem] | None = None
         """The spec as last read, and what it was read from."""
+        self._desired: tuple[str, int] | None = None
+        """uid of the VoiceGateway, and gateways that there were to be at the end of the last pass: its status, which
+        says it to the next operator, may not have been written."""
         self._broker = Broker(shared.installed)
         self._executor = Executor(shared.cluster, self._broker, key)
         self._sets = GatewaySets(shared.cluster, shared.sets, key)
@@ -103,19 +114,20 @@ class GatewayReconciler:
         if not isinstance(gateway, Problem):
             raising = self._partitions(gateway, previous.partitions, workers)
             gateway = _with_partitions(gateway, raising.now)
-        observed = await self._observe(
-            None if isinstance(gateway, Problem) else gateway, resource.metadata.uid, previous.desired_replicas, workers
-        )
+        uid = resource.metadata.uid
+        desired = self._desired[1] if self._desired and self._desired[0] == uid else previous.desired_replicas
+        observed = await self._observe(None if isinstance(gateway, Problem) else gateway, uid, desired, workers)
         problem: Problem | None
         more: list[Finding] = []
         rolling: Finding | None = None
-        paused = False
+        paused = resource.spec.get("paused") is True
+        if event := paused_event(previous.conditions, paused, resource.metadata.generation):
+            await shared.outbox.send(resource.reference, event)
         if isinstance(gateway, Problem):
-            problem = gateway
+            problem, more = gateway, [paused_finding(paused)]
             shared.turns.forget(self._key)
             shared.views[self._key] = GatewayView(gateway, None, self._backlogs)
         else:
-            paused = gateway.spec.paused
             if paused:
                 shared.turns.forget(self._key)
                 outcome, scaling = await self._execute(gateway, []), scaling_paused()
@@ -125,9 +137,8 @@ class GatewayReconciler:
             else:
                 observed, outcome, scaling, rolling = await self._act(gateway, observed, resource.reference)
             problem = outcome.problem
-            if event := paused_event(previous.conditions, paused, resource.metadata.generation):
-                await shared.outbox.send(resource.reference, event)
             more = [broker_finding(outcome.names), drain_finding(gateway.spec), scaling, paused_finding(paused)]
+        self._desired = uid, observed.gateways.wanted
         more = [available_finding(observed, None if isinstance(gateway, Problem) else gateway.spec), *more]
         rolling = together(rolling, raising.finding if raising else None)
         status = gateway_status(
@@ -234,8 +245,8 @@ class GatewayReconciler:
     async def _listed(self, gateway: Gateway | None, uid: str, desired: int, workers: Rollout) -> Observed:
         namespace, name = self._key
         bodies = await self._shared.cluster.list(POD, namespace, labels=owned_selector(name), limit=2000)
-        pods = [read_pod(body) for body in bodies]
-        self._shared.pods.replace(self._key, pods)
+        self._shared.pods.replace(self._key, [read_pod(body) for body in bodies])
+        pods = self._shared.pods.of(self._key)
         listed = self._view(gateway, desired, workers, await self._sets.observe(uid), listed=True)
         mounts = await self._mount_problems(pods, gateway.spec if gateway is not None else None)
         return replace(listed, pods=pods, mount_problems=mounts)
@@ -310,13 +321,17 @@ async def finalize(shared: Shared, resource: Resource) -> None:
     read = validated(resource, lambda body: _read(shared, body, recordable))
     gateway = None if isinstance(read, Problem) else read
     unwanted = BrokerNames.of(gateway, derive_line(shared.root_key, *resource.key)) if gateway else None
-    pod_seconds = gateway.spec.drain.grace_seconds + KILL_MARGIN_SECONDS if gateway else 0
+    pods = shared.pods.of(resource.key)
+    pod_seconds = seconds_to_end(gateway.spec.drain.grace_seconds, pods) if gateway else 0
     broker = Broker(shared.installed)
     try:
         actions = removal_plan(resource.metadata.name, resource.metadata.uid, unwanted, pod_seconds)
         remains = await remove(shared.cluster, broker, resource.key, actions)
     finally:
         await broker.close()
+    if isinstance(read, Problem) and resource.status.get("partitions"):  # it has been valid
+        message = f"topics and groups that it had at the broker remain there: {read.message}"
+        await shared.outbox.send(resource.reference, EventText("Warning", "BrokerCleanupFailed", message))
     if gateway is None or remains is None:
         return
     message = (

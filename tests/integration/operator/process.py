@@ -281,7 +281,11 @@ class Namespace:
             self.path("v1", "pods"),
             {
                 "metadata": {"name": name, "labels": labels},
-                "spec": {"nodeName": node, "containers": [{"name": component, "image": "none", "ports": ports}]},
+                "spec": {
+                    "nodeName": node,
+                    "containers": [{"name": component, "image": "none", "ports": ports}],
+                    "terminationGracePeriodSeconds": 90,  # the API server's 30 would leave a drain no time
+                },
             },
         )
         self.server.merge(self.path("v1", "pods", name) + "/status", {"status": status})

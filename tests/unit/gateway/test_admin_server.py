@@ -70,6 +70,13 @@ async def test_sessions_are_found_by_client_and_by_principal() -> None:
         assert await listed(at, principal="tenant-2", client="10.1.0.9") == []
 
 
+async def test_the_status_says_how_fast_a_drain_is() -> None:
+    """Its own setting: the operator's may have changed since."""
+    async with served() as (hub, at), at.get(control.STATUS_PATH) as answer:
+        status = msgspec.json.decode(await answer.read(), type=control.GatewayStatus)
+        assert (status.sessions, status.drain_rate_per_second) == (2, hub.settings.drain_rate_per_second)
+
+
 async def test_the_youngest_are_found_however_many_there_are() -> None:
     async with served() as (hub, at):
         opening = Opening("s_young", lambda: 1, client="10.1.0.7:1", principal="tenant-1")

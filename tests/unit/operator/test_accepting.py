@@ -55,6 +55,10 @@ CASES: list[Row] = [
     ("nor when it is nearly full", [pod("a", 5, False, outdated=True), pod("new", 90)], set(),
      {"a": True, "new": False}),
     ("a cordoned node", [pod("a", 5, cordoned=True), pod("b")], set(), {"a": False}),
+    ("fewer are enough: who goes next gets none of those that leave another one",
+     [pod("a", 5), leaving("b", False, marked=True), pod("c", 9, marked=True)], set(), {"c": False}),
+    ("who stays has no room", [pod("a", 95, False), pod("c", 9, marked=True)], {"a"}, {}),
+    ("it is needed after all", [pod("a", 5), pod("c", 9, False)], set(), {"c": True}),
     ("only old ones are left", [pod("a", 5, False, outdated=True)], set(), {"a": True}),
 ]  # fmt: skip
 
@@ -107,6 +111,7 @@ def test_no_fleet_is_ever_without_a_route() -> None:
                 draining=sessions is not None and chance.random() < 0.3,
                 ending=chance.random() < 0.1,
                 outdated=chance.random() < 0.4,
+                marked=chance.random() < 0.3,
             )
             for number in range(chance.randrange(1, 5))
         ]
@@ -117,7 +122,8 @@ def test_no_fleet_is_ever_without_a_route() -> None:
         reachable = [one for one in staying if one.ready and not one.draining]
         assert not reachable or any(one.ready for one in routed)
         again = accepting(
-            [pod(one.name, one.sessions, one in routed, ready=one.ready, draining=one.draining, outdated=one.outdated)
+            [pod(one.name, one.sessions, one in routed, ready=one.ready, draining=one.draining,
+                 outdated=one.outdated, marked=one.marked)
              for one in staying],
             decided.nearly_full,
         )  # fmt: skip

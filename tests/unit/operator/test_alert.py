@@ -52,6 +52,18 @@ TIMELINES: list[tuple[str, dict[str, object], list[Step]]] = [
         ],
     ),
     (
+        "a clock that is set back, or that of another operator, holds nothing up",
+        {},
+        [
+            (3600, 100, 1, "Pending", "warning", None),
+            (0, 100, 1, "Pending", "warning", None),
+            (10, 100, 11, "Firing", "warning", "Firing"),
+            (3600, 0, 0, "Firing", "warning", None),
+            (20, 0, 0, "Firing", "warning", None),
+            (40, 0, 0, "Inactive", None, "Resolved"),
+        ],
+    ),
+    (
         "a break starts the clock again",
         {},
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from litevoice_operator.adapters.cluster import LEASE, MAX_CONCURRENT, POD, Cluster
+from litevoice_operator.decide.notifications import EventText
 
 
 class Slow:
@@ -42,6 +44,29 @@ async def slow_api_server() -> AsyncIterator[tuple[Slow, Cluster]]:
                 yield slow, cluster
             finally:
                 slow.may_answer.set()
+
+
+async def test_events_about_objects_with_the_longest_names_have_names_of_their_own() -> None:
+    posted = list[str]()
+
+    async def take(request: web.Request) -> web.Response:
+        posted.append((await request.json())["metadata"]["name"])
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", take)
+    async with TestServer(app) as server:
+        configuration = Configuration()
+        configuration.host = str(server.make_url("")).rstrip("/")
+        async with Cluster(ApiClient(configuration), "test") as cluster:
+            for name in ("a" * 253, "a" * 199 + "-." + "b" * 52):
+                about = {"namespace": "shop", "name": name, "uid": "u"}
+                for once in (None, ("Firing critical 2026-11-29T02:00:00Z", 1.8e9)):
+                    await cluster.post_event(about, EventText("Normal", "Firing", "", once))
+    assert len(set(posted)) == 4
+    for name in posted:
+        assert len(name) <= 253
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", name), name
 
 
 async def test_many_requests_take_turns_and_the_lease_waits_for_none() -> None:

@@ -291,7 +291,7 @@ REVISIONS: list[tuple[str, list[ReplicaSet], list[Pod], dict[str, GatewayStatus]
     ("not ready yet", [replica_set("new", 1)], [of("new", "g-1", ready=False)], {"g-1": answer("g-1", sessions=0)},
      [("new", True, 1, 0, 0, 0, 0)]),
     ("an old ReplicaSet without anything is not told of", [replica_set("new", 1), replica_set("old", 0)],
-     [of("new", "g-1"), of("old", "g-0", over=True), of("new", "w-1", component="worker")],
+     [of("new", "g-1"), of("new", "w-1", component="worker")],
      {"g-1": answer("g-1")}, [("new", True, 1, 1, 0, 3, 100)]),
     ("adopted: two of one revision are one", [replica_set("new", 1), replica_set("new", 1)],
      [of("new", "g-1")], {}, [("new", True, 2, 1, 0, 0, 0)]),

@@ -54,6 +54,7 @@ def culprit(session: str, owner: str = "Held") -> Culprit:
         ("and once", {"move": True}, [("s_1", 200), ("s_1", 100, "Move")], {}, ["s_1"], ""),
         ("so many in a minute", {"perMinute": 2}, [("s_8", 50), ("s_9", 10)], {}, ["s_1"], ""),
         ("and then more", {"perMinute": 2}, [("s_8", 60), ("s_9", 10)], {}, ["s_1"], "s_1"),
+        ("the clock was set back", {"perMinute": 1}, [("s_1", -3600)], {"s_1": -3600.0}, ["s_1"], "s_1"),
         ("nobody", {}, [], {}, [], ""),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import time
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +17,7 @@ from litevoice_operator.decide.leadership import (
     may_act,
     may_take,
 )
+from litevoice_operator.reconcile.leadership import Leadership
 
 
 def lease(version: int, holder: str) -> dict[str, Any]:
@@ -49,6 +52,35 @@ def test_a_leader_stops_before_another_may_begin() -> None:
     assert not may_act(100.0, 100.0 + GIVE_UP_SECONDS)
     assert not may_act(None, 0.0)
     assert GIVE_UP_SECONDS + RENEW_SECONDS < LEASE_SECONDS
+
+
+class Silent:
+    """An API server that answers once it is let."""
+
+    def __init__(self) -> None:
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def get(self, *_: object) -> dict[str, Any]:
+        self.asked.set()
+        await self.answers.wait()
+        return lease(1, "me")
+
+    async def replace(self, *_: object) -> dict[str, Any]:
+        return lease(2, "me")
+
+
+async def test_a_leader_that_waits_for_the_api_server_has_stopped() -> None:
+    """A look may take 5 s: an operator that judged itself only after it would act 16 s after its last sign."""
+    cluster = Silent()
+    leadership = Leadership(cast(Any, cluster), ("shop", "lease"), "me", lambda: None)
+    leadership._renewed_at = time.monotonic() - GIVE_UP_SECONDS
+    leadership.acting.set()
+    look = asyncio.create_task(leadership._look())
+    await cluster.asked.wait()
+    assert not leadership.acting.is_set()
+    cluster.answers.set()
+    await look
+    assert leadership.acting.is_set(), "nobody has taken it meanwhile"
 
 
 def test_what_is_written() -> None:

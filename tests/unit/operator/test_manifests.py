@@ -448,6 +448,10 @@ BAD: list[tuple[str, dict[str, Any], Defaults, str]] = [
     ("no worker image", {}, Defaults("g:1", "", "proxy:8081", "names:9876"), "workers.image"),
     ("reply topic of odd characters", {"rocketmq": {"replyTopic": "ok"}, "namespace": "x" * 63}, DEFAULTS,
      "rocketmq.requestTopic"),
+    ("replies in a request partition", {"rocketmq": {"requestTopic": "a", "replyTopic": "a-07"}}, DEFAULTS,
+     "rocketmq.replyTopic"),
+    ("replies among the fences", {"rocketmq": {"requestTopic": "a", "replyTopic": "a-control"}}, DEFAULTS,
+     "rocketmq.replyTopic"),
 ]  # fmt: skip
 
 

@@ -31,10 +31,12 @@ from litevoice_operator.decide.plan import (
     SetAction,
     plan,
     removal_plan,
+    seconds_to_end,
     set_plan,
     subject,
 )
 from litevoice_operator.observe.replica_sets import ReplicaSet
+from tests.unit.operator.test_rest import GATEWAY
 
 
 def gateway(**rocketmq: Any) -> Gateway:
@@ -138,6 +140,12 @@ def test_sessions_end_before_their_names_go() -> None:
         AwaitNoPods(90),
         DeleteNames(NAMED),
     ]
+
+
+def test_pods_of_a_former_template_end_before_their_names_go() -> None:
+    """Their drain has the time that it had when they were started."""
+    pods = [GATEWAY, replace(GATEWAY, grace_seconds=1830)]
+    assert (seconds_to_end(90, pods), seconds_to_end(90, [])) == (1860, 120)
 
 
 def test_what_never_was_valid_has_no_names() -> None:

@@ -153,6 +153,21 @@ def test_the_cache_keeps_the_report_of_a_pod_that_is_gone() -> None:
     assert cache.last_drains(gateway) == ()
 
 
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_a_pod_that_has_ended_and_stays_as_an_object_is_gone(phase: str) -> None:
+    """Its ReplicaSet has replaced it. As a pod it would keep its fleet from rest, an old ReplicaSet from going, and a
+    rollout from its end, until somebody deletes it."""
+    cache, gateway = PodCache(), ("shop", "demo")
+    ended = read_pod(body(phase=phase, podIP="10.1.1.1", containerStatuses=[{"state": report()}]))
+    running = read_pod(body("demo-gateway-2", phase="Running", podIP="10.1.1.2"))
+    cache.put(read_pod(body(phase="Running", podIP="10.1.1.1")))
+    cache.put(ended)
+    assert (cache.of(gateway), cache.addresses(gateway)) == ([], {})
+    cache.replace(gateway, [ended, running])
+    assert cache.of(gateway) == [running]
+    assert [drain.moved for drain in cache.last_drains(gateway)] == [5], "what it has left is told"
+
+
 def test_the_cache_keeps_the_newest_reports_each_once() -> None:
     cache, gateway = PodCache(), ("shop", "demo")
     for second in (7, *range(MAX_LISTED_DRAINS + 2), 7):

@@ -50,7 +50,6 @@ NOT_AT_REST: list[tuple[str, Mapping[str, Any]]] = [
     ("a worker is gone", {"pods": [GATEWAY]}),
     ("one more pod", {"pods": [GATEWAY, pod("g-2"), WORKER]}),
     ("one ends", {"pods": [replace(GATEWAY, terminating=True), WORKER]}),
-    ("one has ended", {"pods": [replace(GATEWAY, over=True), WORKER]}),
     ("one is not ready", {"pods": [replace(GATEWAY, ready=False), WORKER]}),
     ("a worker is not ready", {"pods": [GATEWAY, replace(WORKER, ready=False)]}),
     ("one is marked", {"pods": [replace(GATEWAY, goes_first=True), WORKER]}),

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from pydantic import ValidationError
 
 from litevoice_contracts.errors import InvalidField
-from litevoice_operator.adapters.channels import read_channels, signature
+from litevoice_operator.adapters.channels import ChannelClient, annotation_name, read_channels, signature
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus
 from litevoice_operator.api.resource import Metadata
-from litevoice_operator.decide.alert_board import Alert, Board
+from litevoice_operator.decide.alert_board import Alert, Board, Sent
 from litevoice_operator.decide.alert_status import routed_status
 from litevoice_operator.decide.routing import Mute, alerts, blind_body, muted, told_to, webhook_body
 
@@ -272,3 +274,23 @@ def test_a_signature_is_over_time_and_body() -> None:
 
 
 EXPECTED = "sha256=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [("title", "title"), ("team-name", "team_name"), ("example.com/who", "example_com_who"), ("9a", "_9a"), ("", "_")],
+)
+async def test_an_alertmanager_gets_names_of_annotations_that_it_takes(name: str, sent: str) -> None:
+    """It answers 400 to a request with one that it does not take, and no further request is made in that round."""
+    assert annotation_name(name) == sent
+    got: list[Any] = []
+
+    async def take(request: web.Request) -> web.Response:
+        got.extend(await request.json())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/api/v2/alerts", take)
+    async with TestServer(app) as server, ChannelClient() as client:
+        await client.send_alerts(str(server.make_url("")).rstrip("/"), [Sent(Alert({}, {name: "x"}, 0.0), 1.0)])
+    assert [one["annotations"] for one in got] == [{sent: "x"}]

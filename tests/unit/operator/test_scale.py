@@ -159,7 +159,7 @@ def test_loads_of_what_was_seen() -> None:
         return read_pod(
             {
                 "metadata": {"name": name, "labels": labels, **metadata},
-                "spec": {"nodeName": node},
+                "spec": {"nodeName": node, "terminationGracePeriodSeconds": 90 if name == "a" else None},
                 "status": {
                     "conditions": [{"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "True"}],
                     "containerStatuses": running,
@@ -178,11 +178,15 @@ def test_loads_of_what_was_seen() -> None:
     ]  # fmt: skip
     found = loads(
         pods,
-        {"a": msgspec.structs.replace(answer(3), in_turn=1), "b": answer(4, "draining"), "c": answer(5, "drained")},
+        {
+            "a": msgspec.structs.replace(answer(3), in_turn=1, drain_rate_per_second=50),
+            "b": answer(4, "draining"),
+            "c": answer(5, "drained"),
+        },
         {"f"},
     )
     assert found == [
-        Load("a", sessions=3, in_turn=1, marked=True, max_sessions=100),
+        Load("a", sessions=3, in_turn=1, marked=True, max_sessions=100, grace_seconds=90, drain_rate=50),
         Load("b", sessions=4, draining=True, max_sessions=100),
         Load("c", sessions=5, ending=True, draining=True, empty=True, max_sessions=100),
         Load("d", sessions=None),

@@ -103,6 +103,13 @@ def test_nobody_is_waited_for_for_ever() -> None:
     assert (over.replicas, over.desired, over.gone) == ({"": 1}, 1, ("b",))
 
 
+def test_who_was_started_with_more_time_has_it() -> None:
+    """A lowered drain.timeoutSeconds replaces all gateways: those that go still have the former one."""
+    pods = [Load("a", sessions=5), going("b", 9, grace_seconds=1830)]
+    assert shrunk(pods, 2, 1, {"b": NOW - 1829}).gone == ()
+    assert shrunk(pods, 2, 1, {"b": NOW - 1830}).gone == ("b",)
+
+
 def of(revision: str, *pods: Load, outdated: bool = True) -> list[Load]:
     return [replace(pod, revision=revision, outdated=outdated, max_sessions=ROOM) for pod in pods]
 

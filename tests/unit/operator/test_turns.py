@@ -11,7 +11,8 @@ from litevoice_operator.reconcile.turns import Turns
 A, B, C = ("voice", "a"), ("voice", "b"), ("voice", "c")
 WAITS = [Load("old", outdated=True)]
 BEGUN = [Load("old", outdated=True), Load("new")]
-DRAINS = [Load("old", outdated=True, marked=True), Load("new")]
+CHOSEN = [Load("old", outdated=True, marked=True), Load("new")]
+DRAINS = [Load("old", outdated=True, marked=True, draining=True), Load("new")]
 DONE = [Load("new")]
 
 
@@ -55,12 +56,27 @@ def test_who_gets_nowhere_lets_others_go_first() -> None:
     assert not turns.ask(B, WAITS, 1.0)
     late = PATIENCE_SECONDS + 1
     assert turns.ask(A, DRAINS, late - 2), "a long drain is no standstill"
-    assert turns.ask(A, BEGUN, late)
+    assert turns.ask(A, CHOSEN, late), "one that holds too many to be moved in time waits, and its fleet gets nowhere"
     for at in (300.0, late, 1.5 * late):  # it looks every few seconds
         assert not turns.ask(B, WAITS, at)
     assert turns.ask(B, WAITS, 2 * late)
-    assert not turns.ask(A, BEGUN, 2 * late)
+    assert not turns.ask(A, CHOSEN, 2 * late)
     for at in range(3):
         assert [turns.ask(A, BEGUN, 2 * late + at), turns.ask(B, BEGUN, 2 * late + at)] == [False, True]
     turns.ask(B, DONE, 2 * late + 9)
     assert turns.ask(A, BEGUN, 2 * late + 9)
+
+
+def test_those_that_get_nowhere_take_turns() -> None:
+    """What keeps one of them may be gone by now: it is not to wait until the others get somewhere, too."""
+    turns, had = Turns(1), dict.fromkeys((A, B, C), 0)
+    for at in range(0, int(9 * PATIENCE_SECONDS), 10):
+        for key in had:
+            had[key] += turns.ask(key, BEGUN if key == A else WAITS, float(at))
+    assert min(had.values()) > 2 * PATIENCE_SECONDS / 10
+    end = 9 * PATIENCE_SECONDS
+    (first,) = [key for key in had if turns.ask(key, WAITS, end)]
+    others = [key for key in had if key != first]
+    assert turns.ask(first, DRAINS, end + 1), "who gets somewhere keeps its turn"
+    assert not any(turns.ask(key, WAITS, end + 2 * PATIENCE_SECONDS - 2) for key in others)
+    assert turns.ask(first, DRAINS, end + 2 * PATIENCE_SECONDS)

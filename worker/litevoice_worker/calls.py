@@ -24,6 +24,13 @@ MAX_ARGUMENTS = 65_536
 """Characters of a call's arguments."""
 
 
+def choice_among(tools: Sequence[dict[str, object]], choice: str) -> str:
+    """`choice` (see SessionConfig); the model's own when the function that it names is not among `tools`: a client that
+    replaces its tools does not always think of it, and endpoints refuse it."""
+    kind, _, name = choice.partition("/")
+    return choice if kind != "function" or any(tool.get("name") == name for tool in tools) else "auto"
+
+
 class TooLong(ValueError):  # noqa: N818 - reads as what it is
     """A call has more than MAX_ARGUMENTS."""
 

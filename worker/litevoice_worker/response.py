@@ -15,7 +15,7 @@ from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Item, Respo
 from litevoice_contracts.envelopes import ResumePoint
 from litevoice_worker.audio import SAMPLE_BYTES
 from litevoice_worker.budget import within
-from litevoice_worker.calls import Calls, TooLong
+from litevoice_worker.calls import Calls, TooLong, choice_among
 from litevoice_worker.commands import (
     Called,
     Failed,
@@ -233,13 +233,14 @@ class Response:
         self._respond_job = self._outlet.new_job()
         items = self._conversation.context(request)  # as it is now: some may have waited for a transcript
         items = within((item for item in items if not item.is_noise or item is items[-1]), config.truncation)
+        tools = config.tools if request.tools is None else request.tools
         prompt = Prompt(
             instructions,
             items,
             self.said,
             config.max_output_tokens if request.max_output_tokens is None else request.max_output_tokens,
-            config.tools if request.tools is None else request.tools,
-            request.tool_choice or config.tool_choice,
+            tools,
+            choice_among(tools, request.tool_choice or config.tool_choice),
         )
         self._outlet.command(Respond(self._respond_job, prompt, self._context(request.response_id, self.said)))
 

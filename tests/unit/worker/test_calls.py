@@ -218,3 +218,23 @@ def test_a_call_that_is_too_long_ends_the_answer() -> None:
     (end,) = ends(world)
     assert (end.status, end.calls) == ("failed", None)
     assert "characters of arguments" in end.reason
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "want"),
+    [
+        (TOOLS, "function/time", "function/time"),
+        (TOOLS, "function/gone", "auto"),
+        ([], "function/time", "auto"),
+        (TOOLS, "required", "required"),
+        ([], "none", "none"),
+        ([{"name": "a/b"}], "function/a/b", "function/a/b"),
+    ],
+)
+def test_a_function_that_is_gone_is_not_chosen(tools: list[dict[str, object]], choice: str, want: str) -> None:
+    world = World()
+    config = SessionConfig(tools=tools, tool_choice=choice)
+    world.at(0.1, lambda: world.send(packets.Update(config)))
+    world.at(0.2, lambda: world.send(packets.CreateResponse()))
+    world.run(1)
+    assert [prompt.tool_choice for prompt in world.prompts] == [want]

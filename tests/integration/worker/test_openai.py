@@ -213,7 +213,8 @@ CHAT_FAILURES = [
 @pytest.mark.parametrize(("case", "how", "message"), CHAT_FAILURES, ids=[row[0] for row in CHAT_FAILURES])
 async def test_failures_of_a_chat_endpoint(case: str, how: dict[str, Any], message: str) -> None:
     async with Endpoint(**how) as endpoint:
-        responder = OpenAIResponder(options(endpoint.settings(timeout_seconds=1)))
+        timeout_seconds = 1 if message == "did not answer in time" else 60
+        responder = OpenAIResponder(options(endpoint.settings(timeout_seconds=timeout_seconds)))
         with pytest.raises(StageError, match=message):
             await collect(responder)
         await responder.close()

@@ -8,11 +8,13 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from litevoice_contracts.conversation import Item
+from litevoice_contracts.errors import InvalidField
 from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt
 from litevoice_worker.stages import StageError
 from litevoice_worker.stages.judge_endpoint import EndpointTurnDetector
@@ -188,6 +190,14 @@ async def test_headers_that_trickle_are_not_waited_for_without_end(what: str) ->
             await transcript(OpenAITranscriber(options(settings, stream=what.startswith("streamed"))))
     assert time.monotonic() - began < 10
     server.close()
+
+
+@pytest.mark.parametrize("key", [b"", b"\n", b"one\ntwo", "schlüssel".encode(), b"\xff\xfe", b"\0"], ids=range(6))
+def test_a_key_that_no_request_can_have_is_refused_at_the_start(key: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(key)
+    with pytest.raises(InvalidField, match=r"endpoints.0.apiKeyFile: expected one line of printable ASCII"):
+        OpenAIResponder(options(Endpoint(port=1).settings(api_key_file=str(file))))
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json", "Text/HTML; charset=utf-8"])

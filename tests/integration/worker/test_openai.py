@@ -307,10 +307,12 @@ async def test_a_changed_key_is_read_again(endpoint: Endpoint, tmp_path: Path) -
     (tmp_path / "next").symlink_to("new")
     (tmp_path / "next").rename(key)
     await collect(responder)
+    (tmp_path / "new").write_bytes(b"")
+    await collect(responder)
     key.unlink()
     await collect(responder)
     sent = [headers["authorization"] for _, headers, _ in endpoint.requests]
-    assert sent == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-new"]
+    assert sent == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-new", "Bearer sk-new"]
     await responder.close()
 
 

@@ -235,7 +235,8 @@ def test_the_choice_of_a_tool_of_an_mcp_server_is_not_applied() -> None:
 
 
 def test_the_choice_of_a_function_that_is_not_there_is_not_applied() -> None:
-    choice, tools = {"type": "function", "name": "f"}, [{"type": "function", "name": "f"}]
+    choice = {"type": "function", "name": "f"}
+    tools: list[dict[str, object]] = [{"type": "function", "name": "f"}]
     packet = decode({"type": "session.update", "session": {"instructions": "new", "tool_choice": choice}})
     assert isinstance(packet, Update)
     assert packet.config == SessionConfig(instructions="new")

@@ -38,6 +38,8 @@ _ONLY_HERE = frozenset({401, 403, 404})
 """Statuses, beside 5xx, that say something of the endpoint, not of the request."""
 _NO_AUDIO = frozenset({"application/json", "application/xml", "text/event-stream", "text/html", "text/xml"})
 
+_A_KEY = "one line of printable ASCII characters"
+
 _T = TypeVar("_T")
 
 
@@ -80,6 +82,8 @@ class Endpoint:
                 self._read_key(self._key_file)
             except OSError as error:
                 raise InvalidField("apiKeyFile", f"a readable file, {self._key_file}: {error.strerror}") from error
+            except ValueError as error:
+                raise InvalidField("apiKeyFile", f"{_A_KEY}, in {self._key_file}") from error
 
     def authorization(self) -> dict[str, str]:
         """With the key as it is now; while it cannot be read, with the last one."""
@@ -87,15 +91,20 @@ class Endpoint:
             return {}
         try:
             self._read_key(self._key_file)
-        except OSError as error:
-            logger.warning("an API key cannot be read", extra={"file": str(self._key_file), "reason": error.strerror})
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else f"expected {_A_KEY}"
+            logger.warning("an API key cannot be read", extra={"file": str(self._key_file), "reason": reason})
         return {"Authorization": f"Bearer {self._key}"}
 
     def _read_key(self, file: Path) -> None:
+        """Raises OSError, ValueError."""
         stat = file.stat()
         stamp = (stat.st_ino, stat.st_mtime_ns)
         if stamp != self._key_stamp:
-            self._key, self._key_stamp = file.read_text().strip(), stamp
+            key = file.read_text().strip()
+            if not (key and key.isascii() and key.isprintable()):  # no header can have it
+                raise ValueError("no key")
+            self._key, self._key_stamp = key, stamp
 
 
 class Endpoints:

@@ -30,15 +30,15 @@ class _Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class PCM(_Strict, tag_field="type", tag="audio/pcm"):
-    rate: int | None = None
+    rate: int | None = 24_000
 
 
 class PCMU(_Strict, tag_field="type", tag="audio/pcmu"):
-    rate: int | None = None
+    rate: int | None = 8_000
 
 
 class PCMA(_Strict, tag_field="type", tag="audio/pcma"):
-    rate: int | None = None
+    rate: int | None = 8_000
 
 
 Format = PCM | PCMU | PCMA

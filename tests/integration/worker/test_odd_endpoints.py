@@ -137,6 +137,8 @@ FAILURES: list[tuple[str, dict[str, Any], str]] = [
         "application/json instead of a stream",
     ),
     ("nothing", {"pieces": []}, "ended early"),
+    ("nothing but its end", {"pieces": [DONE]}, "ended early"),
+    ("an error of another shape", {"pieces": [event({"object": "error", "message": "x"}), DONE]}, "reported an error"),
     ("a line without end", {"pieces": [b"data: " + b"x" * 500_000] * 4}, f"a line of more than {MAX_LINE_BYTES} bytes"),
     ("pings without end", {"pieces": [PING] * 60, "hang": 0.1, "seconds": 1}, "did not answer in time"),
     (

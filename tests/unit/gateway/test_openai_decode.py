@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -390,7 +391,8 @@ def test_any_text_is_refused_or_accepted_but_never_breaks(text: str) -> None:
 @given(event_types, st.dictionaries(field_names, near_misses, max_size=4))
 def test_any_event_is_refused_or_accepted_but_never_breaks(kind: str, fields: dict[str, Any]) -> None:
     try:
-        PROTOCOL.decode(json.dumps({**fields, "type": kind}), CONFIG)
+        for decoded in PROTOCOL.decode(json.dumps({**fields, "type": kind}), CONFIG):
+            assert msgspec.msgpack.encode(decoded.packet), "it can be published"
     except Refusal as refusal:
         assert refusal.problem.code
         assert refusal.problem.message

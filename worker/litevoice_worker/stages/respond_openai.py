@@ -126,21 +126,22 @@ async def _pieces(
         body["max_tokens"] = prompt.max_output_tokens
     if prompt.tools:
         body |= {"tools": [_tool(tool) for tool in prompt.tools], "tool_choice": _tool_choice(prompt.tool_choice)}
-    kind = ""
+    kind, said, done = "", False, False
     async with answer(endpoint, "chat/completions", headers, {"json": body}, "chat") as response:
         patience = Patience(endpoint.timeout_seconds)
         async with aclosing(data_of(response, "chat", patience)) as chunks:
             async for data in chunks:
-                if data == "[DONE]":
-                    return
-                pieces, kind = _read(data, stream), "text/event-stream"
-                for piece in pieces:
+                kind = "text/event-stream"
+                if done := data == "[DONE]":
+                    break
+                for piece in _read(data, stream):
+                    said = True
                     yield piece
                 patience.renew()
         kind = kind or kind_of(response)
     if kind != "text/event-stream":
         raise EndpointError(f"the chat endpoint answered with {kind} instead of a stream of events", "broken")
-    if not stream.finish_reason:
+    if not (stream.finish_reason or (done and said)):
         raise EndpointError("the chat endpoint's stream ended early", "broken", again=True)
 
 
@@ -179,7 +180,7 @@ def _read(data: str, stream: _Stream) -> list[_Piece]:
     """The pieces in one chunk; everything else it says goes into `stream`."""
     try:
         chunk: dict[str, Any] = json.loads(data)
-        if chunk.get("error"):
+        if chunk.get("error") or chunk.get("object") == "error":
             raise EndpointError("the chat endpoint reported an error in its stream", "broken", again=True)
         usage = chunk.get("usage")
         if usage:

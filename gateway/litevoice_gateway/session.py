@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND
 from litevoice_contracts.envelopes import KEEP_ALIVE, DownEnvelope, MessageId
 from litevoice_contracts.errors import InvalidField
-from litevoice_contracts.events import EpochRejected, Progress, SessionUpdated
+from litevoice_contracts.events import EpochRejected, Progress, SessionError, SessionUpdated
 from litevoice_contracts.news import SessionNews
 from litevoice_contracts.packets import Audio, Update
 from litevoice_contracts.positions import START, EventId
@@ -431,7 +431,7 @@ class Session(Standing):
                     self._packets.progress(progress)
                 case EpochRejected(rejected, current):
                     self._packets.reject(rejected, current)
-                case SessionUpdated():
+                case SessionUpdated() | SessionError(code="session_too_large"):  # an update took effect, or none
                     self._updates_in_flight = max(0, self._updates_in_flight - 1)
                     if not self._updates_in_flight:
                         self._config = self._state.snapshot.config

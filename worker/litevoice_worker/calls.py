@@ -20,12 +20,21 @@ from litevoice_worker.commands import FunctionCall, FunctionCallPart
 
 MAX_CALLS = 16
 """In one response; further ones are ignored."""
+MAX_NAME = MAX_CALL_ID = 128
+"""Characters: a client could not send more of an id back, so a longer one gets another in its place."""
 MAX_ARGUMENTS = 65_536
 """Characters of a call's arguments."""
 
 
-class TooLong(ValueError):  # noqa: N818 - reads as what it is
-    """A call has more than MAX_ARGUMENTS."""
+def choice_among(tools: Sequence[dict[str, object]], choice: str) -> str:
+    """`choice` (see SessionConfig); the model's own when the function that it names is not among `tools`: a client that
+    replaces its tools does not always think of it, and endpoints refuse it."""
+    kind, _, name = choice.partition("/")
+    return choice if kind != "function" or any(tool.get("name") == name for tool in tools) else "auto"
+
+
+class CallError(ValueError):
+    """A call that nobody can make; the message may go to the client."""
 
 
 @dataclass(slots=True)
@@ -49,7 +58,7 @@ class Calls:
         self._whole = False
 
     def add(self, piece: FunctionCall | FunctionCallPart) -> None:
-        """A call, or a part of one. Raises TooLong."""
+        """A call, or a part of one. Raises CallError."""
         key = piece.index if isinstance(piece, FunctionCallPart) else object()
         if key not in self._calls and len(self._calls) >= MAX_CALLS:
             return
@@ -58,11 +67,15 @@ class Calls:
         call.name = call.name or piece.name
         call.arguments += piece.arguments
         if len(call.arguments) > MAX_ARGUMENTS:
-            raise TooLong(f"a function was called with more than {MAX_ARGUMENTS} characters of arguments")
+            raise CallError(f"a function was called with more than {MAX_ARGUMENTS} characters of arguments")
+        if len(call.name) > MAX_NAME:
+            raise CallError(f"a function was called whose name has more than {MAX_NAME} characters")
 
     def end(self) -> None:
-        """The model has written all of them."""
+        """The model has written all of them. Raises CallError."""
         self._whole = True
+        if any(call.arguments and not call.name for call in self._calls.values()):
+            raise CallError("a function was called without its name")
         self._calls = {key: call for key, call in self._calls.items() if call.name}
         for call in self._calls.values():
             call.arguments = call.arguments or "{}"
@@ -73,7 +86,8 @@ class Calls:
             if call.told is None and call.name and not self._continues(call):
                 self._count += 1
                 item_id = f"{self._answer_id}_{self._count}"
-                call.told = ToldCall(item_id, self._count, call.call_id or f"call_{item_id}", call.name)
+                call_id = call.call_id if 0 < len(call.call_id) <= MAX_CALL_ID else f"call_{item_id}"
+                call.told = ToldCall(item_id, self._count, call_id, call.name)
                 return events.CallStarted(response_id, item_id, self._count, call.told.call_id, call.name)
             if call.told is not None and len(call.told.arguments) < len(call.arguments):
                 told, call.told = call.told, replace(call.told, arguments=call.arguments)

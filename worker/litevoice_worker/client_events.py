@@ -106,6 +106,9 @@ def _create_item(dialogue: Dialogue, packet: packets.CreateItem, mark: Mark) -> 
     elif previous not in (None, ROOT) and conversation.find(previous) is None:
         event = _unknown_item("adding", "item_create_invalid_previous_item_id", previous, packet.event_id)
         event = replace(event, param="previous_item_id")
+    elif item.kind == "function_call_output" and not conversation.has_call(item.call_id):
+        message = f"Tool call ID '{item.call_id}' not found in conversation."
+        event = events.SessionError("invalid_tool_call_id", message, "item.call_id", packet.event_id)
     elif not conversation.fits(item):
         message = "the item exceeds the size limit of a conversation"
         event = events.SessionError("item_too_large", message, "item", packet.event_id)

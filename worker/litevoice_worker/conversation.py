@@ -78,6 +78,10 @@ class Conversation:
         index = self._index(item_id)
         return None if index is None else self._items[index]
 
+    def has_call(self, call_id: str) -> bool:
+        """Whether that function was called; True as well where it may have been, and was forgotten."""
+        return self.forgot or any(item.kind == "function_call" and item.call_id == call_id for item in self._items)
+
     def context(self, request: ResponseRequest) -> list[Item]:
         """What a response is made from: its own input, as far as that was not forgotten; or else the items up to and
         including `after_item_id`; if that is "" or was forgotten, all before the answer."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 DEEPEST = 4
 _LIBRARY = sysconfig.get_path("stdlib")
-_HOST = str(Path(__file__).parent / "apart")
+_CALLERS = tuple(str(Path(__file__).parent / part) for part in ("apart", "stages/__init__.py"))
 
 
 def place(error: BaseException) -> str:
@@ -16,7 +16,7 @@ def place(error: BaseException) -> str:
     frames = [
         f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}"
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_HOST)
+        if not frame.filename.startswith(_CALLERS)
         and ("site-packages" in frame.filename or not frame.filename.startswith(_LIBRARY))
     ]
     return ", ".join(frames[-DEEPEST:])

@@ -15,7 +15,7 @@ from litevoice_contracts.conversation import CODEC_BYTES_PER_SECOND, Item, Respo
 from litevoice_contracts.envelopes import ResumePoint
 from litevoice_worker.audio import SAMPLE_BYTES
 from litevoice_worker.budget import within
-from litevoice_worker.calls import Calls, TooLong
+from litevoice_worker.calls import CallError, Calls, choice_among
 from litevoice_worker.commands import (
     Called,
     Failed,
@@ -127,14 +127,15 @@ class Response:
             case Called(job, call) if job == self._respond_job:
                 try:
                     self._calls.add(call)
-                except TooLong as error:
+                except CallError as error:
                     self._fail(str(error))
             case Responded(job, outcome) if job == self._respond_job:
                 self._tokens = (outcome.input_tokens, outcome.output_tokens)
                 self._cached_tokens = outcome.cached_tokens
                 if outcome.status == "failed":
-                    self._fail(outcome.reason)
-                self._calls.end()
+                    self._fail(outcome.reason or "the responder failed, and did not say why")
+                elif outcome.status == "completed":
+                    self._end_calls()
                 self._outcome = self._outcome or outcome
             case Failed(job, message) if job == self._respond_job:
                 self._fail(message)
@@ -215,11 +216,18 @@ class Response:
     def _milliseconds(self, audio_bytes: int) -> int:
         return audio_bytes * 1000 // self._bytes_per_second
 
+    def _end_calls(self) -> None:
+        try:
+            self._calls.end()
+        except CallError as error:
+            self._fail(str(error))
+
     def _add(self, sentence: str) -> None:
+        """An empty one says nothing, but for ever many of them are too many."""
         if self._outcome is None:
-            self._characters += len(sentence)
+            self._characters += len(sentence) or 1
             if self._characters <= MAX_RESPONSE_CHARACTERS:
-                self._sentences.append(sentence)
+                self._sentences.extend([sentence] if sentence else ())
                 return
             self._outcome = Outcome("incomplete", "max_output_tokens")
         self._outlet.cancel(self._respond_job)
@@ -233,19 +241,20 @@ class Response:
         self._respond_job = self._outlet.new_job()
         items = self._conversation.context(request)  # as it is now: some may have waited for a transcript
         items = within((item for item in items if not item.is_noise or item is items[-1]), config.truncation)
+        tools = config.tools if request.tools is None else request.tools
         prompt = Prompt(
             instructions,
             items,
             self.said,
             config.max_output_tokens if request.max_output_tokens is None else request.max_output_tokens,
-            config.tools if request.tools is None else request.tools,
-            request.tool_choice or config.tool_choice,
+            tools,
+            choice_among(tools, request.tool_choice or config.tool_choice),
         )
         self._outlet.command(Respond(self._respond_job, prompt, self._context(request.response_id, self.said)))
 
     def _synthesize(self) -> None:
         text, self._to_speak = self._to_speak, ""
-        speech, self._prepared = self._prepared or Speech(self._command(text)), None
+        speech, self._prepared = self._prepared or self._begin_speech(text), None
         self._spoken = speech
         speech.skip(self._skip_bytes)
         self._skip_bytes = 0
@@ -259,15 +268,15 @@ class Response:
         if self._prepared or not self._sentences or self.request.text_only:
             return
         if speakable(self._sentences[0]):
-            self._prepared = Speech(self._command(self._sentences[0]))
+            self._prepared = self._begin_speech(self._sentences[0])
 
-    def _command(self, sentence: str) -> int:
+    def _begin_speech(self, sentence: str) -> Speech:
         job, config = self._outlet.new_job(), self._conversation.config
         text = speakable(sentence)
         context = self._context(sentence_key(self.request.response_id, text), self.said)
         voice = self.request.voice or config.voice
         self._outlet.command(Synthesize(job, text, voice, config.speed, self._codec, context))
-        return job
+        return Speech(job, SAMPLE_BYTES[self._codec])
 
     def _speech_of(self, job: int) -> Speech | None:
         return next((one for one in (self._spoken, self._prepared) if one is not None and one.job == job), None)

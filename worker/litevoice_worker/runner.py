@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_contracts import metrics as names
@@ -21,6 +21,7 @@ from litevoice_worker.opening import Stream
 from litevoice_worker.places import place
 from litevoice_worker.plugins import Pipelines
 from litevoice_worker.stages import (
+    MAX_MESSAGE_CHARACTERS,
     Responder,
     StageDied,
     StageError,
@@ -29,6 +30,7 @@ from litevoice_worker.stages import (
     Transcript,
     TurnDetector,
     pieces_of,
+    told,
     with_piece,
 )
 from litevoice_worker.stages.model_calls import calls_of
@@ -40,6 +42,9 @@ logger = logging.getLogger(__name__)
 OVERLOADED_PAUSE_SECONDS = 0.2
 ABANDON_SECONDS = 5.0
 """How long a session that is handed over may take to have its last message confirmed."""
+
+MAX_TRANSCRIPT_CHARACTERS = 65_536
+"""Of one utterance: nobody says so much in it, and the conversation has to hold it."""
 
 MAX_SPEECH_BYTES = 16 << 20
 """Of one sentence; more would be minutes."""
@@ -321,12 +326,12 @@ class SessionRunner:
             if self._failure is not None and self._failure.stage == stage:
                 self._failure = None
         except StageError as error:
-            about = {"session": self.machine.id, "reason": str(error), "endpoint": error.endpoint}
+            about = {"session": self.machine.id, "reason": told(error), "endpoint": error.endpoint}
             logger.warning("a stage failed", extra=about)
-            self._failure = _Failure(stage, error.endpoint, str(error), self._loop.time())
+            self._failure = _Failure(stage, error.endpoint, told(error), self._loop.time())
             if isinstance(error, StageDied):
                 self._metrics.count(commands.Count(names.WORKER_RECOGNIZER_DEATHS, error.how))
-            self._result(commands.Failed(job, str(error)))
+            self._result(commands.Failed(job, told(error)))
         except Exception as error:
             # The exception's own text could hold what was said.
             about = {"session": self.machine.id, "error": type(error).__name__, "at": place(error)}
@@ -358,11 +363,15 @@ class SessionRunner:
                 async for piece in pieces:
                     self._gave(work.job)
                     text = with_piece(text, piece)
+                    if len(text) > MAX_TRANSCRIPT_CHARACTERS:
+                        break
                     if not isinstance(piece, Transcript):
                         self._result_soon(commands.Heard(work.job, piece))
             text = text.strip()  # as what was told of it
         else:
             text = await transcript
+        if len(text) > MAX_TRANSCRIPT_CHARACTERS:
+            raise StageError(f"the transcriber gave more than {MAX_TRANSCRIPT_CHARACTERS} characters")
         self._metrics.stage("asr", time.perf_counter() - began)
         self._result_soon(commands.Transcribed(work.job, text))
 
@@ -373,16 +382,17 @@ class SessionRunner:
     async def _respond(self, work: commands.Respond, responder: Responder) -> None:
         began: float | None = time.perf_counter()
         outcome = commands.Outcome()
-        sentences = responder.respond(work.prompt, work.context)
-        async with aclosing(cast(Any, sentences)):
-            async for piece in sentences:
+        async with aclosing(pieces_of(responder.respond(work.prompt, work.context))) as pieces:
+            async for piece in pieces:
                 self._gave(work.job)
                 if isinstance(piece, commands.Outcome):
-                    outcome = piece
+                    outcome = replace(piece, reason=piece.reason[:MAX_MESSAGE_CHARACTERS])
                     continue
                 if isinstance(piece, commands.FunctionCall | commands.FunctionCallPart):
                     self._result_soon(commands.Called(work.job, piece))
                     continue
+                if not isinstance(piece, str):
+                    raise TypeError(f"a responder gives sentences, calls and an outcome, not {type(piece).__name__}")
                 if began is not None:
                     self._metrics.stage("respond", time.perf_counter() - began)
                     began = None

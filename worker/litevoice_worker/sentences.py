@@ -11,8 +11,9 @@ _CLOSING = r"\"')\]»”’*_~」』）】》〉"
 _SPACED = ".!?…؟۔।॥։።፧။៕។།᠃‼⁇⁈⁉\u037e"  # ends a sentence before white space
 _UNSPACED = "。！？｡．"  # ends a sentence wherever it stands
 _END = re.compile(
-    rf"[{_SPACED}]+[{_CLOSING}]*(?=\s)"
-    rf"|[{_UNSPACED}]+[{_CLOSING}]*(?=[^{_UNSPACED}{_CLOSING}])"  # what follows is known, however the text is cut
+    rf"(?<![{_SPACED}])[{_SPACED}]++[{_CLOSING}]*+(?=\s)"  # a row of marks is looked at once, not from each of them
+    # what follows is known, however the text is cut
+    rf"|(?<![{_UNSPACED}])[{_UNSPACED}]++[{_CLOSING}]*+(?=[^{_UNSPACED}{_CLOSING}])"
     r"|\n"
 )
 _TITLES = "dr mr mrs ms prof hr fr st mt rev hon gen col lt sgt capt gov sen mme mlle sr sra srta dra sig dott dhr mevr"
@@ -54,10 +55,11 @@ class SentenceSplitter:
     def feed(self, text: str) -> list[str]:
         """Sentences that are complete now, each with the white space before it."""
         self._buffer += text
-        sentences = []
-        while (end := self._cut()) is not None:
-            sentences.append(self._buffer[:end])
-            self._buffer = self._buffer[end:]
+        sentences, begin = list[str](), 0
+        while (size := _cut(self._buffer[begin : begin + MAX_SENTENCE_CHARACTERS + 1])) is not None:
+            sentences.append(self._buffer[begin : begin + size])
+            begin += size
+        self._buffer = self._buffer[begin:]
         return sentences
 
     def flush(self) -> list[str]:
@@ -65,24 +67,25 @@ class SentenceSplitter:
         rest, self._buffer = self._buffer, ""
         return [rest] if rest.strip() else []
 
-    def _cut(self) -> int | None:
-        head = self._buffer[: MAX_SENTENCE_CHARACTERS + 1]
-        begin = len(head) - len(head.lstrip())
-        phrase = _PHRASE.search(head, begin + PHRASE_CHARACTERS)
-        for match in _END.finditer(head, begin):
-            if phrase is not None and phrase.start() < match.start():
-                break
-            ends = _ends(head, begin, match)
-            if ends is None and len(head) <= MAX_SENTENCE_CHARACTERS:
-                return None
-            if ends and match.end() <= MAX_SENTENCE_CHARACTERS:
-                return match.end()
-        if phrase is not None and phrase.start() <= MAX_SENTENCE_CHARACTERS:
-            return phrase.start()
-        if len(head) <= MAX_SENTENCE_CHARACTERS:
+
+def _cut(head: str) -> int | None:
+    """Where the first sentence of a text ends, of which these are the first characters."""
+    begin = len(head) - len(head.lstrip())
+    phrase = _PHRASE.search(head, begin + PHRASE_CHARACTERS)
+    for match in _END.finditer(head, begin):
+        if phrase is not None and phrase.start() < match.start():
+            break
+        ends = _ends(head, begin, match)
+        if ends is None and len(head) <= MAX_SENTENCE_CHARACTERS:
             return None
-        space = head.rfind(" ", begin + 1)
-        return space if space > begin else MAX_SENTENCE_CHARACTERS
+        if ends and match.end() <= MAX_SENTENCE_CHARACTERS:
+            return match.end()
+    if phrase is not None and phrase.start() <= MAX_SENTENCE_CHARACTERS:
+        return phrase.start()
+    if len(head) <= MAX_SENTENCE_CHARACTERS:
+        return None
+    space = head.rfind(" ", begin + 1)
+    return space if space > begin else MAX_SENTENCE_CHARACTERS
 
 
 def _ends(text: str, begin: int, mark: re.Match[str]) -> bool | None:

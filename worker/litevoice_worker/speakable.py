@@ -8,9 +8,16 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)\s]*\)")
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^)\s]{0,2048}\)")
 _URL = re.compile(r"\bhttps?://(?:www\.)?([^\s/?#<>\"')\]]+)[^\s<>\"')\]]*", re.IGNORECASE)
-_LINE = re.compile(r"^\s*(?:#{1,6}\s+|>\s?|[-*+•]\s+|(?:[-*_]\s?){3,}$|\|?[\s:|-]*\|[\s:|-]*$|```.*$)", re.MULTILINE)
+_BLANK = r"[^\S\n]"
+_LINE = (
+    re.compile(  # nothing in it goes beyond its line, nor twice over the same: a model may write thousands of anything
+        rf"^{_BLANK}*+(?:#{{1,6}}(?:{_BLANK}+|$)|>{_BLANK}?|(?:[-*_]{_BLANK}?){{3,}}+$|[-*+•](?:{_BLANK}+|$)"
+        rf"|(?:{_BLANK}|[:-])*+\|(?:{_BLANK}|[:|-])*+$|```.*$)",
+        re.MULTILINE,
+    )
+)
 _EMPHASIS = re.compile(r"(?<![^\W_])(\*{1,3}|_{1,3}|~~)(?=\S)|(?<=\S)(\*{1,3}|_{1,3}|~~)(?![^\W_])|`+")
 _TRAILING = ".,;:!?"
 _NO_SOUND = {0x200D, 0xFE0E, 0xFE0F, 0x20E3}  # what joins, and chooses the look of, an emoji

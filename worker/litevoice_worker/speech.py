@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Speech:
-    """Of the sentence that `job` makes.
+    """Of the sentence that `job` makes, in samples of `sample_bytes`.
 
     Attributes:
         ended: no more of it comes.
@@ -12,13 +12,14 @@ class Speech:
         total: bytes that have come so far.
     """
 
-    __slots__ = ("_audio", "_offset", "ended", "failure", "job", "total")
+    __slots__ = ("_audio", "_offset", "_sample_bytes", "ended", "failure", "job", "total")
 
-    def __init__(self, job: int) -> None:
+    def __init__(self, job: int, sample_bytes: int) -> None:
         self.job = job
         self.ended = False
         self.failure = ""
         self.total = 0
+        self._sample_bytes = sample_bytes
         self._audio = bytearray()
         self._offset = 0  # of what was taken; larger than what there is: so much is to be skipped
 
@@ -42,8 +43,11 @@ class Speech:
         self._offset += size
 
     def add(self, audio: bytes, *, ends: bool = False) -> None:
+        """Half a sample at its end is left out: it would be the beginning of all that the client plays after it."""
         self._audio += audio
-        self.total += len(audio)
+        if ends:
+            del self._audio[len(self._audio) // self._sample_bytes * self._sample_bytes :]
+        self.total = len(self._audio)
         self.ended = ends
 
     def look(self, size: int) -> bytes:

@@ -18,7 +18,7 @@ from litevoice_contracts.control import FailingPlugin
 from litevoice_contracts.conversation import Item
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.settings import StageSettings
-from litevoice_worker.apart import apart, watch
+from litevoice_worker.apart import apart, watch, wire
 from litevoice_worker.apart.process import PluginProcess
 from litevoice_worker.apart.watch import Deaths
 from litevoice_worker.commands import FunctionCall, Outcome, Prompt
@@ -113,6 +113,14 @@ class Agent(Plugin[Options]):
             yield type("Markup", (str,), {})("One.")
         elif wish == "tell":
             raise StageError("no tables today")
+        elif wish == "tell badly":
+            raise StageError(chr(0xD800))
+        elif wish == "tell nothing":
+            raise StageError
+        elif wish == "tell much":
+            raise StageError("x" * 100_000_000)
+        elif wish == "no exception":
+            raise type("Abort", (BaseException,), {})
         elif wish == "wait":
             try:
                 yield "One."
@@ -121,6 +129,25 @@ class Agent(Plugin[Options]):
                 open(os.path.join(self.options.folder, "cancelled"), "w").close()
         else:
             yield " Two."
+
+class Pieces:
+    """An iterator that is no generator."""
+    def __init__(self):
+        self.left = ["One.", " Two."]
+    def __aiter__(self):
+        return self
+    async def __anext__(self):
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop(0)
+
+class Plain(Plugin[Options]):
+    """Is no generator."""
+    Options = Options
+    def respond(self, prompt, context):
+        async def whole():
+            return "One."
+        return {"iterator": Pieces(), "list": ["One."], "nothing": None, "whole": whole()}[prompt.items[-1].text]
 
 class Ears(Plugin[Options]):
     Options = Options
@@ -149,6 +176,7 @@ class Patience(Plugin[Options]):
 ENTRY_POINTS = """
 [litevoice.responders]
 agent = litevoice_test_team:Agent
+plain = litevoice_test_team:Plain
 [litevoice.transcribers]
 ears = litevoice_test_team:Ears
 [litevoice.synthesizers]
@@ -203,13 +231,30 @@ async def test_what_it_gives_comes_as_it_is(agent: PluginProcess, team: Path, ca
     call, outcome = FunctionCall("call_1", "f", "{}"), Outcome("incomplete", "max_output_tokens", 3, 4)
     assert await wished(agent, "echo") == ["One.", " Two.", call, outcome]
     assert len(await wished(agent, "flood")) == 20_001, "as fast as it can"
-    with pytest.raises(StageError, match=r"^no tables today$"):
-        await wished(agent, "tell")
-    for wish in ("fail", "endless"):
+    for wish, told in (("tell", "no tables today"), ("tell badly", r"\?"), ("tell much", "x{500}")):
+        with pytest.raises(StageError, match=f"^{told}$"):
+            async with asyncio.timeout(10):
+                await wished(agent, wish)
+    for wish in ("fail", "endless", "tell nothing"):
         with pytest.raises(StageError, match=r"^internal error$"):
             await wished(agent, wish)
     at = next(vars(record)["at"] for record in caplog.records if record.message == "a plug-in failed")
     assert re.fullmatch(r"\S+\.py:\d+ respond", at), at
+
+
+async def test_an_answer_need_not_come_from_a_generator(
+    team: Path, deaths: Deaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = StageSettings(use="plain", options={"folder": str(team)})
+    plain = cast(PluginProcess, await apart("info", deaths)("responder", settings, "pipelines[0].responder"))
+    assert await wished(plain, "iterator") == ["One.", " Two.", Outcome()]
+    assert await wished(plain, "whole") == ["One.", Outcome()]
+    for wish, kind in (("list", "list"), ("nothing", "NoneType")):
+        with pytest.raises(StageError, match=r"^internal error$"):
+            await wished(plain, wish)
+        told = [vars(record)["error"] for record in caplog.records if record.message == "a plug-in failed"]
+        assert told[-1] == f"an async generator or a coroutine, not {kind}"
+    await plain.close()
 
 
 async def test_what_cannot_be_taken_costs_that_turn_only(
@@ -223,6 +268,8 @@ async def test_what_cannot_be_taken_costs_that_turn_only(
         "wrong outcome": "a wrong type at `$.outcome.status`",
         "wrong piece": "a sentence, a call or an outcome, not int",
         "lone surrogate": "UnicodeEncodeError in what was given",
+        "endless": f"more than {wire.MAX_PIECE_BYTES} bytes at once",
+        "no exception": "Abort",
     }
     for wish in wrong:
         with pytest.raises(StageError, match=r"^internal error$"):

@@ -213,7 +213,8 @@ CHAT_FAILURES = [
 @pytest.mark.parametrize(("case", "how", "message"), CHAT_FAILURES, ids=[row[0] for row in CHAT_FAILURES])
 async def test_failures_of_a_chat_endpoint(case: str, how: dict[str, Any], message: str) -> None:
     async with Endpoint(**how) as endpoint:
-        responder = OpenAIResponder(options(endpoint.settings(timeout_seconds=1)))
+        timeout_seconds = 1 if message == "did not answer in time" else 60
+        responder = OpenAIResponder(options(endpoint.settings(timeout_seconds=timeout_seconds)))
         with pytest.raises(StageError, match=message):
             await collect(responder)
         await responder.close()
@@ -306,10 +307,12 @@ async def test_a_changed_key_is_read_again(endpoint: Endpoint, tmp_path: Path) -
     (tmp_path / "next").symlink_to("new")
     (tmp_path / "next").rename(key)
     await collect(responder)
+    (tmp_path / "new").write_bytes(b"")
+    await collect(responder)
     key.unlink()
     await collect(responder)
     sent = [headers["authorization"] for _, headers, _ in endpoint.requests]
-    assert sent == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-new"]
+    assert sent == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-new", "Bearer sk-new"]
     await responder.close()
 
 

@@ -112,7 +112,7 @@ async def test_an_error_in_json_is_not_spoken() -> None:
         assert await said(synthesizer) == PCM
         await synthesizer.close()
         synthesizer = OpenAISynthesizer(OpenAISpeechOptions(endpoints=[wrong.settings()]))
-        with pytest.raises(StageError, match="answered with JSON instead of audio"):
+        with pytest.raises(StageError, match="answered with application/json instead of audio"):
             await said(synthesizer)
         await synthesizer.close()
 

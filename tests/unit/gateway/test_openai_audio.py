@@ -41,6 +41,25 @@ def test_half_a_sample_ends_with_its_buffer() -> None:
         assert event.packet == Audio(b"\1\2")
 
 
+def test_half_a_sample_ends_with_its_codec() -> None:
+    protocol, telephone = OpenAIRealtime(lambda: "item_new"), SessionConfig(input_codec="g711_ulaw/8000")
+    append = {"type": "input_audio_buffer.append", "audio": base64.b64encode(b"\1\2\3").decode()}
+
+    def change(kind: str, before: SessionConfig) -> None:
+        audio = {"input": {"format": {"type": kind}}}
+        protocol.decode(json.dumps({"type": "session.update", "session": {"audio": audio}}), before)
+
+    protocol.decode(json.dumps(append), CONFIG)
+    change("audio/pcmu", CONFIG)
+    protocol.decode(json.dumps(append), telephone)
+    change("audio/pcm", telephone)
+    (event,) = protocol.decode(json.dumps(append), CONFIG)
+    assert event.packet == Audio(b"\1\2")
+    change("audio/pcm", CONFIG)  # nothing changes: the sample goes on
+    (event,) = protocol.decode(json.dumps(append), CONFIG)
+    assert event.packet == Audio(b"\3\1\2\3")
+
+
 def test_appends_that_are_counted_have_whole_samples() -> None:
     protocol = OpenAIRealtime(lambda: "item_new", confirmed_appends=0)
     half = {"type": "input_audio_buffer.append", "event_id": "mine", "audio": base64.b64encode(b"\1\2\3").decode()}

@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,7 +121,7 @@ def test_accepted(event: dict[str, Any], packet: Packet) -> None:
 
 
 def test_tools_as_deep_as_they_may_be() -> None:
-    tools = [{"name": "f", "parameters": nested(MAX_TOOLS_DEPTH - 2)}]
+    tools = [{"name": "f", "parameters": {"enum": nested(MAX_TOOLS_DEPTH - 3)}}]
     update = decode(session_update(tools=tools))
     assert isinstance(update, Update)
     assert update.config.tools == tools
@@ -209,6 +210,43 @@ REFUSED: list[tuple[str, object, str, str | None]] = [
     ),
     ("unknown modality", session_update(output_modalities=["smell"]), "invalid_value", "session.output_modalities[0]"),
     ("large tools", session_update(tools=[{"a": "x" * 70_000}]), "invalid_value", "session.tools"),
+    (
+        "a number that nobody can store",
+        session_update(tools=[{"name": "f", "parameters": {"maximum": 10**20}}]),
+        "invalid_value",
+        "session.tools",
+    ),
+    ("a function without a name", session_update(tools=[{"name": ""}]), "invalid_value", "session.tools[0].name"),
+    (
+        "parameters that are no schema",
+        create(tools=[{"name": "f", "parameters": []}]),
+        "invalid_type",
+        "response.tools[0].parameters",
+    ),
+    (
+        "a description that is none",
+        create(tools=[{"name": "f", "description": {}}]),
+        "invalid_type",
+        "response.tools[0].description",
+    ),
+    (
+        "a function that is not there",
+        create(tool_choice={"type": "function", "name": "f"}),
+        "invalid_value",
+        "response.tool_choice",
+    ),
+    (
+        "an unknown field of what is there twice",
+        '{"type":"session.update","session":{"new_field":1},"session":{"instructions":"x"}}',
+        "unknown_parameter",
+        "session.new_field",
+    ),
+    (
+        "an unknown field of what is there twice, the second time as something else",
+        '{"type":"session.update","session":{"audio":{"new_field":1}},"session":{"audio":[]}}',
+        "unknown_parameter",
+        "session.audio.new_field",
+    ),
     ("tool choice", session_update(tool_choice="mcp"), "invalid_value", "session.tool_choice"),
     ("speed", session_update(audio={"output": {"speed": 4}}), "invalid_value", "session.audio.output.speed"),
     ("no tokens", session_update(max_output_tokens=0), "invalid_value", "session.max_output_tokens"),
@@ -298,6 +336,31 @@ def test_the_message_says_what_would_be_right() -> None:
     assert "session.update" in refused({"type": "x"}).message
 
 
+@pytest.mark.parametrize(
+    ("event", "without"),
+    [
+        (MESSAGE, {"call_id": None, "name": None, "arguments": None, "output": None, "status": None}),
+        (CALL, {"role": None, "content": None, "output": None}),
+        (
+            {"type": "function_call_output", "call_id": "c", "output": "o"},
+            {"role": None, "content": None, "name": None, "arguments": None},
+        ),
+    ],
+    ids=["message", "call", "output"],
+)
+def test_fields_that_an_item_does_not_have_may_be_null(event: dict[str, Any], without: dict[str, None]) -> None:
+    def created(item: dict[str, Any]) -> Packet:
+        return decode({"type": "conversation.item.create", "item": item})
+
+    assert created(event | without) == created(event)
+
+
+def test_what_an_item_needs_must_not_be_null() -> None:
+    for kind, field in ((MESSAGE, "role"), (MESSAGE, "content"), (CALL, "arguments"), (CALL, "name")):
+        problem = refused({"type": "conversation.item.create", "item": kind | {field: None}})
+        assert (problem.code, problem.param) == ("missing_required_parameter", f"item.{field}")
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
@@ -328,7 +391,8 @@ def test_any_text_is_refused_or_accepted_but_never_breaks(text: str) -> None:
 @given(event_types, st.dictionaries(field_names, near_misses, max_size=4))
 def test_any_event_is_refused_or_accepted_but_never_breaks(kind: str, fields: dict[str, Any]) -> None:
     try:
-        PROTOCOL.decode(json.dumps({**fields, "type": kind}), CONFIG)
+        for decoded in PROTOCOL.decode(json.dumps({**fields, "type": kind}), CONFIG):
+            assert msgspec.msgpack.encode(decoded.packet), "it can be published"
     except Refusal as refusal:
         assert refusal.problem.code
         assert refusal.problem.message

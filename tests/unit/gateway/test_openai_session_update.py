@@ -234,6 +234,28 @@ def test_the_choice_of_a_tool_of_an_mcp_server_is_not_applied() -> None:
     assert decode({"type": "response.create", "response": {"tool_choice": choice}}) == CreateResponse()
 
 
+def test_the_choice_of_a_function_that_is_not_there_is_not_applied() -> None:
+    choice = {"type": "function", "name": "f"}
+    tools: list[dict[str, object]] = [{"type": "function", "name": "f"}]
+    packet = decode({"type": "session.update", "session": {"instructions": "new", "tool_choice": choice}})
+    assert isinstance(packet, Update)
+    assert packet.config == SessionConfig(instructions="new")
+    assert packet.not_applied == ["session.tool_choice"]
+    with_tools = SessionConfig(tools=tools, tool_choice="function/f")
+    assert update({"tool_choice": choice, "tools": tools}) == with_tools
+    assert update({"tool_choice": choice}, SessionConfig(tools=tools)) == with_tools
+    assert decode({"type": "response.create", "response": {"tool_choice": choice}}, with_tools) == CreateResponse(
+        tool_choice="function/f"
+    )
+
+
+def test_null_leaves_a_field_as_it_is() -> None:
+    telephone = SessionConfig(input_codec="g711_ulaw/8000", transcription_only=True)
+    assert update({"type": None, "instructions": None, "tools": None, "tool_choice": None}, telephone) == telephone
+    audio = {"input": {"format": {"type": "audio/pcmu", "rate": None}}}
+    assert update({"audio": audio}).input_codec == "g711_ulaw/8000"
+
+
 def test_transcription_that_is_null_is_off() -> None:
     off = update({"audio": {"input": {"transcription": None}}})
     assert off == SessionConfig(transcripts=False)

@@ -152,6 +152,15 @@ def test_an_older_snapshot_does_not_undo_an_update_under_way() -> None:
     assert isinstance(driver.packets[-1], Audio)
 
 
+def test_an_update_that_the_worker_refuses_is_not_built_upon() -> None:
+    driver = Driver()
+    driver.say(type="session.update", session={"instructions": "far too long"})
+    driver.down(events.SessionError("session_too_large", "the configuration must fit"), snapshot=Snapshot())
+    driver.say(type="session.update", session={"audio": {"output": {"speed": 1.5}}})
+    (_, update) = [packet for packet in driver.packets if isinstance(packet, Update)]
+    assert update.config == SessionConfig(speed=1.5)
+
+
 # Down
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Item, SessionConfig
 from litevoice_contracts.envelopes import ToldCall
-from litevoice_worker.calls import MAX_ARGUMENTS, MAX_CALLS, Calls, TooLong
+from litevoice_worker.calls import MAX_ARGUMENTS, MAX_CALLS, CallError, Calls
 from litevoice_worker.commands import FunctionCall, FunctionCallPart
 from tests.unit.worker.world import World
 
@@ -140,13 +140,27 @@ def test_whole_calls_are_told_at_once_and_further_ones_ignored() -> None:
 
 
 def test_a_call_without_a_name_is_none() -> None:
-    assert run(Client(), [FunctionCallPart(0, "c1", arguments="{}")]) == []
+    assert run(Client(), [FunctionCallPart(0, "c1")]) == []
+    with pytest.raises(CallError, match="without its name"):
+        run(Client(), [FunctionCallPart(0, "c1", arguments="{}")])
+
+
+def test_an_id_that_a_client_could_not_send_back_is_replaced() -> None:
+    client = Client()
+    for size in (128, 129):
+        run(client, [FunctionCallPart(size, "x" * size, "f", f'{{"size": {size}}}')])
+    assert [call.call_id for call in client.told] == ["x" * 128, "call_a_2"]
+
+
+def test_a_name_is_bounded() -> None:
+    with pytest.raises(CallError, match="more than 128 characters"):
+        Calls("a").add(FunctionCall("c1", "f" * 129, "{}"))
 
 
 def test_arguments_are_bounded() -> None:
     calls = Calls("a")
     calls.add(FunctionCallPart(0, name="f", arguments="x" * MAX_ARGUMENTS))
-    with pytest.raises(TooLong, match="more than 65536 characters"):
+    with pytest.raises(CallError, match="more than 65536 characters"):
         calls.add(FunctionCallPart(0, arguments="x"))
 
 
@@ -218,3 +232,23 @@ def test_a_call_that_is_too_long_ends_the_answer() -> None:
     (end,) = ends(world)
     assert (end.status, end.calls) == ("failed", None)
     assert "characters of arguments" in end.reason
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "want"),
+    [
+        (TOOLS, "function/time", "function/time"),
+        (TOOLS, "function/gone", "auto"),
+        ([], "function/time", "auto"),
+        (TOOLS, "required", "required"),
+        ([], "none", "none"),
+        ([{"name": "a/b"}], "function/a/b", "function/a/b"),
+    ],
+)
+def test_a_function_that_is_gone_is_not_chosen(tools: list[dict[str, object]], choice: str, want: str) -> None:
+    world = World()
+    config = SessionConfig(tools=tools, tool_choice=choice)
+    world.at(0.1, lambda: world.send(packets.Update(config)))
+    world.at(0.2, lambda: world.send(packets.CreateResponse()))
+    world.run(1)
+    assert [prompt.tool_choice for prompt in world.prompts] == [want]

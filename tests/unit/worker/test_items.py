@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from litevoice_contracts import events, packets
-from litevoice_contracts.conversation import ROOT, Item, SessionConfig
+from litevoice_contracts.conversation import MAX_ITEMS, ROOT, Item, SessionConfig
 from litevoice_worker.commands import FunctionCall
 from tests.unit.worker.world import World
 
@@ -286,3 +286,27 @@ def test_nothing_is_called_by_an_answer_that_was_interrupted() -> None:
     world.run(4)
     (end,) = ends(world)
     assert (end.status, end.calls) == ("cancelled", None)
+
+
+def test_an_output_of_a_call_that_nobody_made_is_refused() -> None:
+    world = World()
+    call = Item("c", "assistant", "{}", kind="function_call", call_id="c1", name="f")
+    output = Item("o", "system", "sunny", kind="function_call_output", call_id="c1")
+    again = Item("p", "system", "rainy", kind="function_call_output", call_id="c1")
+    send(world, 0.1, packets.CreateItem(output, "e1"), packets.CreateItem(call), packets.CreateItem(output))
+    send(world, 0.2, packets.CreateItem(again), packets.DeleteItem("c"), packets.CreateItem(Item("q", "system", "x")))
+    world.run(1)
+    (error,) = errors(world)
+    assert error == events.SessionError(
+        "invalid_tool_call_id", "Tool call ID 'c1' not found in conversation.", "item.call_id", "e1"
+    )
+    assert remembered(world) == ["o", "p", "q"]
+
+
+def test_an_output_of_a_call_that_was_forgotten_is_none_of_the_clients_errors() -> None:
+    world = World()
+    send(world, 0.1, *[packets.CreateItem(typed(f"i{number}")) for number in range(MAX_ITEMS + 1)])
+    send(world, 0.2, packets.CreateItem(Item("o", "system", "x", kind="function_call_output", call_id="c1")))
+    world.run(1)
+    assert not errors(world)
+    assert remembered(world)[-1] == "o"

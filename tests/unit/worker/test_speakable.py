@@ -27,6 +27,12 @@ SPOKEN = [
     ("🎉", ""),
     ("---", ""),
     ("```python", ""),
+    ("#\nA headline", "A headline"),
+    ("-\n\n  - first\n-  \nsecond", "first second"),
+    ("- - -\nOne.\n* * *", "One."),
+    ("One.\n\n\n## Two.", "One. Two."),
+    ("|---|:--:|\nOne.", "One."),
+    ("a [b](c) [d]", "a b [d]"),
     ("| a | b |", ", a , b ,"),
     (" Zwei Äpfel, на русском, 日本語。", "Zwei Äpfel, на русском, 日本語。"),
 ]
@@ -35,6 +41,14 @@ SPOKEN = [
 @pytest.mark.parametrize(("written", "spoken"), SPOKEN)
 def test_what_is_said(written: str, spoken: str) -> None:
     assert speakable(written) == spoken
+
+
+@pytest.mark.parametrize(
+    "mark", ["\n", " ", "[", "|", "-", "*", "_", "- ", "#", "`", "[a](", "![", "https://", "\n\n- "]
+)
+def test_a_model_that_writes_the_same_for_ever_holds_up_nobody(mark: str) -> None:
+    """Some took seconds for a sentence of this length, or days."""
+    assert speakable(mark * 20_000 + "\nOne.").endswith("One.")
 
 
 @given(st.text(max_size=80))

@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,7 +27,7 @@ from litevoice_worker.audio import Samples
 from litevoice_worker.commands import FunctionCall, FunctionCallPart, Outcome
 from litevoice_worker.places import place
 from litevoice_worker.plugins import begin
-from litevoice_worker.stages import AnyPlugin, StageError, pieces_of, with_piece
+from litevoice_worker.stages import AnyPlugin, StageError, pieces_of, told, with_piece
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Host:
         """Waits while the worker does not read: what is under way stays small. Raises _WrongValue."""
         content = _checked(message)
         if isinstance(message, wire.Piece) and len(content) > wire.MAX_PIECE_BYTES:
-            raise ValueError(f"at most {wire.MAX_PIECE_BYTES} bytes at once")
+            raise _WrongValue(f"more than {wire.MAX_PIECE_BYTES} bytes at once")
         async with self._writing:
             self._writer.write(content)
             await self._writer.drain()
@@ -81,7 +81,13 @@ class Host:
 
     def _begin(self, request: wire.Request) -> None:
         self._jobs[request.job] = task = asyncio.create_task(self._work(request))
-        task.add_done_callback(lambda _: self._jobs.pop(request.job, None))
+        task.add_done_callback(lambda _: self._ended(request.job, task))
+
+    def _ended(self, job: int, task: asyncio.Task[None]) -> None:
+        """Somebody waits for the end, also of what has raised what is no Exception."""
+        self._jobs.pop(job, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._writer.write(wire.frame(wire.Failed(job, error=type(error).__name__, at=place(error))))
 
     async def _work(self, request: wire.Request) -> None:
         try:
@@ -89,7 +95,7 @@ class Host:
             if len(_checked(end)) > wire.MAX_FRAME_BYTES:
                 end = wire.Failed(request.job, error="TooMuchAtOnce")
         except StageError as error:
-            end = wire.Failed(request.job, message=str(error))
+            end = wire.Failed(request.job, message=told(error))
         except _WrongValue as error:
             end = wire.Failed(request.job, error=str(error))
         except (Exception, asyncio.CancelledError) as error:
@@ -107,13 +113,13 @@ class Host:
                 return await self._synthesize(request)
             case wire.Judge():
                 samples = np.frombuffer(request.samples, dtype="<i2")
-                return wire.Judged(request.job, float(await self._plugin.finished(samples, request.context)))
+                return wire.Judged(request.job, float(await _given(self._plugin.finished(samples, request.context))))
             case wire.Respond():
                 return await self._respond(request)
 
     async def _transcribe(self, samples: Samples, request: wire.Transcribe) -> str:
         """Whole, also of one that gives pieces."""
-        transcript: Awaitable[str] | AsyncIterator[str] = self._plugin.transcribe(samples, request.context)
+        transcript: Awaitable[str] | AsyncIterator[str] = _given(self._plugin.transcribe(samples, request.context))
         if not isinstance(transcript, AsyncIterator):
             return await transcript
         async with aclosing(pieces_of(transcript)) as pieces:
@@ -123,7 +129,9 @@ class Host:
             return str(text)
 
     async def _synthesize(self, request: wire.Synthesize) -> wire.End:
-        speech = self._plugin.synthesize(request.text, request.voice, request.speed, request.codec, request.context)
+        speech = _given(
+            self._plugin.synthesize(request.text, request.voice, request.speed, request.codec, request.context)
+        )
         if not isinstance(speech, AsyncIterator):
             return wire.Synthesized(request.job, await speech)
         async with aclosing(pieces_of(speech)) as pieces:
@@ -133,7 +141,8 @@ class Host:
 
     async def _respond(self, request: wire.Respond) -> wire.End:
         outcome = Outcome()
-        async with aclosing(self._plugin.respond(request.prompt, request.context)) as pieces:
+        answer = _given(self._plugin.respond(request.prompt, request.context))
+        async with aclosing(pieces_of(answer)) as pieces:
             async for piece in pieces:
                 match piece:
                     case Outcome():
@@ -147,6 +156,16 @@ class Host:
                     case _:
                         raise _WrongValue(f"a sentence, a call or an outcome, not {type(piece).__name__}")
         return wire.Responded(request.job, outcome)
+
+
+_Given = TypeVar("_Given")
+
+
+def _given(work: _Given) -> _Given:
+    """What the plug-in's method returns. Raises _WrongValue."""
+    if not isinstance(work, AsyncIterator | Awaitable):
+        raise _WrongValue(f"an async generator or a coroutine, not {type(work).__name__}")
+    return work
 
 
 def _checked(message: wire.ToWorker) -> bytes:

@@ -20,6 +20,14 @@ class StageError(Exception):
     endpoint = ""
 
 
+MAX_MESSAGE_CHARACTERS = 500
+
+
+def told(error: StageError) -> str:
+    """Its message, as it may go to the client: neither empty nor long."""
+    return str(error)[:MAX_MESSAGE_CHARACTERS].encode(errors="replace").decode() or "internal error"
+
+
 class StageDied(StageError):  # noqa: N818 - reads as what it is
     """The process that did the work is gone; `how`: "crashed" or "hung"."""
 
@@ -39,7 +47,7 @@ def with_piece(transcript: str, piece: str) -> str:
     return piece if isinstance(piece, Transcript) else transcript + piece
 
 
-_Piece = TypeVar("_Piece", str, bytes)
+_Piece = TypeVar("_Piece")
 
 
 class Transcriber(Protocol):
@@ -80,7 +88,7 @@ class Synthesizer(Protocol):
 
 
 async def pieces_of(work: Awaitable[_Piece] | AsyncIterator[_Piece]) -> AsyncGenerator[_Piece]:
-    """What a transcriber or synthesizer gives, from either kind of it."""
+    """What a stage gives, whole or piece by piece."""
     if not isinstance(work, AsyncIterator):
         yield await work
         return

@@ -9,7 +9,7 @@ from litevoice_worker.audio import Samples
 from litevoice_worker.commands import StageContext
 from litevoice_worker.endpointing import SAMPLE_RATE
 from litevoice_worker.stages import Plugin
-from litevoice_worker.stages.openai_http import Endpoint, Endpoints, OpenAIOptions
+from litevoice_worker.stages.openai_http import NO_JSON, Endpoint, Endpoints, OpenAIOptions
 from litevoice_worker.stages.wav import wav
 
 MAX_SECONDS = 8
@@ -37,7 +37,7 @@ class EndpointTurnDetector(Plugin[OpenAIOptions]):
             endpoint, body = await self._endpoints.post(asking, "turns/finished", request)
             try:
                 probability = float(json.loads(body)["probability"])
-            except (ValueError, KeyError, TypeError) as error:
+            except NO_JSON as error:
                 message = "the turn detection endpoint's answer has no number probability"
                 raise self._endpoints.broken(endpoint, asking, message) from error
             if not 0 <= probability <= 1:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -28,12 +28,17 @@ MAX_CONNECTIONS = 256
 """Requests under way at one endpoint; more wait, within the timeout."""
 MAX_BODY_BYTES = 16 << 20
 """A longer body is refused: it would be minutes of speech for one sentence."""
+MAX_LINE_BYTES = 1 << 20
+"""Of a stream of events; a chunk of an answer has some hundred."""
 ROUNDS = 2
 """How often an endpoint is asked for one thing, if it fails in a way that may pass."""
 ROUND_PAUSE_SECONDS = 0.25
 _MAY_PASS = frozenset({408, 409, 425, 429})
 _ONLY_HERE = frozenset({401, 403, 404})
 """Statuses, beside 5xx, that say something of the endpoint, not of the request."""
+_NO_AUDIO = frozenset({"application/json", "application/xml", "text/event-stream", "text/html", "text/xml"})
+
+_A_KEY = "one line of printable ASCII characters"
 
 _T = TypeVar("_T")
 
@@ -77,6 +82,8 @@ class Endpoint:
                 self._read_key(self._key_file)
             except OSError as error:
                 raise InvalidField("apiKeyFile", f"a readable file, {self._key_file}: {error.strerror}") from error
+            except ValueError as error:
+                raise InvalidField("apiKeyFile", f"{_A_KEY}, in {self._key_file}") from error
 
     def authorization(self) -> dict[str, str]:
         """With the key as it is now; while it cannot be read, with the last one."""
@@ -84,15 +91,20 @@ class Endpoint:
             return {}
         try:
             self._read_key(self._key_file)
-        except OSError as error:
-            logger.warning("an API key cannot be read", extra={"file": str(self._key_file), "reason": error.strerror})
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else f"expected {_A_KEY}"
+            logger.warning("an API key cannot be read", extra={"file": str(self._key_file), "reason": reason})
         return {"Authorization": f"Bearer {self._key}"}
 
     def _read_key(self, file: Path) -> None:
+        """Raises OSError, ValueError."""
         stat = file.stat()
         stamp = (stat.st_ino, stat.st_mtime_ns)
         if stamp != self._key_stamp:
-            self._key, self._key_stamp = file.read_text().strip(), stamp
+            key = file.read_text().strip()
+            if not (key and key.isascii() and key.isprintable()):  # no header can have it
+                raise ValueError("no key")
+            self._key, self._key_stamp = key, stamp
 
 
 class Endpoints:
@@ -175,7 +187,7 @@ class Endpoints:
                 async with asyncio.timeout(endpoint.timeout_seconds):
                     return await self._post(endpoint, path, headers, body(endpoint))
             except TimeoutError as error:
-                raise EndpointError(f"the {self._name} endpoint did not answer in time", "timeout") from error
+                raise _late(self._name) from error
 
         return await self.ask(asking, request)
 
@@ -217,23 +229,14 @@ class Endpoints:
         seconds: Callable[[int], float],
     ) -> AsyncGenerator[bytes]:
         deadline, size = time.monotonic() + endpoint.timeout_seconds, 0
-        with stage_errors(self._name):
-            async with endpoint.client.stream("POST", path, headers=headers, **request) as response:
-                check_status(response, self._name)
-                if response.headers.get("content-type", "").startswith("application/json"):
-                    raise EndpointError(f"the {self._name} endpoint answered with JSON instead of audio", "broken")
-                body = response.aiter_bytes().__aiter__()
-                while True:
-                    try:
-                        async with asyncio.timeout(deadline + seconds(size) - time.monotonic()):
-                            piece = await anext(body, b"")
-                    except TimeoutError as error:
-                        raise EndpointError(f"the {self._name} endpoint did not answer in time", "timeout") from error
-                    if not piece:
-                        return
-                    size += len(piece)
-                    self._check_size(size)
-                    yield piece
+        async with answer(endpoint, path, headers, request, self._name) as response:
+            if (kind := kind_of(response)) in _NO_AUDIO:
+                raise EndpointError(f"the {self._name} endpoint answered with {kind} instead of audio", "broken")
+            body = response.aiter_bytes().__aiter__()
+            while piece := await _next(body, deadline + seconds(size), self._name):
+                size += len(piece)
+                self._check_size(size)
+                yield piece
 
     def _check_size(self, size: int) -> None:
         if size > MAX_BODY_BYTES:
@@ -241,14 +244,12 @@ class Endpoints:
             raise EndpointError(message, "broken", elsewhere=False)
 
     async def _post(self, endpoint: Endpoint, path: str, headers: dict[str, str], request: dict[str, Any]) -> bytes:
-        with stage_errors(self._name):
-            async with endpoint.client.stream("POST", path, headers=headers, **request) as response:
-                check_status(response, self._name)
-                body = bytearray()
-                async for piece in response.aiter_bytes():
-                    body += piece
-                    self._check_size(len(body))
-                return bytes(body)
+        async with answer(endpoint, path, headers, request, self._name) as response:
+            body = bytearray()
+            async for piece in response.aiter_bytes():
+                body += piece
+                self._check_size(len(body))
+            return bytes(body)
 
     async def close(self) -> None:
         for endpoint in self._endpoints:
@@ -265,18 +266,99 @@ def _headers(endpoint: Endpoint, context: StageContext, tries: int) -> dict[str,
     }
 
 
+@asynccontextmanager
+async def answer(
+    endpoint: Endpoint, path: str, headers: dict[str, str], request: dict[str, Any], stage: str
+) -> AsyncGenerator[httpx.Response]:
+    """A 200, whose headers have come within the endpoint's timeout, however slowly. Raises EndpointError, also for what
+    httpx raises while its body is read."""
+    with _stage_errors(stage):
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(endpoint.timeout_seconds):
+                    asked = endpoint.client.stream("POST", path, headers=headers, **request)
+                    response = await stack.enter_async_context(asked)
+            except TimeoutError as error:
+                raise _late(stage) from error
+            _check_status(response, stage)
+            yield response
+
+
+class Patience:
+    """Until when the next piece of an answer is waited for; `seconds` from now, and from each `renew`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        self.until = time.monotonic() + self._seconds
+
+
+async def data_of(response: httpx.Response, stage: str, patience: Patience) -> AsyncGenerator[str]:
+    """What follows `data:` in each such line of a stream of events. Comments and other lines do not prolong the wait,
+    nor do data, unless their reader renews it. Raises EndpointError."""
+    body, rest = response.aiter_bytes().__aiter__(), bytearray()
+    while True:
+        piece = await _next(body, patience.until, stage)
+        rest += piece
+        if b"\n" in piece or not piece:
+            # Not by httpx: to it a line also ends at characters that JSON may have in a string, such as U+2028.
+            lines = rest.split(b"\n")
+            rest = lines.pop() if piece else bytearray()
+            for line in lines:
+                if line.startswith(b"data:"):
+                    yield line[5:].strip().decode(errors="replace")
+        if len(rest) > MAX_LINE_BYTES:
+            message = f"the {stage} endpoint sent a line of more than {MAX_LINE_BYTES} bytes"
+            raise EndpointError(message, "broken", elsewhere=False)
+        if not piece:
+            return
+
+
+async def _next(body: AsyncIterator[bytes], until: float, stage: str) -> bytes:
+    """b"" at its end. Raises EndpointError."""
+    try:
+        async with asyncio.timeout(until - time.monotonic()):
+            return await anext(body, b"")
+    except TimeoutError as error:
+        raise _late(stage) from error
+
+
+def _late(stage: str) -> EndpointError:
+    return EndpointError(f"the {stage} endpoint did not answer in time", "timeout")
+
+
+def kind_of(response: httpx.Response) -> str:
+    """Of its content, as it says itself, to be told."""
+    kind: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()[:64]
+    return kind if kind.isascii() and kind.isprintable() and kind else "something"
+
+
+def whole_characters(text: str) -> str:
+    """JSON may have halves of characters (surrogates), which nobody can store: pairs of them become one, what is alone
+    is replaced."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+NO_JSON = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
+"""What reading JSON raises that is none, or not what is expected."""
+
+
 @contextmanager
-def stage_errors(stage: str) -> Iterator[None]:
+def _stage_errors(stage: str) -> Iterator[None]:
     """Turns what httpx raises into an EndpointError that names the stage and no secret."""
     try:
         yield
     except httpx.TimeoutException as error:
-        raise EndpointError(f"the {stage} endpoint did not answer in time", "timeout") from error
+        raise _late(stage) from error
     except httpx.HTTPError as error:
         raise EndpointError(f"the {stage} endpoint cannot be reached", "unreachable", again=True) from error
 
 
-def check_status(response: httpx.Response, stage: str) -> None:
+def _check_status(response: httpx.Response, stage: str) -> None:
     """Raises EndpointError unless the endpoint said 200."""
     status = response.status_code
     if status != httpx.codes.OK:

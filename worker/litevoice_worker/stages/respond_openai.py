@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from litevoice_contracts.conversation import Item
@@ -15,12 +14,16 @@ from litevoice_worker.commands import FunctionCallPart, Outcome, Prompt, StageCo
 from litevoice_worker.sentences import SentenceSplitter
 from litevoice_worker.stages import Plugin
 from litevoice_worker.stages.openai_http import (
+    NO_JSON,
     Endpoint,
     EndpointError,
     Endpoints,
     OpenAIOptions,
-    check_status,
-    stage_errors,
+    Patience,
+    answer,
+    data_of,
+    kind_of,
+    whole_characters,
 )
 
 CONTINUE = (
@@ -28,6 +31,8 @@ CONTINUE = (
     "Do not repeat any of it and do not comment on the interruption."
 )
 
+MAX_TOKENS = 1 << 40
+"""More than a model can count."""
 _PENDING = "There is no result yet."
 _BEGIN = "(The user has not said anything yet.)"
 _SILENT = "(The user says nothing.)"
@@ -35,13 +40,28 @@ _Piece = str | FunctionCallPart
 
 
 @dataclass(slots=True)
+class _Call:
+    number: int
+    call_id: str
+    name: str
+
+
+@dataclass(slots=True)
 class _Stream:
-    """What the chunks have said so far of the answer as a whole."""
+    """What the chunks have said so far of the answer as a whole.
+
+    Attributes:
+        half: of a character, at the end of the text.
+        calls: the newest of each index, None for those without one.
+    """
 
     finish_reason: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    half: str = ""
+    calls: dict[int | None, _Call] = field(default_factory=dict)
+    begun: int = 0
 
 
 class OpenAIResponder(Plugin[OpenAIOptions]):
@@ -106,25 +126,22 @@ async def _pieces(
         body["max_tokens"] = prompt.max_output_tokens
     if prompt.tools:
         body |= {"tools": [_tool(tool) for tool in prompt.tools], "tool_choice": _tool_choice(prompt.tool_choice)}
-    with stage_errors("chat"):
-        async with endpoint.client.stream("POST", "chat/completions", json=body, headers=headers) as response:
-            check_status(response, "chat")
-            lines = response.aiter_lines().__aiter__()
-            while True:
-                try:
-                    async with asyncio.timeout(endpoint.timeout_seconds):
-                        line = await anext(lines)
-                except StopAsyncIteration:
+    kind, said, done = "", False, False
+    async with answer(endpoint, "chat/completions", headers, {"json": body}, "chat") as response:
+        patience = Patience(endpoint.timeout_seconds)
+        async with aclosing(data_of(response, "chat", patience)) as chunks:
+            async for data in chunks:
+                kind = "text/event-stream"
+                if done := data == "[DONE]":
                     break
-                except TimeoutError as error:
-                    raise EndpointError("the chat endpoint did not answer in time", "timeout") from error
-                if line.startswith("data:"):
-                    data = line[5:].strip()
-                    if data == "[DONE]":
-                        return
-                    for piece in _read(data, stream):
-                        yield piece
-    if not stream.finish_reason:
+                for piece in _read(data, stream):
+                    said = True
+                    yield piece
+                patience.renew()
+        kind = kind or kind_of(response)
+    if kind != "text/event-stream":
+        raise EndpointError(f"the chat endpoint answered with {kind} instead of a stream of events", "broken")
+    if not (stream.finish_reason or (done and said)):
         raise EndpointError("the chat endpoint's stream ended early", "broken", again=True)
 
 
@@ -163,37 +180,78 @@ def _read(data: str, stream: _Stream) -> list[_Piece]:
     """The pieces in one chunk; everything else it says goes into `stream`."""
     try:
         chunk: dict[str, Any] = json.loads(data)
-        if chunk.get("error"):
+        if chunk.get("error") or chunk.get("object") == "error":
             raise EndpointError("the chat endpoint reported an error in its stream", "broken", again=True)
         usage = chunk.get("usage")
         if usage:
-            stream.input_tokens = int(usage.get("prompt_tokens") or 0)
-            stream.output_tokens = int(usage.get("completion_tokens") or 0)
-            stream.cached_tokens = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+            stream.input_tokens = _tokens(usage.get("prompt_tokens"))
+            stream.output_tokens = _tokens(usage.get("completion_tokens"))
+            stream.cached_tokens = _tokens((usage.get("prompt_tokens_details") or {}).get("cached_tokens"))
         choices = chunk.get("choices")
         if not choices:
             return []
         stream.finish_reason = choices[0].get("finish_reason") or stream.finish_reason
         delta = choices[0].get("delta") or {}
-        text = str(delta.get("content") or "")
-        calls = [_part(piece) for piece in delta.get("tool_calls") or ()]
+        text = _joined(_text(delta.get("content")), stream)
+        calls = [_part(piece, stream) for piece in delta.get("tool_calls") or ()]
         return [text, *calls] if text else [*calls]
-    except (ValueError, AttributeError, TypeError, LookupError) as error:
+    except NO_JSON as error:
         raise EndpointError("the chat endpoint sent a chunk that is not a chat completion chunk", "broken") from error
 
 
-def _part(piece: dict[str, Any]) -> FunctionCallPart:
-    function = piece.get("function") or {}
-    return FunctionCallPart(
-        int(piece.get("index") or 0),
-        str(piece.get("id") or "")[:128],
-        str(function.get("name") or "")[:128],
-        str(function.get("arguments") or ""),
-    )
+def _tokens(count: object) -> int:
+    return int(min(max(0, count), MAX_TOKENS)) if isinstance(count, int | float) else 0
+
+
+def _text(content: object) -> str:
+    """Of a delta's content: some endpoints give parts, and thoughts among them. Raises TypeError."""
+    if isinstance(content, list):
+        return "".join(_text(part["text"]) for part in content if part["type"] == "text")
+    if not isinstance(content, str | None):
+        raise TypeError("content")
+    return content or ""
+
+
+def _joined(text: str, stream: _Stream) -> str:
+    """With the half of a character that the text before has ended in; one at its own end waits."""
+    text, stream.half = stream.half + text, ""
+    if "\ud800" <= text[-1:] <= "\udbff":
+        text, stream.half = text[:-1], text[-1]
+    return whole_characters(text)
+
+
+def _part(piece: dict[str, Any], stream: _Stream) -> FunctionCallPart:
+    function, index = piece.get("function") or {}, piece.get("index")
+    call_id, name = (whole_characters(str(text or ""))[:128] for text in (piece.get("id"), function.get("name")))
+    arguments = function.get("arguments") or ""
+    call = stream.calls.get(index)
+    if call is None or _begins(call, call_id, name, numbered=index is not None):
+        call = stream.calls[index] = _Call(stream.begun, call_id, name)
+        stream.begun += 1
+    call.call_id, call.name = call.call_id or call_id, call.name or name
+    whole = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return FunctionCallPart(call.number, call_id, name, whole_characters(whole))
+
+
+def _begins(call: _Call, call_id: str, name: str, *, numbered: bool) -> bool:
+    """Whether a part is of another call than the one before with its index: there are endpoints that give all calls the
+    same index, or none, and others that give each part of one call another id, but then its name only once."""
+    if not (name and call.name):
+        return False
+    return call_id != call.call_id if call_id and call.call_id else not numbered
 
 
 def _made_call(item: Item) -> dict[str, object]:
-    return {"id": item.call_id, "type": "function", "function": {"name": item.name, "arguments": item.text}}
+    function = {"name": item.name, "arguments": item.text if _is_object(item.text) else "{}"}
+    return {"id": item.call_id, "type": "function", "function": function}
+
+
+def _is_object(text: str) -> bool:
+    """Endpoints that read the arguments of earlier calls refuse the whole conversation for others."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except NO_JSON:
+        return False
 
 
 def _tool(tool: dict[str, object]) -> dict[str, object]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import Any
@@ -16,12 +15,15 @@ from litevoice_worker.stages import Plugin, Transcript
 from litevoice_worker.stages.model_calls import Target
 from litevoice_worker.stages.openai_http import (
     MAX_BODY_BYTES,
+    NO_JSON,
     Endpoint,
     EndpointError,
     Endpoints,
     OpenAIOptions,
-    check_status,
-    stage_errors,
+    Patience,
+    answer,
+    data_of,
+    whole_characters,
 )
 from litevoice_worker.stages.wav import wav
 
@@ -84,30 +86,22 @@ class OpenAITranscriber(Plugin[OpenAITranscriptionOptions]):
 
     async def _pieces(self, endpoint: Endpoint, headers: dict[str, str], form: dict[str, Any]) -> AsyncGenerator[str]:
         """Of the transcript, none of them empty."""
-        with stage_errors("transcription"):
-            stream = endpoint.client.stream("POST", "audio/transcriptions", headers=headers, **_filled(form, endpoint))
-            async with stream as response:
-                check_status(response, "transcription")
-                if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                    if text := await self._whole_answer(endpoint, response.aiter_bytes()):
-                        yield text
-                    return
-                lines = response.aiter_lines().__aiter__()
-                heard, deadline = "", time.monotonic() + endpoint.timeout_seconds
-                while True:
-                    try:
-                        async with asyncio.timeout(deadline - time.monotonic()):
-                            line = await anext(lines)
-                    except StopAsyncIteration:
-                        break
-                    except TimeoutError as error:
-                        raise EndpointError("the transcription endpoint did not answer in time", "timeout") from error
-                    kind, text = _event(line)
+        async with answer(
+            endpoint, "audio/transcriptions", headers, _filled(form, endpoint), "transcription"
+        ) as response:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                if text := await self._whole_answer(endpoint, response.aiter_bytes()):
+                    yield text
+                return
+            heard, patience = "", Patience(endpoint.timeout_seconds)
+            async with aclosing(data_of(response, "transcription", patience)) as events:
+                async for data in events:
+                    kind, text = _event(data)
                     if len(text) > MAX_CHARACTERS - (0 if kind == "transcript.text.done" else len(heard)):
                         message = f"the transcription endpoint sent more than {MAX_CHARACTERS} characters"
                         raise EndpointError(message, "broken", elsewhere=False)
                     if kind == "transcript.text.delta" and text:
-                        deadline = time.monotonic() + endpoint.timeout_seconds
+                        patience.renew()
                         heard += text
                         yield text
                     elif kind == "transcript.text.done":
@@ -154,14 +148,21 @@ def _rest(heard: str, whole: str) -> str:
 def _text(body: bytes) -> str:
     """Raises ValueError."""
     try:
-        return str(json.loads(body)["text"]).strip()
-    except (KeyError, TypeError) as error:
+        return _string(json.loads(body)["text"]).strip()
+    except NO_JSON as error:
         raise ValueError("no field text") from error
 
 
-def _event(line: str) -> tuple[str, str]:
-    """Kind and text of an event's line; "" for what is no such event. Raises EndpointError."""
-    if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
+def _string(text: object) -> str:
+    """Raises TypeError."""
+    if not isinstance(text, str):
+        raise TypeError("text")
+    return whole_characters(text)
+
+
+def _event(data: str) -> tuple[str, str]:
+    """Kind and text of an event; "" for what is no such event. Raises EndpointError."""
+    if data == "[DONE]":
         return "", ""
     try:
         event: dict[str, Any] = json.loads(data)
@@ -169,7 +170,7 @@ def _event(line: str) -> tuple[str, str]:
         if kind == "error" or event.get("error"):
             message = "the transcription endpoint reported an error in its stream"
             raise EndpointError(message, "broken", again=True)
-        return kind, str(event.get("delta") if kind == "transcript.text.delta" else event.get("text") or "")
-    except (ValueError, AttributeError) as error:
+        return kind, _string((event.get("delta") if kind == "transcript.text.delta" else event.get("text")) or "")
+    except NO_JSON as error:
         message = "the transcription endpoint sent an event that is not a transcription event"
         raise EndpointError(message, "broken") from error

@@ -30,15 +30,15 @@ class _Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class PCM(_Strict, tag_field="type", tag="audio/pcm"):
-    rate: int = 24_000
+    rate: int | None = 24_000
 
 
 class PCMU(_Strict, tag_field="type", tag="audio/pcmu"):
-    rate: int = 8_000
+    rate: int | None = 8_000
 
 
 class PCMA(_Strict, tag_field="type", tag="audio/pcma"):
-    rate: int = 8_000
+    rate: int | None = 8_000
 
 
 Format = PCM | PCMU | PCMA
@@ -147,7 +147,7 @@ Truncation = Literal["auto", "disabled"] | RetentionRatio
 
 
 class Session(_Strict):
-    type: Literal["realtime", "transcription"] | UnsetType = UNSET
+    type: Literal["realtime", "transcription"] | UnsetType | None = UNSET
     id: Ignored = UNSET
     object_: Ignored = msgspec.field(default=UNSET, name="object")
     model: Name | UnsetType | None = UNSET
@@ -182,12 +182,12 @@ class ItemFields(msgspec.Struct, kw_only=True):
 
     type: str
     id: ItemId | UnsetType | None = UNSET
-    role: Literal["system", "user", "assistant"] | UnsetType = UNSET
-    content: list[ContentPart] | UnsetType = UNSET
+    role: Literal["system", "user", "assistant"] | UnsetType | None = UNSET
+    content: list[ContentPart] | UnsetType | None = UNSET
     call_id: CallId | UnsetType | None = UNSET
     name: Name | UnsetType | None = UNSET
-    arguments: LongText | UnsetType = UNSET
-    output: LongText | UnsetType = UNSET
+    arguments: LongText | UnsetType | None = UNSET
+    output: LongText | UnsetType | None = UNSET
 
 
 class ResponseParams(_Strict):
@@ -257,7 +257,7 @@ class TruncateItem(_Event, kw_only=True, tag="conversation.item.truncate"):
     than was sent is all of it."""
 
     item_id: AnyItemId
-    content_index: Annotated[int, Meta(ge=0)] = 0
+    content_index: Annotated[int, Meta(ge=0)] | None = 0
     audio_end_ms: Annotated[int, Meta(ge=0, le=MAX_AUDIO_MILLISECONDS)]
 
 

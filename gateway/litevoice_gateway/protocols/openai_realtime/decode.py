@@ -20,6 +20,8 @@ from litevoice_gateway.protocols.openai_realtime.leniency import ignored, is_fun
 MAX_TOOLS_BYTES = 65_536
 MAX_TOOLS_DEPTH = 32
 """Objects and lists within one another; deeper ones would exhaust the stack of whoever encodes the configuration."""
+MAX_NAME = 128
+"""Characters of a function's name."""
 MAX_METADATA_PAIRS = 16
 SEMANTIC_PAUSE_MS = 300
 """After so much silence a turn detector is asked."""
@@ -87,6 +89,8 @@ def decode(message: str, config: SessionConfig, client: Client) -> ClientEvent:
                 not_applied.append("session.truncation")
             if voice is not None and not _has_voice(client, updated.model, voice):
                 not_applied.append("session.audio.output.voice")
+            if not _is_there(event.session.tool_choice, updated.tools):
+                not_applied.append("session.tool_choice")
             return ClientEvent("session.update", packets.Update(updated, event.event_id, not_applied or None))
         case wire.CreateItem():
             item = item_of(event.item, "item", event.event_id, client.new_item_id)
@@ -181,7 +185,7 @@ def _audio(event: wire.AppendAudio, config: SessionConfig, client: Client) -> pa
 
 def _codec(audio_format: wire.Format, param: str, event_id: str | None) -> Codec:
     rate = 24_000 if isinstance(audio_format, wire.PCM) else 8_000
-    if audio_format.rate != rate:
+    if audio_format.rate not in (None, rate):
         refuse("invalid_audio_format", f"{param}.rate: expected {rate}", f"{param}.rate", event_id)
     if isinstance(audio_format, wire.PCM):
         return "pcm16/24000"
@@ -192,7 +196,7 @@ def _updated(session: wire.Session, config: SessionConfig, client: Client, event
     """`config` with what `session` names replaced; null means 'as it was', but for turn detection and
     transcription 'off'."""
     changes: dict[str, object] = {}
-    if session.type is not UNSET:
+    if given(session.type):
         changes["transcription_only"] = session.type == "transcription"
     for field in ("model", "instructions"):
         value = getattr(session, field)
@@ -200,9 +204,10 @@ def _updated(session: wire.Session, config: SessionConfig, client: Client, event
             changes[field] = value
     if client.models and changes.get("model", client.models[0]) not in client.models:
         raise Refusal(unknown_model(str(changes["model"]), "session.model", event_id))
-    if isinstance(session.tools, list):
-        changes["tools"] = _tools(session.tools, "session.tools", event_id)
-    if (choice := _tool_choice(session.tool_choice)) is not None:
+    tools = _tools(session.tools, "session.tools", event_id) if isinstance(session.tools, list) else config.tools
+    changes["tools"] = tools
+    choice = _tool_choice(session.tool_choice)
+    if choice is not None and _is_there(session.tool_choice, tools):
         changes["tool_choice"] = choice
     if isinstance(session.output_modalities, list):
         changes["text_only"] = _text_only(session.output_modalities, "session.output_modalities", event_id)
@@ -231,11 +236,31 @@ def _tools(tools: list[dict[str, object]], param: str, event_id: str | None) -> 
         refuse("invalid_value", expected, param, event_id)
     if len(msgspec.json.encode(tools)) > MAX_TOOLS_BYTES:
         refuse("invalid_value", f"{param}: expected at most {MAX_TOOLS_BYTES} bytes of JSON", param, event_id)
+    try:
+        msgspec.msgpack.encode(tools)
+    except OverflowError:
+        refuse("invalid_value", f"{param}: expected whole numbers of at most 64 bits", param, event_id)
     for index, tool in enumerate(tools):
-        if is_function(tool) and not isinstance(tool.get("name"), str):
-            path = f"{param}[{index}].name"
-            refuse("missing_required_parameter", f"{path}: expected the function's name", path, event_id)
+        if is_function(tool):
+            _check_function(tool, f"{param}[{index}]", event_id)
     return [tool for tool in tools if is_function(tool)]
+
+
+def _check_function(tool: dict[str, object], param: str, event_id: str | None) -> None:
+    """What endpoints refuse would fail every answer."""
+    name, path = tool.get("name"), f"{param}.name"
+    if not isinstance(name, str):
+        refuse("missing_required_parameter", f"{path}: expected the function's name", path, event_id)
+    if not 1 <= len(name) <= MAX_NAME:
+        refuse("invalid_value", f"{path}: expected 1 to {MAX_NAME} characters, got {len(name)}", path, event_id)
+    for field, kind, expected in (("description", str, "a string"), ("parameters", dict, "an object")):
+        if not isinstance(tool.get(field), kind | None):
+            refuse("invalid_type", f"{param}.{field}: expected {expected}", f"{param}.{field}", event_id)
+
+
+def _is_there(choice: object, tools: Sequence[dict[str, object]]) -> bool:
+    """Unless it names a function that is not among `tools`."""
+    return not isinstance(choice, wire.Function) or any(tool["name"] == choice.name for tool in tools)
 
 
 def _tool_choice(choice: object) -> str | None:
@@ -361,13 +386,17 @@ def _response(event: wire.CreateResponse, config: SessionConfig, client: Client)
             voice = None  # response.created shows the session's
         if isinstance(output.format, wire.Format):
             codec = _codec(output.format, "response.audio.output.format", event.event_id)
+    tools = _tools(params.tools, "response.tools", event.event_id) if isinstance(params.tools, list) else None
+    if not _is_there(params.tool_choice, config.tools if tools is None else tools):
+        expected = "response.tool_choice: expected auto, none, required, or the name of one of the functions"
+        refuse("invalid_value", expected, "response.tool_choice", event.event_id)
     return packets.CreateResponse(
         event.event_id,
         params.instructions if isinstance(params.instructions, str) else None,
         text_only,
         metadata,
         _max_output_tokens(params.max_output_tokens),
-        _tools(params.tools, "response.tools", event.event_id) if isinstance(params.tools, list) else None,
+        tools,
         _tool_choice(params.tool_choice),
         voice,
         codec,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from litevoice_contracts.conversation import MAX_ITEMS, Item
 from litevoice_gateway.protocols import Problem, Refusal
@@ -78,10 +78,10 @@ def _needed(value: object, param: str, event_id: str | None) -> str:
 
 
 def _message(item: wire.ItemFields, item_id: str, path: str, event_id: str | None) -> Item:
-    if isinstance(item.role, UnsetType):
+    if not isinstance(item.role, str):
         expected = f"{path}.role: expected one of system, user, assistant"
         refuse("missing_required_parameter", expected, f"{path}.role", event_id)
-    if isinstance(item.content, UnsetType) or not item.content:
+    if not isinstance(item.content, list) or not item.content:
         expected = f"{path}.content: expected at least one content part"
         refuse("missing_required_parameter", expected, f"{path}.content", event_id)
     texts = [_text(part, f"{path}.content[{index}]", event_id) for index, part in enumerate(item.content)]

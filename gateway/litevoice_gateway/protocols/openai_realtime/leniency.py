@@ -52,9 +52,12 @@ def without_unknown(
         if unknown["path"] == "session" and unknown["field"] in BETA:
             break
         holder = raw
-        for name in unknown["path"].split("."):
-            holder = holder[name]
-        del holder[unknown["field"]]
+        try:
+            for name in unknown["path"].split("."):
+                holder = holder[name]
+            del holder[unknown["field"]]
+        except (KeyError, TypeError):
+            break  # the object is there twice, and only the last one counts as JSON
         taken.append(f"{unknown['path']}.{unknown['field'][:64]}")
         message = msgspec.json.encode(raw).decode()
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from litevoice_contracts.conversation import SessionConfig
-from litevoice_contracts.packets import Audio, Clear, Commit
+from litevoice_contracts.packets import Audio, Clear, Commit, Packet, Update
 from litevoice_contracts.positions import LAST_PART, START, EventId
 from litevoice_gateway.protocols import NO_MAPS, ClientEvent, Frame, Problem, Refusal, Restored
 from litevoice_gateway.protocols.openai_realtime import server_events as wire
@@ -96,7 +96,7 @@ class OpenAIRealtime:
             raise Refusal(_BINARY)
         if self._appends is None:
             event = decode(message, config, self)
-            if isinstance(event.packet, Commit | Clear):
+            if isinstance(event.packet, Commit | Clear) or _changes_codec(event.packet, config):
                 self._odd = b""
         else:
             try:
@@ -202,3 +202,7 @@ class OpenAIRealtime:
         else:
             message.event_id = str(self._seen)
         return Frame(_json.encode(message))
+
+
+def _changes_codec(packet: Packet, config: SessionConfig) -> bool:
+    return isinstance(packet, Update) and packet.config.input_codec != config.input_codec

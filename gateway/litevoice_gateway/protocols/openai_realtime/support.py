@@ -46,6 +46,8 @@ NOTES = {
     "session.update: session.audio.input.turn_detection.eagerness": "2, 4 or 8 s at most; needs a turn detector",
     "session.update: session.truncation": "`retention_ratio` needs `token_limits.post_instructions`",
     "session.update: session.tools": "functions; other kinds are shown as not applied",
+    "session.update: session.tool_choice": "not applied when it names a function that is not among the tools",
+    "response.create: response.tool_choice": "refused when it names a function that is not among the tools",
     "session.update: session.audio.output.voice": "not applied where the pipeline's `voices` do not have it",
     "response.create: response.audio.output.voice": "the session's where the pipeline's `voices` do not have it",
     "response.create: response.tools": "functions; other kinds are ignored",

@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from litevoice_contracts.errors import InvalidField
-from litevoice_operator.adapters.channels import read_channels, signature
+from litevoice_operator.adapters.channels import as_alertmanager_takes_it, read_channels, signature
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus
 from litevoice_operator.api.resource import Metadata
-from litevoice_operator.decide.alert_board import Alert, Board
+from litevoice_operator.decide.alert_board import Alert, Board, Sent
 from litevoice_operator.decide.alert_status import routed_status
 from litevoice_operator.decide.routing import Mute, alerts, blind_body, muted, told_to, webhook_body
 
@@ -83,7 +83,7 @@ BLIND = {
         ("it was known before the drain", {"told": TOLD}, Mute("drain", passes=True), ["LitevoiceBacklog"]),
         (
             "it is another one than before the drain",
-            {"told": TOLD, "lastTransition": "Firing warning 1970-01-01T12:05:00Z"},
+            {"told": TOLD, "since": "1970-01-01T12:05:00Z", "lastTransition": "Firing warning 1970-01-01T12:05:00Z"},
             Mute("drain", passes=True),
             [],
         ),
@@ -104,6 +104,17 @@ def test_what_an_alertmanager_is_told_while_its_channels_are_muted(
     seen = status(**changes)
     shown = told_to(seen, "oncall", alerts(METADATA, spec(), seen), mute)
     assert [alert.labels["alertname"] for alert in shown] == expected, description
+
+
+def test_an_alert_that_gets_worse_in_a_drain_goes_on_as_it_is_known() -> None:
+    told = [{"recipient": "oncall", "transition": "Firing info 1970-01-01T12:00:00Z"}]
+    seen = status(told=told, lastTransition="Escalated warning 1970-01-01T12:04:00Z")
+    found = alerts(METADATA, spec(), seen)
+    (held,) = told_to(seen, "oncall", found, Mute("a drain", passes=True))
+    assert held.labels["severity"] == "info"
+    better = status(severity="info", told=TOLD)
+    (held,) = told_to(better, "oncall", alerts(METADATA, spec(), better), Mute("a drain", passes=True))
+    assert held.labels["severity"] == "info"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +177,9 @@ def test_what_a_webhook_gets() -> None:
 
 def test_what_a_webhook_gets_of_being_blind() -> None:
     began = blind_body("chat", METADATA, spec(), status(blindTold=True, conditions=[BLIND]), NOON)
-    over = blind_body("chat", METADATA, spec(), status(conditions=[{**BLIND, "status": "False"}]), NOON + 60)
+    over = blind_body(
+        "chat", METADATA, spec(), status(conditions=[{**BLIND, "status": "False", "reason": "Seeing"}]), NOON + 60
+    )
     assert [(body["status"], body["commonLabels"]["alertname"], len(body["alerts"])) for body in (began, over)] == [
         ("firing", "LitevoiceBacklogBlind", 1),
         ("resolved", "LitevoiceBacklogBlind", 1),
@@ -215,6 +228,23 @@ def test_what_is_over_is_sent_for_five_minutes_with_the_end_that_it_had() -> Non
     assert [sent.alert for sent in board.due(500.0, 30.0)] == [B]
 
 
+def test_pods_that_come_and_go_among_the_worst_do_not_flap() -> None:
+    first, second, third = (Alert({"alert": "a", "pod": name}, {}, 1.0) for name in "123")
+    board, together = Board(), Alert({"alert": "a"}, {}, 1.0)
+    board.put("x", [first, second], 100.0)
+    assert board.put("x", [second, third], 105.0), "the third is news"
+    assert [sent.alert for sent in board.due(105.0, 30.0)] == [second, third, first]
+    assert not board.put("x", [first, second], 110.0)
+    board.put("x", [together], 115.0)
+    assert {sent.ends_at for sent in board.due(115.0, 30.0)} == {205.0}, "told as one beside those that are known"
+    board.put("x", [together], 170.0)
+    ended = {sent.alert.labels.get("pod") for sent in board.due(170.0, 30.0) if sent.ends_at == 170.0}
+    assert ended == {"1", "2", "3"}
+    board.put("x", [first], 200.0)
+    board.put("x", [], 201.0)
+    assert all(sent.ends_at <= 201.0 for sent in board.due(201.0, 30.0)), "what is over is over at once"
+
+
 def test_what_is_told_no_longer_says_why() -> None:
     board = Board()
     board.put("x", [A], 100.0)
@@ -254,6 +284,9 @@ def test_who_raises_none_changes_nothing_of_the_others() -> None:
         ([{"name": "a"}], "ALERT_CHANNELS.0"),
         ([{"name": "A", "webhook": {"url": "https://x"}}], "ALERT_CHANNELS.0.name"),
         ([{"name": "a", "webhook": {"url": "ftp://x"}}], "ALERT_CHANNELS.0.webhook.url"),
+        ([{"name": "a", "webhook": {"url": "https://[x/hook"}}], "ALERT_CHANNELS.0.webhook.url"),
+        ([{"name": "a", "webhook": {"url": "https://x:99999/hook"}}], "ALERT_CHANNELS.0.webhook.url"),
+        ([{"name": "a", "alertmanager": {"urls": ["http://:9093"]}}], "ALERT_CHANNELS.0.alertmanager.urls.0"),
         ([{"name": "a", "alertmanager": {"urls": []}}], "ALERT_CHANNELS.0.alertmanager.urls"),
         ([{"name": "a", "webhook": {"url": "https://x"}}] * 2, "ALERT_CHANNELS.1.name"),
         ([{"name": "a", "webhook": {"url": "https://x", "signed": True}}], "ALERT_CHANNELS.0.webhook"),
@@ -263,6 +296,39 @@ def test_a_channel_that_is_wrong_is_named(entries: Any, where: str, tmp_path: Pa
     with pytest.raises(InvalidField) as caught:
         read_channels("ALERT_CHANNELS", entries if isinstance(entries, str) else json.dumps(entries), tmp_path)
     assert str(caught.value).startswith(f"{where}:")
+
+
+def test_a_clock_that_was_set_back_neither_raises_what_is_over_nor_has_an_alert_refused() -> None:
+    board = Board()
+    board.put("x", [A, B], 5000.0)
+    board.put("x", [B], 5000.0)
+    firing, over = board.due(1000.0, 30.0)
+    assert (over.alert, over.ends_at) == (A, 1000.0)
+    assert [sent.alert for sent in board.due(1300.0, 30.0)] == [B]
+    late = Sent(Alert({"alert": "c"}, {}, 5000.0), 1090.0)
+    assert as_alertmanager_takes_it(late)["startsAt"] == as_alertmanager_takes_it(late)["endsAt"]
+    assert as_alertmanager_takes_it(firing)["startsAt"] == "1970-01-01T00:00:01Z"
+
+
+def test_an_annotation_gets_a_name_that_alertmanager_takes() -> None:
+    names = {"title": "a", "on-call.team": "b", "2nd": "c", "": "d"}
+    sent = as_alertmanager_takes_it(Sent(Alert({}, names, 1.0), 2.0))
+    assert sent["annotations"] == {"title": "a", "on_call_team": "b", "_2nd": "c", "_": "d"}
+
+
+def test_a_key_is_the_one_that_the_secret_has_now(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    file = tmp_path / "chat" / "hmac-key"
+    file.write_bytes(b"the first key of the hook\n")
+    text = json.dumps([{"name": "chat", "webhook": {"url": "https://user:secret@x/hooks/T0/B0", "signed": True}}])
+    channel = read_channels("ALERT_CHANNELS", text, tmp_path)["chat"]
+    assert channel.key_now == b"the first key of the hook"
+    file.write_bytes(b"the second key of the hook\n")
+    assert channel.key_now == b"the second key of the hook"
+    file.write_bytes(b"short")
+    assert channel.key_now == b"the first key of the hook"
+    assert "secret" not in repr(channel)
+    assert "T0" not in repr(channel)
 
 
 def test_a_signature_is_over_time_and_body() -> None:

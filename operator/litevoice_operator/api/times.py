@@ -10,10 +10,10 @@ def to_text(unix_seconds: float) -> str:
 
 
 def from_text(text: str | None) -> float | None:
-    """None for an absent or malformed timestamp."""
+    """None for an absent or malformed timestamp. The API server takes small letters, too."""
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return datetime.fromisoformat(text.upper()).timestamp()
     except ValueError:
         return None

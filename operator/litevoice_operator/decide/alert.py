@@ -42,8 +42,10 @@ def next_state(
     Pending → Firing once exceeded for `forSeconds`, with the severity of that moment. While firing, a severity holds
     until the value is below `clearBelowPercent` of its threshold; below all of them for `keepFiringForSeconds`, the
     alert is resolved. Thresholds removed from the spec no longer count. What is not seen may be there: a sample that
-    lacks something makes nothing better.
+    lacks something makes nothing better. What began later than `now` began at `now`: the clock was set back.
     """
+    since, clearing_since = (None if at is None else min(at, now) for at in (state.since, state.clearing_since))
+    state = replace(state, since=since, clearing_since=clearing_since)
     after, transition = _next_state(state, spec, sample, now)
     milder = (_PHASES.index(after.phase), rank(after.severity)) < (_PHASES.index(state.phase), rank(state.severity))
     if sample.unseen and (milder or after.clearing_since is not None):

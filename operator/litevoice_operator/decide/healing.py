@@ -25,10 +25,10 @@ def next_patient(
 ) -> str:
     """The session to look at; "" for none. `healed`: what was done, as the status has it; `examined`: when each session
     was looked at last; `now` in Unix seconds."""
-    if sum(now - _at(entry) < 60 for entry in healed) >= healing.per_minute:
+    if sum(_is_within(60, _at(entry), now) for entry in healed) >= healing.per_minute:
         return ""
     for culprit in top:
-        waits = now - examined.get(culprit.session, float("-inf")) < AGAIN_SECONDS
+        waits = _is_within(AGAIN_SECONDS, examined.get(culprit.session, float("-inf")), now)
         if culprit.session and culprit.owner == "Held" and not waits and _next(healing, healed, culprit.session, now):
             return culprit.session
     return ""
@@ -47,12 +47,17 @@ def with_healed(healed: Sequence[Healed], new: Healed) -> list[Healed]:
 
 def _next(healing: Healing, healed: Sequence[Healed], session: str, now: float) -> HealedBy | None:
     """First its gateway takes it over again, then its client goes elsewhere."""
-    tried = [entry for entry in healed if entry.session == session and now - _at(entry) < LEFT_SECONDS]
+    tried = [entry for entry in healed if entry.session == session and _is_within(LEFT_SECONDS, _at(entry), now)]
     if not tried:
         return "Heal"
     if not healing.move or any(entry.by == "Move" for entry in tried):
         return None
     return "Move" if now - _at(tried[-1]) >= AGAIN_SECONDS else None
+
+
+def _is_within(seconds: float, at: float, now: float) -> bool:
+    """What is still to come was written before the clock was set back: nobody knows how long ago."""
+    return 0 <= now - at < seconds
 
 
 def _at(entry: Healed) -> float:

@@ -13,6 +13,7 @@ from litevoice_operator.api.times import from_text, to_text
         ("1970-01-01T00:16:40Z", 1000.0),
         ("1970-01-01T00:16:40.250000Z", 1000.25),
         ("1970-01-01T02:16:40+02:00", 1000.0),
+        ("1970-01-01t00:16:40z", 1000.0),
         ("", None),
         (None, None),
         ("yesterday", None),

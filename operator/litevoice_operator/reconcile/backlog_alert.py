@@ -35,6 +35,7 @@ POLL_SECONDS = 4.5
 """What crosses a threshold is told within 5 seconds, then."""
 STARTING_PAUSE_SECONDS = 1.0
 _DELETED = Problem(reason="Deleted", message="the BacklogAlert was deleted", lasting=True)
+_CHANGED = Problem(reason="Changed", message="the BacklogAlert watches something else", lasting=True)
 """No status says so: it is for those who are told the end."""
 
 
@@ -86,6 +87,8 @@ class AlertReconciler:
         if about != self._about:
             before, self._about = self._about, about
             self._watch_no_longer(before)
+            if all(before) and all(about):
+                self._begin_anew(resource)
         if self._uid != resource.metadata.uid:  # the operator has started, or this is another one of the same name
             await self._tell_end()
             self._uid, self._written = resource.metadata.uid, True
@@ -112,6 +115,12 @@ class AlertReconciler:
         if view is None or view.names is None:
             return STARTING_PAUSE_SECONDS  # the VoiceGateway has not been reconciled yet
         return await self._measure(resource, spec, view.backlogs, view.names)
+
+    def _begin_anew(self, resource: Resource) -> None:
+        """It watches something else from now on: what fired is over, and nothing of it counts any more."""
+        over = orphaned_status(resource.metadata, self._status, _CHANGED, time.time())
+        self._status = over.model_copy(update={"conditions": self._status.conditions})
+        self._state, self._written = None, False
 
     async def _measure(self, resource: Resource, spec: BacklogAlertSpec, backlogs: Backlogs, names: Names) -> float:
         try:

@@ -17,6 +17,7 @@ from litevoice_contracts.names import Names
 from litevoice_operator.adapters.gateways import Holder
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, Target
 from litevoice_operator.api.resource import Resource
+from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.routing import Mute
 from litevoice_operator.observe.backlogs import Load, Sample, Waiting
 from litevoice_operator.reconcile.backlog_alert import POLL_SECONDS, AlertReconciler
@@ -67,7 +68,10 @@ def backlogs(broker: SlowBroker, asked: list[set[str]] | None = None, **said: Ga
             asked.append({*of})
         return {"gateway-0": [session("s_slow", 0, 0.0, reading=False), session("s_fine", 0, 0.0)]}
 
-    gateways = cast(Any, SimpleNamespace(sessions=sessions))
+    async def holder(*_: object) -> Holder:
+        return Holder("", None, all_answered=True)
+
+    gateways = cast(Any, SimpleNamespace(sessions=sessions, session=holder))
     return Backlogs(KEY, cast(Any, broker), gateways, ThreePods(), "", held=lambda: said)
 
 
@@ -369,6 +373,44 @@ async def test_a_number_that_nobody_watches_any_more_is_shown_no_more() -> None:
     )
     await reconcilers[1].reconcile()
     assert shown() is None
+
+
+def firing_alert(**changes: Any) -> dict[str, Any]:
+    last = "Firing warning 2026-01-01T00:00:00Z"
+    status = {"state": "Firing", "severity": "warning", "since": "2026-01-01T00:00:00Z", "lastTransition": last,
+              "told": [{"recipient": "chat", "transition": last}]}  # fmt: skip
+    spec = {**LOUD.to_object(), "keepFiringForSeconds": 600, **changes}
+    metadata = {"namespace": "voice", "name": "late", "uid": "1", "generation": 1}
+    return {"kind": "BacklogAlert", "metadata": metadata, "spec": spec, "status": status}
+
+
+async def test_an_alert_that_is_made_to_watch_something_else_begins_anew() -> None:
+    voices, measured = Voices(), backlogs(SlowBroker(0.0))
+    for name in ("demo", "other"):
+        voices.shared.views["voice", name] = SimpleNamespace(backlogs=measured, problem=None, names=NAMES)
+    reconciler = AlertReconciler(voices.shared, cast(Any, None), KEY)
+    voices.body = Resource.model_validate(firing_alert())
+    await reconciler.reconcile()
+    assert (reconciler._status.state, voices.told) == ("Firing", []), "it clears"
+    voices.body = Resource.model_validate(firing_alert(gatewayRef={"name": "other"}))
+    await reconciler.reconcile()
+    assert (reconciler._status.state, voices.told) == ("Inactive", [("chat", "LitevoiceBacklog", "resolved")])
+    measured.forget()
+
+
+async def test_what_was_below_before_nothing_was_seen_is_to_be_seen_below_again() -> None:
+    voices, measured = Voices(), backlogs(SlowBroker(0.0))
+    view = SimpleNamespace(backlogs=measured, problem=None, names=NAMES)
+    voices.shared.views["voice", "demo"] = view
+    reconciler = AlertReconciler(voices.shared, cast(Any, None), KEY)
+    voices.body = Resource.model_validate(firing_alert())
+    await reconciler.reconcile()
+    assert (reconciler._state is not None, reconciler._status.clearing_since is not None) == (True, True)
+    view.problem = Problem("BrokerUnavailable", "no broker", lasting=False)
+    await reconciler.reconcile()
+    assert reconciler._state is not None
+    assert (reconciler._state.clearing_since, reconciler._status.clearing_since) == (None, None)
+    measured.forget()
 
 
 # Who holds a session

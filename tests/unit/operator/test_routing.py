@@ -194,13 +194,17 @@ def test_what_a_webhook_gets_of_being_blind() -> None:
 
 
 def test_a_condition_names_the_route_that_is_none() -> None:
-    def routed(*routes: str, why: str = "") -> list[tuple[str, str, str]]:
-        found = routed_status(METADATA, status(), status(), routes, {"chat"}, why, NOON)
+    def routed(*routes: str, why: str = "", failing: dict[str, str] | None = None) -> list[tuple[str, str, str]]:
+        found = routed_status(METADATA, status(), status(), routes, {"chat"}, why, NOON, failing=failing)
         return [(one.status, one.reason, one.message) for one in found.conditions]
 
     assert routed() == []
     assert routed("chat") == [("True", "ChannelsKnown", "")]
     assert routed("chat", why="dryRun") == [("False", "Muted", "dryRun")]
+    assert routed("chat", why="dryRun", failing={"chat": "HTTP 500"}) == [("False", "Muted", "dryRun")]
+    assert routed("chat", failing={"chat": "HTTP 500"}) == [
+        ("False", "ChannelFails", "chat: HTTP 500 (the operator's log has more)")
+    ]
     ((answer, reason, message),) = routed("chat", "pager")
     assert (answer, reason) == ("False", "ChannelUnknown")
     assert message == "spec.routes[1]: pager: no channel of the chart's alerts.channels (chat)"

@@ -214,7 +214,7 @@ class Culprit(Api):
     age_seconds: Int32
     """Age of the oldest of them."""
     pod: str = ""
-    """Gateway pod that holds the session."""
+    """Gateway pod that holds the session; of owner Unknown the one that the broker lists, and that does not answer."""
     node: str = ""
     """Node of that pod."""
     client: str = ""

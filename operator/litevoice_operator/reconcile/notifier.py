@@ -113,6 +113,7 @@ class Notifier:
         """To one replica; what it does not get now comes in the next round."""
         due = board.due(time.time(), self._resend_seconds)
         if not due:
+            self._failing.pop((name, url), None)
             return True
         try:
             await self._client.send_alerts(url, due)

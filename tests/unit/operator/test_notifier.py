@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from litevoice_operator.adapters.channels import ALERTS_IN_REQUEST, Channel, ChannelClient
+from litevoice_operator.decide import alert_board
 from litevoice_operator.decide.alert_board import Alert
 from litevoice_operator.reconcile import notifier as module
 from litevoice_operator.reconcile import outbox
@@ -128,6 +129,19 @@ async def test_how_long_a_webhook_is_tried(
             pass
         assert there.asked == asked, description
         assert there.taken == []
+
+
+async def test_a_channel_that_failed_and_has_nothing_to_take_is_named_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, seconds in (("FAILING_SECONDS", 0.0), ("RETRY_SECONDS", 0.01)):
+        monkeypatch.setattr(module, name, seconds)
+    monkeypatch.setattr(alert_board, "RESOLVED_SECONDS", 0.0)
+    async with running(Channel("oncall", ("http://127.0.0.1:9",))) as notifier:
+        notifier.put(KEY, {"oncall": [alert("A")]})
+        await until(lambda: notifier.failing(["oncall"]) == {"oncall": "ClientConnectorError"}, "nobody to answer")
+        notifier.put(KEY, {})
+        await until(lambda: notifier.failing(["oncall"]) == {}, "nothing to be left to tell")
 
 
 async def test_a_channel_that_fails_is_named_without_its_secrets(

@@ -4,13 +4,15 @@ knows the `kubernetes` package."""
 from __future__ import annotations
 
 import json
+import logging
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from litevoice_contracts.operator_api import AUDIENCE, TOKEN_HEADER
 
@@ -44,11 +46,19 @@ class Reach(Protocol):
 
 
 class ByUrl:
-    """`url`: of the operator's port 9090, a port-forward as a rule."""
+    """`url`: of the operator's port 9090, a port-forward as a rule, to which no proxy leads."""
 
     def __init__(self, url: str, token: str) -> None:
-        if not url.startswith(("http://", "https://")):
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
+        except ValueError:
+            host = None
+        if not host:
             raise CannotAsk(f"--url: expected http://HOST:PORT, got {url!r}")
+        token = token.strip()
+        if not token.isascii() or not token.isprintable():
+            raise CannotAsk("--token or LITEVOICE_TOKEN: expected one line of ASCII, as kubectl create token prints it")
         if not token:
             raise CannotAsk(
                 "--token or LITEVOICE_TOKEN: expected a token with --url; make one: "
@@ -57,29 +67,37 @@ class ByUrl:
             )
         self._url = url.rstrip("/")
         self._token = token
+        here = host == "localhost" or host.startswith("127.") or host == "::1"
+        direct = [urllib.request.ProxyHandler({})] if here else []
+        self._opener = urllib.request.build_opener(_NoRedirects, *direct)
 
     def ask(self, path: str, query: Mapping[str, str], method: str = "GET") -> bytes:
         url, headers = f"{self._url}{path}?{urlencode(query)}", {TOKEN_HEADER: self._token}
         request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - http, checked above
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
                 body: bytes = answer.read()
                 return body
         except urllib.error.HTTPError as error:
             raise CannotAsk(refusal(error.code, error.read())) from error
-        except OSError as error:
-            raise CannotAsk(f"--url: nobody answers at {self._url}: {error}") from error
+        except (OSError, HTTPException) as error:
+            raise CannotAsk(self._nobody(error)) from error
 
     def stream(self, path: str, query: Mapping[str, str]) -> Stream:
         url, headers = f"{self._url}{path}?{urlencode(query)}", {TOKEN_HEADER: self._token}
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http, checked above
         try:
-            answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+            answer = self._opener.open(request, timeout=TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
             return Stream(error.code, _lower(error.headers), iter([error.read()]))
-        except OSError as error:
-            raise CannotAsk(f"--url: nobody answers at {self._url}: {error}") from error
+        except (OSError, HTTPException) as error:
+            raise CannotAsk(self._nobody(error)) from error
         return Stream(answer.status, _lower(answer.headers), _read(answer))
+
+    def _nobody(self, error: Exception) -> str:
+        if isinstance(error, HTTPException):
+            return f"--url: what answers at {self._url} does not speak HTTP, or TLS, as the URL says: {error!r}"
+        return f"--url: nobody answers at {self._url}: {error}"
 
 
 class ByKubeconfig:
@@ -90,6 +108,9 @@ class ByKubeconfig:
     def __init__(self, context: str, namespace: str, operator: str, role: str) -> None:
         from kubernetes import client, config
 
+        logging.getLogger("urllib3").setLevel(
+            logging.ERROR
+        )  # it tells of each attempt, and the last one's error says all
         try:
             config.load_kube_config(context=context or None)
         except Exception as error:
@@ -147,7 +168,10 @@ class ByKubeconfig:
 
     def _call(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> tuple[int, bytes]:
         answer = self._answer(method, path, headers, body)
-        return int(answer.status), bytes(answer.read())
+        try:
+            return int(answer.status), bytes(answer.read())
+        except Exception as error:  # whatever urllib3 raises
+            raise CannotAsk(f"--context: the API server's answer broke off: {error}") from error
 
     def _answer(self, method: str, path: str, headers: Mapping[str, str], body: Any) -> Any:
         """Of any status; its body is not read yet."""
@@ -164,14 +188,22 @@ class ByKubeconfig:
             raise CannotAsk(f"--context: the API server does not answer: {error}") from error
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """The token is the operator's to see."""
+
+
 def _lower(headers: Any) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
 def _read(answer: Any) -> Iterator[bytes]:
     with answer:
-        while chunk := answer.read1(CHUNK_BYTES):
-            yield chunk
+        try:
+            while chunk := answer.read1(CHUNK_BYTES):
+                yield chunk
+        except HTTPException as error:
+            raise OSError(str(error)) from error
 
 
 def _read_as_urllib3(answer: Any) -> Iterator[bytes]:
@@ -184,12 +216,18 @@ def _read_as_urllib3(answer: Any) -> Iterator[bytes]:
 
 
 def refusal(status: int, body: bytes) -> str:
-    """What an answer that is not 200 says."""
+    """What an answer that is not 200 says, and what would be right where nobody says it."""
     try:
         said = json.loads(body)
         text = said["error"]["message"] if "error" in said else said["message"]
     except (ValueError, KeyError, TypeError):
-        text = body.decode(errors="replace")[:200]
+        text = " ".join(body.decode(errors="replace")[:200].split())
+        if status in (404, 405):
+            text = f"what answers does not know this: an operator older than this command, or none at all: {text}"
+    if 300 <= status < 400:
+        text = f"what answers leads elsewhere, and a token does not go along: {text}"
+    if status == 503 and "no endpoints available" in text:
+        text += ": the operator does not run, or is not ready: kubectl get pods -n its namespace"
     return f"{text} (HTTP {status})"
 
 

@@ -141,7 +141,11 @@ def drains(page: DrainPage) -> str:
         )
         for row in page.drains
     ]
-    return table(columns, rows) if rows else "no gateway is draining, and none has ended since the operator looks"
+    who = "no gateway that answers" if page.silent else "no gateway"
+    text = table(columns, rows) if rows else f"{who} is draining, and none has ended since the operator looks"
+    more = [f"{len(rows)} of {page.total}; next page: --offset {page.next}"] if page.next >= 0 else []
+    silent = [f"did not answer: {', '.join(page.silent)}; whether they drain is not known"] if page.silent else []
+    return "\n".join([text, *more, *silent])
 
 
 def orphans(page: OrphanPage) -> str:

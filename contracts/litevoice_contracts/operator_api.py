@@ -132,6 +132,7 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         owner: whether a gateway pod holds it.
         subscriber: pod that the broker lists as the owner of its LiteTopic; "" none, or not known.
+        subscriber_gone: there is no such pod (any more).
         last_pod, last_node, last_client: who had it, where, and for whom, when this operator last saw it listed; ""
             while it is held, or when it has not.
         written: messages in its LiteTopic; -1: there is none, or it is not known.
@@ -174,6 +175,7 @@ class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
     last_node: str = ""
     last_client: str = ""
     clocks: dict[str, float] = {}
+    subscriber_gone: bool = False
 
 
 class PartitionRow(msgspec.Struct, frozen=True):
@@ -265,9 +267,12 @@ class DrainRow(msgspec.Struct, frozen=True):
 
 
 class DrainPage(msgspec.Struct, frozen=True):
+    """`silent`: gateways that did not answer, those that end among them, as `namespace/pod`."""
+
     total: int
     drains: list[DrainRow]
     next: int = -1
+    silent: list[str] = []
 
 
 Act = Literal["drain", "take-back", "move", "heal"]

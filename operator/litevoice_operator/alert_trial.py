@@ -7,6 +7,7 @@ the state and severity that the alert should have then, for example `Firing crit
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -84,9 +85,10 @@ def read(alert: Any, samples: Any) -> tuple[BacklogAlertSpec, list[Measured]]:
     if not isinstance(alert, dict) or alert.get("kind") != "BacklogAlert":
         raise InvalidField("alert.kind", "BacklogAlert")
     try:
-        spec = BacklogAlertSpec.model_validate(alert.get("spec"))
+        spec = BacklogAlertSpec.model_validate(alert.get("spec"), extra="forbid")
     except ValidationError as error:
         where, why = problems(error, "")[0]
+        why = "no field of this name" if error.errors()[0]["type"] == "extra_forbidden" else why
         raise InvalidField(".".join(filter(None, ("alert.spec", where))), why) from error
     try:
         return spec, TypeAdapter(list[Measured]).validate_python(samples)
@@ -95,16 +97,39 @@ def read(alert: Any, samples: Any) -> tuple[BacklogAlertSpec, list[Measured]]:
         raise InvalidField(".".join(filter(None, ("samples", where))), why) from error
 
 
-def main(alert: str, samples: str) -> int:
-    """Paths of the two files. 0 when every `expect` holds, 1 when one does not, 2 when a file does not fit."""
+def main(alert: str, samples: str, output: str = "table") -> int:
+    """Paths of the two files; `output`: table or json. 0 when every `expect` holds, 1 when one does not, 2 when a file
+    does not fit."""
     try:
-        files = [yaml.safe_load(Path(path).read_text()) for path in (alert, samples)]
-        steps = evaluate(*read(*files))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, InvalidField) as error:
-        sys.stderr.write(f"error: {error}\n")
+        steps = evaluate(*read(_loaded(alert), _loaded(samples)))
+    except (OSError, InvalidField) as error:
+        sys.stderr.write(f"litevoice: {error}\n")
         return 2
-    for step in steps:
+    if output == "json":
+        sys.stdout.write(json.dumps([as_object(step) for step in steps], indent=2) + "\n")
+    for step in steps if output == "table" else []:
         wrong = "" if step.as_expected else f"   expected {step.measured.expect}"
         value = amount(step.measured.sample.value)
         sys.stdout.write(f"{step.measured.at:8g} s  {step.shown:17} {step.told:10} {value}{wrong}\n")
     return 0 if all(step.as_expected for step in steps) else 1
+
+
+def as_object(step: Step) -> dict[str, Any]:
+    """For programs; the fields of `value` are those of a BacklogAlert's status."""
+    return {
+        "at": step.measured.at,
+        "state": step.state.phase,
+        "severity": step.state.severity,
+        "told": step.told,
+        "value": step.measured.sample.value.to_object(),
+        "expect": step.measured.expect,
+        "asExpected": step.as_expected,
+    }
+
+
+def _loaded(path: str) -> Any:
+    """Raises InvalidField that names the file."""
+    try:
+        return yaml.safe_load(Path(path).read_text())
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidField(path, f"one YAML document, got: {error}") from error

@@ -77,13 +77,17 @@ EVENTS = {
 
 REASONS = {
     "ChannelsKnown": ("BacklogAlert", "`Routed` is true: the channels of `routes` are told."),
+    "ChannelFails": (
+        "BacklogAlert",
+        "A route's channel has not taken what it was sent for half a minute; the message says how. It is tried again.",
+    ),
     "ChannelUnknown": ("BacklogAlert", "A route is not among the chart's `alerts.channels`; the message names it."),
     "Muted": (
         "BacklogAlert",
         "A silence, a drain or `dryRun` keeps the channels from being told; the message says it.",
     ),
     "Seeing": ("BacklogAlert", "`Blind` is false: broker and gateways answer."),
-    "GatewaysUnreachable": ("BacklogAlert", "Gateways that are ready do not answer; the message names them."),
+    "GatewaysUnreachable": ("BacklogAlert", "Gateways that run do not answer; the message names them."),
     "Ready": ("VoiceGateway", "Everything wanted is there and works."),
     "EnoughReady": (
         "VoiceGateway",

@@ -172,11 +172,12 @@ class Gateways:
         return await self._ask(address, token, f"{SESSIONS_PATH}/{session_id}", WorkerSession, or_404=True)
 
     async def session(self, addresses: dict[str, str], token: str, session_id: str) -> Holder:
-        """Which of these pods holds the session."""
+        """Which of these pods holds the session: of two, the one with the newer connection."""
         holders, silent = await self.holders(addresses, token, session_id)
-        for pod, session in holders.items():
-            return Holder(pod, session, all_answered=True)
-        return Holder("", None, all_answered=not silent)
+        if not holders:
+            return Holder("", None, all_answered=not silent)
+        pod = min(holders, key=lambda name: holders[name].age_seconds)
+        return Holder(pod, holders[pod], all_answered=True)
 
     async def holders(
         self, addresses: dict[str, str], token: str, session_id: str

@@ -74,7 +74,8 @@ class Threshold(Api):
     per_session: PerSession | None = None
     """For each session alone: reached when as many as `sessions` are over it."""
     sessions: Annotated[Int32 | None, Field(ge=1, le=1_000_000)] = None
-    """How many sessions must be over `perSession`; 1 when absent."""
+    """How many sessions must be over `perSession`; 1 when absent. Requests, Turns: at most 1,000 of each gateway are
+    counted."""
     messages: Annotated[Int64 | None, Field(ge=1, le=1_000_000_000)] = None
     """Messages waiting, summed over all sessions (Replies) or partitions (Requests)."""
     age_seconds: Annotated[Int32 | None, Field(ge=1, le=604_800)] = None
@@ -104,7 +105,8 @@ class Silence(Api):
 class Healing(Api):
     """Has gateways cure what they can: replies that wait although a gateway serves the session, because a subscription
     or a wake-up was lost or the broker lists another owner. Nothing is lost or doubled. Each act is an Event of the
-    VoiceGateway and an entry of `status.healed`; none while a gateway is ending or the VoiceGateway is paused."""
+    VoiceGateway and an entry of `status.healed`; none while a gateway is draining or ending, or the VoiceGateway is
+    paused."""
 
     per_minute: Annotated[Int32, Field(ge=1, le=MAX_PER_MINUTE)]
     """At most so many acts."""
@@ -174,7 +176,8 @@ class BacklogAlertSpec(Api):
     silences: Annotated[list[Silence], Field(max_length=10)] = Field(default_factory=list)
     """When channels are told nothing. What still fires when a silence ends is told then."""
     suppress_during_drain: bool = False
-    """Tell channels nothing while a gateway pod of the VoiceGateway is ending; never holds back severity critical."""
+    """Tell channels nothing while a gateway pod of the VoiceGateway is draining or ending; never holds back severity
+    critical."""
     runbook_url: Annotated[str, Field(max_length=500, pattern=r"^(https?://.+)?$")] = ""
     """Where it is written what to do; goes along as the annotation `runbook_url`."""
     annotations: Annotated[
@@ -211,7 +214,7 @@ class Culprit(Api):
     age_seconds: Int32
     """Age of the oldest of them."""
     pod: str = ""
-    """Gateway pod that holds the session."""
+    """Gateway pod that holds the session; of owner Unknown the one that the broker lists, and that does not answer."""
     node: str = ""
     """Node of that pod."""
     client: str = ""

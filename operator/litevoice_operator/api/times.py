@@ -16,10 +16,10 @@ def within(seconds: float, at: float, now: float) -> bool:
 
 
 def from_text(text: str | None) -> float | None:
-    """None for an absent or malformed timestamp."""
+    """None for an absent or malformed timestamp. The API server takes small letters, too."""
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text.upper()).timestamp()  # the API server takes `t` and `z`, too
+        return datetime.fromisoformat(text.upper()).timestamp()
     except ValueError:
         return None

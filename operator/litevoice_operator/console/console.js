@@ -8,7 +8,8 @@ const MOST_PAUSE_MS = 10000;
 const KEPT = "litevoice-key";
 const $ = (id) => document.getElementById(id);
 const scope = new URLSearchParams(location.search);
-let token = sessionStorage.getItem(KEPT) ?? "";
+const stored = (use) => { try { return use(); } catch { return null; } }; // a browser may be told to keep nothing
+let token = stored(() => sessionStorage.getItem(KEPT)) ?? "";
 let following = null; // AbortController of the stream
 let shown = null; // the latest state
 let paused = false;
@@ -20,6 +21,10 @@ const seconds = (value) =>
   value < 10 ? `${value.toFixed(1)} s` : value < 120 ? `${Math.round(value)} s`
     : value < 7200 ? `${Math.round(value / 60)} min` : `${Math.round(value / 3600)} h`;
 const clock = (unix) => new Date(unix * 1000).toLocaleTimeString();
+function moment(text) { // with the day, unless it is today
+  const at = new Date(text);
+  return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
+}
 const known = (number) => (number < 0 ? "?" : String(number));
 const where = (row) => `${row.namespace}/${row.gateway}`;
 const tone = (text, name) => ({ text, tone: name });
@@ -41,7 +46,7 @@ const TABLES = [
       return [`${alert.namespace}/${alert.name}`, [
         `${alert.namespace}/${alert.name}`,
         tone(fires ? `Firing: ${alert.severity}` : alert.state, fires ? SEVERITY_TONES[alert.severity] : alert.state === "Pending" ? "warn" : "good"),
-        alert.target, alert.gateway, alert.since ? new Date(alert.since).toLocaleTimeString() : "",
+        alert.target, alert.gateway, alert.since ? moment(alert.since) : "",
         number(alert.messages), number(seconds(alert.age_seconds)), number(alert.sessions),
         worst.session_id ? sessionButton(alert, worst.session_id) : worst.partition >= 0 ? `partition ${worst.partition}` : "",
         worst.pod ?? "", worst.node ?? "", worst.client ?? "", { text: alert.about, tone: "bad", wide: true },
@@ -69,7 +74,7 @@ const TABLES = [
       { ...number(drain.sessions), meter: drain.finished_at ? null : [drain.sessions, drain.sessions + drain.moved + drain.completed + drain.forced] },
       number(drain.moved), number(drain.completed), number(drain.forced, drain.forced ? "warn" : ""),
       number(drain.lost_packets, drain.lost_packets ? "bad" : ""), number(seconds(drain.seconds)),
-      drain.finished_at ? new Date(drain.finished_at).toLocaleTimeString() : "",
+      drain.finished_at ? moment(drain.finished_at) : "",
     ]]),
   },
   ...[["stalled", "Stalled turns", "No turn has stalled."], ["backlog", "Top backlog", "No session has requests that wait."]].map(([id, title, none]) => ({
@@ -190,12 +195,18 @@ function show(state) {
 // ---- What a screen reader is told: what begins and what ends, not every number
 
 function announce(state) {
-  const now = new Map();
-  for (const alert of state.alerts) if (alert.state === "Firing") now.set(`alert ${alert.name} fires, ${alert.severity}`, `alert ${alert.name} is over`);
-  for (const drain of state.drains) if (!drain.finished_at) now.set(`${drain.pod} drains`, `${drain.pod} no longer drains`);
-  for (const row of state.partitions) if (!row.workers.length) now.set(`partition ${row.partition} has no worker`, `partition ${row.partition} has a worker`);
-  const told = [...now.keys()].filter((text) => !before?.has(text));
-  for (const [text, end] of before ?? []) if (!now.has(text)) told.push(end);
+  const now = new Map(); // what it is about → while it is so, and when it is so no longer
+  for (const alert of state.alerts) {
+    const name = `alert ${alert.namespace}/${alert.name}`;
+    if (alert.state === "Firing") now.set(name, [`${name} fires, ${alert.severity}`, `${name} is over`]);
+  }
+  for (const drain of state.drains) if (!drain.finished_at) now.set(`${where(drain)}/${drain.pod}`, [`${drain.pod} drains`, `${drain.pod} no longer drains`]);
+  for (const row of state.partitions) {
+    const name = `partition ${row.partition} of ${where(row)}`;
+    if (!row.workers.length) now.set(name, [`${name} has no worker`, `${name} has a worker`]);
+  }
+  const told = [...now].filter(([about, [text]]) => before?.get(about)?.[0] !== text).map(([, [text]]) => text);
+  for (const [about, [, end]] of before ?? []) if (!now.has(about)) told.push(end);
   if (told.length) $("news").textContent = told.slice(0, 5).join("; ");
   before = now;
 }
@@ -203,6 +214,7 @@ function announce(state) {
 function live(text, name) {
   if ($("live").textContent !== text) $("live").textContent = text;
   $("live").className = name;
+  $("at").textContent = "";
   $("main").classList.toggle("old", name === "bad");
 }
 
@@ -228,7 +240,9 @@ function take(event) {
   const data = JSON.parse(lines.find((line) => line.startsWith("data: ")).slice(6));
   if (lines.includes("event: end")) throw new Error(data.message);
   show(data);
-  if (!paused) live(`live, ${clock(data.at)}`, "good");
+  if (paused) return;
+  live("live", "good");
+  $("at").textContent = clock(data.at); // apart: a screen reader is not to hear it every two seconds
 }
 
 async function followOnce(aborted) {
@@ -276,7 +290,7 @@ async function follow() {
 }
 
 function login(message) {
-  sessionStorage.removeItem(KEPT);
+  stored(() => sessionStorage.removeItem(KEPT));
   live("not logged in", "bad");
   $("refused").textContent = message;
   $("namespace").value = scope.get("namespace") ?? "";
@@ -327,7 +341,7 @@ function theme(wanted) {
 
 $("theme").addEventListener("click", () => {
   const wanted = $("theme").textContent.toLowerCase();
-  localStorage.setItem("litevoice-theme", wanted);
+  stored(() => localStorage.setItem("litevoice-theme", wanted));
   theme(wanted);
 });
 $("pause").addEventListener("click", () => {
@@ -359,12 +373,13 @@ async function enter() {
     const answer = await fetch("key", { method: "POST", body: code }).catch(() => null);
     if (!answer?.ok) return login("This address was used before: run litevoice console again.");
     token = await answer.text();
-    sessionStorage.setItem(KEPT, token);
+    stored(() => sessionStorage.setItem(KEPT, token));
   }
   start();
 }
 
-theme(localStorage.getItem("litevoice-theme"));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(localStorage.getItem("litevoice-theme")));
+const chosen = () => stored(() => localStorage.getItem("litevoice-theme"));
+theme(chosen());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(chosen()));
 for (const table of TABLES) build(table);
 enter();

@@ -42,8 +42,10 @@ def next_state(
     Pending → Firing once exceeded for `forSeconds`, with the severity of that moment. While firing, a severity holds
     until the value is below `clearBelowPercent` of its threshold; below all of them for `keepFiringForSeconds`, the
     alert is resolved. Thresholds removed from the spec no longer count. What is not seen may be there: a sample that
-    lacks something makes nothing better. When the clock is set back, what it measures begins again.
+    lacks something makes nothing better. What began later than `now` began at `now`: the clock was set back.
     """
+    since, clearing_since = (None if at is None else min(at, now) for at in (state.since, state.clearing_since))
+    state = replace(state, since=since, clearing_since=clearing_since)
     after, transition = _next_state(state, spec, sample, now)
     milder = (_PHASES.index(after.phase), rank(after.severity)) < (_PHASES.index(state.phase), rank(state.severity))
     if sample.unseen and (milder or after.clearing_since is not None):
@@ -60,7 +62,7 @@ def _next_state(
     if severity is None:
         since = state.since if state.phase == "Inactive" and state.since is not None else now
         return AlertState("Inactive", None, since), None
-    since = min(state.since, now) if state.phase == "Pending" and state.since is not None else now
+    since = state.since if state.phase == "Pending" and state.since is not None else now
     if now - since < spec.for_seconds:
         return AlertState("Pending", severity, since), None
     return AlertState("Firing", severity, now), "Firing"
@@ -91,7 +93,7 @@ def _while_firing(
     if severity is not None:
         escalated = rank(severity) > rank(state.severity)
         return AlertState("Firing", severity, state.since), "Escalated" if escalated else None
-    clearing_since = min(state.clearing_since, now) if state.clearing_since is not None else now
+    clearing_since = state.clearing_since if state.clearing_since is not None else now
     if now - clearing_since < spec.keep_firing_for_seconds:
         return AlertState("Firing", state.severity, state.since, clearing_since), None
     return AlertState("Inactive", None, now), "Resolved"

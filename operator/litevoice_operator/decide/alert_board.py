@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 RESOLVED_SECONDS = 300.0
 """How long a resolved alert is sent."""
 ENDS_AFTER_INTERVALS = 3
+HELD_SECONDS = 60.0
+"""How long the alert of a pod goes on while others of the same BacklogAlert fire: which pods are the worst, and whether
+they are told as one, changes from look to look."""
 MAX_ALERTS = 2000
 """At one time, of all BacklogAlerts; more are left out."""
 
@@ -28,6 +31,10 @@ class Alert:
     def identity(self) -> tuple[tuple[str, str], ...]:
         return tuple(sorted(self.labels.items()))
 
+    @property
+    def of_all_pods(self) -> tuple[tuple[str, str], ...]:
+        return tuple(label for label in self.identity if label[0] != "pod")
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -41,14 +48,19 @@ class Board:
     """The alerts of one channel, by who raises them."""
 
     def __init__(self) -> None:
-        self._firing: dict[Hashable, dict[Hashable, Alert]] = {}
+        self._firing: dict[Hashable, dict[Hashable, tuple[Alert, float]]] = {}
+        """And when it was put last."""
         self._resolved: dict[Hashable, Sent] = {}
 
     def put(self, owner: Hashable, alerts: Iterable[Alert], now: float, why: str = "") -> bool:
         """All alerts of `owner`; those that it had and has no longer are resolved. True when there is news, so that
         nobody waits for the next round. `why`: it is told no longer, which is another thing than that it is over."""
         before = self._firing.pop(owner, {})
-        after: dict[Hashable, Alert] = {alert.identity: alert for alert in alerts}
+        after: dict[Hashable, tuple[Alert, float]] = {alert.identity: (alert, now) for alert in alerts}
+        kinds = {alert.of_all_pods for alert, _ in after.values()}
+        for identity, (alert, at) in before.items():
+            if identity not in after and alert.of_all_pods in kinds and 0 <= now - at < HELD_SECONDS:
+                after[identity] = alert, at
         room = MAX_ALERTS - sum(map(len, self._firing.values()))
         after = dict(list(after.items())[: max(0, room)])
         for identity in after:
@@ -56,7 +68,7 @@ class Board:
         text = {"summary": why} if why else {}
         over = {
             identity: Sent(replace(alert, annotations={**alert.annotations, **text}), now)
-            for identity, alert in before.items()
+            for identity, (alert, _) in before.items()
             if identity not in after
         }
         self._resolved |= over
@@ -69,8 +81,10 @@ class Board:
     def due(self, now: float, interval_seconds: float) -> list[Sent]:
         """What is to be sent in this round; rounds come every `interval_seconds`."""
         self._resolved = {
-            identity: sent for identity, sent in self._resolved.items() if now - sent.ends_at < RESOLVED_SECONDS
+            identity: replace(sent, ends_at=min(sent.ends_at, now))  # the clock may have been set back
+            for identity, sent in self._resolved.items()
+            if now - sent.ends_at < RESOLVED_SECONDS
         }
         ends_at = now + ENDS_AFTER_INTERVALS * interval_seconds
-        firing = [Sent(alert, ends_at) for alerts in self._firing.values() for alert in alerts.values()]
+        firing = [Sent(alert, ends_at) for alerts in self._firing.values() for alert, _ in alerts.values()]
         return firing + list(self._resolved.values())

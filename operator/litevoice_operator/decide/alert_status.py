@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from litevoice_operator.api.backlog_alert import BacklogAlertStatus, BacklogValue, Culprit
@@ -72,8 +72,8 @@ def measured_status(
 def unmeasured_status(
     metadata: Metadata, previous: BacklogAlertStatus, problem: Problem, now: float, *, blind: bool = True
 ) -> BacklogAlertStatus:
-    """Nothing could be measured: say so, and leave the alert as it was. An unseen backlog is not over. `blind`: because
-    it cannot be seen, not because nobody knows what to look at."""
+    """Nothing could be measured: say so, and leave the alert as it was. An unseen backlog is not over, nor was it below
+    the clear level for any time. `blind`: because it cannot be seen, not because nobody knows what to look at."""
     was = next((condition for condition in previous.conditions if condition.type == FIRING), None)
     firing = Finding(FIRING, was.status, was.reason, was.message) if was else Finding(FIRING, "Unknown", problem.reason)
     sight = Finding(BLIND, "True" if blind else "False", problem.reason, problem.message)
@@ -82,6 +82,7 @@ def unmeasured_status(
         update={
             "observed_generation": metadata.generation,
             "conditions": conditions(previous.conditions, [ready, firing, sight], metadata.generation, now),
+            "clearing_since": None,
         }
     )
 
@@ -111,8 +112,11 @@ def routed_status(
     channels: Collection[str],
     muted: str,
     now: float,
+    *,
+    failing: Mapping[str, str] | None = None,
 ) -> BacklogAlertStatus:
-    """With the condition that says whether the channels of `routes` are told; `muted`: why none is."""
+    """With the condition that says whether the channels of `routes` are told; `muted`: why none is; `failing`: how
+    those fail that take nothing."""
     if not routes:
         return status.model_copy(update={"conditions": [one for one in status.conditions if one.type != ROUTED]})
     unknown = [f"spec.routes[{index}]: {name}" for index, name in enumerate(routes) if name not in channels]
@@ -126,6 +130,9 @@ def routed_status(
         )
     elif muted:
         finding = Finding(ROUTED, "False", "Muted", muted)
+    elif failing:
+        told = "; ".join(f"{name}: {how}" for name, how in sorted(failing.items()))
+        finding = Finding(ROUTED, "False", "ChannelFails", f"{told} (the operator's log has more)")
     else:
         finding = Finding(ROUTED, "True", "ChannelsKnown", "")
     added = conditions(previous.conditions, [finding], metadata.generation, now)

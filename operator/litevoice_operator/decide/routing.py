@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from litevoice_operator.api.backlog_alert import PLACEHOLDER, BacklogAlertSpec, BacklogAlertStatus, Culprit
+from litevoice_operator.api.backlog_alert import (
+    PLACEHOLDER,
+    SEVERITIES,
+    BacklogAlertSpec,
+    BacklogAlertStatus,
+    Culprit,
+    Severity,
+)
 from litevoice_operator.api.conditions import BLIND
 from litevoice_operator.api.resource import Metadata
 from litevoice_operator.api.times import from_text, to_text
+from litevoice_operator.decide.alert import rank
 from litevoice_operator.decide.alert_board import Alert
 from litevoice_operator.decide.alert_status import amount, transition_time
 from litevoice_operator.decide.telling import where
@@ -42,13 +50,27 @@ def muted(spec: BacklogAlertSpec, status: BacklogAlertStatus, *, draining: bool,
 
 def told_to(status: BacklogAlertStatus, channel: str, found: Sequence[Alert], mute: Mute | None) -> list[Alert]:
     """Which of `found` an Alertmanager is told. While a drain holds back what is new, those that it was told before go
-    on: an end that is none would be news. A drain is no reason for being blind: what cannot be seen may be critical."""
+    on, no worse than it knows: an end that is none would be news. A drain is no reason for being blind: what cannot be
+    seen may be critical."""
     if mute is None:
         return list(found)
     if not mute.passes:
         return []
-    knows = any((told.recipient, told.transition) == (channel, status.last_transition) for told in status.told)
-    return [alert for alert in found if knows or alert.labels["alertname"] == BLIND_NAME]
+    known = _known_severity(status, channel)
+    milder = {"severity": known} if known and rank(known) < rank(status.severity) else {}
+    blind = [alert for alert in found if alert.labels["alertname"] == BLIND_NAME]
+    firing = (
+        [replace(alert, labels={**alert.labels, **milder}) for alert in found if alert not in blind] if known else []
+    )
+    return [*firing, *blind]
+
+
+def _known_severity(status: BacklogAlertStatus, channel: str) -> Severity | None:
+    """That the alert had when the channel was last told of it; None: not since it began to fire."""
+    last = next((told.transition for told in status.told if told.recipient == channel), "")
+    if transition_time(last) < (from_text(status.since) or 0.0):
+        return None
+    return next((severity for severity in SEVERITIES if severity in last.split()), None)
 
 
 def alerts(metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatus) -> list[Alert]:
@@ -69,7 +91,8 @@ def alerts(metadata: Metadata, spec: BacklogAlertSpec, status: BacklogAlertStatu
     if status.blind_told:
         blind = next((one for one in status.conditions if one.type == BLIND), None)
         since = (from_text(blind.last_transition_time) if blind else None) or 0.0
-        why = f"cannot be seen: {blind.message}" if blind and blind.status == "True" else "can be seen again"
+        seen = "can be seen again" if blind and blind.reason == "Seeing" else "is not watched any more"
+        why = f"cannot be seen: {blind.message}" if blind and blind.status == "True" else seen
         text = {"summary": f"{metadata.namespace}/{metadata.name} {why}"}
         runbook = {"runbook_url": spec.runbook_url} if spec.runbook_url else {}
         found.append(Alert({"alertname": BLIND_NAME, **labels, "severity": "warning"}, text | runbook, since))

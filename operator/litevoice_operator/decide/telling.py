@@ -55,19 +55,26 @@ class Sight:
 
 
 def sight(status: BacklogAlertStatus, now: float) -> Sight | None:
-    """What is to be told of being blind; None when it is known already, or too early."""
+    """What Events are to tell of being blind; None when they have, or too early."""
     condition = next((condition for condition in status.conditions if condition.type == BLIND), None)
     if condition is None:
         return None
-    since = from_text(condition.last_transition_time) or 0.0
-    blind = condition.status == "True"
+    once, blind = sight_once(status), condition.status == "True"
+    since = once[1]
     if blind == status.blind_told or (blind and within(BLIND_SECONDS, since, now)):
         return None
     if not blind:
-        message = "the backlog can be seen again"
-        return Sight(False, EventText("Normal", "Seeing", message, (f"seeing {condition.last_transition_time}", since)))
+        message = "the backlog can be seen again" if condition.reason == "Seeing" else condition.message
+        return Sight(False, EventText("Normal", "Seeing", message, once))
     message = f"{condition.message}; the alert stays as it was: {status.state}"
-    return Sight(True, EventText("Warning", "Blind", message, (f"blind {condition.last_transition_time}", since)))
+    return Sight(True, EventText("Warning", "Blind", message, once))
+
+
+def sight_once(status: BacklogAlertStatus) -> tuple[str, float]:
+    """What makes news of being blind, or of seeing, the same as before: since when (Unix seconds)."""
+    condition = next((condition for condition in status.conditions if condition.type == BLIND), None)
+    at = condition.last_transition_time if condition else ""
+    return f"{'blind' if condition and condition.status == 'True' else 'seeing'} {at}", from_text(at) or 0.0
 
 
 def event_text(spec: BacklogAlertSpec, status: BacklogAlertStatus) -> EventText:

@@ -33,7 +33,7 @@ def verdict(report: SessionReport) -> Verdict:
 
 def _not_held(report: SessionReport) -> Verdict:
     """No gateway that answers has it."""
-    subscriber, silent = report.subscriber, report.silent
+    subscriber, silent = "" if report.subscriber_gone else report.subscriber, report.silent
     if report.broker_error:
         says = f"No gateway says that it holds the session, and the broker does not answer: {report.broker_error}"
         return _told("broker-silent", says, "litevoice doctor", *_pods_of_silent(report))
@@ -65,12 +65,12 @@ def _not_held(report: SessionReport) -> Verdict:
     if report.written > 0:
         of = f", of {report.last_client}" if report.last_client else ""
         had = f" {report.last_pod} had it last{of}." if report.last_pod else ""
-        says = (
-            f"No gateway holds the session, and its LiteTopic has {report.written} messages: its client has left.{had}"
-        )
+        gone = f" The broker still lists {report.subscriber}, a pod that is gone." if report.subscriber_gone else ""
+        wrote = f"its LiteTopic has {report.written} messages"
+        says = f"No gateway holds the session, and {wrote}: its client has left, or has not come back yet."
         return _told(
             "orphan",
-            says,
+            says + had + gone,
             "Nothing, if the caller hung up; it ends with rocketmq.expirationMinutes",
             "If callers should have come back: does their client reconnect with session_id and last_event_id?",
         )

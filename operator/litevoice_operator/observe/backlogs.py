@@ -125,6 +125,17 @@ def renewed(sample: Sample, waiting: Sequence[Waiting]) -> Sample:
     return Sample.of(loads.values(), max(total, sum(load.backlog for load in loads.values())))
 
 
+def newest(sessions: Mapping[str, Sequence[SessionInfo]]) -> Iterable[tuple[str, SessionInfo]]:
+    """Pod and session, each session once: of two pods that list it, the one with the newer connection has it."""
+    found: dict[str, tuple[str, SessionInfo]] = {}
+    for pod, listed in sessions.items():
+        for session in listed:
+            before = found.get(session.session_id)
+            if before is None or session.age_seconds < before[1].age_seconds:
+                found[session.session_id] = pod, session
+    return found.values()
+
+
 def request_sample(
     partitions: Sequence[Waiting], sessions: Mapping[str, Sequence[SessionInfo]], silent: Sequence[str] = ()
 ) -> Sample:
@@ -144,8 +155,7 @@ def request_sample(
             client=session.client,
             owner="Held",
         )
-        for pod, listed in sessions.items()
-        for session in listed
+        for pod, session in newest(sessions)
         if session.pending_requests > 0
         and (number := partition_of(session.session_id, len(partitions))) < len(partitions)
         and partitions[number].messages > 0
@@ -177,8 +187,7 @@ def turn_sample(partitions: int, sessions: Mapping[str, Sequence[SessionInfo]], 
             client=session.client,
             owner="Held",
         )
-        for pod, listed in sessions.items()
-        for session in listed
+        for pod, session in newest(sessions)
         if session.stalled_seconds >= MIN_STALL_SECONDS
     ]
     sample = Sample.of(loads)

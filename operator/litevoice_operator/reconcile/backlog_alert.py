@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from litevoice_broker.errors import BrokerError
 from litevoice_contracts.names import Names
@@ -24,7 +25,7 @@ from litevoice_operator.decide.alert_status import (
 from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.healing import AGAIN_SECONDS, next_patient, with_healed
 from litevoice_operator.decide.routing import Mute, alerts, blind_body, muted, told_to, webhook_body
-from litevoice_operator.decide.telling import EVENTS, after_telling, due, event_text, only_recipients, sight
+from litevoice_operator.decide.telling import EVENTS, after_telling, due, event_text, only_recipients, sight, sight_once
 from litevoice_operator.metrics import ALERTS_BLIND, ALERTS_FIRING
 from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.execute import broker_problem
@@ -34,6 +35,9 @@ from litevoice_operator.reconcile.shared import Shared, ShownAlert
 POLL_SECONDS = 4.5
 """What crosses a threshold is told within 5 seconds, then."""
 STARTING_PAUSE_SECONDS = 1.0
+_DELETED = Problem(reason="Deleted", message="the BacklogAlert was deleted", lasting=True)
+_CHANGED = Problem(reason="Changed", message="the BacklogAlert watches something else", lasting=True)
+"""No status says so: it is for those who are told the end."""
 
 
 class AlertReconciler:
@@ -57,12 +61,17 @@ class AlertReconciler:
         """To the fraction of a second; None: as the status says."""
         self._dry_run = False
         self._published: tuple[Severity | None, bool] = (None, False)
+        self._latest: tuple[Resource, BacklogAlertSpec] | None = None
+        """That could be read."""
+        self._know_blind: set[str] = set()
+        """Webhooks that were told that it is blind, and not yet that it sees."""
 
     async def close(self) -> None:
         if self._treatment is not None:
             self._treatment.cancel()
         self._publish(BacklogAlertStatus())
         self._shown.pop(self._key, None)
+        self._watch_no_longer(self._about)
         self._notifier.put(self._key, {})
 
     async def reconcile(self) -> float | None:
@@ -71,14 +80,26 @@ class AlertReconciler:
             BACKLOG_ALERT, self._key, lambda resource: BacklogAlertSpec.model_validate(resource.spec)
         )
         if found is None:
+            await self._tell_end()
             return None
         resource, spec = found
         self._dry_run = isinstance(spec, BacklogAlertSpec) and spec.dry_run
-        self._about = (spec.gateway_ref.name, spec.target) if isinstance(spec, BacklogAlertSpec) else ("", "")
+        about = (spec.gateway_ref.name, spec.target) if isinstance(spec, BacklogAlertSpec) else ("", "")
+        if about != self._about:
+            before, self._about = self._about, about
+            self._watch_no_longer(before)
+            if all(before) and all(about):
+                self._begin_anew(resource)
         if self._uid != resource.metadata.uid:  # the operator has started, or this is another one of the same name
+            await self._tell_end()
             self._uid, self._written = resource.metadata.uid, True
             self._status, self._state = BacklogAlertStatus.model_validate(resource.status), None
+            self._know_blind = set()
+            if isinstance(spec, BacklogAlertSpec) and self._status.blind_told:
+                self._know_blind |= set(spec.routes)
             self._publish(self._status)
+        if isinstance(spec, BacklogAlertSpec):
+            self._latest = resource, spec
         if isinstance(spec, Problem):
             return await self._unmeasured(resource, None, spec, blind=False)
         name = spec.gateway_ref.name
@@ -95,6 +116,12 @@ class AlertReconciler:
         if view is None or view.names is None:
             return STARTING_PAUSE_SECONDS  # the VoiceGateway has not been reconciled yet
         return await self._measure(resource, spec, view.backlogs, view.names)
+
+    def _begin_anew(self, resource: Resource) -> None:
+        """It watches something else from now on: what fired is over, and nothing of it counts any more."""
+        over = orphaned_status(resource.metadata, self._status, _CHANGED, time.time())
+        self._status = over.model_copy(update={"conditions": self._status.conditions})
+        self._state, self._written = None, False
 
     async def _measure(self, resource: Resource, spec: BacklogAlertSpec, backlogs: Backlogs, names: Names) -> float:
         try:
@@ -145,6 +172,8 @@ class AlertReconciler:
         self, resource: Resource, spec: BacklogAlertSpec | None, problem: Problem, *, blind: bool = True
     ) -> float:
         status = unmeasured_status(resource.metadata, self._status, problem, time.time(), blind=blind)
+        if self._state is not None:
+            self._state = replace(self._state, clearing_since=None)
         return await self._write_and_tell(resource, spec, status)
 
     async def _write_and_tell(
@@ -157,7 +186,10 @@ class AlertReconciler:
             view, now = self._views.get((self._key[0], spec.gateway_ref.name)), time.time()
             mute = muted(spec, status, draining=view is not None and view.backlogs.draining, now=now)
             channels, why = self._notifier.channels, mute.why if mute else ""
-            status = routed_status(resource.metadata, self._status, status, spec.routes, channels, why, now)
+            failing = self._notifier.failing(spec.routes)
+            status = routed_status(
+                resource.metadata, self._status, status, spec.routes, channels, why, now, failing=failing
+            )
         refused = await self._write(resource, status)
         if spec is not None:
             status = await self._tell(resource, spec, status, mute)
@@ -176,11 +208,11 @@ class AlertReconciler:
             news = sight(status, time.time())
             if news is not None and await self._outbox.send(about, news.text):
                 status = status.model_copy(update={"blind_told": news.blind})
-                if news.text.once is not None and (mute is None or mute.passes):
-                    await self._tell_sight(resource, spec, status, news.text.once)
+        if mute is None or mute.passes:
+            await self._tell_sight(resource, spec, status)
         managers, found = notifier.alertmanagers(spec.routes), alerts(resource.metadata, spec, status)
         shown = {name: told_to(status, name, found, mute) for name in managers}
-        notifier.put(self._key, shown, f"{mute.why}: told no longer" if mute else "")
+        notifier.put(self._key, shown, f"{mute.why}: told no longer" if mute and not mute.passes else "")
         webhooks = [] if mute else notifier.webhooks(spec.routes)
         under_way = notifier.under_way(about, webhooks)
         if self._outbox.under_way(about):
@@ -198,16 +230,41 @@ class AlertReconciler:
         know = [name for name, delivered in zip(untold, told, strict=True) if delivered]
         return after_telling(status, know if mute or not status.last_transition else [*know, *managers])
 
-    async def _tell_sight(
-        self, resource: Resource, spec: BacklogAlertSpec, status: BacklogAlertStatus, once: tuple[str, float]
-    ) -> None:
-        """To webhooks, which nothing waits for: an Alertmanager is told by `alerts`."""
+    async def _tell_sight(self, resource: Resource, spec: BacklogAlertSpec, status: BacklogAlertStatus) -> None:
+        """To webhooks that do not know it, and which nothing waits for: an Alertmanager is told by `alerts`."""
+        webhooks = set(self._notifier.webhooks(spec.routes))
+        self._know_blind &= webhooks
+        untold = webhooks - self._know_blind if status.blind_told else self._know_blind
+        if not untold:
+            return
+        self._know_blind = webhooks if status.blind_told else set()
         about = {**resource.reference, "uid": f"{resource.reference['uid']}/blind"}
-        bodies = {
-            name: blind_body(name, resource.metadata, spec, status, time.time())
-            for name in self._notifier.webhooks(spec.routes)
-        }
+        once = sight_once(status)
+        bodies = {name: blind_body(name, resource.metadata, spec, status, time.time()) for name in sorted(untold)}
         await asyncio.gather(*(self._notifier.tell(name, about, body, once) for name, body in bodies.items()))
+
+    async def _tell_end(self) -> None:
+        """The BacklogAlert is gone: webhooks that know that it fires, or that it is blind, are told that it is over.
+        Events would be about nothing."""
+        if self._latest is None:
+            return
+        (resource, spec), self._latest, now = self._latest, None, time.time()
+        status = orphaned_status(resource.metadata, self._status, _DELETED, now).model_copy(
+            update={"blind_told": False}
+        )
+        await self._tell_sight(resource, spec, status)
+        about, webhooks = resource.reference, self._notifier.webhooks(spec.routes)
+        once = status.last_transition, transition_time(status.last_transition)
+        untold = due(status, webhooks, self._notifier.under_way(about, webhooks))
+        bodies = {name: webhook_body(name, resource.metadata, spec, status) for name in untold}
+        await asyncio.gather(*(self._notifier.tell(name, about, body, once) for name, body in bodies.items()))
+
+    def _watch_no_longer(self, about: tuple[str, str]) -> None:
+        """The number of a VoiceGateway's backlog, unless another BacklogAlert watches it."""
+        view = self._views.get((self._key[0], about[0]))
+        others = (shown for key, shown in self._shown.items() if key[0] == self._key[0] and key != self._key)
+        if view is not None and not any((one.gateway, one.target) == about for one in others):
+            view.backlogs.unpublish(about[1])
 
     async def _write(self, resource: Resource, status: BacklogAlertStatus) -> ClusterError | None:
         """Why it could not be written."""

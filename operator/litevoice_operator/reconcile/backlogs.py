@@ -26,6 +26,7 @@ from litevoice_operator.observe.backlogs import (
     request_sample,
     turn_sample,
 )
+from litevoice_operator.observe.pods import should_answer
 from litevoice_operator.reconcile.pod_cache import PodCache
 
 SHARED_SECONDS = 2.0
@@ -91,13 +92,14 @@ class Backlogs:
         self._listed_until = 0.0
         self._walk_after = 0.0
         """When the broker may walk over all replies again (monotonic seconds)."""
-        self._published: set[Target] = set()
+        self._published: set[str] = set()
         self.seen: dict[str, Seen] = {}
 
     @property
     def draining(self) -> bool:
-        """A gateway is ending, and its sessions move."""
-        return self._pods.draining(self._key)
+        """Sessions move: a gateway is ending, or was told to drain before it does. One that is empty moves none."""
+        told = (status for status in self._held().values() if isinstance(status, GatewayStatus))
+        return self._pods.draining(self._key) or any(status.drain.state == "draining" for status in told)
 
     async def measure(self, names: Names, target: Target) -> Sample:
         """Publishes the number, too."""
@@ -152,11 +154,16 @@ class Backlogs:
             if seen.pod in pods and is_from(seen.client, client)
         ]
 
+    def unpublish(self, target: str) -> None:
+        """Nobody watches it any more."""
+        if target in self._published:
+            self._published.discard(target)
+            BACKLOG.remove(*self._key, target.lower())
+
     def forget(self) -> None:
         """Stops publishing its numbers."""
-        for target in self._published:
-            BACKLOG.remove(*self._key, target.lower())
-        self._published.clear()
+        for target in list(self._published):
+            self.unpublish(target)
         self._samples.clear()
         self._walks.forget(self._key)
 
@@ -203,20 +210,23 @@ class Backlogs:
 
     def _should_answer(self, name: str) -> bool:
         pod = self._pods.get(self._key, name)
-        return pod is not None and pod.ready and not pod.terminating
+        return pod is not None and should_answer(pod)
 
     async def _locate(self, load: Load, subscriber: str) -> Load:
-        """`subscriber`: the pod that the broker names as the owner. A slow reader's session may have none: then only
-        its gateway knows."""
+        """`subscriber`: the pod that the broker names as the owner; it may be frozen, or gone for a moment. A slow
+        reader's session may have none: then only its gateway knows."""
         if load.session and load.owner is None:
             addresses = self._pods.addresses(self._key)
             asked = {subscriber: addresses[subscriber]} if subscriber in addresses else addresses
             holder = await self._gateways.session(asked, self._token, load.session)
+            if holder.session is None and holder.all_answered and asked is not addresses:
+                others = {name: address for name, address in addresses.items() if name != subscriber}
+                holder = await self._gateways.session(others, self._token, load.session)
             if holder.session is not None:
                 load = load.held_by("Held", holder.pod, holder.session.client)
-            elif subscriber:
-                load = load.held_by("Held", subscriber)
+            elif holder.all_answered:
+                load = load.held_by("Orphaned")
             else:
-                load = load.held_by("Orphaned" if holder.all_answered else "Unknown")
+                load = load.held_by("Unknown", subscriber)
         pod = self._pods.get(self._key, load.pod)
         return replace(load, node=pod.node) if pod else load

@@ -156,13 +156,15 @@ class Inquiries:
         return PartitionPage(len(rows), page, following, unseen)
 
     async def drains(self, question: Question) -> DrainPage:
-        rows = list[DrainRow]()
+        rows, silent = list[DrainRow](), list[str]()
         for key, _ in self._views(question):
             pods = self._gateway_pods(key)
             statuses = await self._shared.gateways.statuses(addresses(pods), self._token(key))
+            mute = (pod for pod in pods if pod.name not in statuses and (should_answer(pod) or pod.terminating))
+            silent += [f"{key[0]}/{pod.name}" for pod in mute if not pod.over]
             rows += drain_rows(key, pods, statuses, self._shared.pods.last_drains(key))
         page, following = _page(rows, question, len(rows))
-        return DrainPage(len(rows), page, following)
+        return DrainPage(len(rows), page, following, silent)
 
     async def orphans(self, question: Question) -> OrphanPage:
         views = self._views(question)
@@ -306,6 +308,7 @@ class Inquiries:
             last_node=last.node,
             last_client=last.client,
             clocks=self._shared.gateways.clocks(asked),
+            subscriber_gone=bool(subscriber) and subscriber not in pods,
         )
         return await self._with_worker(report, key) if session else report
 

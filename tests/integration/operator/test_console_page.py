@@ -157,6 +157,8 @@ async def test_from_the_address_to_the_cause_and_nothing_of_others_runs(stage: S
     await page.until("document.querySelector('#verdict').textContent.includes(': ')")
     assert "10.1.0.1:4711" in await page.js("document.querySelector('#facts').innerText")
     assert page.complaints == [], "neither an error nor anything that the policy refuses"
+    assert await page.js("document.querySelector('#live').textContent") == "live", "what is told has no time in it"
+    assert await page.js("document.querySelector('#at').textContent !== ''")
     await page.go(stage.address.partition("#")[0])
     await page.until("document.querySelectorAll('#fleet tbody tr').length === 5")  # the tab keeps its key
     if folder := os.environ.get("LITEVOICE_PICTURES"):
@@ -175,6 +177,16 @@ async def test_what_changes_is_shown_and_told_while_the_reader_stays_where_they_
     assert (await page.js("document.activeElement.textContent")).startswith("s_cBi4"), "the focus went along"
     await page.until("document.querySelector('#news').textContent.includes('no longer drains')")
     assert "464" not in await page.js("document.querySelector('#summary').innerText")
+    loud, calm = stage.played.state.alerts
+    twin = msgspec.structs.replace(loud, namespace="eu")
+    news = "document.querySelector('#news').textContent"
+    stage.played.change(alerts=[msgspec.structs.replace(loud, severity="critical"), calm, twin])
+    await page.until(f"{news}.includes('voice/one-caller-hears-nothing fires, critical')")
+    assert await page.js(news) == (
+        "alert voice/one-caller-hears-nothing fires, critical; alert eu/one-caller-hears-nothing fires, warning"
+    )
+    stage.played.change(alerts=[loud, calm])
+    await page.until(f"{news}.includes('alert eu/one-caller-hears-nothing is over')")
     stage.played.change(stalled=[first])
     await page.until("document.querySelectorAll('#stalled tbody tr').length === 1")
     assert await page.js("document.activeElement.className") == "scroll", "its row is gone: the table has the focus"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ import msgspec
 import pytest
 
 from litevoice_cli import tables
-from litevoice_cli.__main__ import _found, main
+from litevoice_cli.__main__ import _found, _parser, main, printable
 from litevoice_cli.reach import refusal
 from litevoice_contracts.operator_api import ActAnswer, OrphanPage, OrphanRow, SessionPage, SilentRow
 from litevoice_dev.ports import free_port
@@ -172,6 +175,14 @@ def test_what_was_done_is_shown_with_what_to_look_at() -> None:
     assert tables.act(answer) == "s_1 leaves gateway-0.\n\nWhat to do:\n  litevoice why s_1"
 
 
+async def test_gateways_that_may_be_draining_are_named(litevoice: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await litevoice("drains", "-n", "voice") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "no gateway that answers is draining, and none has ended since the operator looks",
+        "did not answer: voice/gateway-1; whether they drain is not known",
+    ]
+
+
 async def test_orphans_without_a_broker_say_why(litevoice: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert await litevoice("orphans", "-n", "voice") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -198,12 +209,21 @@ def test_orphans_are_shown_with_who_had_them() -> None:
     ("arguments", "said"),
     [
         (["find"], "expected --client, --principal or --since"),
-        (["find", "--since", "soon"], "expected a time like 30s, 5m or 2h, got 'soon'"),
+        (["find", "--since", "soon"], "expected a time like 30s, 5m, 2h or 1d, got 'soon'"),
+        (["find", "--since", "9999999d"], "--since: expected at most 3650d, got '9999999d'"),
+        (
+            ["find", "--client", "shop.example.com"],
+            "--client: expected an address like 10.1.0.9, 10.1.0.9:4711, fd00::9",
+        ),
+        (["find", "--client", "[fd00::9]:"], "expected an address like"),
+        (["sessions", "--limit", "0"], "--limit: expected 1 to 1000, got '0'"),
+        (["sessions", "--offset", "\u00b2"], "--offset: expected 0 to 1000"),
+        (["console", "--port", "0"], "--port: expected a port, 1 to 65535, got '0'"),
         (["why", "no/id"], "expected a session id"),
         (["drain", "No_Pod"], "expected the name of a gateway pod, got 'No_Pod'"),
         (["heal", "no/id"], "expected a session id"),
         (["top", "--by", "size"], "invalid choice: 'size'"),
-        (["sessions", "--limit", "2000"], "expected 0 to 1000, got '2000'"),
+        (["sessions", "--limit", "2000"], "expected 1 to 1000, got '2000'"),
     ],
 )
 def test_options_that_do_not_fit_are_named(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,6 +237,9 @@ def test_options_that_do_not_fit_are_named(arguments: list[str], said: str, caps
     ("arguments", "said"),
     [
         (["--url", "operator:9090", "--token", "t"], "--url: expected http://HOST:PORT, got 'operator:9090'"),
+        (["--url", "http://[::1", "--token", "t"], "--url: expected http://HOST:PORT, got 'http://[::1'"),
+        (["--url", "http://a:99999", "--token", "t"], "--url: expected http://HOST:PORT, got 'http://a:99999'"),
+        (["--url", "http://127.0.0.1:9", "--token", "t\nu"], "--token or LITEVOICE_TOKEN: expected one line of ASCII"),
         (["--url", "http://127.0.0.1:9"], "--token or LITEVOICE_TOKEN: expected a token"),
         (["--url", "http://127.0.0.1:9", "--token", "t"], "--url: nobody answers at http://127.0.0.1:9"),
     ],
@@ -226,11 +249,82 @@ def test_who_cannot_be_asked_is_named(arguments: list[str], said: str, capsys: p
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("10.1.0.9", "10.1.0.9"),
+        ("10.1.0.9:4711", "10.1.0.9:4711"),
+        ("FD00:0::9", "fd00::9"),
+        ("[fd00::9]", "fd00::9"),
+        ("[FD00:0:0::9]:4711", "[fd00::9]:4711"),
+    ],
+)
+def test_an_address_is_asked_for_as_gateways_write_it(given: str, wanted: str) -> None:
+    assert _parser().parse_args(["find", "--client", given]).client == wanted
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP, or TLS, as the URL says"),
+        (b"HTTP/1.0 200 OK\r\n\r\n<html>", "what answers is not the operator"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n404: Not Found", "an operator older than this command, or none at all"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n{}", "does not speak HTTP"),
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", "the operator is of another version"),
+        (
+            b"HTTP/1.0 302 Found\r\nLocation: http://127.0.0.1:9/\r\n\r\n",
+            "leads elsewhere, and a token does not go along",
+        ),
+    ],
+)
+async def test_what_is_not_the_operator_is_named(
+    answer: bytes, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(other, "127.0.0.1", 0)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    assert await asyncio.to_thread(main, ["doctor", "--url", url, "--token", " t\n"]) == 1
+    server.close()
+    assert said in capsys.readouterr().err
+
+
+def test_what_others_have_named_does_nothing_to_a_terminal() -> None:
+    assert printable({"a": ["s\x1b[2Jx", 1], "b": "one\ntwo\u202e"}) == {"a": ["s\ufffd[2Jx", 1], "b": "one two\ufffd"}
+
+
+def test_who_stops_it_sees_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("litevoice_cli.__main__._run", stopped)
+    assert main([]) == 130
+
+
+def test_who_reads_no_further_sees_no_traceback() -> None:
+    command = [sys.executable, "-m", "litevoice_cli", "completion", "zsh"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
 def test_an_alert_is_tried_without_an_operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     samples = tmp_path / "samples.yaml"
     samples.write_text("[{at: 0, sessions: {s_a: {messages: 6}}}, {at: 5, messages: 6, expect: Firing warning}]")
     assert main(["alert", "test", str(EXAMPLE), str(samples)]) == 0
     assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["Pending", "Firing"]
+    assert main(["alert", "test", str(EXAMPLE), str(samples), "-o", "json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["state"], first["severity"], first["told"], first["expect"]) == ("Pending", "warning", "", None)
+    assert (second["state"], second["told"], second["asExpected"]) == ("Firing", "Firing", True)
+    assert (first["value"]["sessions"], second["value"]["messages"]) == (1, 6)
     assert main(["alert", "test", str(EXAMPLE), str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml" in capsys.readouterr().err
 
@@ -254,6 +348,8 @@ def test_a_kubeconfig_that_does_not_exist(
 def test_refusals_of_the_api_server_and_of_others_are_read() -> None:
     assert refusal(403, b'{"kind":"Status","message":"forbidden"}') == "forbidden (HTTP 403)"
     assert refusal(502, b"<html>") == "<html> (HTTP 502)"
+    away = refusal(503, b'{"kind":"Status","message":"no endpoints available for service x"}')
+    assert away.startswith("no endpoints available for service x: the operator does not run")
 
 
 def test_who_had_a_session_that_nobody_holds_is_shown() -> None:

@@ -35,7 +35,7 @@ OFFERED = pytest.mark.parametrize(
         (("find", "--client", ""), []),
         (("drain", "--c"), ["--context", "--cancel"]),
         (("why", "--o"), ["--output", "--operator-namespace", "--operator"]),
-        (("alert", ""), ["-h", "--help", "test"]),
+        (("alert", ""), ["-h", "--help", "-o", "--output", "test"]),
         (("completion", ""), ["-h", "--help", "bash", "zsh", "fish"]),
     ],
 )

@@ -124,6 +124,22 @@ TIMELINES: list[tuple[str, dict[str, object], list[Step]]] = [
 ]  # fmt: skip
 
 
+TIMELINES += [
+    (
+        "a clock that was set back costs no more than the time that had passed",
+        {"keepFiringForSeconds": 20},
+        [
+            (5000, 100, 1, "Pending", "warning", None),
+            (1000, 100, 1, "Pending", "warning", None),
+            (1010, 100, 1, "Firing", "warning", "Firing"),
+            (5000, 0, 0, "Firing", "warning", None),
+            (2000, 0, 0, "Firing", "warning", None),
+            (2020, 0, 0, "Inactive", None, "Resolved"),
+        ],
+    )
+]
+
+
 @pytest.mark.parametrize(("description", "changes", "steps"), TIMELINES, ids=[row[0] for row in TIMELINES])
 def test_timeline(description: str, changes: dict[str, object], steps: list[Step]) -> None:
     state, wanted = AlertState(), spec(**changes)
@@ -191,6 +207,14 @@ def test_what_cannot_be_measured_stays_as_it_was() -> None:
     assert (conditions[BLIND].status, conditions[BLIND].message) == ("True", "no broker")
     assert conditions[FIRING] == next(c for c in firing.conditions if c.type == FIRING)
     assert (blind.state, blind.top, blind.value) == ("Firing", TOP, VALUE)
+
+
+def test_while_nothing_is_seen_nothing_clears() -> None:
+    clearing = AlertState("Firing", "warning", 0.0, clearing_since=50.0)
+    seen = measured_status(METADATA, BacklogAlertStatus(), clearing, VALUE, TOP, 55.0)
+    blind = unmeasured_status(METADATA, seen, Problem("BrokerUnavailable", "no broker", lasting=False), 60.0)
+    state, transition = next_state(alert_state(blind), spec(), sample(0), 600.0)
+    assert (state.phase, state.clearing_since, transition) == ("Firing", 600.0, None)
 
 
 def test_without_its_gateway_an_alert_is_over() -> None:

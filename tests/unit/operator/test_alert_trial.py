@@ -60,6 +60,12 @@ def test_what_is_not_as_expected_is_told(tmp_path: Path, capsys: pytest.CaptureF
     [
         ({"kind": "Pod"}, [], "alert.kind"),
         ({**ALERT, "spec": {**ALERT["spec"], "target": "All"}}, [], "alert.spec.target"),  # type: ignore[dict-item]
+        ({**ALERT, "spec": {**ALERT["spec"], "forSecond": 5}}, [], "alert.spec.forSecond"),  # type: ignore[dict-item]
+        (
+            {**ALERT, "spec": {**ALERT["spec"], "thresholds": [{"severity": "info", "message": 1}]}},  # type: ignore[dict-item]
+            [],
+            "alert.spec.thresholds.0.message",
+        ),
         (ALERT, [{"at": 0, "session": {}}], "samples.0.session"),
         (ALERT, [{"at": 0, "sessions": {"s_a": {"messages": -1}}}], "samples.0.sessions.s_a.messages"),
     ],
@@ -68,6 +74,17 @@ def test_what_does_not_fit_is_named(alert: Any, samples: Any, where: str) -> Non
     with pytest.raises(InvalidField) as caught:
         read(alert, samples)
     assert str(caught.value).startswith(f"{where}: ")
+
+
+def test_a_field_that_there_is_none_of_is_told_so() -> None:
+    with pytest.raises(InvalidField, match=r"alert\.spec\.forSecond: expected no field of this name"):
+        read({**ALERT, "spec": {**ALERT["spec"], "forSecond": 5}}, [])  # type: ignore[dict-item]
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "alert.yaml").write_text("kind: [")
+    assert alert_trial.main(str(tmp_path / "alert.yaml"), "none") == 2
+    assert f"litevoice: {tmp_path}/alert.yaml: expected one YAML document" in capsys.readouterr().err
 
 
 def test_time_goes_forward(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from litevoice_broker.config import AdminAccess
 from litevoice_broker.lag import LiteLag, LiteTopicLag
@@ -106,6 +107,14 @@ def test_turns_without_progress() -> None:
         ("s_stuck", "g-2", "10.9.9.9:1", 61),
         ("s_slow", "g-1", "10.0.0.9:4000", 3),
     ]
+
+
+def test_a_session_that_two_gateways_list_is_the_one_with_the_newer_connection() -> None:
+    old = structs.replace(session("s_1", 4, 90.0), age_seconds=600.0, stalled_seconds=90.0)
+    new = structs.replace(session("s_1", 1, 3.0), age_seconds=5.0, stalled_seconds=3.0)
+    (stalled,) = turn_sample(1, {"new": [new], "old": [old]}).loads
+    (waits,) = request_sample([Waiting("X-00", 9, 3.0)], {"old": [old], "new": [new]}).loads
+    assert [(load.pod, load.age_seconds) for load in (stalled, waits)] == [("new", 3), ("new", 3)]
 
 
 def test_pods_that_do_not_answer_are_named() -> None:

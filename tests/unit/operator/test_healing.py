@@ -76,6 +76,12 @@ def test_who_is_looked_at(
     assert found == expected, description
 
 
+def test_a_clock_that_was_set_back_holds_up_nobody() -> None:
+    done = [healed("s_1", -3600.0), healed("s_2", -3600.0)]
+    healing, later = Healing(per_minute=2), {"s_1": NOW + 3600.0}
+    assert next_patient(healing, done, later, [culprit("s_1")], NOW) == "s_1"
+
+
 def test_only_who_is_held_can_be_healed() -> None:
     top = [culprit("s_1", "Orphaned"), culprit("s_2", "Unknown"), culprit("", "Held"), culprit("s_3")]
     assert next_patient(Healing(per_minute=3), [], {}, top, NOW) == "s_3"

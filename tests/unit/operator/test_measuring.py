@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
+from prometheus_client import REGISTRY
 
 from litevoice_contracts.control import DrainReport, GatewayStatus, SessionInfo
 from litevoice_contracts.names import Names
+from litevoice_operator.adapters.gateways import Holder
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, Target
 from litevoice_operator.api.resource import Resource
+from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.routing import Mute
-from litevoice_operator.observe.backlogs import Sample, Waiting
+from litevoice_operator.observe.backlogs import Load, Sample, Waiting
 from litevoice_operator.reconcile.backlog_alert import POLL_SECONDS, AlertReconciler
 from litevoice_operator.reconcile.backlogs import SHARED_SECONDS, WALK_FACTOR, Backlogs, Walks
 from litevoice_operator.reconcile.pod_cache import PodCache
+from tests.unit.operator.test_admin_api import pod
 from tests.unit.operator.test_backlog import session
 
 KEY, NAMES = ("voice", "demo"), Names("requests", "replies", 2)
@@ -63,7 +68,10 @@ def backlogs(broker: SlowBroker, asked: list[set[str]] | None = None, **said: Ga
             asked.append({*of})
         return {"gateway-0": [session("s_slow", 0, 0.0, reading=False), session("s_fine", 0, 0.0)]}
 
-    gateways = cast(Any, SimpleNamespace(sessions=sessions))
+    async def holder(*_: object) -> Holder:
+        return Holder("", None, all_answered=True)
+
+    gateways = cast(Any, SimpleNamespace(sessions=sessions, session=holder))
     return Backlogs(KEY, cast(Any, broker), gateways, ThreePods(), "", held=lambda: said)
 
 
@@ -153,7 +161,12 @@ async def test_an_alert_measures_again_soon_however_long_a_walk_takes() -> None:
     async def written(*_: object) -> None: ...
 
     notifier = SimpleNamespace(
-        channels=(), put=lambda *_: None, webhooks=list, alertmanagers=list, under_way=lambda *_: []
+        channels=(),
+        put=lambda *_: None,
+        webhooks=list,
+        alertmanagers=list,
+        under_way=lambda *_: [],
+        failing=lambda _: {},
     )
     outbox = SimpleNamespace(under_way=lambda _: False)
     resources = SimpleNamespace(write_status=written)
@@ -243,3 +256,222 @@ async def test_webhooks_are_told_once_of_being_blind_and_of_seeing(
         status = await reconciler._tell(ALERT, wanted, status.model_copy(update={"conditions": conditions}), mute)
         assert status.blind_told == (blind == "True")
     assert told == expected, description
+
+
+class Voices:
+    """A notifier and an outbox: what webhooks were told, as (channel, alert, status)."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, str]] = []
+        self.shown: list[str] = []
+        self.channels = ("chat",)
+        self.shared = cast(
+            Any, SimpleNamespace(resources=self, outbox=self, notifier=self, views={}, alerts={}, body=None)
+        )
+        self.body: Resource | None = None
+
+    async def read(self, _: object, __: object, read: Any) -> object:
+        return None if self.body is None else (self.body, read(self.body))
+
+    async def exists(self, *_: object) -> bool:
+        return True
+
+    async def write_status(self, *_: object) -> None: ...
+
+    async def send(self, *_: object) -> bool:
+        return True
+
+    def under_way(self, *given: object) -> Any:
+        return [] if len(given) > 1 else False
+
+    def put(self, _: object, __: object, why: str = "") -> None:
+        self.shown.append(why)
+
+    def webhooks(self, routes: list[str]) -> list[str]:
+        return list(routes)
+
+    def alertmanagers(self, _: object) -> list[str]:
+        return []
+
+    def failing(self, _: object) -> dict[str, str]:
+        return {}
+
+    async def tell(self, name: str, _: object, body: Mapping[str, Any], once: tuple[str, float]) -> bool:
+        self.told.append((name, body["groupLabels"]["alertname"], body["status"]))
+        return True
+
+
+LOUD = SPEC.model_copy(update={"dry_run": False, "routes": ["chat"]})
+
+
+def blind(status: str) -> BacklogAlertStatus:
+    seen = {"type": "Blind", "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z", "reason": "x"}
+    return BacklogAlertStatus.model_validate({"conditions": [seen]})
+
+
+async def test_a_webhook_is_told_after_a_silence_that_an_alert_is_blind_still() -> None:
+    voices = Voices()
+    reconciler = AlertReconciler(voices.shared, cast(Any, None), KEY)
+    status = await reconciler._tell(ALERT, LOUD, blind("True"), Mute("silenced by ann"))
+    assert (status.blind_told, voices.told) == (True, [])
+    for _ in range(2):
+        status = await reconciler._tell(ALERT, LOUD, status, None)
+    assert voices.told == [("chat", "LitevoiceBacklogBlind", "firing")]
+    sees = status.model_copy(update={"conditions": blind("False").conditions})
+    await reconciler._tell(ALERT, LOUD, sees, None)
+    assert voices.told[1:] == [("chat", "LitevoiceBacklogBlind", "resolved")]
+
+
+@pytest.mark.parametrize(
+    ("mute", "why"),
+    [(Mute("silenced by ann"), "silenced by ann: told no longer"), (Mute("a drain", passes=True), ""), (None, "")],
+)
+async def test_what_ends_in_a_drain_is_over_and_not_held_back(mute: Mute | None, why: str) -> None:
+    voices = Voices()
+    await AlertReconciler(voices.shared, cast(Any, None), KEY)._tell(ALERT, LOUD, BacklogAlertStatus(), mute)
+    assert voices.shown == [why]
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_who_knows_that_a_deleted_alert_fires_is_told_that_it_is_over(again: bool) -> None:
+    voices = Voices()
+    reconciler = AlertReconciler(voices.shared, cast(Any, None), KEY)
+    last = "Firing warning 2026-01-01T00:00:00Z"
+    firing = {"state": "Firing", "severity": "warning", "since": "2026-01-01T00:00:00Z", "lastTransition": last,
+              "blindTold": True, "told": [{"recipient": "chat", "transition": last}]}  # fmt: skip
+    body = {"kind": "BacklogAlert", "spec": LOUD.to_object(), "status": blind("True").to_object() | firing}
+    metadata = {"namespace": "voice", "name": "late", "generation": 1}
+    voices.body = Resource.model_validate(body | {"metadata": metadata | {"uid": "1"}})
+    await reconciler.reconcile()
+    assert voices.told == []
+    voices.body = Resource.model_validate(body | {"status": {}, "metadata": metadata | {"uid": "2"}}) if again else None
+    await reconciler.reconcile()
+    assert sorted(voices.told) == [
+        ("chat", "LitevoiceBacklog", "resolved"),
+        ("chat", "LitevoiceBacklogBlind", "resolved"),
+    ]
+
+
+async def test_a_number_that_nobody_watches_any_more_is_shown_no_more() -> None:
+    def shown() -> float | None:
+        labels = {"namespace": "voice", "gateway": "demo", "target": "replies"}
+        return REGISTRY.get_sample_value("litevoice_backlog_messages", labels)
+
+    voices, measured = Voices(), backlogs(SlowBroker(0.0))
+    voices.shared.views["voice", "demo"] = SimpleNamespace(backlogs=measured, problem=None, names=NAMES)
+    body = {"kind": "BacklogAlert", "spec": SPEC.to_object()}
+    reconcilers = []
+    for name in ("one", "two"):
+        metadata = {"namespace": "voice", "name": name, "uid": name, "generation": 1}
+        voices.body = Resource.model_validate(body | {"metadata": metadata})
+        reconcilers.append(AlertReconciler(voices.shared, cast(Any, None), ("voice", name)))
+        await reconcilers[-1].reconcile()
+    await reconcilers[0].close()
+    assert shown() == 3.0
+    voices.body = Resource.model_validate(
+        body | {"spec": {**SPEC.to_object(), "gatewayRef": {"name": "other"}}, "metadata": metadata}
+    )
+    await reconcilers[1].reconcile()
+    assert shown() is None
+
+
+def firing_alert(**changes: Any) -> dict[str, Any]:
+    last = "Firing warning 2026-01-01T00:00:00Z"
+    status = {"state": "Firing", "severity": "warning", "since": "2026-01-01T00:00:00Z", "lastTransition": last,
+              "told": [{"recipient": "chat", "transition": last}]}  # fmt: skip
+    spec = {**LOUD.to_object(), "keepFiringForSeconds": 600, **changes}
+    metadata = {"namespace": "voice", "name": "late", "uid": "1", "generation": 1}
+    return {"kind": "BacklogAlert", "metadata": metadata, "spec": spec, "status": status}
+
+
+async def test_an_alert_that_is_made_to_watch_something_else_begins_anew() -> None:
+    voices, measured = Voices(), backlogs(SlowBroker(0.0))
+    for name in ("demo", "other"):
+        voices.shared.views["voice", name] = SimpleNamespace(backlogs=measured, problem=None, names=NAMES)
+    reconciler = AlertReconciler(voices.shared, cast(Any, None), KEY)
+    voices.body = Resource.model_validate(firing_alert())
+    await reconciler.reconcile()
+    assert (reconciler._status.state, voices.told) == ("Firing", []), "it clears"
+    voices.body = Resource.model_validate(firing_alert(gatewayRef={"name": "other"}))
+    await reconciler.reconcile()
+    assert (reconciler._status.state, voices.told) == ("Inactive", [("chat", "LitevoiceBacklog", "resolved")])
+    measured.forget()
+
+
+async def test_what_was_below_before_nothing_was_seen_is_to_be_seen_below_again() -> None:
+    voices, measured = Voices(), backlogs(SlowBroker(0.0))
+    view = SimpleNamespace(backlogs=measured, problem=None, names=NAMES)
+    voices.shared.views["voice", "demo"] = view
+    reconciler = AlertReconciler(voices.shared, cast(Any, None), KEY)
+    voices.body = Resource.model_validate(firing_alert())
+    await reconciler.reconcile()
+    assert (reconciler._state is not None, reconciler._status.clearing_since is not None) == (True, True)
+    view.problem = Problem("BrokerUnavailable", "no broker", lasting=False)
+    await reconciler.reconcile()
+    assert reconciler._state is not None
+    assert (reconciler._state.clearing_since, reconciler._status.clearing_since) == (None, None)
+    measured.forget()
+
+
+# Who holds a session
+
+
+class Pods(PodCache):
+    def addresses(self, *_: object) -> dict[str, str]:
+        return {"gateway-0": "10.0.0.1", "gateway-1": "10.0.0.2"}
+
+
+@pytest.mark.parametrize(
+    ("description", "listed", "holder", "silent", "expected"),
+    [
+        ("who is listed has it", "gateway-0", "gateway-0", "", ("Held", "gateway-0")),
+        ("who is listed has left it to another", "gateway-0", "gateway-1", "", ("Held", "gateway-1")),
+        ("who is listed does not know it, nor does any other", "gateway-0", "", "", ("Orphaned", "")),
+        ("who is listed is frozen", "gateway-0", "", "gateway-0", ("Unknown", "gateway-0")),
+        ("who is listed is gone", "gateway-9", "", "", ("Orphaned", "")),
+        ("who is listed is gone, and another one has it", "gateway-9", "gateway-1", "", ("Held", "gateway-1")),
+        ("nobody is listed, and one is silent", "", "", "gateway-1", ("Unknown", "")),
+    ],
+)
+async def test_who_holds_a_session_is_known_or_not(
+    description: str, listed: str, holder: str, silent: str, expected: tuple[str, str]
+) -> None:
+    async def owners(*_: object) -> dict[str, str]:
+        return {"s_1": listed}
+
+    async def asked(addresses: dict[str, str], *_: object) -> Holder:
+        if holder in addresses:
+            return Holder(holder, session("s_1", 1, 1.0), all_answered=True)
+        return Holder("", None, all_answered=silent not in addresses)
+
+    gateways, broker = cast(Any, SimpleNamespace(session=asked)), cast(Any, SimpleNamespace(owners=owners))
+    (found,) = await Backlogs(KEY, broker, gateways, Pods(), "").locate(NAMES, [Load("s_1", 1, 1)])
+    assert (found.owner, found.pod) == expected, description
+
+
+@pytest.mark.parametrize(
+    ("description", "changes", "unseen"),
+    [
+        ("it is frozen, and not ready any more for that", {}, True),
+        ("it ends", {"terminating": True}, False),
+        ("its container has ended", {"trouble": "CrashLoopBackOff"}, False),
+    ],
+)
+async def test_a_gateway_that_is_not_ready_and_does_not_answer_makes_no_turn_better(
+    description: str, changes: dict[str, Any], unseen: bool
+) -> None:
+    async def sessions(*_: object) -> dict[str, list[SessionInfo]]:
+        return {}
+
+    pods = PodCache()
+    pods.put(replace(pod("gateway-0", "gateway", "10.0.0.1"), ready=False, **changes))
+    measured = Backlogs(KEY, cast(Any, None), cast(Any, SimpleNamespace(sessions=sessions)), pods, "")
+    assert bool((await measured.look(NAMES, "Turns")).unseen) == unseen, description
+
+
+@pytest.mark.parametrize(("state", "draining"), [("none", False), ("draining", True), ("drained", False)])
+def test_sessions_move_from_when_a_gateway_is_told_to_drain_until_it_is_empty(
+    state: Literal["none", "draining", "drained"], draining: bool
+) -> None:
+    told = GatewayStatus("g", True, "", 3, 100, 0, 0, DrainReport(state))
+    assert backlogs(SlowBroker(0.0), gateway=told).draining == draining

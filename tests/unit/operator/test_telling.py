@@ -83,6 +83,7 @@ def test_a_transition_as_the_status_keeps_it() -> None:
         ("blindness is", True, 15.0, False, "Blind"),
         ("also where the clock was set back since it began", True, -3600.0, False, "Blind"),
         ("once", True, 500.0, True, None),
+        ("a clock that was set back delays it no further", True, -3600.0, False, "Blind"),
         ("that it sees again is told at once", False, 0.0, True, "Seeing"),
         ("unless nobody knew that it was blind", False, 60.0, False, None),
     ],

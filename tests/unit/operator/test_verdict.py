@@ -115,6 +115,8 @@ CASES = [
          last_client="10.1.0.9:1"),
     case("wrong-owner", "gateway-0 does not know the session", **GONE),
     case("orphan", "has 40 messages", **GONE, subscriber=""),
+    case("orphan", "The broker still lists gateway-0, a pod that is gone.", **GONE, subscriber_gone=True),
+    case("owner-unknown", "gateway-2 did not answer", **GONE, subscriber_gone=True, silent=["gateway-2"]),
     case("orphan", "gateway-9 had it last.", **GONE, subscriber="", last_pod="gateway-9"),
     case("orphan", "gateway-9 had it last, of 10.1.0.9:1.", **GONE, subscriber="", last_pod="gateway-9",
          last_client="10.1.0.9:1"),

@@ -28,6 +28,7 @@ from litevoice_gateway.news import BEHIND_SECONDS, Workers
 from litevoice_gateway.opening import Opening
 from litevoice_gateway.overload import Full, Load
 from litevoice_gateway.protocols import ClientProtocol
+from litevoice_gateway.readiness import Readiness
 from litevoice_gateway.refusals import Refusals
 from litevoice_gateway.session import Session
 from litevoice_gateway.settings import Keys
@@ -92,7 +93,7 @@ class Hub:
             on_health=self._log_health,
         )
         self._workers = Workers()
-        self._told_unready = ""
+        self.readiness = Readiness()
         self._leaving = Leaving(self.sessions.__contains__)
         self._not_given_up: set[Connection] = set()
         self._departures = Departures(
@@ -472,15 +473,7 @@ class Hub:
             await asyncio.sleep(NEWS_CHECK_SECONDS)
 
     def _log_health(self) -> None:
-        reason = self.unready
-        if reason == self._told_unready:
-            return
-        self._told_unready = reason
-        logger.log(
-            logging.WARNING if reason else logging.INFO,
-            "gateway is not ready" if reason else "gateway is ready",
-            extra={"reason": reason},
-        )
+        self.readiness.is_now(self.unready, time.monotonic())
 
 
 def _wall_milliseconds() -> int:

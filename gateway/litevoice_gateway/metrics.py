@@ -34,7 +34,7 @@ class Metrics:
         self.connections = counter(
             names.GATEWAY_CONNECTIONS,
             "Upgrade requests: accepted, invalid (400, 404), unauthorized (401), forbidden (403), draining or "
-            "unavailable (503), overload (closed with 1013), gone (the client had hung up before).",
+            "unavailable (503), overload (closed with 1013), gone (the client had hung up by then).",
             "outcome",
         )
         self.refused = counter(

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 FORCE_SECONDS = 2.0
 HANDSHAKE_SECONDS = 5.0
+ANSWER_SECONDS = 1.0
+"""Clients answer a ping by themselves; one that does not gets its session then."""
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 _OPCODES = {kind: kind.value for kind in WSMsgType}
 """`value` of an enum is a function call in Python, one per frame."""
@@ -87,7 +89,7 @@ class PicowsTransport:
 class Listener(WSListener):
     """One accepted WebSocket: frames in, write-buffer notices in."""
 
-    __slots__ = ("_admitted", "_assembler", "_connection", "_hub", "_transport", "_writable")
+    __slots__ = ("_admitted", "_asking", "_assembler", "_connection", "_hub", "_transport", "_writable")
 
     def __init__(self, hub: Hub, admitted: Admitted) -> None:
         super().__init__()
@@ -96,6 +98,7 @@ class Listener(WSListener):
         self._assembler = frames.Assembler(hub.limits.max_frame_bytes)
         self._connection: Connection | None = None
         self._transport: PicowsTransport | None = None
+        self._asking: asyncio.TimerHandle | None = None
         self._writable = True
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -126,12 +129,26 @@ class Listener(WSListener):
             transport.send_close(WSCloseCode.TRY_AGAIN_LATER, reason.encode())
             asyncio.get_running_loop().call_later(FORCE_SECONDS, transport.disconnect, False)
             return
+        if self._admitted.protocol.session_id and self._hub.readiness.was_lost(time.monotonic()):
+            # Its client may be elsewhere by now, and whatever stands between not have told yet: is anybody there?
+            transport.send_ping()
+            self._asking = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._begin, transport)
+            return
+        self._begin(transport)
+
+    def _begin(self, transport: WSTransport) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+        assert self._transport is not None
         self._hub.metrics.connections.labels("accepted").inc()
         self._connection = self._hub.accept(
-            self._admitted.protocol, self._admitted.principal, self._transport, _client(tcp)
+            self._admitted.protocol, self._admitted.principal, self._transport, _client(transport.underlying_transport)
         )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if self._asking is not None and frame.msg_type is not WSMsgType.CLOSE:
+            self._begin(transport)
         reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
         opcode = _OPCODES[frame.msg_type]
         message = self._assembler.frame(opcode, frame.get_payload_as_bytes(), fin=frame.fin, reserved=reserved)
@@ -148,6 +165,10 @@ class Listener(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' signature
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+            self._hub.metrics.connections.labels("gone").inc()
         if self._connection is not None:
             self._connection.lost()
 

@@ -171,16 +171,24 @@ def computed_twice(log: Sequence[Line], where: str) -> list[Finding]:
 def two_workers(log: Sequence[Line], where: str) -> list[Finding]:
     """Turns that two workers published at once: an attempt of two, or one that went on after the next had begun.
 
-    A worker has one message of a session on its way, so one may come late; what it then says is for nobody.
+    A worker has one message of a session on its way, so one may come late; what it then says is for nobody. Between two
+    answers, what is said belongs to the last turn: whoever has the session after a handover says it.
     """
     senders: dict[tuple[int, int], int] = {}
+    under_way: set[tuple[int, int]] = set()
     newest: dict[int, int] = {}
     late: Counter[tuple[int, int]] = Counter()
     shared: set[tuple[int, int]] = set()
     for line in log:
+        if "Handover" in line["types"]:
+            senders = {attempt: sender for attempt, sender in senders.items() if attempt in under_way}
         if not line["visible"]:
             continue
         attempt = (line["turn"], line["attempt"])
+        if "ResponseStarted" in line["types"]:
+            under_way.add(attempt)
+        if "ResponseFinished" in line["types"]:
+            under_way.discard(attempt)
         if line["attempt"] < newest.setdefault(line["turn"], line["attempt"]):
             late[attempt] += 1
         newest[line["turn"]] = max(newest[line["turn"]], line["attempt"])

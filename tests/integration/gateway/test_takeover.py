@@ -133,17 +133,53 @@ async def test_an_attempt_whose_client_has_stopped_waiting_takes_nothing_over(
     assert await second.metric("litevoice_gateway_takeovers_total") == 0
 
 
+async def test_after_it_was_cut_off_a_gateway_asks_whether_anybody_is_there(
+    gateways: Gateways, played_worker: PlayedWorker
+) -> None:
+    """What stands between tells only a moment later that the client has gone."""
+    proxy = free_port()
+    async with Wire(gateways.endpoints, proxy) as wire:
+        cut, other = await gateways.start(endpoints=f"{HOST}:{proxy}"), await gateways.start()
+        wire.cut()
+        await until(functools.partial(is_unready, cut))
+        wire.mend()
+        await cut.wait_ready(PATIENCE_SECONDS)
+        async with other.connect() as socket:
+            session = await opened(socket)
+            reader, writer = await asyncio.open_connection(HOST, cut.port)
+            writer.write(attempt(session))
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(2) == b"\x89\x00", "a ping, which nobody answers"
+            writer.close()
+            gone = functools.partial(cut.metric, "litevoice_gateway_connections_total", outcome="gone")
+            await until(gone)
+            await play_log(played_worker, session, 1)
+            assert delta_numbers([await receive(socket)]) == [0], "who is there keeps its session"
+            async with cut.connect(query=f"model=test&session_id={session}") as here:
+                assert await opened(here) == session, "who answers has it"
+                assert await close_code(socket) == 4001
+    assert await cut.metric("litevoice_gateway_takeovers_total") == 1
+
+
+async def is_unready(gateway: Gateway) -> bool:
+    return (await gateway.request("/readyz")).status_code != 200
+
+
+def attempt(session: str) -> bytes:
+    return (
+        f"GET /v1/realtime?model=test&session_id={session} HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        f"Authorization: Bearer {ALICE}\r\n\r\n"
+    ).encode()
+
+
 async def leave_attempt(gateway: Gateway, session: str) -> None:
     """A request and its end come in the same moment: the gateway's process stands still meanwhile, for less than it
     would notice."""
     gateway.process.send_signal(signal.SIGSTOP)
     try:
         _, writer = await asyncio.open_connection(HOST, gateway.port)
-        writer.write(
-            f"GET /v1/realtime?model=test&session_id={session} HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-            f"Authorization: Bearer {ALICE}\r\n\r\n".encode()
-        )
+        writer.write(attempt(session))
         writer.close()
         await writer.wait_closed()
     finally:

@@ -184,6 +184,17 @@ def test_another_worker_may_begin_a_turn_again_and_one_word_of_the_former_comes_
     assert [finding.what for finding in two_workers(down, "")] == []
 
 
+def test_what_is_said_between_two_answers_after_a_handover_is_its_new_owners() -> None:
+    down = [line for line in log() if line["turn"] == 0]
+    handover = {**down[3], "types": ["Handover"], "visible": False, "sender": 0}
+    item = {**down[3], "types": ["ItemCreated"], "sender": 12}
+    assert two_workers([*down, handover, item], "") == []
+    assert [one.what for one in two_workers([*down, item], "")] == ["second owner"], "nobody has left"
+    begun = [{**line, "types": ["ResponseStarted"]} if line is down[0] else line for line in down[:2]]
+    said = [one.what for one in two_workers([*begun, handover, {**down[2], "sender": 12}], "")]
+    assert said == ["second owner"], "its answer is under way"
+
+
 def typed(*answers: Answer, resent: bool = False) -> Call:
     call = Call(4, False, session_id="s_1", answers=list(answers), asked=[Asked(0, 1.0, resent=resent, done_at=2.0)])
     call.seen = [Seen(1.0 + position, 1, f"evt_{position}_0", "something") for position in range(8)]

@@ -10,15 +10,17 @@ from typing import Any, TypeAlias
 from litevoice_contracts.names import Names
 from litevoice_operator.api.labels import COMPONENTS
 from litevoice_operator.api.resolved import Gateway
+from litevoice_operator.decide.budget import look_factor
 from litevoice_operator.decide.ownership import Owner, early_prefix
 from litevoice_operator.observe.pods import Pod
 from litevoice_operator.observe.replica_sets import ReplicaSet
 
 RESYNC_SECONDS = 60.0
-"""Unchanged things are looked at again after this time: what others changed or removed is repaired."""
-SPREAD_SECONDS = 20.0
-"""Some are earlier, by up to so much, each always by as much: what was made together is not looked at together. A pass
-would wait for the thousand requests of a hundred VoiceGateways that are all due."""
+"""Unchanged things are looked at again after this time, with many VoiceGateways later (`budget`): what others changed
+or removed is repaired."""
+SPREAD = 1 / 3
+"""Some are earlier, by up to such a share of it, each always by as much: what was made together is not looked at
+together. A pass would wait for the thousand requests of a hundred VoiceGateways that are all due."""
 
 KILL_MARGIN_SECONDS = 30
 """After its grace period, until a pod's object is gone."""
@@ -165,13 +167,16 @@ def plan(
     now: float,
     *,
     paused: bool = False,
+    fleets: int = 1,
 ) -> list[Action]:
-    """`manifests` in the order of creation; keys of `done`: `subject` of each object, NAMES and SEEN_NAMES. Names come
-    last: gateways wait for a broker by themselves."""
+    """`manifests` in the order of creation; keys of `done`: `subject` of each object, NAMES and SEEN_NAMES; `fleets`:
+    VoiceGateways of the cluster. Names come last: gateways wait for a broker by themselves."""
+
+    pause = RESYNC_SECONDS * look_factor(fleets)
 
     def is_due(what: str, wanted: object) -> bool:
         was = done.get(what)
-        return was is None or was.wanted != wanted or now - was.at >= _pause_seconds(wanted_names.owner.uid, what)
+        return was is None or was.wanted != wanted or now - was.at >= pause * _share(wanted_names.owner.uid, what)
 
     if paused:
         return [ReadNames(wanted_names)] if is_due(SEEN_NAMES, wanted_names) else []
@@ -213,6 +218,6 @@ def seconds_to_end(grace_seconds: int, pods: Iterable[Pod]) -> int:
     return max([grace_seconds, *(pod.grace_seconds for pod in pods)]) + KILL_MARGIN_SECONDS
 
 
-def _pause_seconds(uid: str, what: str) -> float:
-    """RESYNC_SECONDS or up to SPREAD_SECONDS less; `uid`: of the VoiceGateway."""
-    return RESYNC_SECONDS - SPREAD_SECONDS * (zlib.crc32(f"{uid}/{what}".encode()) % 1000) / 1000
+def _share(uid: str, what: str) -> float:
+    """1, or less by up to SPREAD; `uid`: of the VoiceGateway."""
+    return 1 - SPREAD * (zlib.crc32(f"{uid}/{what}".encode()) % 1000) / 1000

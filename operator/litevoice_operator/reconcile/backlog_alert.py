@@ -22,6 +22,7 @@ from litevoice_operator.decide.alert_status import (
     transition_time,
     unmeasured_status,
 )
+from litevoice_operator.decide.budget import alert_pause
 from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.healing import AGAIN_SECONDS, next_patient, with_healed
 from litevoice_operator.decide.routing import Mute, alerts, blind_body, muted, told_to, webhook_body
@@ -32,8 +33,6 @@ from litevoice_operator.reconcile.execute import broker_problem
 from litevoice_operator.reconcile.healing import Healer
 from litevoice_operator.reconcile.shared import Shared, ShownAlert
 
-POLL_SECONDS = 4.5
-"""What crosses a threshold is told within 5 seconds, then."""
 STARTING_PAUSE_SECONDS = 1.0
 _DELETED = Problem(reason="Deleted", message="the BacklogAlert was deleted", lasting=True)
 _CHANGED = Problem(reason="Changed", message="the BacklogAlert watches something else", lasting=True)
@@ -196,7 +195,7 @@ class AlertReconciler:
         refused = await self._write(resource, status) or refused
         if refused is not None:
             raise refused
-        return POLL_SECONDS
+        return alert_pause(len(self._shown))
 
     async def _tell(
         self, resource: Resource, spec: BacklogAlertSpec, status: BacklogAlertStatus, mute: Mute | None

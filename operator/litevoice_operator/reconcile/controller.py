@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,11 @@ class Controller:
         most events are about a status that this operator wrote itself."""
         resource = Resource.model_validate(body)
         key = (resource.kind, resource.key)
+        last = self._shared.resources.last
+        if deleted:
+            last.gone(*key, body)
+        else:
+            last.told(*key, body, time.monotonic())
         if deleted:
             if resource.kind == "VoiceGateway" and resource.metadata.namespace == self._own_namespace:
                 self._clean_up(body)

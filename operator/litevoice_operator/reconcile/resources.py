@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from litevoice_operator.api.voice_gateway_status import VoiceGatewayStatus
 from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.crd_difference import crd_finding, known_part, with_crd_finding
 from litevoice_operator.reconcile.installed_crds import InstalledCrds
+from litevoice_operator.reconcile.last_seen import LastSeen
 
 REFUSED = (422, 500)
 """A value out of bounds; a value of another type, which server-side apply reports as an internal error."""
@@ -40,14 +41,19 @@ def validated(resource: Resource, read: Callable[[Resource], T]) -> T | Problem:
 
 
 class Resources:
-    """Shared by all loops."""
+    """Shared by all loops.
+
+    Attributes:
+        last: what events have told; passes over what is at rest ask nobody.
+    """
 
     def __init__(self, cluster: Cluster, crds: InstalledCrds) -> None:
         self._cluster = cluster
         self._crds = crds
+        self.last = LastSeen()
 
     async def exists(self, kind: Kind, key: Key) -> bool:
-        return await self._cluster.get(kind, *key) is not None
+        return await self._body(kind, key) is not None
 
     async def read(self, kind: Kind, key: Key, read: Callable[[Resource], T]) -> tuple[Resource, T | Problem] | None:
         """The resource and its `validated` spec; None when it is gone or being deleted."""
@@ -56,9 +62,16 @@ class Resources:
 
     async def find(self, kind: Kind, key: Key) -> Resource | None:
         """None when it is gone or being deleted."""
-        body = await self._cluster.get(kind, *key)
+        body = await self._body(kind, key)
         resource = Resource.model_validate(body) if body is not None else None
         return None if resource is None or resource.metadata.deletion_timestamp is not None else resource
+
+    async def _body(self, kind: Kind, key: Key) -> Mapping[str, Any] | None:
+        body = self.last.get(kind.kind, key, time.monotonic())
+        if body is None:
+            body = await self._cluster.get(kind, *key)
+            self.last.answered(kind.kind, key, body, time.monotonic())
+        return body
 
     async def keeps(self, kind: Kind, field: str) -> bool:
         """Whether the installed CRD has that field, ``status.topicPrefix`` for example."""
@@ -86,12 +99,17 @@ class Resources:
 
     async def _apply(self, resource: Resource, content: dict[str, Any]) -> None:
         metadata = resource.metadata
-        await self._cluster.apply_status(
-            {
-                "apiVersion": API_VERSION,
-                "kind": resource.kind,
-                # With the uid, so a new resource of the same name does not get this one's status.
-                "metadata": {"namespace": metadata.namespace, "name": metadata.name, "uid": metadata.uid},
-                "status": content,
-            }
-        )
+        try:
+            written = await self._cluster.apply_status(
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": resource.kind,
+                    # With the uid, so a new resource of the same name does not get this one's status.
+                    "metadata": {"namespace": metadata.namespace, "name": metadata.name, "uid": metadata.uid},
+                    "status": content,
+                }
+            )
+        except BaseException:
+            self.last.forget(resource.kind, resource.key)  # whether it was written is not known
+            raise
+        self.last.answered(resource.kind, resource.key, written, time.monotonic())

@@ -17,6 +17,7 @@ from litevoice_operator.api.resource import Key, Resource
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 from litevoice_operator.api.voice_gateway_status import VoiceGatewayStatus
 from litevoice_operator.decide.available import available_finding, broker_finding
+from litevoice_operator.decide.budget import pass_pause
 from litevoice_operator.decide.conditions import Finding, Problem
 from litevoice_operator.decide.drain_limits import drain_finding
 from litevoice_operator.decide.gateway_status import gateway_status
@@ -51,6 +52,7 @@ from litevoice_operator.observe.voice_gateway import Observed
 from litevoice_operator.reconcile.accepting import AcceptingLabels
 from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.execute import Executor, Outcome, remove
+from litevoice_operator.reconcile.last_seen import HOLDS_SECONDS
 from litevoice_operator.reconcile.polls import Asked
 from litevoice_operator.reconcile.rebalance import Rebalancing
 from litevoice_operator.reconcile.replica_sets import GatewaySets
@@ -59,7 +61,6 @@ from litevoice_operator.reconcile.scaling import Scaling
 from litevoice_operator.reconcile.shared import GatewayView, Shared
 from litevoice_operator.reconcile.worker_scaling import WorkerScaling
 
-SETTLED_PAUSE_SECONDS = 10.0
 UNSETTLED_PAUSE_SECONDS = 2.0
 MOUNT_GRACE_SECONDS = 3.0
 """A pod that starts normally has its volumes by then; after that, its Events are read for the reason."""
@@ -80,6 +81,8 @@ class GatewayReconciler:
         self._desired: tuple[str, int] | None = None
         """uid of the VoiceGateway, and gateways that there were to be at the end of the last pass: its status, which
         says it to the next operator, may not have been written."""
+        self._worker_rollout: tuple[Rollout, list[Pod], float] | None = None
+        """Settled, with the workers that there were, and when it was read (monotonic)."""
         self._broker = Broker(shared.installed)
         self._executor = Executor(shared.cluster, self._broker, key)
         self._sets = GatewaySets(shared.cluster, shared.sets, key)
@@ -109,7 +112,7 @@ class GatewayReconciler:
         prefix = _prefix(resource, recordable)
         gateway = self._validated(resource, prefix)
         previous = VoiceGatewayStatus.model_validate({**resource.status, "topicPrefix": prefix})
-        workers = await self._rollout(f"{self._key[1]}-worker")
+        workers = await self._rollout()
         raising: Partitions | None = None
         if not isinstance(gateway, Problem):
             raising = self._partitions(gateway, previous.partitions, workers)
@@ -152,7 +155,7 @@ class GatewayReconciler:
         if raising is not None and raising.event is not None:
             await shared.outbox.send(resource.reference, raising.event)
         settled = problem is None and rolling is None and observed.gateways.settled and observed.workers.settled
-        return SETTLED_PAUSE_SECONDS if settled else UNSETTLED_PAUSE_SECONDS
+        return pass_pause(len(shared.views)) if settled else UNSETTLED_PAUSE_SECONDS
 
     def _validated(self, resource: Resource, prefix: str) -> Gateway | Problem:
         given = (resource.metadata.uid, prefix, resource.spec)
@@ -200,8 +203,17 @@ class GatewayReconciler:
         write as a whole; `seen`: as for Executor."""
         manifests = [one for one in self._built.all(gateway) if not (without_set and one["kind"] == "ReplicaSet")]
         names = BrokerNames.of(gateway, self._line)
-        actions = plan(names, manifests, self._executor.done, time.monotonic(), paused=gateway.spec.paused)
+        actions = plan(
+            names,
+            manifests,
+            self._executor.done,
+            time.monotonic(),
+            paused=gateway.spec.paused,
+            fleets=len(self._shared.views),
+        )
         outcome = await self._executor.execute([*before, *actions], gateway.uid, seen)
+        if any(one["kind"] == DEPLOYMENT.kind for one in outcome.applied):
+            self._worker_rollout = None
         measured = gateway.names if outcome.names is None else None
         self._shared.views[self._key] = GatewayView(outcome.names, measured, self._backlogs)
         return outcome
@@ -295,8 +307,17 @@ class GatewayReconciler:
         )
         return replace(seen, answers=answers, worker_answers=worker_answers, at=time.monotonic())
 
-    async def _rollout(self, name: str) -> Rollout:
-        return read_rollout(await self._shared.cluster.get(DEPLOYMENT, self._key[0], name) or {})
+    async def _rollout(self) -> Rollout:
+        """Of the workers. What is settled stays so while its pods stay as they are, and nothing was written."""
+        pods, now = [pod for pod in self._shared.pods.of(self._key) if pod.component == "worker"], time.monotonic()
+        if self._worker_rollout is not None:
+            kept, then, at = self._worker_rollout
+            if pods == then and now - at < HOLDS_SECONDS:
+                return kept
+        namespace, name = self._key
+        rollout = read_rollout(await self._shared.cluster.get(DEPLOYMENT, namespace, f"{name}-worker") or {})
+        self._worker_rollout = (rollout, pods, now) if rollout.exists and rollout.settled else None
+        return rollout
 
     async def _mount_problems(self, pods: list[Pod], spec: VoiceGatewaySpec | None) -> dict[str, str]:
         """Why pods are stuck before their container exists, which only their Events tell."""

@@ -17,10 +17,11 @@ from litevoice_contracts.names import Names
 from litevoice_operator.adapters.gateways import Holder
 from litevoice_operator.api.backlog_alert import BacklogAlertSpec, BacklogAlertStatus, Target
 from litevoice_operator.api.resource import Resource
+from litevoice_operator.decide.budget import LEAST_ALERT_PAUSE
 from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.routing import Mute
 from litevoice_operator.observe.backlogs import Load, Sample, Waiting
-from litevoice_operator.reconcile.backlog_alert import POLL_SECONDS, AlertReconciler
+from litevoice_operator.reconcile.backlog_alert import AlertReconciler
 from litevoice_operator.reconcile.backlogs import SHARED_SECONDS, WALK_FACTOR, Backlogs, Walks
 from litevoice_operator.reconcile.pod_cache import PodCache
 from tests.unit.operator.test_admin_api import pod
@@ -173,7 +174,7 @@ async def test_an_alert_measures_again_soon_however_long_a_walk_takes() -> None:
     shared = SimpleNamespace(resources=resources, outbox=outbox, notifier=notifier, views={}, alerts={})
     reconciler, measured = AlertReconciler(cast(Any, shared), cast(Any, None), KEY), backlogs(SlowBroker(0.3))
     pause_seconds = await reconciler._measure(ALERT, SPEC, measured, NAMES)
-    assert pause_seconds == pytest.approx(POLL_SECONDS, abs=0.5)
+    assert pause_seconds == pytest.approx(LEAST_ALERT_PAUSE, abs=0.5)
     measured.forget()
 
 

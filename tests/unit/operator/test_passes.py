@@ -156,7 +156,9 @@ async def test_who_is_made_again_at_once_is_looked_after() -> None:
     async with Gateways(9090) as gateways:
         all_of_it, _ = shared(shelf, gateways)
         controller = Controller(all_of_it, cast(Any, None), "shop")
-        former = {**shelf.gateway, "metadata": {**shelf.gateway["metadata"], "uid": "uid-0"}}
+        # Of an invalid spec, so that no broker that does not answer is waited for.
+        metadata = {**shelf.gateway["metadata"], "uid": "uid-0"}
+        former = {**shelf.gateway, "metadata": metadata, "spec": {"replicas": "no"}}
         controller.resource_event(former, deleted=False)
         controller.resource_event(shelf.gateway, deleted=False)
         controller.resource_event(former, deleted=True)

@@ -16,7 +16,7 @@ from litevoice_operator.decide.plan import (
     NAMES,
     RESYNC_SECONDS,
     SEEN_NAMES,
-    SPREAD_SECONDS,
+    SPREAD,
     Apply,
     AwaitNoPods,
     BrokerNames,
@@ -88,15 +88,17 @@ def test_what_was_made_together_is_not_looked_at_together() -> None:
     objects = [manifest(f"object-{number}") for number in range(10)]
     of_all = {f"uid-{number}": replace(NAMED, owner=Owner(f"uid-{number}", "line")) for number in range(100)}
 
-    def due(age: float) -> int:
+    def due(age: float, fleets: int = 1) -> int:
         found = 0
         for names in of_all.values():
             before = {subject(one): Done(one, 0.0) for one in objects} | {NAMES: Done(names, 0.0)}
-            found += len(plan(names, objects, before, age))
+            found += len(plan(names, objects, before, age, fleets=fleets))
         return found
 
-    assert (due(RESYNC_SECONDS - SPREAD_SECONDS - 0.1), due(RESYNC_SECONDS)) == (0, 1100)
-    counts = [due(RESYNC_SECONDS - SPREAD_SECONDS + second) for second in range(21)]
+    earliest = RESYNC_SECONDS * (1 - SPREAD)
+    assert (due(earliest - 0.1), due(RESYNC_SECONDS)) == (0, 1100)
+    assert (due(5 * earliest - 0.1, fleets=100), due(5 * RESYNC_SECONDS, fleets=100)) == (0, 1100), "of many less often"
+    counts = [due(earliest + second) for second in range(21)]
     assert all(later - earlier < 1100 * 0.1 for earlier, later in pairwise(counts)), "a twentieth each, about"
 
 

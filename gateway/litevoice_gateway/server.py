@@ -137,14 +137,19 @@ class Listener(WSListener):
         self._begin(transport)
 
     def _begin(self, transport: WSTransport) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
+        self._stop_asking()
         assert self._transport is not None
         self._hub.metrics.connections.labels("accepted").inc()
         self._connection = self._hub.accept(
             self._admitted.protocol, self._admitted.principal, self._transport, _client(transport.underlying_transport)
         )
+
+    def _stop_asking(self) -> bool:
+        """Whether it was asking."""
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+        return asking is not None
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._asking is not None and frame.msg_type is not WSMsgType.CLOSE:
@@ -165,9 +170,7 @@ class Listener(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' signature
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
+        if self._stop_asking():
             self._hub.metrics.connections.labels("gone").inc()
         if self._connection is not None:
             self._connection.lost()

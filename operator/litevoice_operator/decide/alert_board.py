@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from litevoice_operator.api.times import within
+
 RESOLVED_SECONDS = 300.0
 """How long a resolved alert is sent."""
 ENDS_AFTER_INTERVALS = 3
@@ -59,7 +61,7 @@ class Board:
         after: dict[Hashable, tuple[Alert, float]] = {alert.identity: (alert, now) for alert in alerts}
         kinds = {alert.of_all_pods for alert, _ in after.values()}
         for identity, (alert, at) in before.items():
-            if identity not in after and alert.of_all_pods in kinds and 0 <= now - at < HELD_SECONDS:
+            if identity not in after and alert.of_all_pods in kinds and within(HELD_SECONDS, at, now):
                 after[identity] = alert, at
         room = MAX_ALERTS - sum(map(len, self._firing.values()))
         after = dict(list(after.items())[: max(0, room)])

@@ -42,12 +42,10 @@ class Controller:
         last = self._shared.resources.last
         if deleted:
             last.gone(*key, body)
-        else:
-            last.told(*key, body, time.monotonic())
-        if deleted:
             if resource.kind == "VoiceGateway" and resource.metadata.namespace == self._own_namespace:
                 self._clean_up(body)
             return self._wake(*key)
+        last.told(*key, body, time.monotonic())
         if resource.metadata.deletion_timestamp is not None:
             return None  # a VoiceGateway: gateway_deleted handles it
         this = resource.metadata.uid, resource.metadata.generation

@@ -3,12 +3,12 @@
     python -m bench.alerts [--topics 100000] [--lagging 500] [--crossings 20] [--planted 200] [--rollouts 10]
 
 RocketMQ, an API server, the operator and Debian's Alertmanager, all of them real. The broker gets `topics` LiteTopics
-that were read, `lagging` of them with something that waits. Then, again and again, one of them crosses the threshold of
-an alert, Alertmanager is asked until it fires, and the replies are read. In `rollouts` of a gateway under callers who
-ask without end, none of the alerts in examples/ may fire. `planted` orphans, and sessions that the broker lists for
-another owner than the gateway that serves them, are to be found by what `litevoice orphans` asks; `planted` callers
-whose turn no worker takes, by an alert for turns. Beside that a peer asks the broker about one LiteTopic after the
-other, as whoever has no walk over all of them has to.
+that were read, `lagging` of them with something that waits. Then, again and again, what waits for a caller who does not
+read crosses the threshold of an alert, and Alertmanager is asked until it fires; the same for LiteTopics that nobody
+has. In `rollouts` of a gateway under callers who ask without end, none of the alerts in examples/ may fire. `planted`
+orphans, and sessions that the broker lists for another owner than the gateway that serves them, are to be found by what
+`litevoice orphans` asks; `planted` callers whose turn no worker takes, by an alert for turns. Beside that a peer asks
+the broker about one LiteTopic after the other, as whoever has no walk over all of them has to.
 
 Prints one table, writes raw data, and exits with 1 when a bar is missed.
 """
@@ -35,6 +35,7 @@ from websockets.asyncio.client import ClientConnection
 
 from bench.alerts_figures import FOUND_SECONDS, Measured, figures
 from bench.alerts_owner import AT_ONCE, POD, Owner
+from bench.alerts_readers import SlowReader
 from bench.alerts_rollouts import false_alarms
 from bench.proc import cpu_seconds, memory_bytes
 from bench.programs import cache
@@ -62,12 +63,14 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PARTITIONS = 8
 EXPIRATION_MINUTES = 24 * 60
 """No LiteTopic may be gone before the last measurement, however long it takes to make them all."""
-SETTLE_SECONDS, CPU_SECONDS = 10.0, 20.0
+SETTLE_SECONDS, CPU_SECONDS = 10.0, 60.0
 STEADY_CORES, MAX_SETTLES = 0.01, 30
 LOOK_SECONDS = 0.02
-OVER, UNDER = 6, 2
+THRESHOLD = 50
+OVER, UNDER = THRESHOLD + 1, 2
 """Messages: over the threshold, and of one that only lags."""
-THRESHOLD = 5
+UNHELD = 5
+"""Crossings of LiteTopics that no gateway has."""
 PEER_ASKS = 2000
 PATIENCE_SECONDS = 60.0
 SPOKEN = json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(b"\x00\x10" * 2400).decode()})
@@ -93,9 +96,10 @@ class Bench:
             lagging = names[: self._options.lagging]
             await self._owner.send(lagging, UNDER)
             await self._polling()
-            await self._crossings(lagging)
+            await self._crossings()
+            await self._unheld_crossings(lagging[:UNHELD])
             await self._looks(names)
-            crossed = self._options.crossings
+            crossed = UNHELD
             await self._owner.read(lagging[crossed:], 1 + UNDER)
             await self._rollouts()
             await self._orphans(names[len(lagging) :][: self._options.planted])
@@ -128,17 +132,31 @@ class Bench:
         mebibytes = memory_bytes(self._operator.pid) / (1 << 20)
         self.measured.operator_mebibytes = max(self.measured.operator_mebibytes, mebibytes)
 
-    async def _crossings(self, names: Sequence[str]) -> None:
+    async def _crossings(self) -> None:
         chance = random.Random(1)
-        for number, name in enumerate(names[: self._options.crossings]):
-            await asyncio.sleep(chance.uniform(0, 5))
-            self.measured.false_alarms += self._active()
+        async with self._gateway(0, sendBufferBytes=65536) as pod:
+            for number in range(self._options.crossings):
+                async with SlowReader(pod, self._owner) as caller:
+                    await caller.settled()
+                    await caller.wait(THRESHOLD)
+                    await asyncio.sleep(chance.uniform(0, 5))
+                    self.measured.false_alarms += self._active()
+                    await caller.wait(OVER)
+                    seconds = await self._until_depth_fires()
+                self.measured.crossings.append(seconds)
+                say(f"crossing {number + 1}: {seconds:.2f} s")
+                await self._until(lambda: not self._active())
+
+    async def _unheld_crossings(self, names: Sequence[str]) -> None:
+        for name in names:
             await self._owner.send([name], OVER - UNDER)
-            seconds = await self._until(lambda: "depth" in self._active())
-            self.measured.crossings.append(seconds)
-            say(f"crossing {number + 1}: {seconds:.2f} s")
+            self.measured.unheld_crossings.append(await self._until_depth_fires())
+            say(f"crossing that no gateway sees: {self.measured.unheld_crossings[-1]:.2f} s")
             await self._owner.read([name], 1 + OVER)
             await self._until(lambda: not self._active())
+
+    async def _until_depth_fires(self) -> float:
+        return await self._until(lambda: "depth" in self._active())
 
     async def _looks(self, names: Sequence[str]) -> None:
         """What a look at everything costs the broker."""
@@ -197,7 +215,7 @@ class Bench:
         ask = self._asking()
         link = await Link(int(self._rocketmq.endpoints.rpartition(":")[2])).start()
         try:
-            async with self._gateway(1, endpoints=link.address) as pod, self._callers(pod) as sockets:
+            async with self._gateway(1, link.address) as pod, self._callers(pod) as sockets:
                 names = list(sockets)
                 await link.cut("black-hole")
                 await self._owner.hold(names)
@@ -230,9 +248,10 @@ class Bench:
         return ask
 
     @contextlib.asynccontextmanager
-    async def _gateway(self, number: int, endpoints: str = "") -> AsyncIterator[GatewayPod]:
+    async def _gateway(self, number: int, endpoints: str = "", **settings: Any) -> AsyncIterator[GatewayPod]:
         """A process for the VoiceGateway, and its pod."""
         pod = GatewayPod(self._namespace, self._options.folder / f"gateway-{number}", number)
+        pod.change(settings)
         if endpoints:
             pod.change({"broker": {**pod.settings["broker"], "endpoints": endpoints}})
         try:
@@ -379,8 +398,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=cache() / "bench" / "alerts", help="stores and logs")
     add_output(parser)
     options = parser.parse_args(arguments)
-    if options.lagging + options.planted > options.topics or options.crossings > options.lagging:
-        parser.error("--topics: expected at least --lagging and --planted together; --crossings: at most --lagging")
+    if options.lagging + options.planted > options.topics or options.lagging < UNHELD:
+        parser.error(f"--topics: expected at least --lagging and --planted together; --lagging: at least {UNHELD}")
     options.folder.mkdir(parents=True, exist_ok=True)
     measured = asyncio.run(measure(options))
     heading = f"{options.topics} LiteTopics, {options.lagging} of them lagging, {options.crossings} crossings"

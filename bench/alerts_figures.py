@@ -19,7 +19,8 @@ class Measured:
     """Times in seconds.
 
     Attributes:
-        crossings: from the broker's confirmation of the message that crosses the threshold until Alertmanager fires.
+        crossings: of callers who do not read, from the broker's confirmation of the message that crosses the threshold
+            until Alertmanager fires; unheld_crossings: the same for LiteTopics that no gateway has.
         false_alarms: what Alertmanager had when nothing was over a threshold.
         rollouts: of a gateway; answers: that callers had meanwhile.
         planted: fault → how many; found: fault → how many of them were told of; found_after: fault → how long it took
@@ -30,6 +31,7 @@ class Measured:
     """
 
     crossings: list[float] = field(default_factory=list)
+    unheld_crossings: list[float] = field(default_factory=list)
     false_alarms: list[str] = field(default_factory=list)
     rollouts: int = 0
     answers: int = 0
@@ -49,6 +51,7 @@ def figures(measured: Measured) -> list[Figure]:
     return [
         Figure("crossing → Alertmanager, p50", percentile(measured.crossings, 50), "s"),
         Figure("crossing → Alertmanager, p99", percentile(measured.crossings, 99), "s", CROSSING_SECONDS),
+        Figure("the same where no gateway has the session, p50", percentile(measured.unheld_crossings, 50), "s"),
         Figure("false alarms", len(measured.false_alarms), "", 0, note="; ".join(measured.false_alarms[:3])),
         Figure(f"answers during {measured.rollouts} rollouts", measured.answers),
         *(

@@ -66,9 +66,18 @@ class Owner:
         async def to(name: str) -> None:
             for _ in range(messages):
                 async with slots:
-                    await send_lite(self._producer, self._names.reply_topic, name, b"reply")
+                    await self.say(name, b"reply")
 
         await asyncio.gather(*map(to, names))
+
+    async def say(self, name: str, body: bytes) -> None:
+        """The broker has it on return."""
+        await send_lite(self._producer, self._names.reply_topic, name, body)
+
+    async def waiting(self, name: str) -> int:
+        """Messages that nobody has acknowledged."""
+        [lag] = await self._admin.lite_lag_of(self._names.gateway_group, [name], self._names.reply_topic)
+        return lag.count
 
     async def make(self, names: Sequence[str]) -> None:
         """Each with one message, which was read, and without an owner."""

@@ -1,6 +1,6 @@
 """What the operator costs with 10, 100 and 1,000 pods, once all is settled, on a real API server and a real RocketMQ.
 
-    python -m bench.operator [--pods 10 100 1000] [--seconds 40]
+    python -m bench.operator [--pods 10 100 1000] [--seconds 60]
 
 Ten pods for each VoiceGateway: eight gateways, two workers; each VoiceGateway has a BacklogAlert. Pods exist for the
 API server alone, as with kwok; they answer from one process (`bench.canned_pods`), over TLS, and the sessions that they
@@ -43,7 +43,7 @@ from tests.integration.operator.process import RESOURCES, OperatorProcess, backl
 
 AT_ONCE = 16
 READY_SECONDS = 600.0
-SETTLE_SECONDS = 75.0
+SETTLE_SECONDS = 105.0
 """After all are ready: longer than the operator's longest pause, than a question may wait, and than a connection that
 nobody uses is kept."""
 AUDIT_POLICY = {
@@ -263,15 +263,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.operator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pods", type=int, nargs="+", default=[10, 100, 1000], help="(default: 10 100 1000)")
-    parser.add_argument("--seconds", type=int, default=40, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=60, help="of each measurement (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=cache() / "bench" / "operator", help="stores and logs")
     add_output(parser)
     options = parser.parse_args(arguments)
     wrong = [pods for pods in options.pods if pods < PODS or pods % PODS or pods > 10_000]
     if wrong or sorted(set(options.pods)) != options.pods:
         parser.error(f"--pods: expected multiples of {PODS} up to 10000, growing, got {options.pods}")
-    if options.seconds < 30:
-        parser.error(f"--seconds: expected at least 30, as long as a question to a pod may wait, got {options.seconds}")
+    if options.seconds < 60:
+        parser.error(f"--seconds: expected at least 60, as long as a question to a pod may wait, got {options.seconds}")
     shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(parents=True)
     proc.allow_open_files(4 * max(options.pods))

@@ -19,7 +19,7 @@ from litevoice_contracts.envelopes import ToldCall
 from litevoice_worker.commands import FunctionCall, FunctionCallPart
 
 MAX_CALLS = 16
-"""In one response; further ones are ignored."""
+"""In one response."""
 MAX_NAME = MAX_CALL_ID = 128
 """Characters: a client could not send more of an id back, so a longer one gets another in its place."""
 MAX_ARGUMENTS = 65_536
@@ -61,7 +61,7 @@ class Calls:
         """A call, or a part of one. Raises CallError."""
         key = piece.index if isinstance(piece, FunctionCallPart) else object()
         if key not in self._calls and len(self._calls) >= MAX_CALLS:
-            return
+            raise CallError(f"more than {MAX_CALLS} functions were called in one response")
         call = self._calls.setdefault(key, _Call())
         call.call_id = call.call_id or piece.call_id
         call.name = call.name or piece.name

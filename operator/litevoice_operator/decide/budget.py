@@ -13,6 +13,10 @@ LEAST_ALERT_PAUSE, MOST_ALERT_PAUSE = 4.5, 10.0
 FLEETS_LOOKED_AT = 20
 """Of so many VoiceGateways the objects are looked at once a minute."""
 MOST_LOOK_FACTOR = 5.0
+READS_PER_SECOND = 2.0
+LEAST_HOLD, MOST_HOLD = 30.0, 120.0
+"""Events can be missed (kopf tells nobody of what went while its watch was broken): so long without a word, and the API
+server is asked again."""
 
 
 def pass_pause(fleets: int) -> float:
@@ -23,6 +27,11 @@ def pass_pause(fleets: int) -> float:
 def alert_pause(alerts: int) -> float:
     """Between two looks at what a BacklogAlert watches; `alerts`: of the cluster."""
     return min(MOST_ALERT_PAUSE, max(LEAST_ALERT_PAUSE, alerts / ALERTS_PER_SECOND))
+
+
+def hold_seconds(objects: int) -> float:
+    """What an event or an answer has shown is believed so long; `objects`: that are held by events."""
+    return min(MOST_HOLD, max(LEAST_HOLD, objects / READS_PER_SECOND))
 
 
 def look_factor(fleets: int) -> float:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from litevoice_contracts.watching import MAX_WAIT_SECONDS, Question
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 
-ANSWERS_PER_SECOND = 33
+ANSWERS_PER_SECOND = 17
 """While pods have no news, all of them together answer so often at most; up to MOST_WAIT_SECONDS."""
-LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 10, 30
+LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 10, 60
 APART_SECONDS = 2.0
 """From one question to the next of a pod that always has something to tell."""
 LATE_SECONDS = 2.0
@@ -28,7 +28,7 @@ assert MOST_WAIT_SECONDS <= MAX_WAIT_SECONDS
 
 
 def wait_seconds(pods: int) -> float:
-    """For up to 330 pods as often as they were asked before there were such questions."""
+    """For up to 170 pods as often as they were asked before there were such questions."""
     return min(float(MOST_WAIT_SECONDS), max(float(LEAST_WAIT_SECONDS), pods / ANSWERS_PER_SECOND))
 
 

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from litevoice_operator.api.resource import Key
-
-HOLDS_SECONDS = 30.0
-"""Events can be missed (kopf tells nobody of what went while its watch was broken): so long without a word, and the API
-server is asked again."""
+from litevoice_operator.decide.budget import hold_seconds
 
 Body = Mapping[str, Any]
 
@@ -65,4 +62,4 @@ class LastSeen:
     def get(self, kind: str, key: Key, now: float) -> Body | None:
         """None: it is not known, or has not been for too long."""
         seen = self._seen.get((kind, key))
-        return None if seen is None or now - seen.at >= HOLDS_SECONDS else seen.body
+        return None if seen is None or now - seen.at >= hold_seconds(len(self._seen)) else seen.body

@@ -17,7 +17,7 @@ from litevoice_operator.api.resource import Key, Resource
 from litevoice_operator.api.voice_gateway import VoiceGatewaySpec
 from litevoice_operator.api.voice_gateway_status import VoiceGatewayStatus
 from litevoice_operator.decide.available import available_finding, broker_finding
-from litevoice_operator.decide.budget import pass_pause
+from litevoice_operator.decide.budget import hold_seconds, pass_pause
 from litevoice_operator.decide.conditions import Finding, Problem
 from litevoice_operator.decide.drain_limits import drain_finding
 from litevoice_operator.decide.gateway_status import gateway_status
@@ -52,7 +52,6 @@ from litevoice_operator.observe.voice_gateway import Observed
 from litevoice_operator.reconcile.accepting import AcceptingLabels
 from litevoice_operator.reconcile.backlogs import Backlogs
 from litevoice_operator.reconcile.execute import Executor, Outcome, remove
-from litevoice_operator.reconcile.last_seen import HOLDS_SECONDS
 from litevoice_operator.reconcile.polls import Asked
 from litevoice_operator.reconcile.rebalance import Rebalancing
 from litevoice_operator.reconcile.replica_sets import GatewaySets
@@ -312,7 +311,7 @@ class GatewayReconciler:
         pods, now = [pod for pod in self._shared.pods.of(self._key) if pod.component == "worker"], time.monotonic()
         if self._worker_rollout is not None:
             kept, then, at = self._worker_rollout
-            if pods == then and now - at < HOLDS_SECONDS:
+            if pods == then and now - at < hold_seconds(len(self._shared.views)):
                 return kept
         namespace, name = self._key
         rollout = read_rollout(await self._shared.cluster.get(DEPLOYMENT, namespace, f"{name}-worker") or {})

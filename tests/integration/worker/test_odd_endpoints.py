@@ -128,6 +128,7 @@ async def test_tokens_that_nobody_can_have_used(told: str, counted: int) -> None
     assert await answered([delta(content="One."), usage, DONE]) == ["One.", Outcome(input_tokens=counted)]
 
 
+THOUGHT = delta(reasoning_content="Hm.")
 PING = b": still at it\n\n"
 FAILURES: list[tuple[str, dict[str, Any], str]] = [
     ("a page", {"pieces": [b"<html>\n<p>Sign in</p>"], "content_type": "text/html"}, "text/html instead of a stream"),
@@ -146,6 +147,7 @@ FAILURES: list[tuple[str, dict[str, Any], str]] = [
         {"pieces": [delta(content="One."), *[PING] * 60], "hang": 0.1, "seconds": 1},
         "did not answer in time",
     ),
+    ("thoughts without end", {"pieces": [THOUGHT] * 200, "hang": 0.1, "seconds": 1}, "did not answer in time"),
     ("content that is none", {"pieces": [delta(content=7)]}, "not a chat completion chunk"),
     ("parts that are none", {"pieces": [delta(content=["One."])]}, "not a chat completion chunk"),
     ("too deep", {"pieces": [b"data: " + b"[" * 200_000 + b"\n\n"]}, "not a chat completion chunk"),

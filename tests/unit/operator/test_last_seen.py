@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from litevoice_operator.reconcile.last_seen import HOLDS_SECONDS, LastSeen
+from litevoice_operator.decide.budget import LEAST_HOLD
+from litevoice_operator.reconcile.last_seen import LastSeen
 
 KIND, KEY = "VoiceGateway", ("voice", "demo")
 
@@ -21,10 +22,10 @@ def shown(last: LastSeen, now: float = 0.0) -> str | None:
 def test_an_event_is_believed_for_a_while() -> None:
     last = LastSeen()
     last.told(KIND, KEY, body(7), 0.0)
-    assert shown(last, HOLDS_SECONDS - 0.1) == "7"
-    assert shown(last, HOLDS_SECONDS) is None, "the API server is asked again"
-    last.answered(KIND, KEY, body(7), HOLDS_SECONDS)
-    assert shown(last, HOLDS_SECONDS + 1) == "7"
+    assert shown(last, LEAST_HOLD - 0.1) == "7"
+    assert shown(last, LEAST_HOLD) is None, "the API server is asked again"
+    last.answered(KIND, KEY, body(7), LEAST_HOLD)
+    assert shown(last, LEAST_HOLD + 1) == "7"
 
 
 def test_an_event_from_before_our_own_write_changes_nothing() -> None:

@@ -130,13 +130,15 @@ def test_what_another_model_does_not_go_on_with_is_not_made() -> None:
     assert [(call.index, call.arguments) for call in client.told] == [(1, PARIS[:12]), (2, ROME)]
 
 
-def test_whole_calls_are_told_at_once_and_further_ones_ignored() -> None:
+def test_whole_calls_are_told_at_once_and_too_many_are_refused() -> None:
     client, calls = Client(), Calls("a")
-    for number in range(MAX_CALLS + 1):
+    for number in range(MAX_CALLS):
         calls.add(FunctionCall(f"c{number}", "f", "{}"))
-    calls.add(FunctionCallPart(99, name="late"))
     client.take(calls)
     assert [call.call_id for call in client.told] == [f"c{number}" for number in range(MAX_CALLS)]
+    for further in (FunctionCall("c", "f", "{}"), FunctionCallPart(99, name="late")):
+        with pytest.raises(CallError, match="more than 16 functions"):
+            calls.add(further)
 
 
 def test_a_call_without_a_name_is_none() -> None:

@@ -33,6 +33,8 @@ MAX_LINE_BYTES = 1 << 20
 ROUNDS = 2
 """How often an endpoint is asked for one thing, if it fails in a way that may pass."""
 ROUND_PAUSE_SECONDS = 0.25
+THINKING = 4
+"""Times its timeout an endpoint may send, in a stream, what says nothing of the answer."""
 _MAY_PASS = frozenset({408, 409, 425, 429})
 _ONLY_HERE = frozenset({401, 403, 404})
 """Statuses, beside 5xx, that say something of the endpoint, not of the request."""
@@ -289,10 +291,15 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.renew()
+        self.renew(piece=True)
 
-    def renew(self) -> None:
-        self.until = time.monotonic() + self._seconds
+    def renew(self, *, piece: bool) -> None:
+        """Something has come, whether or not it was a `piece` of the answer: a model that thinks sends what is none,
+        and another one could for ever."""
+        now = time.monotonic()
+        if piece:
+            self._piece_at = now
+        self.until = min(now + self._seconds, self._piece_at + THINKING * self._seconds)
 
 
 async def data_of(response: httpx.Response, stage: str, patience: Patience) -> AsyncGenerator[str]:

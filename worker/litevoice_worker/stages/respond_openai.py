@@ -134,10 +134,11 @@ async def _pieces(
                 kind = "text/event-stream"
                 if done := data == "[DONE]":
                     break
-                for piece in _read(data, stream):
+                pieces = _read(data, stream)
+                for piece in pieces:
                     said = True
                     yield piece
-                patience.renew()
+                patience.renew(piece=bool(pieces))
         kind = kind or kind_of(response)
     if kind != "text/event-stream":
         raise EndpointError(f"the chat endpoint answered with {kind} instead of a stream of events", "broken")

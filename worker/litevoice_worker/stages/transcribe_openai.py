@@ -101,7 +101,7 @@ class OpenAITranscriber(Plugin[OpenAITranscriptionOptions]):
                         message = f"the transcription endpoint sent more than {MAX_CHARACTERS} characters"
                         raise EndpointError(message, "broken", elsewhere=False)
                     if kind == "transcript.text.delta" and text:
-                        patience.renew()
+                        patience.renew(piece=True)
                         heard += text
                         yield text
                     elif kind == "transcript.text.done":

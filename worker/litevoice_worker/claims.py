@@ -87,6 +87,7 @@ class Claims:
         # What is known of the fences.
         self._wanted_since: dict[int, float] = {}
         self._held_by_others: set[int] = set()
+        self._left_to_us: set[int] = set()
         self._tied_since: dict[int, float] = {}
         # How far the broker's list can be relied on.
         self._sure_since: float | None = None
@@ -134,9 +135,8 @@ class Claims:
     def questions(self, members: Collection[str] | None, now: float) -> list[str]:
         """Whose subscribers the next look asks for. An empty list of members says that all of them are unwell, not that
         somebody else is there: the last one stays in force."""
-        if members:
-            self._members = frozenset(members)
-            self._gone &= self._members
+        if members and self._members != frozenset(members):
+            self._set_members(frozenset(members))
         survey = self._surveyed_at is None or now - self._surveyed_at >= SURVEY_SECONDS or self._doubt_since is not None
         if survey:
             self._surveyed_at = now
@@ -192,6 +192,7 @@ class Claims:
     def taken(self, partition: int, now: float) -> None:
         self._busy[partition] = max(0, self._busy[partition] - 1)
         self._held.add(partition)
+        self._left_to_us.discard(partition)
         self._forget(partition, now)
 
     def ended(self, partition: int, now: float) -> None:
@@ -208,6 +209,17 @@ class Claims:
         self._forget(partition, now)
 
     # --- inside
+
+    def _set_members(self, members: frozenset[str]) -> None:
+        """What was a member's that is none any more, and is this worker's now, has been left to it."""
+        mine = owned_by(self._me.pod, members, self._partitions)
+        former = self._members - members
+        self._left_to_us &= mine
+        self._left_to_us |= {
+            partition for partition in mine if former.intersection(ranking(partition, self._members)[:1])
+        }
+        self._members = members
+        self._gone &= members
 
     @property
     def _alive(self) -> frozenset[str]:
@@ -278,7 +290,9 @@ class Claims:
         if any(other.pod != self._me.pod for other in others):
             since = self._wanted_since.setdefault(partition, now)
             return Take(partition) if now - since >= HANDOVER_SECONDS else None
-        released = partition in self._held_by_others
+        # The API server's word does not depend on what the broker remembers. Should its owner not have left yet after
+        # all, which takes a restart of the broker at the same time, it is told that it has lost the partition.
+        released = partition in self._held_by_others or partition in self._left_to_us
         if not others and self._disturbed and not released and now - self._sure_since < SETTLE_SECONDS:
             return None
         return Take(partition)

@@ -211,6 +211,31 @@ def test_but_one_that_was_seen_held_since_has_been_released() -> None:
     assert one.look(fences(set(), {OTHER})) == [Take(MINE)]
 
 
+def test_nor_is_what_a_member_had_that_is_none_any_more_waited_for() -> None:
+    """With a broker that took its time to answer, each of its partitions stood still for two sync periods."""
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1)
+    one.members = (A,)
+    assert one.look(fences({ME}, {OTHER})) == []
+    assert one.look(None) == []
+    assert one.look(fences({ME}, {OTHER})) == [], "it still holds it"
+    assert one.look(None) == []
+    assert one.look(fences({ME}, set())) == [Take(NOT_MINE)]
+
+
+def test_but_what_a_member_has_that_came_back_is() -> None:
+    one = One()
+    one.hold(MINE)
+    one.looks(fences({ME}, {OTHER}), SETTLE_SECONDS + 1)
+    one.members = (A,)
+    assert one.look(None) == []
+    one.members = (A, B)
+    assert one.look(None) == []
+    without = {Names.presence(A): {ME}, Names.fence(MINE): {ME}}
+    assert one.looks(without, SETTLE_SECONDS - LOOK_SECONDS) == []
+
+
 @pytest.mark.parametrize("told_first", [True, False])
 def test_a_thawed_worker_that_is_a_member_again_takes_what_its_owner_hands_over(told_first: bool) -> None:
     """It saw who had it when it was not due yet. Without that it waited for two sync periods, without an owner."""

@@ -173,8 +173,8 @@ class Survey:
     ) -> Iterator[tuple[Topic, Heal | None]]:
         """What of the asked is to be healed, and how; None: evicted. Ours if nobody else is listed; if somebody is
         listed beside us, a full sync has put one of us back. If nobody at all is, whoever has taken it has left since,
-        as far as the broker remembers; if it has forgotten us, only the log can tell. When nobody answers, nobody is
-        asked any more."""
+        as far as the broker remembers; if it has forgotten us, only the log can tell. When nobody answers, the others
+        are not asked for any more, and what is to be healed asks by itself."""
         if not known:
             self.left = []
         for name in self.asked:
@@ -193,4 +193,4 @@ class Survey:
                 if more and topic.should_be_listed and not topic.yields:
                     yield topic, Heal.VERIFY  # who has had it may have acknowledged that: it does not come by itself
             elif self.settles and (others or name in self.recent):
-                yield topic, Heal.ASK if others else Heal.CLAIM
+                yield topic, Heal.ASK if others or listed is None else Heal.CLAIM

@@ -334,7 +334,7 @@ class Ownership:
             self._step_out(topic)
         elif listed is not None and topic.lacks_nothing(look, listed, self._me):
             topic.keeps_waiting(now)
-        elif not topic.keeps(look, ours):
+        elif not topic.keeps(look, ours, now, lost=topic.claimed_in != self.links.losses):
             self._evict(topic, intercepted=look.stage is not Stage.ASKED)
 
     def _step_out(self, topic: Topic) -> None:

@@ -18,6 +18,9 @@ CLAIM_ATTEMPTS = 4
 CLAIM_RETRY_SECONDS = 0.1
 HEALS_IN_VAIN = 12
 """A position that does not come after so many heals, in about 45 s, is gone: the log was cut."""
+QUESTIONS, ASK_AGAIN_SECONDS = 5, 0.5
+"""After a link or the broker was lost, somebody else may have what a heal would take from him, and no notice tells. So
+it is asked so often, so far apart, before silence counts as leave; an answer is waited for 2 s."""
 HEALS_REFUSED = 6
 """A heal that the broker refuses for good (a quota, a right that was taken away) is tried again so often, in 6 s."""
 
@@ -156,6 +159,8 @@ class Topic:
     noticed: bool = False
     """The broker said that somebody else has taken it over: now, or before our last takeover."""
     heal: Heal | None = None
+    unanswered: int = 0
+    """Questions before a heal, since the last answer or claim."""
     asks_first: bool = False
     """Its takeover was broken off, and may come too late: only if nobody else is there it begins again."""
     work: Claim | Look | Leave | None = None
@@ -226,7 +231,7 @@ class Topic:
         steps: list[int | None] = [position] if self.fresh else [first, None, position]
         if self.subscribed or self.fresh:
             steps.insert(0, None)
-        self.heal = None
+        self.heal, self.unanswered = None, 0
         self.subscribed, self.synced = True, False
         return Claim(self.number, steps, first if not self.fresh and first < position else None, told=self.told)
 
@@ -403,11 +408,16 @@ class Topic:
             return True
         return None
 
-    def keeps(self, look: Look, ours: bool | None) -> bool:
-        """`ours` is None when nobody answered: after a notice it is believed, before a heal it is not."""
+    def keeps(self, look: Look, ours: bool | None, now: float, *, lost: bool) -> bool:
+        """`ours` is None when nobody answered: after a notice it is believed, before a heal it is not, unless link or
+        broker were `lost` since its last claim: then it is asked again first."""
         self.work, self.asks_first = None, look.old and self.for_user
         if ours is False or (look.notice and not ours):
             return False
+        self.unanswered = self.unanswered + 1 if ours is None else 0
+        if lost and 0 < self.unanswered < QUESTIONS and not self.for_user and not self.yields:
+            self.heal, self.retry_at = Heal.ASK, now + ASK_AGAIN_SECONDS
+            return True
         if not look.notice or not (self.subscribed or self.noticed):  # once, after the last notice of several
             self.heal = None if self.yields else Heal.CLAIM
         if look.old:

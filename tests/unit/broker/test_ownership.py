@@ -9,7 +9,7 @@ import pytest
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.lite.commands import Ask, Fate, Listed, Replace, Subscribe, Unsubscribe, What
 from litevoice_broker.lite.ownership import HEALS_AT_ONCE
-from litevoice_broker.lite.topic import CLAIM_ATTEMPTS, FIRST_SECONDS
+from litevoice_broker.lite.topic import ASK_AGAIN_SECONDS, CLAIM_ATTEMPTS, FIRST_SECONDS, QUESTIONS
 from tests.unit.broker import driver
 from tests.unit.broker.driver import ASK, ME, OWN, REMOVE, THEM, Broker, N, add
 
@@ -441,10 +441,9 @@ def test_a_full_sync_that_fails(broker: Broker) -> None:
         pytest.param({ME}, [REMOVE, add(3), REMOVE, add(4)], True, id="ours: what came a moment ago is fetched again"),
         pytest.param({THEM}, [], False, id="taken while there was no link"),
         pytest.param(set(), [REMOVE, add(3), REMOVE, add(4)], True, id="expired or restarted"),
-        pytest.param(None, [REMOVE, add(3), REMOVE, add(4)], True, id="nobody answers"),
     ],
 )
-def test_a_new_link(broker: Broker, listed: Collection[str] | None, after: list[What], ours: bool) -> None:
+def test_a_new_link(broker: Broker, listed: Collection[str], after: list[What], ours: bool) -> None:
     broker.own(3)
     broker.listed = listed
     linked = broker.ownership.links.linked(2)
@@ -456,6 +455,24 @@ def test_a_new_link(broker: Broker, listed: Collection[str] | None, after: list[
     assert broker.answer_all() == ([ASK, *after] if ours else [])
     assert broker.finished[settled] is None
     assert broker.evicted == ([] if ours else [N])
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_after_a_new_link_silence_is_asked_again_before_anything_is_claimed(broker: Broker, heard: bool) -> None:
+    """Gateways that were cut off with their node took sessions from those who had them since, on cores so full that the
+    broker did not answer in time."""
+    broker.own(3)
+    broker.listed = None
+    broker.ownership.links.linked(2)
+    assert broker.answer_all() == [OWN, ASK, Replace((N,), 2)]
+    broker.ownership.links.settled(2, broker.now)
+    assert broker.answer_all() == [ASK, ASK], "about all that is recent, then about this one"
+    for _ in range(QUESTIONS - 2):
+        assert broker.pass_time(ASK_AGAIN_SECONDS) == [ASK]
+    if heard:
+        broker.listed = {THEM}
+    assert broker.pass_time(ASK_AGAIN_SECONDS) == [ASK, REMOVE, *(() if heard else (add(3), REMOVE, add(4)))]
+    assert broker.evicted == ([N] if heard else [])
 
 
 def test_beside_somebody_after_the_full_sync_over_a_new_link(broker: Broker) -> None:

@@ -63,7 +63,7 @@ def test_the_same_seed_is_the_same_story() -> None:
     [
         pytest.param(Ownership, "noticed", lambda *_: None, id="notices are not listened to"),
         pytest.param(Topic, "whose", lambda *_: True, id="nobody else is believed to own anything"),
-        pytest.param(Topic, "keeps", lambda *_: False, id="every doubt is an eviction"),
+        pytest.param(Topic, "keeps", lambda *_, **__: False, id="every doubt is an eviction"),
     ],
 )
 def test_bugs_are_found(monkeypatch: pytest.MonkeyPatch, part: type, method: str, bug: Any) -> None:

@@ -16,6 +16,7 @@ from litevoice_operator.adapters.broker import Broker
 from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.api.backlog_alert import Target
 from litevoice_operator.api.resource import Key
+from litevoice_operator.decide.budget import look_factor
 from litevoice_operator.metrics import BACKLOG
 from litevoice_operator.observe.backlogs import (
     Load,
@@ -32,7 +33,8 @@ from litevoice_operator.reconcile.pod_cache import PodCache
 SHARED_SECONDS = 2.0
 """A measurement is shared by all who ask within this time,"""
 LISTED_SECONDS = 20.0
-"""While no request waits, gateways are asked for their sessions only to remember who served them, so much apart."""
+"""While no request waits, gateways are asked for their sessions only to remember who served them, so much apart; with
+many VoiceGateways less often."""
 MAX_SEEN = 50_000
 """Sessions of which is remembered who served them: some 20 MB."""
 WALK_FACTOR = 50.0
@@ -69,6 +71,7 @@ class Walks:
 
 class Backlogs:
     """Raises BrokerError when the broker cannot tell. `held`: what pods have said that tell of each change at once.
+    `fleets`: VoiceGateways of the cluster.
 
     Attributes:
         broker: of this VoiceGateway, for other questions.
@@ -77,7 +80,7 @@ class Backlogs:
 
     def __init__(
         self, key: Key, broker: Broker, gateways: Gateways, pods: PodCache, token: str, walks: Walks | None = None,
-        held: Callable[[], Mapping[str, GatewayStatus | WorkerStatus]] = dict,
+        held: Callable[[], Mapping[str, GatewayStatus | WorkerStatus]] = dict, fleets: Callable[[], int] = lambda: 1,
     ) -> None:  # fmt: skip
         self._key = key
         self.broker = self._broker = broker
@@ -86,6 +89,7 @@ class Backlogs:
         self._token = token
         self._walks = walks or Walks()
         self._held = held
+        self._fleets = fleets
         self._lock = asyncio.Lock()
         self._samples: dict[Target, tuple[Sample, float]] = {}
         """And until when each may be shared (monotonic seconds)."""
@@ -193,7 +197,7 @@ class Backlogs:
             partitions = await self._broker.requests(names)
             if not any(waiting.messages for waiting in partitions) and time.monotonic() < self._listed_until:
                 return request_sample(partitions, {})
-            self._listed_until = time.monotonic() + LISTED_SECONDS
+            self._listed_until = time.monotonic() + LISTED_SECONDS * look_factor(self._fleets())
             sessions = await self._gateways.sessions(addresses, self._token, "requests", MAX_LISTED_SESSIONS)
             self._saw(sessions)
             return request_sample(partitions, sessions, self._silent(addresses, sessions))

@@ -90,8 +90,9 @@ class GatewayReconciler:
         self._rebalancing = Rebalancing(shared, key, self._keys.admin_token)
         self._labels = AcceptingLabels(shared.cluster, key)
         self._backlogs = Backlogs(
-            key, self._broker, shared.gateways, shared.pods, self._keys.admin_token, shared.walks, self._held_now
-        )
+            key, self._broker, shared.gateways, shared.pods, self._keys.admin_token, shared.walks, self._held_now,
+            lambda: len(shared.views),
+        )  # fmt: skip
 
     async def close(self) -> None:
         self._shared.views.pop(self._key, None)

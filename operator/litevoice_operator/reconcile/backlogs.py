@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -40,6 +41,8 @@ MAX_SEEN = 50_000
 WALK_FACTOR = 50.0
 """The broker walks over all replies once in so many times as long as its walks took: 2 % of a core at most, of all
 VoiceGateways together that are at the same brokers. In between it is asked about single sessions,"""
+ASKED_WALK_FACTOR = 20.0
+"""The same while somebody asks what is wrong: 5 %."""
 MAX_SLOW, MAX_LOOKED_AT = 200, 50
 """so many of each gateway's whose clients read too slowly, and so many that were the worst."""
 WAIT_FOR_WALK_SECONDS = 0.5
@@ -94,8 +97,8 @@ class Backlogs:
         self._samples: dict[Target, tuple[Sample, float]] = {}
         """And until when each may be shared (monotonic seconds)."""
         self._listed_until = 0.0
-        self._walk_after = 0.0
-        """When the broker may walk over all replies again (monotonic seconds)."""
+        self._walked_at, self._walk_seconds = -math.inf, 0.0
+        """When the broker has walked over all replies (monotonic), and what walks count for."""
         self._published: set[str] = set()
         self.seen: dict[str, Seen] = {}
 
@@ -112,29 +115,33 @@ class Backlogs:
         BACKLOG.labels(*self._key, target.lower()).set(sample.value.messages)
         return sample
 
-    async def look(self, names: Names, target: Target) -> Sample:
+    async def look(self, names: Names, target: Target, walk_factor: float = WALK_FACTOR) -> Sample:
         async with self._lock:
             began = time.monotonic()
             sample, shared_until = self._samples.get(target, (None, 0.0))
             if sample is None or began > shared_until:
                 if target != "Replies":
                     sample = await self._measured(names, target)
-                elif sample is None or began > self._walk_after:
+                elif sample is None or began > self._walk_after(walk_factor):
                     sample = reply_sample(*await self._broker.replies(names))
                     now = time.monotonic()
-                    seconds = self._walks.took(self._key, self._broker.name_server, now - began)
-                    self._walk_after = now + WALK_FACTOR * seconds
+                    self._walked_at = now
+                    self._walk_seconds = self._walks.took(self._key, self._broker.name_server, now - began)
                 else:
                     sample = await self._between(names, sample)
                 self._samples[target] = sample, time.monotonic() + SHARED_SECONDS
             return sample
+
+    def _walk_after(self, factor: float = WALK_FACTOR) -> float:
+        """When the broker may walk again (monotonic seconds)."""
+        return self._walked_at + factor * self._walk_seconds
 
     def next_in(self, target: Target, pause_seconds: float) -> float:
         """Seconds until who has just looked should look again: after `pause_seconds`, when there is something new, or
         when the broker may walk, if that is only a little later."""
         now = time.monotonic()
         _, shared_until = self._samples.get(target, (None, 0.0))
-        walk_in = self._walk_after - now
+        walk_in = self._walk_after() - now
         if target == "Replies" and pause_seconds < walk_in <= pause_seconds + WAIT_FOR_WALK_SECONDS:
             return walk_in
         return max(pause_seconds, shared_until - now)

@@ -15,6 +15,7 @@ from litevoice_operator.adapters.gateways import Gateways
 from litevoice_operator.decide.orphans import Facts, Finding, confirmed, faults
 from litevoice_operator.observe.backlogs import Load
 from litevoice_operator.observe.pods import Pod, addresses, should_answer
+from litevoice_operator.reconcile.backlogs import ASKED_WALK_FACTOR
 from litevoice_operator.reconcile.shared import GatewayView
 
 CONFIRM_SECONDS = 2.0
@@ -54,7 +55,7 @@ async def _look_once(
     answers: dict[str, Holdings] = {}
     try:
         async with asyncio.timeout(BROKER_SECONDS):
-            sample = await view.backlogs.look(names, "Replies")
+            sample = await view.backlogs.look(names, "Replies", ASKED_WALK_FACTOR)
             answers = await gateways.holdings(addresses(pods), token)
             waiting = {load.session: load for load in sample.loads}
             subscribers, unasked = await _subscribers(view.backlogs.broker, names, waiting, answers, doubted)

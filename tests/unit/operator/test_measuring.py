@@ -22,7 +22,7 @@ from litevoice_operator.decide.conditions import Problem
 from litevoice_operator.decide.routing import Mute
 from litevoice_operator.observe.backlogs import Load, Sample, Waiting
 from litevoice_operator.reconcile.backlog_alert import AlertReconciler
-from litevoice_operator.reconcile.backlogs import SHARED_SECONDS, WALK_FACTOR, Backlogs, Walks
+from litevoice_operator.reconcile.backlogs import ASKED_WALK_FACTOR, SHARED_SECONDS, WALK_FACTOR, Backlogs, Walks
 from litevoice_operator.reconcile.pod_cache import PodCache
 from tests.unit.operator.test_admin_api import pod
 from tests.unit.operator.test_backlog import session
@@ -94,11 +94,13 @@ async def test_between_two_walks_only_gateways_are_asked_that_may_have_clients_w
     assert asked == [{"slow", "silent"}]
 
 
-async def again(measured: Backlogs, monkeypatch: pytest.MonkeyPatch, seconds: float) -> Sample:
+async def again(
+    measured: Backlogs, monkeypatch: pytest.MonkeyPatch, seconds: float, factor: float = WALK_FACTOR
+) -> Sample:
     """A look so much later."""
     later = time.monotonic() + seconds
     monkeypatch.setattr("litevoice_operator.reconcile.backlogs.time", SimpleNamespace(monotonic=lambda: later))
-    sample = await measured.look(NAMES, "Replies")
+    sample = await measured.look(NAMES, "Replies", factor)
     monkeypatch.undo()
     return sample
 
@@ -121,6 +123,17 @@ async def test_between_two_walks_only_what_matters_is_looked_at_again(monkeypatc
             assert broker.walks == 2
 
 
+@pytest.mark.parametrize(("factor", "walks"), [(WALK_FACTOR, 1), (ASKED_WALK_FACTOR, 2)])
+async def test_while_somebody_asks_the_broker_walks_more_often(
+    factor: float, walks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = SlowBroker(0.15)
+    measured = backlogs(broker)
+    await measured.look(NAMES, "Replies")
+    await again(measured, monkeypatch, 0.15 * 40, factor)
+    assert broker.walks == walks
+
+
 @pytest.mark.parametrize(
     ("description", "second", "shares"),
     [
@@ -136,7 +149,7 @@ async def test_those_at_the_same_brokers_share_their_time(description: str, seco
     two = Backlogs(("voice", "two"), cast(Any, SlowBroker(0.15, second)), nothing, PodCache(), "", walks)
     await one.look(NAMES, "Replies")
     await two.look(NAMES, "Replies")
-    assert (two._walk_after - time.monotonic() > WALK_FACTOR * 0.28) == shares, description
+    assert (two._walk_after() - time.monotonic() > WALK_FACTOR * 0.28) == shares, description
     one.forget()
     assert walks.took(("voice", "two"), second, 1.0) == 1.0, "who is gone takes nothing"
 
@@ -154,7 +167,7 @@ async def test_a_walk_that_may_begin_a_little_later_is_waited_for(
     description: str, walk_in: float, target: Target, expected: float
 ) -> None:
     measured = backlogs(SlowBroker(0.0))
-    measured._walk_after = time.monotonic() + walk_in
+    measured._walked_at = time.monotonic() + walk_in
     assert measured.next_in(target, 4.5) == pytest.approx(expected, abs=0.1), description
 
 

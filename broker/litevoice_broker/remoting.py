@@ -24,6 +24,9 @@ _VERSION = 497  # MQVersion.Version.V5_5_0 is not checked by the broker; it only
 _RESPONSE_FLAG = 1
 _MAX_FRAME_BYTES = 64 << 20
 SUCCESS = 0
+SILENT_SECONDS = 1.5
+"""Who gives a call up after so long, and has had nothing at all since, has the connection opened anew for the next one:
+after a cut TCP waits longer and longer before it tries again, up to two minutes after the cut is over."""
 _NO_PERMISSION = 16
 
 
@@ -72,8 +75,9 @@ class RemotingClient:
         self._access = access
         self._timeout_seconds = timeout_seconds
         self._opaques = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}  # over the newest connection
         self._writer: asyncio.StreamWriter | None = None
+        self._heard_at = 0.0  # in loop time
         self._reading: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
 
@@ -85,15 +89,22 @@ class RemotingClient:
         if access_key:
             text_fields = sign_request(access_key, secret_key, text_fields, body)
         opaque = next(self._opaques)
+        writer, asked_at, loop = None, 0.0, asyncio.get_running_loop()
+        waiting: dict[int, asyncio.Future[Answer]] = {}
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 writer = await self._connected()
-                future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-                self._waiting[opaque] = future
+                future: asyncio.Future[Answer] = loop.create_future()
+                waiting, asked_at = self._waiting, loop.time()
+                waiting[opaque] = future
                 writer.write(encode_request(code, opaque, text_fields, body))
                 await writer.drain()
                 answer = await future
+        except asyncio.CancelledError:
+            self._leave_if_silent(writer, asked_at)
+            raise
         except TimeoutError:
+            self._leave_if_silent(writer, asked_at)
             raise BrokerUnavailable(f"no answer from {self._address} within {self._timeout_seconds} s") from None
         except ssl.SSLCertVerificationError as error:
             raise BrokerError(
@@ -103,7 +114,7 @@ class RemotingClient:
         except OSError as error:
             raise BrokerUnavailable(f"cannot reach {self._address}: {error}") from error
         finally:
-            self._waiting.pop(opaque, None)
+            waiting.pop(opaque, None)
         if answer.header["code"] != SUCCESS:
             remark = str(answer.header.get("remark", "")).split("\n")[0]
             if answer.header["code"] == _NO_PERMISSION:
@@ -120,6 +131,11 @@ class RemotingClient:
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
 
+    def _leave_if_silent(self, writer: asyncio.StreamWriter | None, asked_at: float) -> None:
+        silent = self._heard_at < asked_at and asyncio.get_running_loop().time() - asked_at >= SILENT_SECONDS
+        if writer is not None and writer is self._writer and silent:
+            writer.transport.abort()
+
     @property
     def _objection(self) -> str:
         access_key, _ = self._access.keys
@@ -129,13 +145,16 @@ class RemotingClient:
 
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
-            if self._writer is None or self._reading is None or self._reading.done():
+            if self._writer is None or self._reading is None or self._reading.done() or self._writer.is_closing():
                 host, port = split_address(self._address)
                 reader, self._writer = await asyncio.open_connection(host, port, ssl=self._access.ssl_context())
-                self._reading = asyncio.create_task(self._read(reader, self._writer))
+                self._waiting = {}
+                self._reading = asyncio.create_task(self._read(reader, self._writer, self._waiting))
             return self._writer
 
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _read(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, waiting: dict[int, asyncio.Future[Answer]]
+    ) -> None:
         reason = (
             "" if self._access.tls else "the connection was closed before any answer: it may require TLS (admin_tls)"
         )
@@ -146,8 +165,9 @@ class RemotingClient:
                     reason = f"frame of {length} bytes"
                     break
                 answer = decode_frame(await reader.readexactly(length))
+                self._heard_at = asyncio.get_running_loop().time()
                 reason = ""
-                future = self._waiting.get(int(answer.header["opaque"]))
+                future = waiting.get(int(answer.header["opaque"]))
                 is_response = int(answer.header.get("flag", 0)) & _RESPONSE_FLAG
                 if is_response and future is not None and not future.done():
                     future.set_result(answer)
@@ -157,6 +177,6 @@ class RemotingClient:
             reason = str(error)
         finally:
             writer.close()
-            for future in self._waiting.values():
+            for future in waiting.values():
                 if not future.done():
                     future.set_exception(BrokerUnavailable(f"{self._address}: {reason or 'the connection was closed'}"))

@@ -172,9 +172,11 @@ def two_workers(log: Sequence[Line], where: str) -> list[Finding]:
     """Turns that two workers published at once: an attempt of two, or one that went on after the next had begun.
 
     A worker has one message of a session on its way, so one may come late; what it then says is for nobody. Between two
-    answers, what is said belongs to the last turn: whoever has the session after a handover says it.
+    answers, what is said belongs to the last turn: whoever has the session by then says it, after a handover or a cut.
+    But who has left it says nothing more, unless it is handed over again.
     """
     senders: dict[tuple[int, int], int] = {}
+    left: set[tuple[tuple[int, int], int]] = set()
     under_way: set[tuple[int, int]] = set()
     newest: dict[int, int] = {}
     late: Counter[tuple[int, int]] = Counter()
@@ -182,6 +184,7 @@ def two_workers(log: Sequence[Line], where: str) -> list[Finding]:
     for line in log:
         if "Handover" in line["types"]:
             senders = {attempt: sender for attempt, sender in senders.items() if attempt in under_way}
+            left.clear()
         if not line["visible"]:
             continue
         attempt = (line["turn"], line["attempt"])
@@ -192,8 +195,11 @@ def two_workers(log: Sequence[Line], where: str) -> list[Finding]:
         if line["attempt"] < newest.setdefault(line["turn"], line["attempt"]):
             late[attempt] += 1
         newest[line["turn"]] = max(newest[line["turn"]], line["attempt"])
-        if senders.setdefault(attempt, line["sender"]) != line["sender"]:
-            shared.add(attempt)
+        if (sender := senders.setdefault(attempt, line["sender"])) != line["sender"]:
+            if attempt in under_way or (attempt, line["sender"]) in left:
+                shared.add(attempt)
+            left.add((attempt, sender))
+            senders[attempt] = line["sender"]
     return [
         Finding("second owner", where, f"turn {turn}, attempt {attempt}: said by two workers")
         for turn, attempt in sorted(shared)

@@ -184,12 +184,15 @@ def test_another_worker_may_begin_a_turn_again_and_one_word_of_the_former_comes_
     assert [finding.what for finding in two_workers(down, "")] == []
 
 
-def test_what_is_said_between_two_answers_after_a_handover_is_its_new_owners() -> None:
+def test_what_is_said_between_two_answers_is_its_newest_owners() -> None:
     down = [line for line in log() if line["turn"] == 0]
     handover = {**down[3], "types": ["Handover"], "visible": False, "sender": 0}
     item = {**down[3], "types": ["ItemCreated"], "sender": 12}
     assert two_workers([*down, handover, item], "") == []
-    assert [one.what for one in two_workers([*down, item], "")] == ["second owner"], "nobody has left"
+    assert two_workers([*down, item], "") == [], "the one before was cut off"
+    back = {**item, "sender": down[3]["sender"]}
+    assert [one.what for one in two_workers([*down, item, back], "")] == ["second owner"], "it has not left"
+    assert two_workers([*down, item, handover, back], "") == []
     begun = [{**line, "types": ["ResponseStarted"]} if line is down[0] else line for line in down[:2]]
     said = [one.what for one in two_workers([*begun, handover, {**down[2], "sender": 12}], "")]
     assert said == ["second owner"], "its answer is under way"

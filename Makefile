@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Container images often set it. Without byte code every process of the tests would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 # Integration tests wait more than they compute; all jobs share one RocketMQ (about 1 GiB).
-JOBS ?= 4
+JOBS ?= 5
 # With a RocketMQ of your choice (ROCKETMQ=5.5.1), what depends on its version: the broker client.
 TESTS ?= $(if $(ROCKETMQ),$(wildcard tests/integration/broker/test_*.py),tests/integration)
 # The slowest tests of a tier, shown after it.

@@ -30,6 +30,9 @@ class Members(Protocol):
 
     def on_change(self, callback: Callable[[], None]) -> None: ...
 
+    def ask_again(self) -> None:
+        """The network was away: a connection from before may stay silent for minutes."""
+
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -43,6 +46,8 @@ class StaticMembers:
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Never called."""
+
+    def ask_again(self) -> None: ...
 
     async def start(self) -> None: ...
 
@@ -65,6 +70,7 @@ class EndpointSliceMembers:
         self._slices: dict[str, frozenset[str]] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
         self.ready: frozenset[str] | None = None
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -72,9 +78,17 @@ class EndpointSliceMembers:
 
     async def start(self) -> None:
         """Returns at once; keeps trying in the background."""
+        self._begin()
+
+    def _begin(self) -> None:
         self._task = asyncio.create_task(self._run(), name="workers")
 
+    def ask_again(self) -> None:
+        if self._task is not None and not self._task.cancelling() and self._task.cancel():
+            self._task.add_done_callback(lambda _: self._closed or self._begin())
+
     async def close(self) -> None:
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -79,7 +79,7 @@ class Worker:
         ]
         fence = self._config("worker-fence")
         self._fence = Fence(fence, self._names, on_lost=self._lost, admin=self._admin, observer=self._metrics)
-        self._worked = False
+        self._fence_ready = self._worked = False
         self._busy = 0.0
         self._sessions = Sessions(settings.max_sessions, self._make_session, self._metrics, self._say)
         self._ownership = Ownership(
@@ -119,6 +119,7 @@ class Worker:
         await self._server.start(settings.admin_host, settings.admin_port, tls)
         for producer in self._producers:
             await producer.start()
+        self._fence.on_health(self._fence_changed)
         await self._fence.start()
         await self._members.start()
         await self._ownership.start()
@@ -140,6 +141,12 @@ class Worker:
             await self._pipelines.close()
             await self._ears.close()
             await self._server.close()
+
+    def _fence_changed(self) -> None:
+        """What was away for the fence may have been away for all."""
+        before, self._fence_ready = self._fence_ready, self._fence.ready
+        if self._worked and self._fence_ready and not before:
+            self._members.ask_again()
 
     def _unready_reason(self) -> str:
         """Readiness makes this worker a member, so it says whether this process can take its share, not how the broker

@@ -19,11 +19,11 @@ from litevoice_broker.errors import BrokerUnavailable
 from litevoice_broker.lite.channel import REFUSED_SECONDS, Delivery
 from litevoice_broker.producer import Producer
 from litevoice_broker.remoting import RemotingClient
-from litevoice_contracts.addresses import split_address
 from litevoice_contracts.names import Names
 from litevoice_dev.ports import HOST
 from tests.integration.sending import send_fifo, send_lite
 from tests.integration.shared_rocketmq import AnyRocketMQ
+from tests.integration.silent_way import SilentWay
 from tests.waiting import until
 
 LEFT_SECONDS = 8.0
@@ -32,37 +32,12 @@ CREATE_GROUP = 200
 CLUSTER_INFO = 106
 
 
-class Way:
-    """To a name server. After a cut the connections that were open stay silent, as TCP does for up to two minutes."""
-
-    def __init__(self, name_server: str) -> None:
-        self._far = split_address(name_server)
-        self._cuts = self.connections = 0
-
-    def cut(self) -> None:
-        self._cuts += 1
-
-    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        far_reader, far_writer = await asyncio.open_connection(*self._far)
-        await asyncio.gather(self._pump(reader, far_writer, self._cuts), self._pump(far_reader, writer, self._cuts))
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, cuts: int) -> None:
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            while data := await source.read(1 << 16):
-                if cuts == self._cuts:
-                    sink.write(data)
-        sink.close()
-
-
 @pytest.mark.parametrize("gives_up", ["the caller", "the call"])
 async def test_trap_a_connection_that_was_cut_stays_silent_after_the_cut(gives_up: str, rocketmq: AnyRocketMQ) -> None:
     """Questions to the broker had no answer for 16 s after a node was there again, and sessions were taken back."""
-    way = Way(rocketmq.name_server)
-    async with await asyncio.start_server(way.take, HOST, 0) as server:
-        address = f"{HOST}:{server.sockets[0].getsockname()[1]}"
+    async with SilentWay(rocketmq.name_server) as way:
         seconds = 30.0 if gives_up == "the caller" else PATIENCE_SECONDS
-        client = RemotingClient(address, access=AdminAccess(), timeout_seconds=seconds)
+        client = RemotingClient(way.address, access=AdminAccess(), timeout_seconds=seconds)
         for _ in range(2):
             await client.call(CLUSTER_INFO)
         way.cut()

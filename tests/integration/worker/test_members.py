@@ -12,6 +12,7 @@ import pytest
 
 from litevoice_worker.members import EndpointSliceMembers, api_server
 from tests.integration.apiserver import ApiServer, Json
+from tests.integration.silent_way import SilentWay
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1800)  # the API server's program may have to be built first
@@ -92,6 +93,24 @@ async def test_ready_workers_are_followed_also_through_an_outage(
     await asyncio.to_thread(server.start)
     server.merge(f"{SLICES}/worker-a", {"endpoints": endpoint_slice("", {"w-1": True})["endpoints"]})
     await until(lambda: ready(members) == {"w-1"}, "a change after the outage")
+
+
+async def test_trap_after_a_cut_the_watch_stays_silent_and_is_asked_again(server: ApiServer, account: Path) -> None:
+    """For 20 s a worker that had been cut off took itself for a member, and partitions went to and fro."""
+    async with SilentWay(server.url.removeprefix("https://")) as way:
+        members = EndpointSliceMembers(f"{NAMESPACE}/cut", f"https://{way.address}", account)
+        server.create(SLICES, endpoint_slice("cut-a", {"w-0": True, "w-1": True}, service="cut"))
+        await members.start()
+        await until(lambda: ready(members) == {"w-0", "w-1"}, "the first list")
+        way.cut()
+        alone = endpoint_slice("", {"w-0": True, "w-1": False})["endpoints"]
+        server.merge(f"{SLICES}/cut-a", {"endpoints": alone})
+        for _ in range(2):
+            members.ask_again()
+        await until(lambda: ready(members) == {"w-0"}, "the next list")
+        assert way.connections == 2
+        await members.close()
+    server.request("DELETE", f"{SLICES}/cut-a")
 
 
 async def test_a_moment_without_a_ready_worker_changes_nothing(

@@ -78,14 +78,15 @@ class EndpointSliceMembers:
 
     async def start(self) -> None:
         """Returns at once; keeps trying in the background."""
-        self._begin()
-
-    def _begin(self) -> None:
         self._task = asyncio.create_task(self._run(), name="workers")
 
     def ask_again(self) -> None:
         if self._task is not None and not self._task.cancelling() and self._task.cancel():
-            self._task.add_done_callback(lambda _: self._closed or self._begin())
+            self._task.add_done_callback(self._begin_again)
+
+    def _begin_again(self, _: asyncio.Task[None]) -> None:
+        if not self._closed:
+            self._task = asyncio.create_task(self._run(), name="workers")
 
     async def close(self) -> None:
         self._closed = True

@@ -228,7 +228,8 @@ class PartitionConsumer(ConnectedClient):
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
 
 
 def _partition_message(message: Any) -> PartitionMessage:

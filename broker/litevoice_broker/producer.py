@@ -268,7 +268,8 @@ class Producer(ConnectedClient):
     async def _pause(self, seconds: float) -> None:
         """Until a send that had failed, of whatever lane, works again: so one of many finds out for all."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._works.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._works.wait()
 
     def _report(self, lane: _Lane, failure: BrokerError | None) -> None:
         """Ready only while no lane has a failed request: one topic may work while another one's broker is away."""

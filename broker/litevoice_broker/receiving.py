@@ -83,7 +83,8 @@ class Poller:
                 backoff = _POLL_BACKOFF_MAX_SECONDS
             if backoff:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(leaving.wait(), backoff)
+                    async with asyncio.timeout(backoff):
+                        await leaving.wait()
 
     async def poll(self) -> list[Any]:
         """Raises BrokerError when the poll failed."""

@@ -182,7 +182,8 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
 async def woken_until(complete: asyncio.Event, channel: LiteChannel) -> None:
     while True:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(complete.wait(), WAKE_SECONDS)
+            async with asyncio.timeout(WAKE_SECONDS):
+                await complete.wait()
             return
         await channel.wake()
 

@@ -62,7 +62,8 @@ class Member:
 
     async def wait_gone(self, timeout_seconds: float = 60) -> int:
         """Exit code of a terminated process. Raises TimeoutError."""
-        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            return await asyncio.to_thread(self.process.wait)
 
     async def wait_ready(self, timeout_seconds: float = READY_TIMEOUT_SECONDS) -> None:
         """Raises RuntimeError with the end of the log when the process dies or is not ready in time."""

@@ -188,7 +188,8 @@ async def _crds_served(cluster: Cluster, readiness: Readiness, stop: asyncio.Eve
         except ClusterError as error:
             readiness.wait_for("the API server", error=str(error))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), CRDS_PAUSE_SECONDS)
+            async with asyncio.timeout(CRDS_PAUSE_SECONDS):
+                await stop.wait()
 
 
 def main() -> int:

@@ -170,7 +170,8 @@ class AdminApi:
                     break
                 await _write(response, "state", msgspec.json.encode(state))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), LOOK_SECONDS)
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._closing.wait()
                 await self._guard.check(token, namespace)
         except (Refusal, ClusterError) as error:
             return str(error)

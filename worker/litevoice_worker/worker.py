@@ -266,7 +266,8 @@ class Worker:
         """News to every gateway; what the broker does not take is told again, or no longer true."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news_due.wait(), NEWS_SECONDS)
+                async with asyncio.timeout(NEWS_SECONDS):
+                    await self._news_due.wait()
             self._news_due.clear()
             self._news.keep_partitions(self._ownership.owned)
             busy = self._busy = max(self._cpu.look(), self._ears.busy)

@@ -381,7 +381,8 @@ class LiteChannel(ConnectedClient):
             await asyncio.sleep(backoff or RETRY_MAX_SECONDS)
         else:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sync_soon.wait(), self._sync_seconds)
+                async with asyncio.timeout(self._sync_seconds):
+                    await self._sync_soon.wait()
         self._sync_soon.clear()
 
     def _polled(self, broker: str, error: BrokerError | None) -> None:

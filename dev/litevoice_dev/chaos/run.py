@@ -158,7 +158,8 @@ async def disturb(
 
     async def until(at: float) -> bool:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), max(0.0, began + at - time.monotonic()))
+            async with asyncio.timeout(max(0.0, began + at - time.monotonic())):
+                await stop.wait()
         return stop.is_set()
 
     for fault in faults:

@@ -104,7 +104,8 @@ class Driven:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), LEAVE_SECONDS)
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -130,7 +131,8 @@ class Driven:
                 raise Missed(f"no {what}: {self.closed}")
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), max(0.0, deadline - time.monotonic()))
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await self._changed.wait()
             except TimeoutError:
                 raise Missed(
                     f"no {what} within {seconds:.0f} s; it said {self.text[-80:]!r}, it understood {self.heard[-2:]}"

@@ -67,7 +67,8 @@ async def calling(here: WalkPlace, gateway: Member, model: str = "well", **optio
         yield Caller(call, call.session_id, f"{host}:{port}", gateway.name)
     finally:
         with contextlib.suppress(Exception):  # whatever the fault has made of it
-            await asyncio.wait_for(call.__aexit__(None, None, None), 5)
+            async with asyncio.timeout(5):
+                await call.__aexit__(None, None, None)
 
 
 async def sent_away(here: WalkPlace, gateway: Member) -> str:
@@ -75,7 +76,8 @@ async def sent_away(here: WalkPlace, gateway: Member) -> str:
     headers = {"Authorization": f"Bearer {here.stack.api_key}"}
     async with connect(f"{gateway.url}/realtime?model=well", additional_headers=headers) as socket:
         host, port = socket.local_address[:2]
-        await asyncio.wait_for(socket.wait_closed(), 30)
+        async with asyncio.timeout(30):
+            await socket.wait_closed()
     return f"{host}:{port}"
 
 

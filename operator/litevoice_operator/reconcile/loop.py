@@ -56,7 +56,8 @@ class Loop:
         try:
             while (pause_seconds := await self._pass()) is not None or self._wake.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause_seconds)
+                    async with asyncio.timeout(pause_seconds):
+                        await self._wake.wait()
                     await asyncio.sleep(max(SETTLE_SECONDS, self._backoff_seconds))
                 self._wake.clear()
         finally:

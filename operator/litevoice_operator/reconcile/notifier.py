@@ -107,7 +107,8 @@ class Notifier:
             sent = await self._send(name, url, self._boards[name])
             pause_seconds = self._resend_seconds if sent else min(RETRY_SECONDS, self._resend_seconds)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), pause_seconds)
+                async with asyncio.timeout(pause_seconds):
+                    await news.wait()
 
     async def _send(self, name: str, url: str, board: Board) -> bool:
         """To one replica; what it does not get now comes in the next round."""

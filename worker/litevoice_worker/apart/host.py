@@ -197,7 +197,8 @@ async def run(connection: socket.socket) -> None:
     await host.serve(reader)
     beating.cancel()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(plugin.close(), CLOSE_SECONDS)
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await plugin.close()
 
 
 def main(descriptor: int) -> None:

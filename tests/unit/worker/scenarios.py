@@ -11,14 +11,29 @@ from msgspec.structs import replace
 
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Item, SessionConfig, TurnDetection
+from litevoice_contracts.events import DownEvent
 from litevoice_worker import commands
 from tests.unit.worker.world import World
 
+NO_WORDS, LONG_STORY = 9, 4  # of the levels of `tone`
 TWO_QUESTIONS: list[tuple[float, int]] = [(1.0, 0), (1.2, 1), (6.0, 0), (1.5, 3), (8.0, 0)]
 
 
 def finished(world: World) -> list[events.ResponseFinished]:
     return [event for _, event in world.client if isinstance(event, events.ResponseFinished)]
+
+
+def when(world: World, kind: type[DownEvent]) -> list[float]:
+    """Seconds after the beginning, rounded to a hundredth."""
+    return [round(time - 1000, 2) for time, event in world.client if isinstance(event, kind)]
+
+
+def transcripts(world: World) -> list[str]:
+    return [event.transcript for _, event in world.client if isinstance(event, events.InputTranscribed)]
+
+
+def answers(world: World) -> list[tuple[str, str]]:
+    return [(event.status, event.text) for _, event in world.client if isinstance(event, events.ResponseFinished)]
 
 
 def conversation(script: list[tuple[float, int]]) -> World:

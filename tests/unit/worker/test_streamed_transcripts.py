@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from litevoice_contracts import events
-from tests.unit.worker.test_turn_taking import LONG_STORY, answers, transcripts, when
+from tests.unit.worker.scenarios import LONG_STORY, answers, transcripts, when
 from tests.unit.worker.world import QUESTIONS, World
 
 

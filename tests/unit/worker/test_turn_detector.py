@@ -10,7 +10,7 @@ from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Eagerness, SessionConfig, TurnDetection
 from litevoice_worker.audio import Samples
 from litevoice_worker.endpointing import SAMPLE_RATE
-from tests.unit.worker.test_turn_taking import answers, transcripts, when
+from tests.unit.worker.scenarios import answers, transcripts, when
 from tests.unit.worker.world import QUESTIONS, World, heard_question
 
 PAUSE_MS = 300

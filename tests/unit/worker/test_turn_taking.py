@@ -9,26 +9,13 @@ import pytest
 
 from litevoice_contracts import events, packets
 from litevoice_contracts.conversation import Codec, Item, SessionConfig, TurnDetection
-from litevoice_contracts.events import DownEvent
 from litevoice_worker.audio import SAMPLE_RATES, encode
 from litevoice_worker.sentences import split
 from litevoice_worker.turn import Limits
+from tests.unit.worker.scenarios import LONG_STORY, NO_WORDS, answers, transcripts, when
 from tests.unit.worker.world import QUESTIONS, World, speech
 
 CODECS: list[Codec] = ["pcm16/24000", "g711_ulaw/8000", "g711_alaw/8000"]
-
-
-def when(world: World, kind: type[DownEvent]) -> list[float]:
-    """Seconds after the beginning, rounded to a hundredth."""
-    return [round(time - 1000, 2) for time, event in world.client if isinstance(event, kind)]
-
-
-def transcripts(world: World) -> list[str]:
-    return [event.transcript for _, event in world.client if isinstance(event, events.InputTranscribed)]
-
-
-def answers(world: World) -> list[tuple[str, str]]:
-    return [(event.status, event.text) for _, event in world.client if isinstance(event, events.ResponseFinished)]
 
 
 # While the recognizer works
@@ -229,8 +216,6 @@ def test_new_rules_apply_to_what_is_said_next_also_after_a_workers_death() -> No
 
 # Sounds that are no words
 
-NO_WORDS, LONG_STORY = 9, 4  # of the levels of `tone`
-
 
 def test_a_cough_does_not_end_an_answer() -> None:
     world = World(transcribe_seconds=0.5)
@@ -327,73 +312,6 @@ def test_a_transcription_session_transcribes_and_answers_nothing() -> None:
     assert world.prompts == []
     refused = [event for _, event in world.client if isinstance(event, events.SessionError)]
     assert [(error.code, error.event_id) for error in refused] == [("response_not_available", "e1")]
-
-
-# Long speech
-
-
-def said_in_parts(world: World) -> None:
-    """20 s without a pause, three questions."""
-    world.stream([(0.5, 0), (8.0, 1), (8.0, 2), (4.0, 3), (10.0, 0)], start=0.1)
-
-
-IN_PARTS = Limits(max_utterance_seconds=8)
-PARTS = f"{QUESTIONS[1]} {QUESTIONS[2]} {QUESTIONS[3]}"
-
-
-@pytest.mark.parametrize("deaths", [[], [9.0], [9.0, 17.2], [18.0], [22.0], [21.0, 21.6]])
-def test_long_speech_is_one_item_and_nothing_is_answered_in_the_middle(deaths: list[float]) -> None:
-    world = World(limits=IN_PARTS, transcribe_seconds=1.0)
-    said_in_parts(world)
-    for death in deaths:
-        world.at(death, world.kill)
-    world.run(30)
-    assert transcripts(world) == [PARTS]
-    (heard,) = world.of(events.InputTranscribed)
-    assert isinstance(heard, events.InputTranscribed)
-    assert heard.seconds == pytest.approx(20.8, abs=0.1)
-    assert [len(when(world, kind)) for kind in (events.SpeechStarted, events.SpeechStopped)] == [1, 1]
-    assert [status for status, _ in answers(world)] == ["completed"]
-    assert when(world, events.ResponseStarted)[0] > 21
-    assert world.uplink.retained <= 30
-
-
-@pytest.mark.parametrize("death", [None, 9.0, 17.5, 20.3, 21.0])
-@pytest.mark.parametrize("seconds", [16.0, 16.3])
-def test_long_push_to_talk_is_one_item(seconds: float, death: float | None) -> None:
-    world = World(limits=IN_PARTS, transcribe_seconds=1.0)
-    world.at(0, lambda: world.send(packets.Update(SessionConfig(turn_detection=None))))
-    world.stream([(8.0, 1), (seconds - 8, 2)], start=0.1)
-    world.at(20, lambda: world.send(packets.Commit()))
-    world.at(20, lambda: world.send(packets.CreateResponse()))
-    for second in range(30):
-        world.at(second, lambda: world.send(packets.CancelResponse("nudge")))
-    if death is not None:
-        world.at(death, world.kill)
-    world.run(30)
-    (heard,) = world.of(events.InputTranscribed)
-    assert isinstance(heard, events.InputTranscribed)
-    assert heard.seconds == seconds
-    assert heard.transcript.startswith(f"{QUESTIONS[1]} {QUESTIONS[2]}")
-    assert [status for status, _ in answers(world)] == ["completed"]
-
-
-def test_what_is_cleared_after_a_part_of_it_was_recognized_is_forgotten() -> None:
-    world = World(limits=IN_PARTS, transcribe_seconds=1.0)
-    said_in_parts(world)
-    world.at(10, lambda: world.send(packets.Clear()))
-    world.run(30)
-    assert transcripts(world) == [f"{QUESTIONS[2]} {QUESTIONS[3]}"]
-
-
-def test_a_part_that_fails_makes_the_whole_fail() -> None:
-    world = World(limits=IN_PARTS, transcribe_seconds=1.0, fail_stage="asr")
-    said_in_parts(world)
-    world.at(12, lambda: setattr(world, "fail_stage", ""))
-    world.run(30)
-    assert transcripts(world) == []
-    assert len(world.of(events.TranscriptionFailed)) == 1
-    assert [status for status, _ in answers(world)] == ["failed"]
 
 
 # Sentence after sentence
@@ -524,6 +442,3 @@ def test_what_was_not_understood_is_answered_for_after_what_follows_it(level: in
     assert [status for status, _ in answers(world)] == ["completed" if said else "failed"]
     assert world.of(events.SessionError) == []
     assert world.machine.idle
-
-
-# Transcripts that come piece by piece

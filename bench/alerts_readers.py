@@ -7,7 +7,6 @@ import json
 import time
 from types import TracebackType
 
-import websockets
 from websockets.asyncio.client import ClientConnection
 
 from bench.alerts_owner import Owner
@@ -30,9 +29,7 @@ class SlowReader:
         self.session = ""
 
     async def __aenter__(self) -> SlowReader:
-        socket = self._socket = await websockets.connect(
-            self._pod.url, additional_headers=self._pod.headers, max_queue=1
-        )
+        socket = self._socket = await self._pod.connect(max_queue=1)
         self.session = json.loads(await socket.recv())["session"]["id"]
         slow = self._slow()
         await self._say(events.ResponseStarted("r1", "i1"))
@@ -58,13 +55,12 @@ class SlowReader:
             for _ in range(messages - waiting):
                 await self._say(events.AudioDelta("r1", "i1", b"\0\0"))
 
-    async def settled(self) -> int:
-        """Messages that wait, once it is clear that the gateway takes none of them."""
+    async def settled(self) -> None:
+        """Until the gateway takes none of the messages that wait."""
         before = -1
         while (waiting := await self._owner.waiting(self.session)) != before:
             before = waiting
             await asyncio.sleep(SETTLE_SECONDS)
-        return waiting
 
     def _slow(self) -> float:
         return self._pod.metric(metrics.GATEWAY_SLOW_READERS)

@@ -37,13 +37,14 @@ from litevoice_dev import processes
 from litevoice_dev.progress import say
 from litevoice_dev.rocketmq import LocalRocketMQ
 from litevoice_operator.api.labels import ADMIN_TLS
+from litevoice_operator.decide.polling import MOST_WAIT_SECONDS
 from litevoice_operator.manifests.paths import ADMIN_TLS_PORT
 from tests.integration.apiserver import ApiServer, clean_environment, programs
 from tests.integration.operator.process import RESOURCES, OperatorProcess, backlog_alert, grant_chart_rules
 
 AT_ONCE = 16
 READY_SECONDS = 600.0
-SETTLE_SECONDS = 105.0
+SETTLE_SECONDS = MOST_WAIT_SECONDS + 45.0
 """After all are ready: longer than the operator's longest pause, than a question may wait, and than a connection that
 nobody uses is kept."""
 AUDIT_POLICY = {
@@ -263,15 +264,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.operator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pods", type=int, nargs="+", default=[10, 100, 1000], help="(default: 10 100 1000)")
-    parser.add_argument("--seconds", type=int, default=60, help="of each measurement (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=int, default=MOST_WAIT_SECONDS, help="of each measurement (default: %(default)s)"
+    )
     parser.add_argument("--folder", type=Path, default=cache() / "bench" / "operator", help="stores and logs")
     add_output(parser)
     options = parser.parse_args(arguments)
     wrong = [pods for pods in options.pods if pods < PODS or pods % PODS or pods > 10_000]
     if wrong or sorted(set(options.pods)) != options.pods:
         parser.error(f"--pods: expected multiples of {PODS} up to 10000, growing, got {options.pods}")
-    if options.seconds < 60:
-        parser.error(f"--seconds: expected at least 60, as long as a question to a pod may wait, got {options.seconds}")
+    if options.seconds < MOST_WAIT_SECONDS:
+        parser.error(f"--seconds: expected at least {MOST_WAIT_SECONDS}, as long as a question to a pod may wait")
     shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(parents=True)
     proc.allow_open_files(4 * max(options.pods))

@@ -20,6 +20,7 @@ from litevoice_broker.connection import ConnectedClient, Connection, subscriptio
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.observing import Observer
 from litevoice_broker.receiving import HAND_BACK_SECONDS, Poller, acknowledge, change_invisible
+from litevoice_broker.waiting import set_within
 
 logger = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ class PartitionConsumer(ConnectedClient):
                 return True
             if self._leaving.is_set() or time.monotonic() + pause > deadline:
                 return False
-            await self._pause(pause)
+            await set_within(self._leaving, pause)
             pause = min(pause * 2, _RETRY_MAX_SECONDS)
 
     def _patient(self, seconds: float) -> bool:
@@ -225,11 +226,6 @@ class PartitionConsumer(ConnectedClient):
         an acknowledgement had no answer."""
         self._doubt()
         return seconds < (LEAVE_ACK_SECONDS if self._leaving.is_set() else INVISIBLE_SECONDS)
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._leaving.wait()
 
 
 def _partition_message(message: Any) -> PartitionMessage:

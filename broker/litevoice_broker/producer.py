@@ -7,7 +7,6 @@ message. LITE messages go out one per request: several in one are answered OK an
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import random
@@ -24,6 +23,7 @@ from litevoice_broker.connection import ConnectedClient, Connection
 from litevoice_broker.errors import BrokerError, BrokerUnavailable, Overloaded
 from litevoice_broker.observing import Observer
 from litevoice_broker.status import check_status
+from litevoice_broker.waiting import set_within
 from litevoice_contracts.envelopes import MAX_BODY_BYTES
 
 logger = logging.getLogger(__name__)
@@ -267,9 +267,7 @@ class Producer(ConnectedClient):
 
     async def _pause(self, seconds: float) -> None:
         """Until a send that had failed, of whatever lane, works again: so one of many finds out for all."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._works.wait()
+        await set_within(self._works, seconds)
 
     def _report(self, lane: _Lane, failure: BrokerError | None) -> None:
         """Ready only while no lane has a failed request: one topic may work while another one's broker is away."""

@@ -14,6 +14,7 @@ from litevoice_broker import stubs
 from litevoice_broker.connection import Connection, is_cancelled
 from litevoice_broker.errors import BrokerError, BrokerUnavailable
 from litevoice_broker.status import RETRYABLE_CODES
+from litevoice_broker.waiting import set_within
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +83,7 @@ class Poller:
                 report(BrokerError(f"ReceiveMessage: {error!r}"))
                 backoff = _POLL_BACKOFF_MAX_SECONDS
             if backoff:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(backoff):
-                        await leaving.wait()
+                await set_within(leaving, backoff)
 
     async def poll(self) -> list[Any]:
         """Raises BrokerError when the poll failed."""

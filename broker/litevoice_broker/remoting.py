@@ -64,6 +64,71 @@ def decode_frame(frame: bytes) -> Answer:
     return Answer(json.loads(frame[4:end]), frame[end:])
 
 
+class _Connection:
+    """An open one. `reader`, `writer`: its ends; `over_tls`: so that its end without any answer can be explained."""
+
+    def __init__(
+        self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, over_tls: bool
+    ) -> None:
+        self._address = address
+        self._reader = reader
+        self._writer = writer
+        self._over_tls = over_tls
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._heard_at = 0.0  # in loop time
+        self._reading = asyncio.create_task(self._read())
+
+    @property
+    def is_over(self) -> bool:
+        return self._reading.done() or self._writer.is_closing()
+
+    async def ask(self, opaque: int, request: bytes) -> Answer:
+        """The answer to `opaque`. Raises BrokerUnavailable when the connection ends before, OSError."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._waiting[opaque], asked_at = future, loop.time()
+        try:
+            self._writer.write(request)
+            await self._writer.drain()
+            return await future
+        except asyncio.CancelledError:
+            if self._heard_at < asked_at <= loop.time() - SILENT_SECONDS:
+                self._writer.transport.abort()
+            raise
+        finally:
+            del self._waiting[opaque]
+
+    async def close(self) -> None:
+        self._reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reading
+
+    async def _read(self) -> None:
+        reason = "" if self._over_tls else "the connection was closed before any answer: it may require TLS (admin_tls)"
+        try:
+            while True:
+                (length,) = struct.unpack(">i", await self._reader.readexactly(4))
+                if not 4 <= length <= _MAX_FRAME_BYTES:
+                    reason = f"frame of {length} bytes"
+                    break
+                answer = decode_frame(await self._reader.readexactly(length))
+                self._heard_at = asyncio.get_running_loop().time()
+                reason = ""
+                future = self._waiting.get(int(answer.header["opaque"]))
+                is_response = int(answer.header.get("flag", 0)) & _RESPONSE_FLAG
+                if is_response and future is not None and not future.done():
+                    future.set_result(answer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        except (BrokerError, ValueError) as error:
+            reason = str(error)
+        finally:
+            self._writer.close()
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(BrokerUnavailable(f"{self._address}: {reason or 'the connection was closed'}"))
+
+
 class RemotingClient:
     """Calls to one address, pipelined over one connection that is opened when needed and again after it broke.
 
@@ -75,10 +140,7 @@ class RemotingClient:
         self._access = access
         self._timeout_seconds = timeout_seconds
         self._opaques = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}  # over the newest connection
-        self._writer: asyncio.StreamWriter | None = None
-        self._heard_at = 0.0  # in loop time
-        self._reading: asyncio.Task[None] | None = None
+        self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
 
     async def call(self, code: int, fields: Mapping[str, object] | None = None, body: bytes = b"") -> Answer:
@@ -89,22 +151,11 @@ class RemotingClient:
         if access_key:
             text_fields = sign_request(access_key, secret_key, text_fields, body)
         opaque = next(self._opaques)
-        writer, asked_at, loop = None, 0.0, asyncio.get_running_loop()
-        waiting: dict[int, asyncio.Future[Answer]] = {}
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                writer = await self._connected()
-                future: asyncio.Future[Answer] = loop.create_future()
-                waiting, asked_at = self._waiting, loop.time()
-                waiting[opaque] = future
-                writer.write(encode_request(code, opaque, text_fields, body))
-                await writer.drain()
-                answer = await future
-        except asyncio.CancelledError:
-            self._leave_if_silent(writer, asked_at)
-            raise
+                connection = await self._connected()
+                answer = await connection.ask(opaque, encode_request(code, opaque, text_fields, body))
         except TimeoutError:
-            self._leave_if_silent(writer, asked_at)
             raise BrokerUnavailable(f"no answer from {self._address} within {self._timeout_seconds} s") from None
         except ssl.SSLCertVerificationError as error:
             raise BrokerError(
@@ -113,8 +164,6 @@ class RemotingClient:
             ) from error
         except OSError as error:
             raise BrokerUnavailable(f"cannot reach {self._address}: {error}") from error
-        finally:
-            waiting.pop(opaque, None)
         if answer.header["code"] != SUCCESS:
             remark = str(answer.header.get("remark", "")).split("\n")[0]
             if answer.header["code"] == _NO_PERMISSION:
@@ -125,16 +174,9 @@ class RemotingClient:
         return answer
 
     async def close(self) -> None:
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reading
-
-    def _leave_if_silent(self, writer: asyncio.StreamWriter | None, asked_at: float) -> None:
-        silent = self._heard_at < asked_at and asyncio.get_running_loop().time() - asked_at >= SILENT_SECONDS
-        if writer is not None and writer is self._writer and silent:
-            writer.transport.abort()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     @property
     def _objection(self) -> str:
@@ -143,40 +185,10 @@ class RemotingClient:
             return f"{self._address} requires signed requests"
         return f"{self._address} rejects the credentials of {access_key}"
 
-    async def _connected(self) -> asyncio.StreamWriter:
+    async def _connected(self) -> _Connection:
         async with self._connecting:
-            if self._writer is None or self._reading is None or self._reading.done() or self._writer.is_closing():
+            if self._connection is None or self._connection.is_over:
                 host, port = split_address(self._address)
-                reader, self._writer = await asyncio.open_connection(host, port, ssl=self._access.ssl_context())
-                self._waiting = {}
-                self._reading = asyncio.create_task(self._read(reader, self._writer, self._waiting))
-            return self._writer
-
-    async def _read(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, waiting: dict[int, asyncio.Future[Answer]]
-    ) -> None:
-        reason = (
-            "" if self._access.tls else "the connection was closed before any answer: it may require TLS (admin_tls)"
-        )
-        try:
-            while True:
-                (length,) = struct.unpack(">i", await reader.readexactly(4))
-                if not 4 <= length <= _MAX_FRAME_BYTES:
-                    reason = f"frame of {length} bytes"
-                    break
-                answer = decode_frame(await reader.readexactly(length))
-                self._heard_at = asyncio.get_running_loop().time()
-                reason = ""
-                future = waiting.get(int(answer.header["opaque"]))
-                is_response = int(answer.header.get("flag", 0)) & _RESPONSE_FLAG
-                if is_response and future is not None and not future.done():
-                    future.set_result(answer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        except (BrokerError, ValueError) as error:
-            reason = str(error)
-        finally:
-            writer.close()
-            for future in waiting.values():
-                if not future.done():
-                    future.set_exception(BrokerUnavailable(f"{self._address}: {reason or 'the connection was closed'}"))
+                ends = await asyncio.open_connection(host, port, ssl=self._access.ssl_context())
+                self._connection = _Connection(self._address, *ends, over_tls=self._access.tls)
+            return self._connection

@@ -26,6 +26,7 @@ from litevoice_broker.admin import Admin
 from litevoice_broker.config import BrokerConfig
 from litevoice_broker.lite.channel import Delivery, LiteChannel
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
+from litevoice_broker.waiting import set_within
 from litevoice_contracts.envelopes import Bundle, DownEnvelope, UpEnvelope
 from litevoice_contracts.events import CONTROL_EVENTS, AudioDelta
 from litevoice_contracts.names import ClientId
@@ -180,11 +181,7 @@ async def reading_replies(settings: BrokerSettings) -> AsyncIterator[ReadReplies
 
 
 async def woken_until(complete: asyncio.Event, channel: LiteChannel) -> None:
-    while True:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WAKE_SECONDS):
-                await complete.wait()
-            return
+    while not await set_within(complete, WAKE_SECONDS):
         await channel.wake()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import resource
@@ -13,6 +12,7 @@ import sys
 
 import kopf
 
+from litevoice_broker.waiting import set_within
 from litevoice_contracts import json_logs
 from litevoice_contracts.errors import InvalidField
 from litevoice_operator.adapters.channels import ChannelClient
@@ -187,9 +187,7 @@ async def _crds_served(cluster: Cluster, readiness: Readiness, stop: asyncio.Eve
             readiness.wait_for(f"CRDs that serve {VERSION}: {names}; install them: {INSTALL}")
         except ClusterError as error:
             readiness.wait_for("the API server", error=str(error))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CRDS_PAUSE_SECONDS):
-                await stop.wait()
+        await set_within(stop, CRDS_PAUSE_SECONDS)
 
 
 def main() -> int:

@@ -8,7 +8,6 @@ seconds under the token's hash.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import time
@@ -19,6 +18,7 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from litevoice_broker.waiting import set_within
 from litevoice_contracts import control, operator_api
 from litevoice_contracts.errors import InvalidField
 from litevoice_contracts.names import SESSION_ID
@@ -169,9 +169,7 @@ class AdminApi:
                 if (state := await self._unless_closing(watch.state())) is None:
                     break
                 await _write(response, "state", msgspec.json.encode(state))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await self._closing.wait()
+                await set_within(self._closing, LOOK_SECONDS)
                 await self._guard.check(token, namespace)
         except (Refusal, ClusterError) as error:
             return str(error)

@@ -212,12 +212,9 @@ class Claims:
 
     def _set_members(self, members: frozenset[str]) -> None:
         """What was a member's that is none any more, and is this worker's now, has been left to it."""
-        mine = owned_by(self._me.pod, members, self._partitions)
-        former = self._members - members
-        self._left_to_us &= mine
-        self._left_to_us |= {
-            partition for partition in mine if former.intersection(ranking(partition, self._members)[:1])
-        }
+        left = (owned_by(former, self._members, self._partitions) for former in self._members - members)
+        self._left_to_us.update(*left)
+        self._left_to_us &= owned_by(self._me.pod, members, self._partitions)
         self._members = members
         self._gone &= members
 

@@ -20,6 +20,7 @@ from litevoice_broker.errors import BrokerError
 from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import SENT_AGAIN
+from litevoice_broker.waiting import set_within
 from litevoice_contracts.names import Names
 from litevoice_worker.claims import LOOK_SECONDS, Action, Claims, Drop, Leave, Listed, Take
 from litevoice_worker.members import Members
@@ -171,11 +172,7 @@ class Ownership:
                 await self._look()
             except Exception:
                 logger.exception("ownership check failed")
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            await set_within(self._wake, LOOK_SECONDS)
 
     async def _look(self) -> None:
         asked_at = self._loop.time()

@@ -17,6 +17,7 @@ from litevoice_broker.errors import BrokerError, Overloaded
 from litevoice_broker.fence import Fence
 from litevoice_broker.partition_consumer import PartitionConsumer, PartitionMessage
 from litevoice_broker.producer import Producer
+from litevoice_broker.waiting import set_within
 from litevoice_contracts import metrics as metric_names
 from litevoice_contracts.control import WorkerStatus
 from litevoice_contracts.envelopes import Bundle, DownEnvelope, MessageIds, UpEnvelope
@@ -265,9 +266,7 @@ class Worker:
     async def _tell(self) -> None:
         """News to every gateway; what the broker does not take is told again, or no longer true."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(NEWS_SECONDS):
-                    await self._news_due.wait()
+            await set_within(self._news_due, NEWS_SECONDS)
             self._news_due.clear()
             self._news.keep_partitions(self._ownership.owned)
             busy = self._busy = max(self._cpu.look(), self._ears.busy)

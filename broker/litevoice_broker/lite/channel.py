@@ -29,6 +29,7 @@ from litevoice_broker.lite.receiver import LiteReceiver
 from litevoice_broker.lite.subscription import Subscriptions
 from litevoice_broker.lite.topic import Heal
 from litevoice_broker.observing import Observer
+from litevoice_broker.waiting import set_within
 
 logger = logging.getLogger(__name__)
 
@@ -380,9 +381,7 @@ class LiteChannel(ConnectedClient):
         if backoff or self._polls_fail:
             await asyncio.sleep(backoff or RETRY_MAX_SECONDS)
         else:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._sync_seconds):
-                    await self._sync_soon.wait()
+            await set_within(self._sync_soon, self._sync_seconds)
         self._sync_soon.clear()
 
     def _polled(self, broker: str, error: BrokerError | None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from litevoice_broker.errors import BrokerError
+from litevoice_broker.waiting import set_within
 from litevoice_dev import processes
 from litevoice_dev.audit import reading_replies
 from litevoice_dev.chaos.callers import Caller, Script
@@ -157,9 +158,7 @@ async def disturb(
     striking: list[asyncio.Task[Happened]] = []
 
     async def until(at: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, began + at - time.monotonic())):
-                await stop.wait()
+        await set_within(stop, max(0.0, began + at - time.monotonic()))
         return stop.is_set()
 
     for fault in faults:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from litevoice_broker.waiting import set_within
 from litevoice_dev.clients.catalog import PROGRAMS, Client
 from litevoice_dev.microphone import Microphone
 
@@ -130,13 +131,10 @@ class Driven:
             if self.closed:
                 raise Missed(f"no {what}: {self.closed}")
             self._changed.clear()
-            try:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    await self._changed.wait()
-            except TimeoutError:
+            if not await set_within(self._changed, max(0.0, deadline - time.monotonic())):
                 raise Missed(
                     f"no {what} within {seconds:.0f} s; it said {self.text[-80:]!r}, it understood {self.heard[-2:]}"
-                ) from None
+                )
 
     async def _hear(self, packet: bytes) -> None:
         await self.do("hear", audio=base64.b64encode(packet).decode())

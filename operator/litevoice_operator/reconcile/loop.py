@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from litevoice_broker.waiting import set_within
 from litevoice_operator.api.resource import Key
 from litevoice_operator.metrics import RECONCILE_SECONDS, RECONCILES
 
@@ -55,9 +56,7 @@ class Loop:
     async def _run(self) -> None:
         try:
             while (pause_seconds := await self._pass()) is not None or self._wake.is_set():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause_seconds):
-                        await self._wake.wait()
+                if await set_within(self._wake, pause_seconds):
                     await asyncio.sleep(max(SETTLE_SECONDS, self._backoff_seconds))
                 self._wake.clear()
         finally:

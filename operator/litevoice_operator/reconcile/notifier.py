@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import time
@@ -11,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from litevoice_broker.waiting import set_within
 from litevoice_operator.adapters.channels import Channel, ChannelClient, ChannelError, shown
 from litevoice_operator.api.resource import Key
 from litevoice_operator.decide.alert_board import Alert, Board
@@ -106,9 +106,7 @@ class Notifier:
             news.clear()
             sent = await self._send(name, url, self._boards[name])
             pause_seconds = self._resend_seconds if sent else min(RETRY_SECONDS, self._resend_seconds)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_seconds):
-                    await news.wait()
+            await set_within(news, pause_seconds)
 
     async def _send(self, name: str, url: str, board: Board) -> bool:
         """To one replica; what it does not get now comes in the next round."""

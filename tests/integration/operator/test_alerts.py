@@ -11,7 +11,7 @@ import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import websockets
@@ -75,8 +75,6 @@ def pod_status(ip: str = POD_IP) -> dict[str, Any]:
 class GatewayPod:
     """The gateway, run as the operator's ConfigMap and Secret say, in a pod that only the API server knows."""
 
-    headers: ClassVar = {"Authorization": "Bearer secret-key"}
-
     def __init__(self, namespace: Namespace, folder: Path, number: int = 0, node: str = NODE) -> None:
         self.name, self.ip, self.port = f"demo-gateway-{number}", pod_ip(number + 1), free_port()
         folder.mkdir(exist_ok=True)
@@ -124,12 +122,12 @@ class GatewayPod:
             lines = response.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/v1/realtime?can_return=true"
-
-    def connect(self) -> websockets.connect:
-        return websockets.connect(self.url, additional_headers=self.headers)
+    def connect(self, **options: Any) -> websockets.connect:
+        return websockets.connect(
+            f"ws://127.0.0.1:{self.port}/v1/realtime?can_return=true",
+            additional_headers={"Authorization": "Bearer secret-key"},
+            **options,
+        )
 
 
 def status(namespace: Namespace, path: str) -> dict[str, Any]:

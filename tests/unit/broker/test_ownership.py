@@ -459,8 +459,7 @@ def test_a_new_link(broker: Broker, listed: Collection[str], after: list[What], 
 
 @pytest.mark.parametrize("heard", [True, False])
 def test_after_a_new_link_silence_is_asked_again_before_anything_is_claimed(broker: Broker, heard: bool) -> None:
-    """Gateways that were cut off with their node took sessions from those who had them since, on cores so full that the
-    broker did not answer in time."""
+    """Gateways that were cut off with their node took sessions from those who had them since."""
     broker.own(3)
     broker.listed = None
     broker.ownership.links.linked(2)
